@@ -1,0 +1,47 @@
+# `make help` lists the targets. Variables of `make run` are in the README's table.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?=
+SOURCES := addon.py serve.py resolver localcloud demo tests
+export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
+export PUBLIC_URL TRUST_PROXY ARGS ONCE PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test check format requirements clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+install: $(VENV)/installed ## set up .venv, which the other targets do by themselves
+
+$(VENV)/installed: requirements-dev.txt
+	python="$$(tools/find-python)" && "$$python" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: install ## serve balenaCloud, or what the variables say
+	@exec $(BIN)/python serve.py
+
+demo: install ## pull a sample release through the proxy, offline; ONCE=1 ends after it
+	@exec $(BIN)/python -m demo
+
+test: install ## run every test that this machine can run
+	$(BIN)/python -m pytest
+
+check: install ## format, lint and types
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+
+format: install ## format the code
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+requirements: install ## pin the newest versions that fit pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-header pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-header pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .mitmproxy .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

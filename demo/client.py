@@ -1,0 +1,174 @@
+"""A container client small enough to read: it pulls one image and says how.
+
+It does what docker and the others do, and shows each step:
+https://distribution.github.io/distribution/spec/auth/token/
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import requests
+
+from resolver.challenge import Challenge, first_challenge, pull_scope
+from resolver.token import parse_token, read_claims
+
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+TIMEOUT = 15
+"""Seconds, as docker has it."""
+_CHUNK = 1 << 18
+_BAR = 24
+
+
+class PullError(RuntimeError):
+    """The pull failed; the message is what the registry said, or what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A layer or the configuration of an image."""
+
+    digest: str
+    size: int
+
+
+class Client:
+    """Pulls from one registry, and tells its steps to `tell`."""
+
+    def __init__(self, url: str, tell: Callable[[str], None]) -> None:
+        self._url = url
+        self._tell = tell
+        self._steps = count(1)
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def pull(self, name: str) -> int:
+        """Pull the image with the name and return how many bytes its blobs had.
+
+        Raises:
+            PullError: an answer is not as it should be.
+
+        """
+        with self._session:
+            challenge = self._challenge(name)
+            self._log_in(name, challenge)
+            manifest = self._manifest(name, "latest")
+            self._step("ask for the blobs, and check each against its digest")
+            blobs = [manifest["config"], *manifest["layers"]]
+            return sum(
+                self._blob(name, Blob(blob["digest"], blob["size"])) for blob in blobs
+            )
+
+    def _step(self, text: str) -> None:
+        self._tell(f"{next(self._steps)}. {text}")
+
+    def _challenge(self, name: str) -> Challenge:
+        path = f"/v2/{name}/manifests/latest"
+        answer = self._get(path, expected=401)
+        challenge = first_challenge([answer.headers.get("WWW-Authenticate", "")])
+        if challenge is None:
+            raise PullError(f"{path} is answered without a Bearer challenge")
+        self._step(f"ask for the manifest, without a token\n     GET {path}")
+        self._tell("   401, and the challenge says where to get one")
+        self._tell(f"     realm   {challenge.realm}\n     service {challenge.service}")
+        self._tell(f"     scope   {challenge.scope}")
+        return challenge
+
+    def _log_in(self, name: str, challenge: Challenge) -> None:
+        scope = challenge.scope or pull_scope(name)
+        answer = self._session.get(
+            challenge.realm,
+            params={"service": challenge.service, "scope": scope},
+            timeout=TIMEOUT,
+        )
+        _check(answer, 200)
+        text = answer.json()["token"]
+        self._session.headers["Authorization"] = f"Bearer {text}"
+        token = parse_token(text)
+        self._step(f"ask for a token with that scope\n     GET {challenge.realm}")
+        self._tell(
+            f"   200, a token for {read_claims(token.jwt).expires_in} seconds, which"
+            " carries what the proxy found"
+        )
+        for alias, location in token.aliases.locations.items():
+            self._tell(f"     alias    {alias}\n     location {location}")
+        for refusal in token.aliases.refusals.values():
+            self._tell(f"     refusal  {refusal.message}")
+
+    def _manifest(self, name: str, reference: str) -> dict[str, Any]:
+        path = f"/v2/{name}/manifests/{reference}"
+        accept = ", ".join(MANIFEST_TYPES + INDEX_TYPES)
+        answer = self._get(path, accept=accept)
+        digest = f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
+        for said in (answer.headers.get("Docker-Content-Digest"), reference):
+            if said not in (digest, "latest"):
+                raise PullError(f"the manifest is {digest}, and {said} was promised")
+        media_type = answer.headers.get("Content-Type", "")
+        self._step(f"ask for the manifest, with the token\n     GET {path}")
+        self._tell(f"   200, {media_type}\n     digest  {digest}, checked")
+        manifest: dict[str, Any] = json.loads(answer.content)
+        if media_type in INDEX_TYPES:
+            return self._manifest(name, manifest["manifests"][0]["digest"])
+        return manifest
+
+    def _blob(self, name: str, blob: Blob) -> int:
+        sha256 = hashlib.sha256()
+        done = 0
+        with self._get(f"/v2/{name}/blobs/{blob.digest}", stream=True) as answer:
+            for chunk in _chunks(answer):
+                sha256.update(chunk)
+                done += len(chunk)
+                self._tell(_progress(blob, done) + "\r")
+        if f"sha256:{sha256.hexdigest()}" != blob.digest:
+            raise PullError(f"the bytes of {blob.digest} have another digest")
+        self._tell(_progress(blob, done) + " checked")
+        return done
+
+    def _get(
+        self,
+        path: str,
+        *,
+        expected: int = 200,
+        accept: str = "*/*",
+        stream: bool = False,
+    ) -> requests.Response:
+        answer = self._session.get(
+            self._url + path,
+            headers={"Accept": accept},
+            stream=stream,
+            timeout=TIMEOUT,
+        )
+        return _check(answer, expected)
+
+
+def _check(answer: requests.Response, expected: int) -> requests.Response:
+    """Return the answer, or say what the registry said instead."""
+    if answer.status_code == expected:
+        return answer
+    try:
+        error = answer.json()["errors"][0]
+        said = f"{error['code']}: {error['message']}"
+    except (ValueError, LookupError, TypeError):
+        said = answer.text[:200]
+    raise PullError(f"{answer.status_code} {said}")
+
+
+def _chunks(answer: requests.Response) -> Iterator[bytes]:
+    chunks: Iterator[bytes] = answer.iter_content(_CHUNK)
+    return chunks
+
+
+def _progress(blob: Blob, done: int) -> str:
+    part = done / blob.size if blob.size else 1.0
+    bar = "#" * round(part * _BAR)
+    return f"     {blob.digest[7:19]} [{bar:<{_BAR}}] {done / 1e6:8.3f} MB"

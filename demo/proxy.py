@@ -1,0 +1,108 @@
+"""A running registry proxy: started as `make run` does it, ended with its context."""
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import requests
+
+import serve
+
+START_SECONDS = 60
+"""How long a slow machine may take to start mitmproxy."""
+STOP_SECONDS = 10
+
+
+class StartError(RuntimeError):
+    """mitmdump ended, or did not answer; the message has what it printed."""
+
+
+def free_port() -> int:
+    """Return a port of loopback on which nobody listens at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Proxy:
+    """mitmdump with the addon, listening on loopback while the context lasts."""
+
+    def __init__(
+        self,
+        registry_url: str,
+        *,
+        port: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self.port = port or free_port()
+        self.host = f"localhost:{self.port}"
+        self._variables = {
+            "REGISTRY_URL": registry_url,
+            "PROXY_PORT": str(self.port),
+            **(environment or {}),
+        }
+        self._arguments = arguments
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+
+    @property
+    def log(self) -> str:
+        """What mitmdump printed so far."""
+        self._output.seek(0)
+        return self._output.read().decode()
+
+    def __enter__(self) -> Self:
+        serve.link_options(serve.CONFDIR)
+        arguments = [*serve.mitmdump_arguments(self._variables), *self._arguments]
+        # The next line has no shell, and arguments of our own making.
+        self.process = subprocess.Popen(  # noqa: S603
+            [Path(sys.executable).parent / "mitmdump", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            self._wait()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def _wait(self) -> None:
+        """Wait until it answers."""
+        last = time.monotonic() + START_SECONDS
+        while time.monotonic() < last:
+            if self.process.poll() is not None:
+                break
+            try:
+                with requests.Session() as session:
+                    session.trust_env = False
+                    session.get(f"http://127.0.0.1:{self.port}/ping", timeout=5)
+            except requests.RequestException:
+                time.sleep(0.05)
+            else:
+                return
+        raise StartError(f"mitmdump does not serve; it said:\n{self.log}")
+
+    def _stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._output.close()

@@ -1,0 +1,118 @@
+"""Decides what a client sees of the registry's answer.
+
+Rules R2, R10 and R12 of the design: the realm is ours, the alias stands where the
+location was, links stay on the proxy, and blobs are streamed. A redirect to storage
+is left as it is.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from urllib.parse import urlsplit, urlunsplit
+
+from resolver.challenge import parse_challenge
+from resolver.reference import Location
+from resolver.target import Base, Content, Kind
+
+BUFFER_LENGTH_MAX = 4 << 20
+"""Bytes; registries take no larger manifests, and errors are small."""
+
+_LINK_TARGET = re.compile(r"<([^>]*)>")
+_JSON = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the client knows, and what it must not see instead."""
+
+    public_url: str
+    """The proxy, as the client reached it."""
+    token_url: str
+    """The realm for this client."""
+    registry_host: str
+    """Host and port of the registry: where its own links and redirects lead."""
+    alias: str | None = None
+    location: Location | None = None
+    """What stood for the alias upstream, if the client had a token for it."""
+
+    def header(self, name: str, value: str) -> str:
+        """Return the value of an answer's header as the client sees it."""
+        match name.lower():
+            case "www-authenticate":
+                return self._challenge(value)
+            case "location" | "content-location":
+                return self._redirect(value)
+            case "link":
+                return self._named(_LINK_TARGET.sub(_without_origin, value))
+        return self._named(value)
+
+    def body(self, body: bytes) -> bytes:
+        """Return an error or a list as the client sees it."""
+        if self.alias is None or self.location is None:
+            return body
+        alias = self.alias.encode()
+        return re.sub(_pattern(self.location).encode(), lambda _: alias, body)
+
+    def _challenge(self, value: str) -> str:
+        challenge = parse_challenge(value)
+        if challenge is None:
+            return self._named(value)
+        scope = challenge.scope and self._named(challenge.scope)
+        return str(replace(challenge, realm=self.token_url, scope=scope))
+
+    def _redirect(self, value: str) -> str:
+        """Keep redirects of the registry to itself on the proxy, and no others."""
+        parts = urlsplit(value)
+        if not parts.netloc:
+            return self._named(value)
+        if parts.netloc != self.registry_host:
+            return value
+        public = urlsplit(self.public_url)
+        ours = parts._replace(scheme=public.scheme, netloc=public.netloc)
+        return self._named(urlunsplit(ours))
+
+    def _named(self, text: str) -> str:
+        alias = self.alias
+        if alias is None or self.location is None:
+            return text
+        return re.sub(_pattern(self.location), lambda _: alias, text)
+
+
+def is_streamed(
+    target: Base | Content, status: int, headers: Mapping[str, str]
+) -> bool:
+    """Return whether the answer goes through as it comes, without being held.
+
+    Blobs do, whatever their size and status (R12): docker-registry declares a wrong
+    length with 416, which only a streamed answer survives. An error in JSON does not,
+    because it names the location (R2); nor do manifests of a usual size, so that
+    whoever looks at the flow sees them.
+    """
+    if status >= HTTPStatus.BAD_REQUEST and _JSON.match(
+        headers.get("content-type", "")
+    ):
+        return False
+    if isinstance(target, Content) and target.kind is Kind.BLOB:
+        return True
+    length = headers.get("content-length", "")
+    return length.isdecimal() and int(length) > BUFFER_LENGTH_MAX
+
+
+def is_rewritten(target: Base | Content, status: int) -> bool:
+    """Return whether the answer's body may name the location (R2, R10)."""
+    return status >= HTTPStatus.BAD_REQUEST or (
+        isinstance(target, Content) and target.kind in (Kind.TAGS, Kind.REFERRERS)
+    )
+
+
+def _without_origin(match: re.Match[str]) -> str:
+    """Return a link that is relative to the host, so that it leads to the proxy."""
+    parts = urlsplit(match[1])
+    return f"<{urlunsplit(parts._replace(scheme='', netloc=''))}>"
+
+
+def _pattern(location: Location) -> str:
+    """Return what matches the location, also escaped, also without its folder."""
+    folder, _, name = location.partition("/")
+    return rf"(?:{folder}(?:/|\\/|%2[Ff]))?{re.escape(name)}"

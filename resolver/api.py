@@ -1,0 +1,106 @@
+"""Decides what the balena API says: releases, and tokens.
+
+Releases come from the OData side, `GET /v7/<resource>`, with the key as Bearer;
+tokens from `GET /auth/v1/token`, with the client's own ``Authorization``.
+"""
+
+import json
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from resolver.challenge import TOKEN_PATH
+from resolver.credential import Credential
+from resolver.errors import CredentialRejected, RateLimited, ServiceUnavailable
+from resolver.scope import Scope
+from resolver.transport import RETRY_AFTER_DEFAULT, Answer, Deadline
+
+
+class Getter(Protocol):
+    """What the API is reached through: `resolver.transport.Transport`."""
+
+    def get(
+        self, url: str, *, authorization: str | None = None, deadline: Deadline
+    ) -> Answer:
+        """Return the answer to a GET request."""
+
+
+class Api:
+    """The balena API at one origin."""
+
+    def __init__(self, url: str, transport: Getter) -> None:
+        self._url = url
+        self._transport = transport
+
+    def query(self, query: str, credential: Credential, deadline: Deadline) -> Any:
+        """Return the JSON payload that answers a query of `resolver.query`.
+
+        Raises:
+            RateLimited: the API limits the rate.
+            ServiceUnavailable: it fails, or does not answer in time.
+
+        """
+        authorization = None if credential.key is None else f"Bearer {credential.key}"
+        answer = self._get(f"{self._url}/v7/{query}", authorization, deadline)
+        return _json(answer)
+
+    def token(
+        self,
+        scopes: Iterable[Scope],
+        service: str | None,
+        credential: Credential,
+        deadline: Deadline,
+    ) -> str:
+        """Return the JWT that the API issues for the scopes.
+
+        Raises:
+            CredentialRejected: the key is wrong or expired.
+            RateLimited: the API limits the rate.
+            ServiceUnavailable: it fails, or does not answer in time.
+
+        """
+        parameters = [("scope", str(scope)) for scope in scopes]
+        if service is not None:
+            parameters.insert(0, ("service", service))
+        url = f"{self._url}{TOKEN_PATH}?{urlencode(parameters)}"
+        answer = self._get(url, credential.authorization, deadline)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            raise CredentialRejected(
+                "the balena API does not accept these credentials: log in with any"
+                " user name and, as password, a balena API key that is still valid"
+            )
+        payload = _json(answer)
+        token = payload.get("token") if isinstance(payload, dict) else None
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+            raise _senseless()
+        return token
+
+    def _get(self, url: str, authorization: str | None, deadline: Deadline) -> Answer:
+        answer = self._transport.get(
+            url, authorization=authorization, deadline=deadline
+        )
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise RateLimited.with_retry_after(
+                "the balena API limits the rate of requests; try again later",
+                RETRY_AFTER_DEFAULT
+                if answer.retry_after is None
+                else answer.retry_after,
+            )
+        return answer
+
+
+def _json(answer: Answer) -> Any:
+    if answer.status != HTTPStatus.OK:
+        raise _senseless(f"status {answer.status}")
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise _senseless() from error
+
+
+def _senseless(reason: str = "no sense") -> ServiceUnavailable:
+    return ServiceUnavailable.with_retry_after(
+        f"the balena API gave an answer with {reason}; try again later",
+        RETRY_AFTER_DEFAULT,
+    )

@@ -1,0 +1,90 @@
+"""Decides what a Bearer challenge says, and how ours is written.
+
+::
+
+    challenge  = "Bearer" 1*SP auth-param *( "," auth-param )
+    auth-param = token "=" ( token / quoted-string )
+
+The grammar is that of RFC 9110 section 11.6.1; the parameters are those of
+https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+TOKEN_PATH = "/auth/v1/token"  # noqa: S105 - a path
+"""Where the API issues tokens, and the proxy too."""
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110's word
+_PARAM = re.compile(
+    rf"""
+    \s* (?P<name> {_TOKEN} ) \s* = \s*
+    (?: " (?P<quoted> (?: [^"\\] | \\. )* ) " | (?P<plain> {_TOKEN} ) )
+    \s* (?: , | $ )
+    """,
+    re.VERBOSE,
+)
+_BEARER = re.compile(r"\s*bearer\s+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A Bearer challenge: where to get which token."""
+
+    realm: str
+    service: str | None = None
+    scope: str | None = None
+    error: str | None = None
+
+    def __str__(self) -> str:
+        """Return the ``WWW-Authenticate`` value, in the registry's own order."""
+        names = ("realm", "service", "scope", "error")
+        pairs = ((name, getattr(self, name)) for name in names)
+        return "Bearer " + ",".join(
+            f"{name}={_quote(value)}" for name, value in pairs if value is not None
+        )
+
+    @property
+    def origin(self) -> str | None:
+        """The scheme and host of the realm, or None where it is no absolute URL."""
+        parts = urlsplit(self.realm)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            return None
+        return f"{parts.scheme}://{parts.netloc}"
+
+
+def parse_challenge(header: str) -> Challenge | None:
+    """Return the Bearer challenge in the header, or None where it is another one."""
+    start = _BEARER.match(header)
+    if not start:
+        return None
+    params: dict[str, str] = {}
+    position = start.end()
+    while position < len(header):
+        match = _PARAM.match(header, position)
+        if not match:
+            return None
+        quoted = match["quoted"]
+        value = match["plain"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        params.setdefault(match["name"].lower(), value)
+        position = match.end()
+    if "realm" not in params:
+        return None
+    names = ("realm", "service", "scope", "error")
+    return Challenge(**{name: params[name] for name in names if name in params})
+
+
+def first_challenge(headers: Iterable[str]) -> Challenge | None:
+    """Return the first Bearer challenge among several ``WWW-Authenticate`` values."""
+    return next(filter(None, map(parse_challenge, headers)), None)
+
+
+def pull_scope(name: str) -> str:
+    """Return the scope in which the registry names a repository to be pulled from."""
+    return f"repository:{name}:pull"
+
+
+def _quote(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,74 @@
+"""Decides who the client is: the credential in its ``Authorization`` header.
+
+::
+
+    Basic base64(user ":" API key)     docker login, registry secrets (RFC 7617)
+    Bearer API key or session token    tools of balena's own (RFC 6750)
+
+A credential is only passed on, never checked here: the API decides.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass, field
+
+from resolver.errors import RequestInvalid
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What the client proves itself with; never shown, not even by ``repr``."""
+
+    authorization: str | None = field(repr=False)
+    """The header for the token endpoint, as the client sent it."""
+    key: str | None = field(repr=False)
+    """The API key alone, which the OData side takes as Bearer."""
+
+
+ANONYMOUS = Credential(authorization=None, key=None)
+
+
+def parse_authorization(header: str | None) -> Credential:
+    """Return the credential in an ``Authorization`` header to the token endpoint.
+
+    An empty Basic (``Og==``) is dropped, because some clients send it where nobody
+    is logged in and the API answers it with 401 (rule R3).
+
+    Raises:
+        RequestInvalid: the header is neither Basic nor Bearer, or cannot be decoded.
+
+    """
+    if header is None or not header.strip():
+        return ANONYMOUS
+    scheme, _, value = header.strip().partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer" and value:
+        return Credential(authorization=f"Bearer {value}", key=_ascii(value))
+    if scheme.lower() != "basic":
+        raise RequestInvalid(
+            "the Authorization header is neither Basic nor Bearer: log in with any"
+            " user name and a balena API key as password"
+        )
+    try:
+        user, separator, password = (
+            base64.b64decode(value, validate=True).decode().partition(":")
+        )
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise RequestInvalid(
+            "the Authorization header is not valid Basic authentication (RFC 7617)"
+        ) from error
+    if not user and not password:
+        return ANONYMOUS
+    if not separator:
+        password = ""
+    return Credential(authorization=f"Basic {value}", key=_ascii(password))
+
+
+def basic_authorization(user: str, password: str) -> str:
+    """Return the header that the OAuth2 password grant stands for (rule R5)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def _ascii(key: str) -> str | None:
+    """Return the key where a header can carry it; no API key has other characters."""
+    return key if key.isascii() and key.isprintable() and key else None

@@ -1,0 +1,180 @@
+"""What can go wrong, and what the client is told: the errors of design section 7.
+
+::
+
+    RegistryError                   never raised itself
+    ├── RequestError                also ValueError: the request is malformed
+    │   ├── NameInvalid             400 NAME_INVALID   path, alias, tag, digest
+    │   ├── RequestInvalid          400 UNSUPPORTED    host, header, form
+    │   └── EndpointUnknown         404 UNSUPPORTED    nothing is served there
+    ├── MethodNotAllowed            405 UNSUPPORTED    push, delete
+    ├── Refusal                     an alias cannot be pulled; carried in the token
+    │   ├── AliasInvalid            400 NAME_INVALID   also ValueError
+    │   ├── AccessDenied            403 DENIED         private or absent
+    │   └── ReleaseUnknown          404 NAME_UNKNOWN   no such release, no such image
+    ├── TokenError                  401 UNAUTHORIZED   answered with a challenge
+    │   ├── TokenInvalid            the suffix of the token cannot be read
+    │   └── ScopeInsufficient       the token does not carry the alias
+    ├── CredentialRejected          401 UNAUTHORIZED   wrong or expired API key
+    ├── RateLimited                 429 TOOMANYREQUESTS
+    ├── ServiceUnavailable          503 UNAVAILABLE    the API is down, slow, senseless
+    └── InternalError               500 UNKNOWN        a bug of ours
+
+The body is that of the OCI distribution specification, "Error Codes":
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
+"""
+
+import json
+from enum import StrEnum
+from typing import ClassVar, Self
+
+API_VERSION_HEADER = ("Docker-Distribution-Api-Version", "registry/2.0")
+
+
+class ErrorCode(StrEnum):
+    """The codes of the OCI specification that this proxy uses, and Docker's two."""
+
+    DENIED = "DENIED"
+    NAME_INVALID = "NAME_INVALID"
+    NAME_UNKNOWN = "NAME_UNKNOWN"
+    TOOMANYREQUESTS = "TOOMANYREQUESTS"
+    UNAUTHORIZED = "UNAUTHORIZED"
+    UNSUPPORTED = "UNSUPPORTED"
+    UNAVAILABLE = "UNAVAILABLE"
+    """Docker's registry, "service unavailable"."""
+    UNKNOWN = "UNKNOWN"
+    """Docker's registry, "unknown error"."""
+
+
+class RegistryError(Exception):
+    """The root: an error that has an OCI code, a status and a message for the user.
+
+    The message names the value at fault and what would have worked,
+    never a credential or a location.
+    """
+
+    code: ClassVar[ErrorCode]
+    status: ClassVar[int]
+
+    def __init__(
+        self, message: str, *, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Keep the message, and the headers that the answer has beside the usual."""
+        super().__init__(message)
+        self.message = message
+        self.headers = headers
+
+    @classmethod
+    def with_retry_after(cls, message: str, seconds: int) -> Self:
+        """Return the error with a ``Retry-After`` header, in seconds."""
+        return cls(message, headers=(("Retry-After", str(seconds)),))
+
+
+class RequestError(RegistryError, ValueError):
+    """The request itself is malformed."""
+
+
+class NameInvalid(RequestError):
+    """A path, name, tag or digest breaks the grammar."""
+
+    code, status = ErrorCode.NAME_INVALID, 400
+
+
+class RequestInvalid(RequestError):
+    """A host, header or form breaks the grammar."""
+
+    code, status = ErrorCode.UNSUPPORTED, 400
+
+
+class EndpointUnknown(RequestError):
+    """Nothing is served at the path."""
+
+    code, status = ErrorCode.UNSUPPORTED, 404
+
+
+class MethodNotAllowed(RegistryError):
+    """The endpoint exists and does not take this method."""
+
+    code, status = ErrorCode.UNSUPPORTED, 405
+
+    def __init__(self, message: str, *, allowed: tuple[str, ...]) -> None:
+        """Say which methods are allowed, as RFC 9110 section 15.5.6 demands."""
+        super().__init__(message, headers=(("Allow", ", ".join(allowed)),))
+
+
+class Refusal(RegistryError):
+    """An alias cannot be pulled by this client; the token carries it (rule R8)."""
+
+
+class AliasInvalid(Refusal, ValueError):
+    """A name is no alias and no location."""
+
+    code, status = ErrorCode.NAME_INVALID, 400
+
+
+class AccessDenied(Refusal):
+    """The application is private or does not exist: the client cannot tell (S11)."""
+
+    code, status = ErrorCode.DENIED, 403
+
+
+class ReleaseUnknown(Refusal):
+    """The application is there; a release or image as asked for is not."""
+
+    code, status = ErrorCode.NAME_UNKNOWN, 404
+
+
+class TokenError(RegistryError):
+    """The token does not serve for the request; answered with a fresh challenge."""
+
+    code, status = ErrorCode.UNAUTHORIZED, 401
+    error: ClassVar[str]
+    """The challenge's ``error``, RFC 6750 section 3.1."""
+
+
+class TokenInvalid(TokenError):
+    """The suffix of the token cannot be read (design section 5)."""
+
+    error = "invalid_token"
+
+
+class ScopeInsufficient(TokenError):
+    """The token does not carry the alias that is asked for (rule R7)."""
+
+    error = "insufficient_scope"
+
+
+class CredentialRejected(RegistryError):
+    """The API does not know the key."""
+
+    code, status = ErrorCode.UNAUTHORIZED, 401
+
+
+class RateLimited(RegistryError):
+    """The API limits the rate."""
+
+    code, status = ErrorCode.TOOMANYREQUESTS, 429
+
+
+class ServiceUnavailable(RegistryError):
+    """The API or the registry is down, slow or senseless."""
+
+    code, status = ErrorCode.UNAVAILABLE, 503
+
+
+class InternalError(RegistryError):
+    """A bug of ours; the log has the traceback."""
+
+    code, status = ErrorCode.UNKNOWN, 500
+
+
+REFUSALS: dict[ErrorCode, type[Refusal]] = {
+    leaf.code: leaf for leaf in (AliasInvalid, AccessDenied, ReleaseUnknown)
+}
+"""The refusals by the code under which a token carries them."""
+
+
+def error_body(code: ErrorCode, message: str) -> bytes:
+    """Return the OCI error body with one error in it, as JSON."""
+    errors = [{"code": code, "message": message, "detail": None}]
+    return json.dumps({"errors": errors}).encode()

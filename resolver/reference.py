@@ -1,0 +1,125 @@
+"""Decides what a repository name is: an alias, a location, or neither.
+
+The grammar (design section 3), within that of the OCI specification
+(https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests)
+and of https://pkg.go.dev/github.com/distribution/reference::
+
+    alias     = slug [ "/" selector [ "/" image-service ] ]
+    slug      = org "/" app            ; components without "."
+    location  = "v2/" 32 hex [ "-" digits ]
+    platform  = "resin/" component     ; host OS and supervisor repositories
+    component = [a-z0-9]+ ( ("." | "_" | "__" | "-"+) [a-z0-9]+ )*
+    tag       = [A-Za-z0-9_] [A-Za-z0-9._-]{0,127}
+    digest    = algorithm ":" encoded  ; sha256 and sha512 in full length
+
+What a selector says is read in `resolver.selector`.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import NewType
+
+from resolver.errors import AliasInvalid, NameInvalid
+
+RepositoryName = NewType("RepositoryName", str)
+"""Components joined by "/", by the grammar of the OCI specification."""
+Location = NewType("Location", str)
+"""The repository where an image is stored, `v2/<hash>`, without the host."""
+Slug = NewType("Slug", str)
+"""`<org>/<app>`."""
+Tag = NewType("Tag", str)
+Digest = NewType("Digest", str)
+
+NAME_LENGTH_MAX = 255
+"""Characters; what clients allow for host and name together."""
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_SLUG_COMPONENT = r"[a-z0-9]+(?:(?:_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_ALIAS = re.compile(
+    rf"""
+    (?P<slug> {_SLUG_COMPONENT} / {_SLUG_COMPONENT} )
+    (?: / (?P<selector> {_COMPONENT} )
+        (?: / (?P<image_service> {_COMPONENT} ) )? )?
+    """,
+    re.VERBOSE,
+)
+_LOCATION = re.compile(r"v2/[0-9a-f]{32}(?:-[0-9]{1,4})?")
+_PLATFORM = re.compile(rf"resin/{_COMPONENT}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """The repository name that the client uses."""
+
+    slug: Slug
+    selector: str | None = None
+    image_service: str | None = None
+
+    def __str__(self) -> str:
+        """Return the name as the client writes it."""
+        parts = (self.slug, self.selector, self.image_service)
+        return "/".join(part for part in parts if part is not None)
+
+
+def parse_repository_name(text: str) -> RepositoryName:
+    """Return the name.
+
+    Raises:
+        NameInvalid: the text is no repository name at all.
+
+    """
+    if len(text) > NAME_LENGTH_MAX or not _NAME.fullmatch(text):
+        raise NameInvalid(
+            f"{shorten(text)} is not a repository name: it consists of lower-case"
+            " letters, digits and single separators, as in <org>/<app>/<version>"
+        )
+    return RepositoryName(text)
+
+
+def parse_alias(text: str) -> Alias:
+    """Return the alias.
+
+    Raises:
+        AliasInvalid: the name has one component, more than four, or bad characters.
+
+    """
+    match = _ALIAS.fullmatch(text) if len(text) <= NAME_LENGTH_MAX else None
+    if not match:
+        raise AliasInvalid(
+            f"{shorten(text)} does not name a release: use <org>/<app>,"
+            " <org>/<app>/<version>, <org>/<app>/<commit> or"
+            " <org>/<app>/<version>/<service>, in lower case"
+        )
+    return Alias(Slug(match["slug"]), match["selector"], match["image_service"])
+
+
+def parse_location(text: str) -> Location | None:
+    """Return the location that the name is, or None where it is something else."""
+    return Location(text) if _LOCATION.fullmatch(text) else None
+
+
+def is_stored_name(text: str) -> bool:
+    """Return whether the registry itself knows the name, so that nothing resolves.
+
+    Such are locations, and the host OS and supervisor repositories (rule R3).
+    """
+    return parse_location(text) is not None or bool(_PLATFORM.fullmatch(text))
+
+
+def parse_tag(text: str) -> Tag | None:
+    """Return the tag that the text is, or None."""
+    return Tag(text) if _TAG.fullmatch(text) else None
+
+
+def parse_digest(text: str) -> Digest | None:
+    """Return the digest that the text is, or None."""
+    return Digest(text) if _DIGEST.fullmatch(text) else None
+
+
+def shorten(text: str, length: int = 80) -> str:
+    """Return what somebody sent us as it can be shown: quoted, printable, short."""
+    shown = text if len(text) <= length else text[: length - 3] + "..."
+    return f"'{shown.encode('unicode_escape').decode('ascii')}'"

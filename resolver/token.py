@@ -1,0 +1,249 @@
+"""Decides what a token says: the JWT's claims, and the aliases that we append to it.
+
+::
+
+    token  = jwt [ "~" suffix ]
+    suffix = base64url( JSON )          ; without padding, 4096 characters at most
+    JSON   = { "v": 1,
+               "a": { alias: location },
+               "r": { alias: [ code, message ] } }
+
+A client treats a token as opaque, so the suffix travels through all of them and
+the proxy keeps no state (design section 5). It needs no signature: the registry
+checks the JWT, and only against the location that is asked for.
+Claims are read here, never verified, for the same reason.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from resolver.errors import REFUSALS, ErrorCode, Refusal, TokenInvalid
+from resolver.reference import NAME_LENGTH_MAX, Location, parse_location
+
+SEPARATOR = "~"
+"""Allowed in a Bearer token (RFC 6750 section 2.1), never part of a JWT."""
+SUFFIX_LENGTH_MAX = 4096
+"""Characters; a token and its suffix have to fit into one header of 8 kB."""
+MESSAGE_LENGTH_MAX = 300
+"""Characters of a refusal's message."""
+_SUFFIX_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """What the aliases of a token request came to."""
+
+    locations: Mapping[str, Location] = field(default_factory=dict)
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of a client, taken apart."""
+
+    jwt: str = field(repr=False)
+    aliases: Aliases
+
+    def location(self, alias: str) -> Location | None:
+        """Return the location that the token carries for the alias, if any.
+
+        Raises:
+            Refusal: the alias was refused when the token was issued (rule R8).
+
+        """
+        if refusal := self.aliases.refusals.get(alias):
+            raise refusal
+        return self.aliases.locations.get(alias) or _claimed_locations(self.jwt).get(
+            alias
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The claims that a client is told beside the token (rule R4)."""
+
+    issued_at: str | None
+    """RFC 3339."""
+    expires_in: int | None
+    """Seconds from `issued_at` on."""
+
+
+def parse_token(text: str) -> Token:
+    """Return the token with its suffix read.
+
+    Raises:
+        TokenInvalid: there is a suffix, and it is not exactly as we write it.
+
+    """
+    jwt, separator, suffix = text.partition(SEPARATOR)
+    return Token(jwt, _decode_suffix(suffix) if separator else Aliases())
+
+
+def append_aliases(jwt: str, aliases: Aliases) -> str:
+    """Return the JWT with the aliases appended, within `SUFFIX_LENGTH_MAX`.
+
+    Where they do not fit, messages of refusals are left out first and the last
+    aliases after that: a client asks again for what its token does not carry (R7).
+    """
+    locations, refusals = dict(aliases.locations), dict(aliases.refusals)
+    length = MESSAGE_LENGTH_MAX
+    while locations or refusals:
+        suffix = _encode_suffix(locations, refusals, length)
+        if len(suffix) <= SUFFIX_LENGTH_MAX:
+            return jwt + SEPARATOR + suffix
+        if length > MESSAGE_LENGTH_MAX // 4:
+            length //= 2
+        else:
+            (refusals or locations).popitem()
+    return jwt
+
+
+def read_claims(jwt: str) -> Claims:
+    """Return what the JWT says of its time; nothing where it says nothing."""
+    payload = _payload(jwt)
+    issued, expires = _time(payload.get("iat")), _time(payload.get("exp"))
+    if issued is None or expires is None:
+        return Claims(issued_at=None, expires_in=None)
+    moment = datetime.fromtimestamp(issued, UTC)
+    return Claims(
+        issued_at=moment.isoformat().replace("+00:00", "Z"),
+        expires_in=expires - issued,
+    )
+
+
+def pullable_names(jwt: str) -> frozenset[str] | None:
+    """Return the repositories that may be pulled from, or None where it is no JWT."""
+    if not _payload(jwt):
+        return None
+    return frozenset(
+        str(entry.get("name"))
+        for entry in _access(jwt)
+        if isinstance(actions := entry.get("actions"), list) and "pull" in actions
+    )
+
+
+def _claimed_locations(jwt: str) -> dict[str, Location]:
+    """Return the aliases that the API itself resolved when it issued the JWT."""
+    claimed: dict[str, Location] = {}
+    for entry in _access(jwt):
+        alias, name = entry.get("alias"), entry.get("name")
+        if isinstance(alias, str) and isinstance(name, str):
+            location = parse_location(name)
+            if location:
+                claimed[alias] = location
+    return claimed
+
+
+def _access(jwt: str) -> list[dict[str, Any]]:
+    """Return the JWT's access list, without what is no entry of one."""
+    access = _payload(jwt).get("access")
+    entries = access if isinstance(access, list) else []
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _payload(jwt: str) -> dict[str, Any]:
+    """Return the JWT's claims unverified, or nothing where it is no JWT."""
+    parts = jwt.split(".")
+    if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature: RFC 7515
+        return {}
+    try:
+        payload = json.loads(_decode_base64url(parts[1]))
+    except (ValueError, RecursionError):
+        return {}
+    return payload if isinstance(payload, dict) else {}
+
+
+def _time(value: object) -> int | None:
+    """Return the seconds of a NumericDate (RFC 7519) of this age of the world."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if 0 <= value < 1 << 35 else None
+
+
+def _encode_suffix(
+    locations: Mapping[str, Location],
+    refusals: Mapping[str, Refusal],
+    message_length: int,
+) -> str:
+    payload = {
+        "v": _SUFFIX_VERSION,
+        "a": locations,
+        "r": {
+            alias: [refusal.code, refusal.message[:message_length]]
+            for alias, refusal in refusals.items()
+        },
+    }
+    text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
+    return base64.urlsafe_b64encode(text.encode()).decode("ascii").rstrip("=")
+
+
+def _decode_suffix(suffix: str) -> Aliases:
+    """Return the aliases in the suffix; strictly, because anybody can write one."""
+    if len(suffix) > SUFFIX_LENGTH_MAX:
+        raise TokenInvalid(
+            f"the token's list of aliases is longer than {SUFFIX_LENGTH_MAX} characters"
+        )
+    try:
+        payload = json.loads(_decode_base64url(suffix))
+        return _read_suffix(payload)
+    except (ValueError, RecursionError) as error:
+        raise TokenInvalid("the token's list of aliases cannot be read") from error
+
+
+def _read_suffix(payload: Any) -> Aliases:
+    match payload:
+        case {"v": int(version), "a": dict(locations), "r": dict(refusals)} if (
+            version == _SUFFIX_VERSION and len(payload) == 3  # noqa: PLR2004
+        ):
+            return Aliases(
+                MappingProxyType(
+                    {_read_alias(a): _read_location(v) for a, v in locations.items()}
+                ),
+                MappingProxyType(
+                    {_read_alias(a): _read_refusal(v) for a, v in refusals.items()}
+                ),
+            )
+    raise ValueError("not the schema of a suffix")
+
+
+def _read_alias(text: str) -> str:
+    if len(text) > NAME_LENGTH_MAX:
+        raise ValueError("an alias is too long")
+    return text
+
+
+def _read_location(value: object) -> Location:
+    location = parse_location(value) if isinstance(value, str) else None
+    if location is None:
+        raise ValueError("not a location")
+    return location
+
+
+def _read_refusal(value: object) -> Refusal:
+    match value:
+        case [str(code), str(message)] if code in REFUSALS:
+            return REFUSALS[ErrorCode(code)](message[:MESSAGE_LENGTH_MAX])
+    raise ValueError("not a refusal")
+
+
+def _decode_base64url(text: str) -> str:
+    """Return the text that is encoded; with no other character or padding accepted.
+
+    Raises:
+        ValueError: it is not base64url without padding, or not UTF-8.
+
+    """
+    if not text.isascii():
+        raise ValueError("not base64url")
+    padded = text + "=" * (-len(text) % 4)
+    try:
+        data = base64.b64decode(padded, altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64url") from error
+    return data.decode()

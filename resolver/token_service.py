@@ -1,0 +1,205 @@
+"""Decides what the token endpoint answers (rules R3, R4 and R5).
+
+Every alias among the scopes is resolved, the API issues a token for the locations,
+and the aliases are appended to it. All of it happens within one deadline, because
+clients give up after 15 seconds.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+from resolver.credential import (
+    Credential,
+    basic_authorization,
+    parse_authorization,
+)
+from resolver.errors import Refusal, RequestInvalid, ServiceUnavailable
+from resolver.reference import Alias, is_stored_name, parse_alias, shorten
+from resolver.resolution import Resolution, denied
+from resolver.scope import Scope, parse_scopes
+from resolver.token import Aliases, append_aliases, pullable_names, read_claims
+from resolver.transport import RETRY_AFTER_DEFAULT, Deadline
+from resolver.upstream import Backend, Upstream
+
+FORM_FIELDS_MAX = 64
+_FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What a client asks the token endpoint."""
+
+    scopes: tuple[Scope, ...]
+    credential: Credential = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAnswer:
+    """What the client gets, and what there is to say about it."""
+
+    body: bytes = field(repr=False)
+    resolutions: tuple[Resolution, ...]
+    refusals: Mapping[str, Refusal]
+
+
+def parse_token_query(query: str, authorization: str | None) -> TokenRequest:
+    """Return what a GET asks (https://distribution.github.io/distribution/spec/auth/token/).
+
+    Raises:
+        RequestInvalid: the header or the number of scopes is not acceptable.
+
+    """
+    parameters = _parse_form(query)
+    return TokenRequest(
+        parse_scopes(parameters.get("scope", ())), parse_authorization(authorization)
+    )
+
+
+def parse_token_form(content_type: str | None, body: bytes) -> TokenRequest:
+    """Return what a POST asks; the password grant stands for a GET with Basic (R5).
+
+    https://distribution.github.io/distribution/spec/auth/oauth/
+
+    Raises:
+        RequestInvalid: it is no form, or asks for another grant.
+
+    """
+    if content_type is None or content_type.partition(";")[0].strip() != _FORM_TYPE:
+        raise RequestInvalid(f"a POST for a token is a form, of type {_FORM_TYPE}")
+    try:
+        form = _parse_form(body.decode())
+    except UnicodeDecodeError as error:
+        raise RequestInvalid("the form for a token is not UTF-8") from error
+    grant = form.get("grant_type", [""])[0]
+    if grant != "password":
+        raise RequestInvalid(
+            f"grant_type {shorten(grant)} is not supported, password is: log in with"
+            " any user name and a balena API key as password"
+        )
+    user, password = (form.get(name, [""])[0] for name in ("username", "password"))
+    return TokenRequest(
+        parse_scopes(form.get("scope", ())),
+        parse_authorization(basic_authorization(user, password)),
+    )
+
+
+class TokenService:
+    """Answers token requests; the blocking work runs in threads of its own."""
+
+    def __init__(
+        self, upstream: Upstream, *, timeout: float, threads: int = 32
+    ) -> None:
+        self._upstream = upstream
+        self._timeout = timeout
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="balena-api")
+
+    async def answer(self, request: TokenRequest) -> TokenAnswer:
+        """Return the token for the request.
+
+        Raises:
+            CredentialRejected: the API does not know the key.
+            RateLimited: the API limits the rate.
+            ServiceUnavailable: the API fails, or is too slow.
+
+        """
+        deadline = Deadline.after(self._timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._answer(request, deadline)
+        except TimeoutError as error:
+            raise ServiceUnavailable.with_retry_after(
+                f"the balena API did not answer within {self._timeout:g} seconds;"
+                " try again later",
+                RETRY_AFTER_DEFAULT,
+            ) from error
+
+    async def registry_service(self) -> str:
+        """Return the service for a challenge of ours, which should never change."""
+        try:
+            deadline = Deadline.after(self._timeout)
+            return (await self._run(self._upstream.connect, deadline)).service
+        except ServiceUnavailable:
+            return self._upstream.host
+
+    def close(self) -> None:
+        """Let go of the threads, without waiting for what they still do."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _answer(self, request: TokenRequest, deadline: Deadline) -> TokenAnswer:
+        backend = await self._run(self._upstream.connect, deadline)
+        stored = [scope for scope in request.scopes if is_stored_name(scope.name)]
+        names = [s.name for s in request.scopes if not is_stored_name(s.name)]
+        outcomes = await asyncio.gather(
+            *(self._resolve(backend, n, request.credential, deadline) for n in names)
+        )
+        resolved = [o for o in outcomes if isinstance(o, Resolution)]
+        wanted = [*stored, *(Scope(resolution.location) for resolution in resolved)]
+        jwt = await self._run(
+            backend.api.token,
+            tuple(dict.fromkeys(wanted)),
+            backend.service,
+            request.credential,
+            deadline,
+        )
+        return _compose(jwt, dict(zip(names, outcomes, strict=True)))
+
+    async def _resolve(
+        self, backend: Backend, name: str, credential: Credential, deadline: Deadline
+    ) -> Resolution | Refusal:
+        """Return what the name stands for, or the refusal: none sinks the rest (R3)."""
+        try:
+            alias: Alias = parse_alias(name)
+            return await self._run(
+                backend.resolver.resolve, alias, credential, deadline
+            )
+        except Refusal as refusal:
+            return refusal
+
+    async def _run[*A, R](self, call: Callable[[*A], R], *args: *A) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+
+
+def _compose(jwt: str, outcomes: Mapping[str, Resolution | Refusal]) -> TokenAnswer:
+    """Return the answer; what the API resolved but does not grant is refused.
+
+    Only the token endpoint decides on permission (design section 8).
+    """
+    granted = pullable_names(jwt)
+    resolutions: list[Resolution] = []
+    refusals: dict[str, Refusal] = {}
+    for name, outcome in outcomes.items():
+        if isinstance(outcome, Refusal):
+            refusals[name] = outcome
+        elif granted is None or outcome.location in granted:
+            resolutions.append(outcome)
+        else:
+            refusals[name] = denied(outcome.alias.slug)
+    locations = {str(found.alias): found.location for found in resolutions}
+    return TokenAnswer(
+        _body(jwt, Aliases(locations, refusals)), tuple(resolutions), refusals
+    )
+
+
+def _body(jwt: str, aliases: Aliases) -> bytes:
+    """Return the answer, with what the API leaves out (rule R4)."""
+    token = append_aliases(jwt, aliases)
+    claims = read_claims(jwt)
+    answer: dict[str, Any] = {"token": token, "access_token": token}
+    if claims.expires_in is not None:
+        answer["expires_in"] = claims.expires_in
+        answer["issued_at"] = claims.issued_at
+    return json.dumps(answer).encode()
+
+
+def _parse_form(text: str) -> dict[str, list[str]]:
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX)
+    except ValueError as error:
+        raise RequestInvalid(
+            f"a token request has at most {FORM_FIELDS_MAX} parameters"
+        ) from error

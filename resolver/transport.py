@@ -1,0 +1,211 @@
+"""Decides how the resolver speaks HTTP: the only module with network access.
+
+Blocking, meant for worker threads. Every request has a deadline that covers its
+retries and its body; answers are read up to a limit, redirects are not followed,
+and neither cookies nor the environment (`.netrc`, proxies) add anything to it.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from resolver.errors import ServiceUnavailable
+
+logger = logging.getLogger(__name__)
+
+BODY_LENGTH_MAX = 4 << 20
+"""Bytes; a release with a hundred images takes about 40 kB."""
+ATTEMPTS = 3
+BACKOFF = 0.2
+"""Seconds before the second attempt; each later one waits four times as long."""
+RETRIED = frozenset({429, 502, 503, 504})
+RETRY_AFTER_DEFAULT = 10
+"""Seconds that a client is told to wait where the API named none."""
+_CHUNK = 1 << 16
+_HEADERS = {
+    "User-Agent": "balena-registry-proxy",
+    "Accept": "application/json",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How servers' certificates are verified: as mitmproxy's own options say."""
+
+    enabled: bool = True
+    ca_file: str | None = None
+    """PEM file of authorities; with both unset the usual authorities count."""
+    ca_folder: str | None = None
+    """Folder of authorities, prepared with ``openssl rehash``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment after which nobody waits for the answer any more."""
+
+    at: float
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Self:
+        """Return the deadline that is so many seconds away."""
+        return cls(clock() + seconds, clock)
+
+    @property
+    def remaining(self) -> float:
+        """The seconds left, never negative."""
+        return max(0.0, self.at - self.clock())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def retry_after(self) -> int | None:
+        """The seconds of ``Retry-After``, which may also be a date, or None."""
+        return parse_retry_after(self.headers.get("Retry-After"))
+
+
+class Transport:
+    """A pool of connections, for many threads and many credentials."""
+
+    def __init__(
+        self,
+        verification: Verification,
+        *,
+        connections: int = 32,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._sleep = sleep
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._session.headers.clear()
+        self._session.headers.update(_HEADERS)
+        self._session.verify = verification.enabled
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _Adapter(verification, connections))
+
+    def get(
+        self,
+        url: str,
+        *,
+        authorization: str | None = None,
+        deadline: Deadline,
+    ) -> Answer:
+        """Return the answer to a GET, after a few tries.
+
+        Raises:
+            ServiceUnavailable: there was no answer in time, or one too large.
+
+        """
+        headers = {} if authorization is None else {"Authorization": authorization}
+        for attempt in range(1, ATTEMPTS + 1):
+            last = attempt == ATTEMPTS
+            pause = BACKOFF * 4 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
+            try:
+                answer = self._get(url, headers, deadline)
+            except requests.ConnectionError as error:
+                if last or pause >= deadline.remaining:
+                    raise _unreachable(url, error) from error
+            except (requests.RequestException, OSError) as error:
+                raise _unreachable(url, error) from error
+            else:
+                pause = max(pause, answer.retry_after or 0)
+                if (
+                    answer.status not in RETRIED
+                    or last
+                    or pause >= deadline.remaining / 2
+                ):
+                    return answer
+            self._sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._session.close()
+
+    def _get(self, url: str, headers: dict[str, str], deadline: Deadline) -> Answer:
+        remaining = deadline.remaining
+        if not remaining:
+            raise requests.Timeout("the time for the request is over")
+        with self._session.get(
+            url,
+            headers=headers,
+            timeout=remaining,
+            allow_redirects=False,
+            stream=True,
+        ) as response:
+            body = bytearray()
+            for chunk in response.iter_content(_CHUNK):
+                body += chunk
+                if len(body) > BODY_LENGTH_MAX:
+                    raise requests.RequestException("the answer is too large")
+                if not deadline.remaining:
+                    raise requests.Timeout("the answer came too slowly")
+            return Answer(response.status_code, response.headers, bytes(body))
+
+
+class _Adapter(HTTPAdapter):
+    """Takes a file and a folder of authorities together, as mitmproxy does."""
+
+    def __init__(self, verification: Verification, connections: int) -> None:
+        self._verification = verification
+        super().__init__(pool_maxsize=connections)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Set the authorities on a pool of connections."""
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
+        own = self._verification
+        if verify and (own.ca_file or own.ca_folder):
+            conn.ca_certs, conn.ca_cert_dir = own.ca_file, own.ca_folder
+
+
+def parse_retry_after(value: str | None) -> int | None:
+    """Return the seconds that a ``Retry-After`` header asks for (RFC 9110, 10.2.3)."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return min(int(value), 86400)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0, min(int(moment.timestamp() - time.time()), 86400))
+
+
+def origin(url: str) -> str:
+    """Return scheme and host of the URL: as much of it as a log may show."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _unreachable(url: str, error: Exception) -> ServiceUnavailable:
+    """Log why there is no answer, and return what the client is told.
+
+    Messages of the libraries contain the whole URL, and with it the location; the
+    exception at the bottom has the reason alone.
+    """
+    reason: BaseException = error
+    while reason.__context__ is not None:
+        reason = reason.__context__
+    cause = f"{type(reason).__name__}: {reason}" if reason is not error else repr(error)
+    logger.warning("%s does not answer: %s", origin(url), cause)
+    return ServiceUnavailable.with_retry_after(
+        "the registry or its API does not answer at the moment; try again later",
+        RETRY_AFTER_DEFAULT,
+    )

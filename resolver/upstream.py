@@ -1,0 +1,84 @@
+"""Decides which API belongs to the registry: what its own challenge says.
+
+A registry names its token endpoint in the realm of its challenge, and itself as the
+service (https://distribution.github.io/distribution/spec/auth/token/).
+"""
+
+import threading
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from resolver.api import Api, Getter
+from resolver.challenge import first_challenge
+from resolver.errors import ServiceUnavailable
+from resolver.resolution import ApiResolver, Resolver
+from resolver.transport import RETRY_AFTER_DEFAULT, Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The registry's API, a resolver on it, and the name that the registry goes by."""
+
+    api: Api
+    resolver: Resolver
+    service: str
+
+
+class Upstream:
+    """The registry that is fronted; asked once, at the first need, about its API."""
+
+    def __init__(
+        self, registry_url: str, api_url: str | None, transport: Getter
+    ) -> None:
+        self._registry_url = registry_url
+        self.host = urlsplit(registry_url).netloc
+        """The registry's host, with its port unless that is the usual one."""
+        self._api_url = api_url
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._backend: Backend | None = None
+
+    def connect(self, deadline: Deadline) -> Backend:
+        """Return the API that belongs to the registry.
+
+        Raises:
+            ServiceUnavailable: the registry does not answer, or names no API.
+
+        """
+        if self._backend:
+            return self._backend
+        if not self._lock.acquire(timeout=deadline.remaining):
+            raise _unavailable("the registry does not answer")
+        try:
+            self._backend = self._backend or self._ask(deadline)
+        finally:
+            self._lock.release()
+        return self._backend
+
+    def _ask(self, deadline: Deadline) -> Backend:
+        answer = self._transport.get(f"{self._registry_url}/v2/", deadline=deadline)
+        challenge = first_challenge([answer.headers.get("WWW-Authenticate", "")])
+        service = challenge.service if challenge else None
+        origin = challenge.origin if challenge else None
+        api = Api(
+            self._api_url or _api_url(self._registry_url, origin), self._transport
+        )
+        hosts = {self.host} if service is None else {self.host, service}
+        return Backend(api, ApiResolver(api, hosts), service or self.host)
+
+
+def _api_url(registry_url: str, origin: str | None) -> str:
+    """Return the API that the registry named, if API keys may be sent there."""
+    if origin is None:
+        raise _unavailable("the registry names no token endpoint (balena_api_url)")
+    if registry_url.startswith("https:") and not origin.startswith("https:"):
+        raise _unavailable(
+            "the registry names a token endpoint without TLS (balena_api_url)"
+        )
+    return origin
+
+
+def _unavailable(reason: str) -> ServiceUnavailable:
+    return ServiceUnavailable.with_retry_after(
+        f"{reason}; try again later", RETRY_AFTER_DEFAULT
+    )

@@ -1,0 +1,137 @@
+"""Starts mitmdump with the addon, as the environment says: `make run`, the container.
+
+The variables are those of the README's table. An explicit URL beats a host name, a
+host name beats DNS_TLD.
+"""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from resolver.public_url import parse_host, parse_url
+
+ROOT = Path(__file__).resolve().parent
+CONFDIR = ROOT / ".mitmproxy"
+"""Where mitmproxy finds its options and keeps its certificate authority."""
+OPTIONS = ROOT / "mitm.conf"
+DNS_TLD = "balena-cloud.com"
+PORT_MAX = 65535
+
+
+class VariableError(ValueError):
+    """An environment variable has a value that cannot work."""
+
+
+def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
+    """Return what mitmdump is to be called with.
+
+    Raises:
+        VariableError: a variable has a value that cannot work; the message names it.
+
+    """
+    listen = _host(environment, "LISTEN_HOST") or "127.0.0.1"
+    registry = _url(environment, "REGISTRY_URL", "REGISTRY2_HOST", "registry2")
+    api = _url(environment, "API_URL", "API_HOST", "api")
+    public = _url(environment, "PUBLIC_URL")
+    mode = f"reverse:{registry or f'https://registry2.{DNS_TLD}'}"
+    options = {
+        "confdir": str(CONFDIR),
+        "balena_api_url": api,
+        "balena_public_url": public,
+        "balena_trust_forwarded": _flag(environment, "TRUST_PROXY"),
+    }
+    settings = [f"{name}={value}" for name, value in options.items() if value]
+    return [
+        *("-s", str(ROOT / "addon.py")),
+        *("--mode", f"{mode}@{listen}:{_port(environment)}"),
+        *(word for setting in settings for word in ("--set", setting)),
+        *_extra(environment),
+    ]
+
+
+def main() -> None:
+    """Become mitmdump, or end with one line that names the variable at fault."""
+    try:
+        arguments = mitmdump_arguments(os.environ)
+    except VariableError as error:
+        sys.exit(f"registry proxy: {error}")
+    link_options(CONFDIR)
+    mitmdump = Path(sys.executable).parent / "mitmdump"
+    os.execv(mitmdump, [str(mitmdump), *arguments])  # noqa: S606 - no shell is wanted
+
+
+def link_options(confdir: Path) -> None:
+    """Put `mitm.conf` where mitmproxy reads options, and nowhere else does it."""
+    confdir.mkdir(mode=0o700, exist_ok=True)
+    link = confdir / "config.yaml"
+    if not link.is_symlink() or link.readlink() != OPTIONS:
+        link.unlink(missing_ok=True)
+        link.symlink_to(OPTIONS)
+
+
+def _url(
+    environment: Mapping[str, str], url: str, host: str = "", label: str = ""
+) -> str:
+    """Return the URL that the variables give, or nothing."""
+    try:
+        if text := environment.get(url, ""):
+            return parse_url(text)
+    except ValueError as error:
+        raise VariableError(f"{url}: {error}") from error
+    if host and (name := _host(environment, host)):
+        return f"https://{name}"
+    if label and (tld := _host(environment, "DNS_TLD")):
+        return f"https://{label}.{tld}"
+    return ""
+
+
+def _host(environment: Mapping[str, str], variable: str) -> str:
+    text = environment.get(variable, "")
+    try:
+        return parse_host(text) if text else ""
+    except ValueError as error:
+        raise VariableError(
+            f"{variable}: {text!r} is no host name or address; write it as in"
+            " registry.example.com"
+        ) from error
+
+
+def _port(environment: Mapping[str, str]) -> int:
+    text = environment.get("PROXY_PORT", "") or "8080"
+    if not text.isdecimal() or not 0 < int(text) <= PORT_MAX:
+        raise VariableError(
+            f"PROXY_PORT: {text!r} is no port; write a number from 1 to {PORT_MAX}"
+        )
+    return int(text)
+
+
+def _flag(environment: Mapping[str, str], variable: str) -> str:
+    text = environment.get(variable, "").lower()
+    if text not in ("", "0", "1", "false", "true", "no", "yes"):
+        raise VariableError(f"{variable}: {text!r} is neither true nor false")
+    return "true" if text in ("1", "true", "yes") else ""
+
+
+def _extra(environment: Mapping[str, str]) -> list[str]:
+    """Return the arguments in ARGS; none that mitmproxy would ignore in silence."""
+    try:
+        words = shlex.split(environment.get("ARGS", ""))
+    except ValueError as error:
+        raise VariableError(f"ARGS: {error}; close what is quoted") from error
+    fixed = set(re.findall(r"^(\w+):", OPTIONS.read_text(), re.MULTILINE))
+    for flag, word in pairwise(words):
+        name = word.partition("=")[0]
+        if flag == "--set" and name in fixed:
+            raise VariableError(
+                f"ARGS: --set {name} has no effect, because {OPTIONS.name} sets {name}"
+                " and mitmproxy prefers that: change it there"
+            )
+    return words
+
+
+if __name__ == "__main__":
+    main()
