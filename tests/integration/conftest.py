@@ -1,0 +1,67 @@
+"""What the integration tests share: servers that run once, clients made fresh."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.proxy import Proxy
+from tests.integration.client import (
+    Buildah,
+    Client,
+    Containerd,
+    Docker,
+    Podman,
+    Skopeo,
+    docker_engine,
+)
+from tests.integration.registry import Installation, installed
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """The real registry, with localcloud's API."""
+    with installed(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def proxy(installation: Installation) -> Iterator[Proxy]:
+    """The proxy in front of it."""
+    with Proxy(installation.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """The sockets of dockerd and its containerd."""
+    with docker_engine(tmp_path_factory.mktemp("docker")) as sockets:
+        yield sockets
+
+
+@pytest.fixture
+def docker(engine: tuple[Path, Path], tmp_path: Path) -> Docker:
+    """A docker command line with an empty home."""
+    return Docker(tmp_path / "docker", engine[0])
+
+
+@pytest.fixture
+def skopeo(tmp_path: Path) -> Skopeo:
+    """A skopeo with an empty home."""
+    return Skopeo(tmp_path / "skopeo")
+
+
+CLIENTS = ("docker", "ctr", "podman", "buildah", "skopeo")
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
+    """Each of the clients in turn, with an empty home."""
+    makers: dict[str, Callable[[], Client]] = {
+        "docker": lambda: Docker(tmp_path, request.getfixturevalue("engine")[0]),
+        "ctr": lambda: Containerd(tmp_path, request.getfixturevalue("engine")[1]),
+        "podman": lambda: Podman(tmp_path),
+        "buildah": lambda: Buildah(tmp_path),
+        "skopeo": lambda: Skopeo(tmp_path),
+    }
+    return makers[request.param]()

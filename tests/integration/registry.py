@@ -1,0 +1,102 @@
+"""The real registry: Debian's docker-registry, seeded and with token auth."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.proxy import free_port
+from localcloud.cloud import LocalCloud
+from localcloud.publication import push_images
+from tests.integration.certificate import Certificate
+from tests.integration.tool import find_tool, listens, running
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """An API and the registry that trusts its tokens."""
+
+    cloud: LocalCloud
+    url: str
+    """The registry's."""
+    storage: Path
+
+    def digest(self, location_hash: str) -> str:
+        """Return the digest of the manifest stored at a location."""
+        (digest,) = (
+            image.digest
+            for image in self.cloud.images
+            if image.repository == f"v2/{location_hash}"
+        )
+        return digest
+
+
+@contextmanager
+def installed(
+    folder: Path,
+    *,
+    tls: Certificate | None = None,
+    redirect_to: str | None = None,
+) -> Iterator[Installation]:
+    """Run docker-registry on the images and the tokens of a localcloud."""
+    port = free_port()
+    scheme = "https" if tls else "http"
+    url = f"{scheme}://localhost:{port}"
+    with ExitStack() as stack:
+        cloud = stack.enter_context(
+            LocalCloud(registry_url=url, tls=tls.context() if tls else None)
+        )
+        seed(cloud, folder)
+        bundle = folder / "token.pem"
+        cloud.issuer.certificate_bundle(bundle)
+        api_url = cloud.api_url
+        config: dict[str, Any] = {
+            "auth": {
+                "token": {
+                    "realm": f"{api_url}/auth/v1/token",
+                    "service": cloud.registry_host,
+                    "issuer": cloud.issuer.name,
+                    "rootcertbundle": str(bundle),
+                }
+            }
+        }
+        if redirect_to:
+            config["middleware"] = {
+                "storage": [{"name": "redirect", "options": {"baseurl": redirect_to}}]
+            }
+        if tls:
+            config["http"] = {
+                "tls": {"certificate": str(tls.path), "key": str(tls.path)}
+            }
+        stack.enter_context(serving(folder, port, config))
+        yield Installation(cloud, url, folder / "storage")
+
+
+def seed(cloud: LocalCloud, folder: Path) -> None:
+    """Put the cloud's images into a storage folder, through the registry itself."""
+    port = free_port()
+    with serving(folder, port, {}):
+        push_images(cloud.images, f"http://localhost:{port}")
+
+
+@contextmanager
+def serving(folder: Path, port: int, config: Mapping[str, Any]) -> Iterator[None]:
+    """Run docker-registry on a port of loopback, with the storage in the folder."""
+    whole: dict[str, Any] = {
+        "version": 0.1,
+        "log": {"level": "warn", "accesslog": {"disabled": True}},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
+        **config,
+    }
+    whole["http"] = {"addr": f"127.0.0.1:{port}", **config.get("http", {})}
+    # YAML takes JSON as it is.
+    path = folder / f"registry-{port}.yml"
+    path.write_text(json.dumps(whole))
+    with running(
+        [find_tool("docker-registry"), "serve", path],
+        lambda: listens(port),
+        log=folder / f"registry-{port}.log",
+    ):
+        yield

@@ -1,0 +1,119 @@
+"""The programs that the tests run beside Python: found, or a reason to skip."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+COMMAND_SECONDS = 120
+START_SECONDS = 60
+STOP_SECONDS = 20
+SYSTEM_FOLDERS = "/usr/sbin:/sbin:/usr/bin:/bin"
+"""Where Debian's packages put servers, also outside of root's PATH."""
+
+
+class ToolError(RuntimeError):
+    """A program ended with an error; the message is what it printed."""
+
+
+def find_tool(name: str) -> str:
+    """Return the program's path, the packaged one first.
+
+    Where it is missing the test is skipped, or fails if REQUIRE_TOOLS is set.
+    """
+    path = shutil.which(name, path=f"{SYSTEM_FOLDERS}:{os.environ.get('PATH', '')}")
+    if path is None:
+        reason = f"{name} is not installed"
+        if os.environ.get("REQUIRE_TOOLS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+def require_root(name: str) -> None:
+    """Skip the test, or fail it, unless root runs it."""
+    if os.geteuid() != 0:
+        reason = f"{name} needs root here"
+        if os.environ.get("REQUIRE_TOOLS"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def run(
+    *command: str | Path, environment: Mapping[str, str], stdin: str | None = None
+) -> str:
+    """Return what a program prints; raise ToolError where it fails."""
+    done = subprocess.run(
+        command,
+        env=dict(environment),
+        input=stdin,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=COMMAND_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ToolError(done.stdout)
+    return done.stdout
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path],
+    is_ready: Callable[[], bool],
+    *,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server in a process group of its own until the context ends."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=None if environment is None else dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or is_ready(), str(command[0]))
+        if process.poll() is not None:
+            raise ToolError(f"{command[0]} ended:\n{log.read_text()[-3000:]}")
+        yield process
+    finally:
+        _end(process)
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Return as soon as the condition holds."""
+    last = time.monotonic() + START_SECONDS
+    while not condition():
+        if time.monotonic() > last:
+            raise ToolError(f"{what}: not within {START_SECONDS} seconds")
+        time.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    """Return whether somebody accepts connections on a port of loopback."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
