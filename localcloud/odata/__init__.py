@@ -1,0 +1,1 @@
+"""The API's OData endpoint: reading a URL, asking the database, answering."""

@@ -1,0 +1,344 @@
+"""What the hooks do to single flows."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from mitmproxy import exceptions, hooks, http
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.test import taddons, tflow, tutils
+
+import addon
+from resolver import errors
+from resolver.reference import Location
+from resolver.token import Aliases, append_aliases
+from resolver.token_service import TokenAnswer, TokenRequest
+
+ALIAS = "org/app/2.3"
+LOCATION = Location("v2/567e62d1e73529e7a31757ac1f3fb902")
+DIGEST = "sha256:" + "ab" * 32
+JWT = "head.payload.signature"
+TOKEN = append_aliases(JWT, Aliases({ALIAS: LOCATION}, {}))
+MODE = "reverse:https://registry2.example.com@127.0.0.1:0"
+
+
+class Tokens:
+    """A token service that answers everything in the same way."""
+
+    def __init__(self, outcome: TokenAnswer | Exception) -> None:
+        self.outcome = outcome
+        self.asked: list[TokenRequest] = []
+
+    async def answer(self, request: TokenRequest) -> TokenAnswer:
+        """Remember the request, and answer it."""
+        self.asked.append(request)
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    async def registry_service(self) -> str:
+        """Return the name that challenges have."""
+        return "registry2.example.com"
+
+    def close(self) -> None:
+        """Have nothing to let go of."""
+
+
+@pytest.fixture
+def loaded() -> addon.RegistryProxy:
+    """The addon, without a configuration."""
+    return addon.RegistryProxy()
+
+
+@pytest.fixture
+def context(loaded: addon.RegistryProxy) -> Iterator[taddons.context]:
+    """mitmproxy, as far as addons see it."""
+    with taddons.context(Proxyserver(), loaded) as tctx:
+        yield tctx
+
+
+@pytest.fixture
+def proxy(
+    context: taddons.context, loaded: addon.RegistryProxy
+) -> Iterator[addon.RegistryProxy]:
+    """The addon, configured for a registry that nobody can reach."""
+    context.configure(loaded, mode=[MODE])
+    yield loaded
+    loaded.done()
+
+
+def make_flow(method: str, path: str, *headers: tuple[str, str]) -> http.HTTPFlow:
+    """Return a flow as mitmproxy hands it to `request`."""
+    fields = [(b"Host", b"proxy.example:8080")]
+    fields += [(name.encode(), value.encode()) for name, value in headers]
+    flow = tflow.tflow(
+        req=tutils.treq(
+            method=method.encode(),
+            path=path.encode(),
+            content=b"",
+            authority=b"",
+            headers=http.Headers(fields),
+        )
+    )
+    flow.live = True
+    return flow
+
+
+async def answered(
+    proxy: addon.RegistryProxy, method: str, path: str, *headers: tuple[str, str]
+) -> http.Response:
+    """Return what the addon answers by itself."""
+    flow = make_flow(method, path, *headers)
+    await proxy.request(flow)
+    assert flow.response is not None
+    return flow.response
+
+
+def message(response: http.Response) -> tuple[int, str, str]:
+    """Return status, code and message of an OCI error."""
+    (error,) = json.loads(response.content or b"")["errors"]
+    return response.status_code, error["code"], error["message"]
+
+
+def test_ping_needs_no_host_and_no_registry(proxy: addon.RegistryProxy) -> None:
+    """A health check is answered without anything else working."""
+    flow = make_flow("GET", "/ping")
+    del flow.request.headers["Host"]
+    asyncio.run(proxy.request(flow))
+    assert flow.response is not None
+    assert (flow.response.status_code, flow.response.content) == (200, b"pong")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/", "/v2x", "/auth/v1", "/v7/release", "//v2/"]
+)
+def test_other_paths_are_not_forwarded(proxy: addon.RegistryProxy, path: str) -> None:
+    """Nothing but the named endpoints reaches an upstream."""
+    response = asyncio.run(answered(proxy, "GET", path))
+    assert message(response)[:2] == (404, "UNSUPPORTED")
+
+
+def test_head_has_the_head_of_get_and_no_body(proxy: addon.RegistryProxy) -> None:
+    """An answer to HEAD has no body, which would break the client's connection."""
+    response = asyncio.run(answered(proxy, "HEAD", "/v2/A/manifests/1"))
+    assert response.status_code == 400
+    assert response.raw_content == b""
+    assert int(response.headers["content-length"]) > 0
+
+
+def test_request_with_token_is_rewritten(proxy: addon.RegistryProxy) -> None:
+    """Alias, tag, token and host become those of the registry."""
+    flow = make_flow(
+        "GET",
+        f"/v2/{ALIAS}/manifests/1.0?ns=proxy.example",
+        ("Authorization", f"Bearer {TOKEN}"),
+        ("X-Forwarded-For", "10.0.0.9"),
+        ("Upgrade", "websocket"),
+    )
+    asyncio.run(proxy.request(flow))
+    assert flow.response is None
+    assert flow.request.path == f"/v2/{LOCATION}/manifests/latest"
+    assert flow.request.headers["Host"] == "registry2.example.com"
+    assert flow.request.headers["Authorization"] == f"Bearer {JWT}"
+    assert not {"X-Forwarded-For", "Upgrade"} & set(flow.request.headers)
+
+
+def test_key_does_not_reach_the_registry(proxy: addon.RegistryProxy) -> None:
+    """An API key is for the API; a request to the registry goes without it."""
+    flow = make_flow("GET", "/v2/", ("Authorization", "Basic dTprZXk="))
+    asyncio.run(proxy.request(flow))
+    assert flow.response is None
+    assert "Authorization" not in flow.request.headers
+
+
+def test_challenge_names_alias_and_proxy(proxy: addon.RegistryProxy) -> None:
+    """The registry's challenge comes with our realm, and without the location."""
+    flow = make_flow(
+        "GET", f"/v2/{ALIAS}/blobs/{DIGEST}", ("Authorization", f"Bearer {TOKEN}")
+    )
+    asyncio.run(proxy.request(flow))
+    body = json.dumps({"errors": [{"code": "UNAUTHORIZED", "detail": LOCATION}]})
+    flow.response = http.Response.make(
+        401,
+        body,
+        {
+            "Content-Type": "application/json; charset=utf-8",
+            "WWW-Authenticate": 'Bearer realm="https://api.example.com/auth/v1/token",'
+            f'service="registry2.example.com",scope="repository:{LOCATION}:pull",'
+            'error="invalid_token"',
+        },
+    )
+    proxy.responseheaders(flow)
+    proxy.response(flow)
+    assert flow.response.headers["WWW-Authenticate"] == (
+        'Bearer realm="http://proxy.example:8080/auth/v1/token",'
+        f'service="registry2.example.com",scope="repository:{ALIAS}:pull",'
+        'error="invalid_token"'
+    )
+    assert LOCATION.encode() not in (flow.response.content or b"")
+    assert ALIAS.encode() in (flow.response.content or b"")
+
+
+def test_token_for_another_alias_is_sent_back(proxy: addon.RegistryProxy) -> None:
+    """A token without the alias gets a challenge, and nothing of another alias."""
+    proxy._tokens = Tokens(errors.InternalError("not asked"))  # type: ignore[assignment]
+    headers = ("Authorization", f"Bearer {TOKEN}")
+    response = asyncio.run(
+        answered(proxy, "GET", "/v2/org/other/manifests/latest", headers)
+    )
+    assert response.status_code == 401
+    challenge = response.headers["WWW-Authenticate"]
+    assert 'scope="repository:org/other:pull",error="insufficient_scope"' in challenge
+
+
+@pytest.mark.parametrize("failing", ["request", "responseheaders"])
+def test_bug_is_answered_with_500(
+    proxy: addon.RegistryProxy,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    failing: str,
+) -> None:
+    """An exception nobody expected closes the door, and the log has its traceback."""
+    flow = make_flow("GET", "/v2/")
+    if failing == "request":
+        monkeypatch.delattr("resolver.forward.forward")
+        asyncio.run(proxy.request(flow))
+    else:
+        asyncio.run(proxy.request(flow))
+        flow.response = http.Response.make(200, b"from the registry")
+        monkeypatch.delattr("resolver.answer.is_streamed")
+        proxy.responseheaders(flow)
+        # mitmproxy puts the body that it read in place of ours meanwhile.
+        flow.response.raw_content = b"from the registry"
+        proxy.response(flow)
+    assert flow.response is not None
+    assert message(flow.response)[:2] == (500, "UNKNOWN")
+    assert "AttributeError" in caplog.text
+
+
+def test_token_answer_is_sent_but_not_saved(proxy: addon.RegistryProxy) -> None:
+    """The client gets its token; a saved flow has neither token nor key (R15)."""
+    body = json.dumps({"token": TOKEN}).encode()
+    proxy._tokens = Tokens(TokenAnswer(body, (), {}))  # type: ignore[assignment]
+    flow = make_flow("GET", "/auth/v1/token", ("Authorization", "Basic dTprZXk="))
+    asyncio.run(proxy.request(flow))
+    proxy.responseheaders(flow)
+    proxy.response(flow)
+    assert flow.response is not None
+    assert flow.response.raw_content == body
+    assert int(flow.response.headers["content-length"]) == len(body)
+    saved = str(flow.get_state())
+    assert "dTprZXk=" not in saved
+    assert "signature" not in saved
+    assert "signature" not in str(flow.response.text)
+
+
+def test_key_of_a_form_is_not_saved(proxy: addon.RegistryProxy) -> None:
+    """The password grant's form is taken out of the flow when it is answered."""
+    proxy._tokens = Tokens(errors.CredentialRejected("no"))  # type: ignore[assignment]
+    flow = make_flow(
+        "POST",
+        "/auth/v1/token",
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    )
+    flow.request.content = b"grant_type=password&username=u&password=secretkey"
+    asyncio.run(proxy.request(flow))
+    proxy.response(flow)
+    assert flow.response is not None
+    assert flow.response.status_code == 401
+    assert "secretkey" not in str(flow.get_state())
+
+
+def test_key_in_a_query_is_not_kept(proxy: addon.RegistryProxy) -> None:
+    """A key that somebody puts into the query reaches neither log nor registry."""
+    for path in (
+        "/v2/?apikey=secretkey",
+        "/auth/v1/token?apikey=secretkey",
+        "/x?secretkey",
+    ):
+        proxy._tokens = Tokens(errors.CredentialRejected("no"))  # type: ignore[assignment]
+        flow = make_flow("GET", path)
+        asyncio.run(proxy.request(flow))
+        assert "secretkey" not in str(flow.get_state())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [("Content-Length", "99999999"), ("Transfer-Encoding", "chunked")],
+    ids=lambda header: header[0],
+)
+def test_large_body_is_not_taken(
+    proxy: addon.RegistryProxy, header: tuple[str, str]
+) -> None:
+    """A body that nobody needs is not read into memory."""
+    flow = make_flow("POST", "/auth/v1/token", header)
+    proxy.requestheaders(flow)
+    assert flow.error is not None
+
+
+def test_answered_flow_is_left_alone(proxy: addon.RegistryProxy) -> None:
+    """What another addon answered stays as it is."""
+    flow = make_flow("GET", "/nothing/here")
+    flow.response = http.Response.make(204)
+    asyncio.run(proxy.request(flow))
+    assert flow.response.status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("mode", ["regular"], "mode: regular does not say which registry"),
+        ("mode", [MODE, "regular@0"], "mode: "),
+        ("mode", ["reverse:tcp://registry:5000@0"], "mode: "),
+        ("balena_api_url", "api.example.com", "balena_api_url: 'api.example.com'"),
+        ("balena_api_url", "https://api.example.com/v7", "balena_api_url: "),
+        ("balena_public_url", "ftp://proxy", "balena_public_url: 'ftp://proxy'"),
+        ("balena_public_url", "https://user@proxy", "balena_public_url: "),
+        ("balena_api_timeout", 0, "balena_api_timeout: 0 is not between 1 and 60"),
+        ("balena_api_timeout", 61, "balena_api_timeout: 61"),
+        ("ssl_verify_upstream_trusted_ca", "/nowhere.pem", "there is no /nowhere.pem"),
+    ],
+)
+def test_wrong_option_is_named(
+    context: taddons.context,
+    proxy: addon.RegistryProxy,
+    option: str,
+    value: object,
+    said: str,
+) -> None:
+    """A value that cannot work is refused with a message that names the option."""
+    with pytest.raises(exceptions.OptionsError, match=said.replace("'", ".")):
+        context.configure(proxy, **{option: value})
+
+
+def test_wrong_option_ends_the_start(
+    context: taddons.context,
+    loaded: addon.RegistryProxy,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """At the start the message is one line at ERROR, which ends mitmproxy."""
+    context.configure(loaded, mode=[MODE], balena_api_url="wrong")
+    (record,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
+    assert record.getMessage().startswith("balena_api_url: 'wrong'")
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "UNSUPPORTED"), (502, "UNAVAILABLE"), (504, "UNAVAILABLE")],
+)
+def test_pages_of_mitmproxy_are_oci_errors(status: int, code: str) -> None:
+    """What mitmproxy answers by itself names no address, and clients can read it."""
+    page = _http1.make_error_response(status, "Connect call failed ('10.0.0.7', 5000)")
+    head, _, body = page.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert json.loads(body)["errors"][0]["code"] == code
+    assert b"10.0.0.7" not in page
+
+
+def test_nothing_in_the_module_is_taken_for_a_hook() -> None:
+    """Mitmproxy calls functions of the script that have the name of a hook."""
+    assert not {name for name in hooks.all_hooks if hasattr(addon, name)}
