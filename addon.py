@@ -6,6 +6,7 @@ is answered here, because mitmproxy forwards the untouched request when a hook r
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ logger = logging.getLogger("balena")
 METADATA = "balena."
 """The prefix of what is noted in a flow's metadata."""
 REDACTED = "[redacted]"
+_BYTES = re.compile(r"""\bb(?:'.*'|".*")""", re.DOTALL)
 REQUEST_BODY_MAX = 16 << 10
 """Bytes; the one body that is taken is the form of a token request."""
 JSON_HEADERS = (("Content-Type", "application/json"), errors.API_VERSION_HEADER)
@@ -120,8 +122,10 @@ class RegistryProxy:
 
     def load(self, loader: Loader) -> None:
         """Declare the options."""
-        # urllib3 logs whole request targets, and they have locations in them.
+        # urllib3 logs whole request targets, and they have locations in them;
+        # mitmproxy logs the bytes of a broken message, and they may be a login.
         logging.getLogger("urllib3").setLevel(logging.WARNING)
+        logging.getLogger("mitmproxy.proxy.server").addFilter(_without_bytes)
         loader.add_option(
             "balena_api_url",
             str,
@@ -501,6 +505,13 @@ def _host(name: str, port: int) -> str:
 def _client(flow: http.HTTPFlow) -> dict[str, object]:
     """Return what makes mitmproxy print the client's address beside a log line."""
     return {"client": flow.client_conn.peername}
+
+
+def _without_bytes(record: logging.LogRecord) -> bool:
+    """Cut what was received out of a log line, and let the line through."""
+    record.msg = _BYTES.sub(REDACTED, record.getMessage())
+    record.args = ()
+    return True
 
 
 def _error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - names hosts

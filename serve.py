@@ -20,6 +20,8 @@ CONFDIR = ROOT / ".mitmproxy"
 OPTIONS = ROOT / "mitm.conf"
 DNS_TLD = "balena-cloud.com"
 PORT_MAX = 65535
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+"""Without it the log of a service reaches its reader in blocks, much too late."""
 
 
 class VariableError(ValueError):
@@ -61,7 +63,7 @@ def main() -> None:
         sys.exit(f"registry proxy: {error}")
     link_options(CONFDIR)
     mitmdump = Path(sys.executable).parent / "mitmdump"
-    os.execv(mitmdump, [str(mitmdump), *arguments])  # noqa: S606 - no shell is wanted
+    os.execve(mitmdump, [str(mitmdump), *arguments], UNBUFFERED | os.environ)  # noqa: S606 - no shell is wanted
 
 
 def link_options(confdir: Path) -> None:

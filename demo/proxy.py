@@ -1,5 +1,6 @@
 """A running registry proxy: started as `make run` does it, ended with its context."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -63,6 +64,7 @@ class Proxy:
         # The next line has no shell, and arguments of our own making.
         self.process = subprocess.Popen(  # noqa: S603
             [Path(sys.executable).parent / "mitmdump", *arguments],
+            env=serve.UNBUFFERED | os.environ,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

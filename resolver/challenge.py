@@ -49,7 +49,10 @@ class Challenge:
     @property
     def origin(self) -> str | None:
         """The scheme and host of the realm, or None where it is no absolute URL."""
-        parts = urlsplit(self.realm)
+        try:
+            parts = urlsplit(self.realm)
+        except ValueError:
+            return None
         if parts.scheme not in ("http", "https") or not parts.netloc:
             return None
         return f"{parts.scheme}://{parts.netloc}"

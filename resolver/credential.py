@@ -9,7 +9,6 @@ A credential is only passed on, never checked here: the API decides.
 """
 
 import base64
-import binascii
 from dataclasses import dataclass, field
 
 from resolver.errors import RequestInvalid
@@ -42,25 +41,23 @@ def parse_authorization(header: str | None) -> Credential:
         return ANONYMOUS
     scheme, _, value = header.strip().partition(" ")
     value = value.strip()
-    if scheme.lower() == "bearer" and value:
-        return Credential(authorization=f"Bearer {value}", key=_ascii(value))
+    if scheme.lower() == "bearer" and _ascii(value):
+        return Credential(authorization=f"Bearer {value}", key=value)
     if scheme.lower() != "basic":
         raise RequestInvalid(
-            "the Authorization header is neither Basic nor Bearer: log in with any"
-            " user name and a balena API key as password"
+            "the Authorization header is neither Basic nor Bearer as they should be:"
+            " log in with any user name and a balena API key as password"
         )
     try:
-        user, separator, password = (
+        user, _, password = (
             base64.b64decode(value, validate=True).decode().partition(":")
         )
-    except (binascii.Error, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RequestInvalid(
             "the Authorization header is not valid Basic authentication (RFC 7617)"
         ) from error
     if not user and not password:
         return ANONYMOUS
-    if not separator:
-        password = ""
     return Credential(authorization=f"Basic {value}", key=_ascii(password))
 
 

@@ -57,13 +57,18 @@ def parse_url(text: str) -> str:
     """
     parts = urlsplit(text)
     bare = f"{parts.scheme}://{parts.netloc}"
-    if parts.scheme not in ("http", "https") or text.rstrip("/") != bare:
+    match = _HOST.fullmatch(parts.netloc)
+    if (
+        parts.scheme not in _USUAL_PORTS
+        or text.rstrip("/") != bare
+        or not match
+        or not _is_sound(match)
+    ):
         raise ValueError(
             f"{shorten(text)} is no URL of a host: write https://host or"
             " http://host:port, without a path"
         )
-    host = parse_host(parts.netloc)
-    return f"{parts.scheme}://{host.removesuffix(_USUAL_PORTS[parts.scheme])}"
+    return bare.removesuffix(_USUAL_PORTS[parts.scheme])
 
 
 def client_url(

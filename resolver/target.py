@@ -148,7 +148,8 @@ def _parse_content(path: str, query: str) -> Content:
     kind = Kind(match["kind"] or match["tags"])
     reference = _parse_reference(kind, match["reference"])
     wanted = [pair for pair in parse_qsl(query) if pair[0] in _QUERY[kind]]
-    return Content(name, kind, reference, urlencode(wanted))
+    # Bytes that are no UTF-8 stand in the path as surrogates, and go on as they came.
+    return Content(name, kind, reference, urlencode(wanted, errors="surrogateescape"))
 
 
 def _parse_reference(kind: Kind, text: str | None) -> Tag | Digest | None:

@@ -17,6 +17,7 @@ Claims are read here, never verified, for the same reason.
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ SUFFIX_LENGTH_MAX = 4096
 MESSAGE_LENGTH_MAX = 300
 """Characters of a refusal's message."""
 _SUFFIX_VERSION = 1
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,13 @@ def append_aliases(jwt: str, aliases: Aliases) -> str:
     Where they do not fit, messages of refusals are left out first and the last
     aliases after that: a client asks again for what its token does not carry (R7).
     """
-    locations, refusals = dict(aliases.locations), dict(aliases.refusals)
+    locations = dict(aliases.locations)
+    # A longer name stands in no path, and would be refused in the suffix as well.
+    refusals = {
+        alias: refusal
+        for alias, refusal in aliases.refusals.items()
+        if len(alias) <= NAME_LENGTH_MAX
+    }
     length = MESSAGE_LENGTH_MAX
     while locations or refusals:
         suffix = _encode_suffix(locations, refusals, length)
@@ -227,7 +235,8 @@ def _read_location(value: object) -> Location:
 
 def _read_refusal(value: object) -> Refusal:
     match value:
-        case [str(code), str(message)] if code in REFUSALS:
+        # It ends up in the log: a line feed in it would forge a line.
+        case [str(code), str(message)] if code in REFUSALS and message.isprintable():
             return REFUSALS[ErrorCode(code)](message[:MESSAGE_LENGTH_MAX])
     raise ValueError("not a refusal")
 
@@ -239,7 +248,7 @@ def _decode_base64url(text: str) -> str:
         ValueError: it is not base64url without padding, or not UTF-8.
 
     """
-    if not text.isascii():
+    if not _BASE64URL.fullmatch(text):
         raise ValueError("not base64url")
     padded = text + "=" * (-len(text) % 4)
     try:

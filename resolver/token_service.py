@@ -54,7 +54,8 @@ def parse_token_query(query: str, authorization: str | None) -> TokenRequest:
         RequestInvalid: the header or the number of scopes is not acceptable.
 
     """
-    parameters = _parse_form(query)
+    # Bytes that are no UTF-8 stand in the query as surrogates; no scope has them.
+    parameters = _parse_form(query.encode(errors="replace").decode())
     return TokenRequest(
         parse_scopes(parameters.get("scope", ())), parse_authorization(authorization)
     )
@@ -133,7 +134,9 @@ class TokenService:
     async def _answer(self, request: TokenRequest, deadline: Deadline) -> TokenAnswer:
         backend = await self._run(self._upstream.connect, deadline)
         stored = [scope for scope in request.scopes if is_stored_name(scope.name)]
-        names = [s.name for s in request.scopes if not is_stored_name(s.name)]
+        names = dict.fromkeys(
+            scope.name for scope in request.scopes if not is_stored_name(scope.name)
+        )
         outcomes = await asyncio.gather(
             *(self._resolve(backend, n, request.credential, deadline) for n in names)
         )

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 
 from resolver.errors import ServiceUnavailable
 
@@ -122,7 +123,7 @@ class Transport:
             except requests.ConnectionError as error:
                 if last or pause >= deadline.remaining:
                     raise _unreachable(url, error) from error
-            except (requests.RequestException, OSError) as error:
+            except (requests.RequestException, HTTPError, OSError) as error:
                 raise _unreachable(url, error) from error
             else:
                 pause = max(pause, answer.retry_after or 0)
@@ -151,7 +152,8 @@ class Transport:
             stream=True,
         ) as response:
             body = bytearray()
-            for chunk in response.iter_content(_CHUNK):
+            # Not `iter_content`, which waits for a whole chunk, past any deadline.
+            while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 body += chunk
                 if len(body) > BODY_LENGTH_MAX:
                     raise requests.RequestException("the answer is too large")
@@ -179,9 +181,9 @@ def parse_retry_after(value: str | None) -> int | None:
     """Return the seconds that a ``Retry-After`` header asks for (RFC 9110, 10.2.3)."""
     if value is None:
         return None
-    if value.strip().isdecimal():
-        return min(int(value), 86400)
     try:
+        if value.strip().isdecimal():
+            return min(int(value), 86400)
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None

@@ -63,7 +63,8 @@ class Docker(Client):
 
     def __init__(self, folder: Path, socket: Path) -> None:
         super().__init__(folder)
-        self._docker = (find_tool("docker"), "--host", f"unix://{socket}")
+        self.url = f"unix://{socket}"
+        self._docker = (find_tool("docker"), "--host", self.url)
 
     def pull(self, reference: str, key: str | None = None) -> str:
         """Log in if there is a key, and pull."""
@@ -81,6 +82,10 @@ class Docker(Client):
         return self._run(
             *self._docker, "login", "-u", "u", "--password-stdin", host, stdin=key
         )
+
+    def push(self, reference: str) -> str:
+        """Push the image under the name."""
+        return self._run(*self._docker, "push", reference)
 
     def build(self, reference: str) -> str:
         """Build an image on top of the one that is named, and return its labels."""

@@ -1,0 +1,87 @@
+"""The README's examples do what it shows."""
+
+import doctest
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import serve
+from demo.proxy import Proxy
+from tests.integration.client import Docker
+from tests.integration.tool import ToolError, find_tool, run
+
+README = (serve.ROOT / "README.md").read_text()
+SHOWN_HOST = "localhost:8080"
+_BLOCK = re.compile(
+    r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+def blocks(language: str) -> list[str]:
+    """Return the code blocks of a language, in order."""
+    return [m["text"] for m in _BLOCK.finditer(README) if m["language"] == language]
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Yield each command that is shown, with the output that is shown for it."""
+    for block in blocks("console"):
+        for example in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = example.partition("\n")
+            yield command, output
+
+
+def test_commands_print_what_is_shown(proxy: Proxy, docker: Docker) -> None:
+    """Each console example prints what the README says it does."""
+    shown = list(examples())
+    assert shown
+    environment = {
+        **docker.environment,
+        "DOCKER_HOST": docker.url,
+        "PATH": f"{Path(find_tool('docker')).parent}:{os.environ['PATH']}",
+    }
+    for command, output in shown:
+        printed = run(
+            *(
+                "sh",
+                "-c",
+                f"cd '{serve.ROOT}'; {command.replace(SHOWN_HOST, proxy.host)}",
+            ),
+            environment=environment,
+        )
+        printed = printed.replace(proxy.host, SHOWN_HOST)
+        checker = doctest.OutputChecker()
+        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        example = doctest.Example(command, output)
+        assert checker.check_output(output, printed, flags), checker.output_difference(
+            example, printed, flags
+        )
+
+
+def test_shell_examples_parse() -> None:
+    """Each other command is one that a shell understands."""
+    for block in blocks("sh"):
+        run("bash", "-n", environment={"PATH": os.environ["PATH"]}, stdin=block)
+
+
+def test_registry_secrets_have_the_shape_that_is_read() -> None:
+    """The example for --registry-secrets is JSON of host, user name and password."""
+    (secrets,) = map(json.loads, blocks("json"))
+    assert secrets == {SHOWN_HOST: {"username": "me", "password": "<API key>"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    re.findall(r"^\| `(\S+)` \| `(Error [^`]*)` \|", README, re.MULTILINE),
+)
+def test_messages_are_those_that_docker_shows(
+    proxy: Proxy, docker: Docker, name: str, message: str
+) -> None:
+    """The table of failures quotes what a pull of that name prints."""
+    with pytest.raises(ToolError) as refused:
+        docker.pull(f"{proxy.host}/{name}")
+    pattern = ".*".join(map(re.escape, message.split("…")))
+    assert re.search(pattern, str(refused.value))

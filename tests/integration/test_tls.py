@@ -1,0 +1,123 @@
+"""TLS on either side: a private authority upstream, both schemes for clients."""
+
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import serve
+from demo.proxy import Proxy
+from tests.integration.certificate import Certificate, issue_certificate
+from tests.integration.client import Skopeo
+from tests.integration.registry import Installation, installed
+from tests.integration.session import TIMEOUT, plain_session
+from tests.integration.tool import find_tool, run
+
+ALIAS = "balenablocks/browser-aarch64/2.3.8"
+LOCATION = "567e62d1e73529e7a31757ac1f3fb902"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate that only its own authority vouches for."""
+    return issue_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def encrypted(
+    certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """A registry and an API that both speak TLS with it."""
+    with installed(tmp_path_factory.mktemp("registry"), tls=certificate) as running:
+        yield running
+
+
+def set_option(name: str, value: object) -> tuple[str, str]:
+    """Return the arguments of mitmdump that set an option."""
+    return "--set", f"{name}={value}"
+
+
+@pytest.mark.parametrize("trust", ["authority", "folder", "insecure"])
+def test_pull_with_private_authority(
+    encrypted: Installation,
+    certificate: Certificate,
+    skopeo: Skopeo,
+    tmp_path: Path,
+    trust: str,
+) -> None:
+    """Mitmproxy's own options hold for the registry and for the API alike."""
+    (tmp_path / "authorities").mkdir()
+    hashed = tmp_path / "authorities" / f"{subject_hash(certificate.authority)}.0"
+    hashed.symlink_to(certificate.authority)
+    arguments = {
+        "authority": set_option(
+            "ssl_verify_upstream_trusted_ca", certificate.authority
+        ),
+        "folder": set_option("ssl_verify_upstream_trusted_confdir", hashed.parent),
+        "insecure": set_option("ssl_insecure", "true"),
+    }
+    with Proxy(encrypted.url, arguments=arguments[trust]) as proxy:
+        digest = skopeo.pull(f"{proxy.host}/{ALIAS}")
+    assert digest == encrypted.digest(LOCATION)
+
+
+def subject_hash(authority: Path) -> str:
+    """Return the name by which OpenSSL finds the authority in a folder."""
+    return run(
+        *(find_tool("openssl"), "x509", "-noout", "-subject_hash", "-in", authority),
+        environment={},
+    ).strip()
+
+
+def test_unknown_authority_is_refused(encrypted: Installation) -> None:
+    """Without the authority neither registry nor API is believed; the log says why."""
+    with Proxy(encrypted.url) as proxy, plain_session() as session:
+        url = f"http://{proxy.host}"
+        pinged = session.get(f"{url}/v2/", timeout=TIMEOUT)
+        token = session.get(f"{url}/auth/v1/token", timeout=TIMEOUT)
+        assert (pinged.status_code, token.status_code) == (502, 503)
+        for answer in (pinged, token):
+            assert json.loads(answer.content)["errors"][0]["code"] == "UNAVAILABLE"
+            assert "localhost" not in answer.text
+        assert "certificate verify failed" in proxy.log.lower()
+
+
+def test_both_schemes_on_one_port(
+    encrypted: Installation, certificate: Certificate, skopeo: Skopeo
+) -> None:
+    """The realm has the scheme that the client came with, and each pulls."""
+    trusted = set_option("ssl_verify_upstream_trusted_ca", certificate.authority)
+    with Proxy(encrypted.url, arguments=trusted) as proxy:
+        authority = serve.CONFDIR / "mitmproxy-ca-cert.pem"
+        for scheme in ("http", "https"):
+            with plain_session(authority) as session:
+                answer = session.get(f"{scheme}://{proxy.host}/v2/", timeout=TIMEOUT)
+            challenge = answer.headers["WWW-Authenticate"]
+            assert f'realm="{scheme}://{proxy.host}/auth/v1/token"' in challenge
+        # skopeo tries TLS first, and does not look who vouches for the certificate.
+        assert skopeo.pull(f"{proxy.host}/{ALIAS}") == encrypted.digest(LOCATION)
+
+
+def test_registry_is_named_in_the_handshake_by_its_own_name(
+    encrypted: Installation, certificate: Certificate
+) -> None:
+    """A client that calls the proxy by another name is served all the same."""
+    trusted = set_option("ssl_verify_upstream_trusted_ca", certificate.authority)
+    with Proxy(encrypted.url, arguments=trusted) as proxy:
+        context = ssl.create_default_context(
+            cafile=serve.CONFDIR / "mitmproxy-ca-cert.pem"
+        )
+        address = ("127.0.0.1", proxy.port)
+        with (
+            socket.create_connection(address, timeout=TIMEOUT) as plain,
+            context.wrap_socket(plain, server_hostname="proxy.example") as encrypted_,
+        ):
+            encrypted_.sendall(
+                b"GET /v2/ HTTP/1.1\r\nHost: proxy.example\r\nConnection: close\r\n\r\n"
+            )
+            answer = b"".join(iter(lambda: encrypted_.recv(65536), b"")).decode()
+    assert answer.startswith("HTTP/1.1 401 ")
+    assert 'realm="https://proxy.example/auth/v1/token"' in answer

@@ -1,0 +1,29 @@
+"""The resolver stands on its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import resolver
+
+PROGRAM = """
+import importlib, pkgutil, sys
+sys.path.insert(0, sys.argv[1])
+import resolver
+for module in pkgutil.iter_modules(resolver.__path__):
+    importlib.import_module(f"resolver.{module.name}")
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(len(resolver.__path__), sorted(loaded & {"addon", "mitmproxy", "pytest"}))
+"""
+
+
+def test_resolver_needs_no_mitmproxy() -> None:
+    """All modules of the resolver can be imported without loading mitmproxy."""
+    root = Path(resolver.__path__[0]).parent
+    found = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(root)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout == "1 []\n"

@@ -1,0 +1,139 @@
+"""Queries keep the API's syntax literal and every user's word in a literal."""
+
+import re
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resolver import query
+from resolver.reference import Slug
+from resolver.selector import (
+    CommitReading,
+    DraftReading,
+    ReleaseReading,
+    VersionReading,
+)
+from tests.resolver.fake import COMMIT, PROPERTY, SLUG
+
+INJECTION = "1' or status eq 'failed') or startswith(commit,'"
+OUTSIDE = re.compile(r"[A-Za-z0-9_$?&=,;:()/%-]*")
+"""What stands outside of literals; `%` for the spaces alone."""
+
+
+def skeleton(text: str) -> str:
+    """Return a query without what its literals say."""
+    return re.sub(r"'[^']*'", "''", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "''"),
+        ("2.3.8", "'2.3.8'"),
+        ("2.3.8+rev1", "'2.3.8%2Brev1'"),
+        ("org/app", "'org%2Fapp'"),
+        ("it's", "'it%27%27s'"),
+        ("'", "'%27%27'"),
+        ("''", "'%27%27%27%27'"),
+        ("%27", "'%2527'"),
+        ("a&$top=1", "'a%26%24top%3D1'"),
+        ("a#b?c", "'a%23b%3Fc'"),
+        ("(,;:=)", "'%28%2C%3B%3A%3D%29'"),
+        ("a b\tc", "'a%20b%09c'"),
+        ("\r\n\0", "'%0D%0A%00'"),
+        ("é", "'%C3%A9'"),
+        ("’", "'%E2%80%99'"),  # noqa: RUF001 - a quote that is none
+    ],
+    ids=repr,
+)
+def test_literal(text: str, expected: str) -> None:
+    """A literal doubles quotes and percent-encodes all that could mean something."""
+    assert query.literal(text) == expected
+
+
+@given(st.text("'%+ &\\aé") | st.text(st.characters(exclude_categories=["Cs"])))
+@PROPERTY
+def test_literal_cannot_be_left(text: str) -> None:
+    """A literal is ASCII, has no quote but its delimiters, and says the text."""
+    found = query.literal(text)
+    assert found.isascii()
+    assert found.isprintable()
+    assert " " not in found
+    assert (found[0], found[-1], found.count("'")) == ("'", "'", 2)
+    assert unquote(found[1:-1]).replace("''", "'") == text
+
+
+@pytest.mark.parametrize(
+    ("readings", "condition"),
+    [
+        (
+            (VersionReading("2.3.8"),),
+            (
+                "((is_final eq true and (semver eq '2.3.8'"
+                " or startswith(raw_version,'2.3.8%2B'))))"
+            ),
+        ),
+        (
+            (VersionReading("2.4.1-1"), DraftReading("2.4.1-1")),
+            (
+                "((is_final eq true and (semver eq '2.4.1-1'"
+                " or startswith(raw_version,'2.4.1-1%2B')))"
+                " or (is_final eq false and raw_version eq '2.4.1-1'))"
+            ),
+        ),
+        ((CommitReading(COMMIT),), f"((commit eq '{COMMIT}'))"),
+    ],
+    ids=["2.3.8", "2.4.1-1", COMMIT],
+)
+def test_releases(readings: tuple[ReleaseReading, ...], condition: str) -> None:
+    """One query asks for all readings, among built releases of one application."""
+    assert query.releases(Slug(SLUG), readings).replace("%20", " ") == (
+        "release?$select=id,commit,raw_version,semver,revision,variant,status"
+        "&$filter=belongs_to__application/any(a:a/slug eq"
+        " 'balenablocks%2Fbrowser-aarch64') and status eq 'success' and "
+        + condition
+        + "&$expand=release_image($select=id;$expand=image($select=id,status,"
+        "is_stored_at__image_location,content_hash;"
+        "$expand=is_a_build_of__service($select=service_name)))"
+    )
+
+
+def test_target_release() -> None:
+    """The target release is asked for through the application, with its images."""
+    assert query.target_release(Slug(SLUG)).replace("%20", " ") == (
+        "application?$select=slug&$filter=slug eq 'balenablocks%2Fbrowser-aarch64'"
+        "&$expand=should_be_running__release("
+        "$select=id,commit,raw_version,semver,revision,variant,status;"
+        "$expand=release_image($select=id;$expand=image($select=id,status,"
+        "is_stored_at__image_location,content_hash;"
+        "$expand=is_a_build_of__service($select=service_name))))"
+    )
+
+
+def test_newest_versions() -> None:
+    """A refusal names final releases that were built and still count."""
+    assert query.newest_versions(Slug(SLUG)).replace("%20", " ") == (
+        "application?$select=slug&$filter=slug eq 'balenablocks%2Fbrowser-aarch64'"
+        "&$expand=owns__release($select=raw_version;$filter=status eq 'success'"
+        " and is_final eq true and is_invalidated eq false;"
+        "$orderby=id desc;$top=5)"
+    )
+
+
+@given(st.text("'%() ,;a") | st.just(INJECTION))
+@PROPERTY
+def test_user_words_stay_in_literals(text: str) -> None:
+    """Whatever a user writes changes the literals of a query and nothing else."""
+    plain = (VersionReading("1.0.0"), DraftReading("1.0.0"), CommitReading("d" * 32))
+    odd = (VersionReading(text), DraftReading(text), CommitReading(text))
+    found = query.releases(Slug(text), odd)
+    assert skeleton(found) == skeleton(query.releases(Slug(SLUG), plain))
+    assert OUTSIDE.fullmatch(skeleton(found).replace("''", ""))
+    assert skeleton(query.target_release(Slug(text))) == skeleton(
+        query.target_release(Slug(SLUG))
+    )
+    assert skeleton(query.newest_versions(Slug(text))) == skeleton(
+        query.newest_versions(Slug(SLUG))
+    )

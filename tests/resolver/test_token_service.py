@@ -1,0 +1,335 @@
+"""A token request is read strictly and answered with a token for all it can get."""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from resolver.errors import (
+    AccessDenied,
+    CredentialRejected,
+    RateLimited,
+    Refusal,
+    RegistryError,
+    RequestInvalid,
+    ServiceUnavailable,
+)
+from resolver.scope import Scope
+from resolver.token import Token, parse_token
+from resolver.token_service import (
+    TokenAnswer,
+    TokenRequest,
+    TokenService,
+    parse_token_form,
+    parse_token_query,
+)
+from resolver.transport import Answer
+from resolver.upstream import Upstream
+from tests.resolver.fake import (
+    EXPIRES,
+    ISSUED,
+    LOCATION,
+    REGISTRY,
+    REGISTRY_HOST,
+    SLUG,
+    FakeTransport,
+    Reply,
+    answer,
+    basic,
+    challenged,
+    grant,
+    ident,
+    jwt,
+    release_row,
+    rows,
+    target_row,
+)
+
+KEY = "made-up-key-0123456789"
+BASIC = basic("u", KEY)
+FORM = "application/x-www-form-urlencoded"
+TOKEN, RELEASES, TARGETS = "/auth/v1/token?", "/v7/release?", "/v7/application?"
+NETWORK: dict[str, Reply] = {
+    f"{REGISTRY}/v2/": challenged(),
+    "hidden": rows(),
+    RELEASES: rows(release_row()),
+    TARGETS: rows(target_row(release_row())),
+    TOKEN: grant,
+}
+
+
+def asked(*names: str, authorization: str | None = BASIC) -> TokenRequest:
+    """Return a request for pulling from these repositories."""
+    scopes = [("scope", f"repository:{name}:pull") for name in names]
+    return parse_token_query(urlencode(scopes), authorization)
+
+
+@contextmanager
+def serving(network: FakeTransport, timeout: float = 10) -> Iterator[TokenService]:
+    """Yield the token endpoint of a proxy in that network."""
+    service = TokenService(Upstream(REGISTRY, None, network), timeout=timeout)
+    yield service
+    service.close()
+
+
+def issue(
+    request: TokenRequest, replies: Mapping[str, Reply] | None = None
+) -> tuple[TokenAnswer, FakeTransport]:
+    """Return the answer to the request, and the network that it was asked of."""
+    network = FakeTransport({**NETWORK, **(replies or {})})
+    with serving(network) as service:
+        return asyncio.run(service.answer(request)), network
+
+
+def token_of(found: TokenAnswer) -> Token:
+    """Return the token in the answer."""
+    return parse_token(json.loads(found.body)["token"])
+
+
+def test_alias_becomes_its_location() -> None:
+    """The API is asked for the location, and the token carries the alias (R3, R4)."""
+    found, network = issue(asked(f"{SLUG}/2.3.8"))
+    body: dict[str, Any] = json.loads(found.body)
+    token = parse_token(body["token"])
+    assert token.location(f"{SLUG}/2.3.8") == LOCATION
+    assert body["access_token"] == body["token"]
+    assert body["expires_in"] == EXPIRES - ISSUED
+    assert body["issued_at"] == "2026-11-23T17:24:52Z"
+    assert [resolution.location for resolution in found.resolutions] == [LOCATION]
+    assert found.refusals == {}
+    last = network.sent[-1]
+    assert last.query == [
+        ("service", REGISTRY_HOST),
+        ("scope", f"repository:{LOCATION}:pull"),
+    ]
+    assert last.authorization == BASIC
+    assert len(network.sent) == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "names", "requests"),
+    [
+        ("", [], 2),
+        ("service=x&account=y", [], 2),
+        (f"scope=repository:{LOCATION}:pull", [LOCATION], 2),
+        ("scope=repository:resin/resinos:pull,push", ["resin/resinos"], 2),
+        ("scope=repository:org/app:pull", [LOCATION], 3),
+        ("scope=repository:org/app:push", [LOCATION], 3),
+        ("scope=repository:org/app:pull&scope=repository:org/app:pull", [LOCATION], 3),
+        ("scope=repository:org/app:pull+repository:org/app:*", [LOCATION], 3),
+        ("scope=repository:a/b:pull+repository:c/d/2.3.8:pull", [LOCATION], 4),
+        (f"scope=repository:a/b:pull%20repository:{LOCATION}:pull", [LOCATION], 3),
+        ("scope=repository:hidden/app:pull", [], 3),
+        ("scope=repository:a/b:pull&scope=repository:hidden/app:pull", [LOCATION], 4),
+        ("scope=repository:app:pull", [], 2),
+        ("scope=registry:catalog:*", [], 2),
+    ],
+)
+def test_requests_are_counted(query: str, names: list[str], requests: int) -> None:
+    """Each alias costs one request, beside the registry's and the token's own."""
+    found, network = issue(parse_token_query(query, None))
+    assert [scope.split(":")[1] for scope in network.sent[-1].scopes] == names
+    assert len(network.sent) == requests
+    assert found.body
+
+
+BAD = {
+    "app": "NAME_INVALID",
+    "a/b/c/d/e": "NAME_INVALID",
+    "Org/App": "NAME_INVALID",
+    "org/../app": "NAME_INVALID",
+    "org/app/2.3.8+rev1": "NAME_INVALID",
+    "org/'app'": "NAME_INVALID",
+    "org/%61pp": "NAME_INVALID",
+    "org/äpp": "NAME_INVALID",
+    "org/\0": "NAME_INVALID",
+    "host:5000/org/app": "NAME_INVALID",
+    "hidden/app": "DENIED",
+    "hidden/app/2.3.8": "DENIED",
+}
+
+
+@pytest.mark.parametrize(("name", "code"), BAD.items(), ids=ident)
+def test_bad_scope_does_not_sink_the_rest(name: str, code: str) -> None:
+    """A name that cannot be pulled is carried as a refusal beside the others (R3)."""
+    found, network = issue(asked("org/app", name, f"{SLUG}/2.3.8"))
+    token = token_of(found)
+    assert token.location("org/app") == token.location(f"{SLUG}/2.3.8") == LOCATION
+    with pytest.raises(Refusal) as caught:
+        token.location(name)
+    assert caught.value.code == code
+    assert set(found.refusals) == {name}
+    assert network.sent[-1].scopes == [f"repository:{LOCATION}:pull"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "scope=repository:" + "x" * 300 + ":pull&scope=repository:org/app:pull",
+        "scope=repository:org/\udcff:pull&scope=repository:org/app:pull",
+        "scope=repository:org/%ff%fe:pull&scope=repository:org/app:pull",
+        "scope=nonsense&scope=&scope=repository:org/app:pull",
+    ],
+    ids=["long", "bytes", "encoded-bytes", "nonsense"],
+)
+def test_name_that_no_path_carries_does_not_sink_the_rest(query: str) -> None:
+    """A name that never comes back in a path leaves the token readable (R3)."""
+    found, _ = issue(parse_token_query(query, None))
+    assert token_of(found).location("org/app") == LOCATION
+
+
+def test_what_the_api_does_not_grant_is_denied() -> None:
+    """Only the token endpoint decides on permission, whatever was resolved."""
+    empty = {"type": "repository", "name": LOCATION, "actions": []}
+    found, _ = issue(asked("org/app"), {TOKEN: answer({"token": jwt([empty])})})
+    with pytest.raises(AccessDenied):
+        token_of(found).location("org/app")
+    assert found.resolutions == ()
+
+
+def test_opaque_token_is_passed_on() -> None:
+    """A token that is no JWT is passed on with its aliases, and without its times."""
+    found, _ = issue(asked("org/app"), {TOKEN: answer({"token": "opaque"})})
+    assert token_of(found).jwt == "opaque"
+    assert token_of(found).location("org/app") == LOCATION
+    assert set(json.loads(found.body)) == {"token", "access_token"}
+
+
+@pytest.mark.parametrize(
+    ("part", "reply", "error"),
+    [
+        (TOKEN, Answer(401, {}, b""), CredentialRejected),
+        (TOKEN, answer({}, 429, {"Retry-After": "7"}), RateLimited),
+        (TOKEN, answer({}, 500), ServiceUnavailable),
+        (RELEASES, answer({}, 429), RateLimited),
+        (RELEASES, answer({}, 500), ServiceUnavailable),
+        (f"{REGISTRY}/v2/", ServiceUnavailable("down"), ServiceUnavailable),
+        (f"{REGISTRY}/v2/", answer({}, 200), ServiceUnavailable),
+    ],
+    ids=ident,
+)
+def test_failure(part: str, reply: Reply, error: type[RegistryError]) -> None:
+    """A failing API fails the token request, and refuses no alias (R13)."""
+    with pytest.raises(error) as caught:
+        issue(asked(f"{SLUG}/2.3.8", "org/app"), {part: reply})
+    assert KEY not in caught.value.message
+
+
+def test_slow_api_is_given_up() -> None:
+    """The whole answer is due within the timeout, however slow the API is (R5)."""
+    go = threading.Event()
+
+    def slowly(_: str) -> Answer:
+        go.wait(10)
+        return challenged()
+
+    network = FakeTransport({f"{REGISTRY}/v2/": slowly})
+    with serving(network, timeout=0.02) as service:
+        try:
+            with pytest.raises(ServiceUnavailable, match=r"0\.02 seconds") as caught:
+                asyncio.run(service.answer(asked("org/app")))
+        finally:
+            go.set()
+    assert caught.value.headers == (("Retry-After", "10"),)
+
+
+@pytest.mark.parametrize(
+    ("reply", "service"),
+    [
+        (challenged('Bearer realm="https://a.example/",service="own"'), "own"),
+        (ServiceUnavailable("down"), REGISTRY_HOST),
+    ],
+    ids=["challenge", "down"],
+)
+def test_registry_service(reply: Reply, service: str) -> None:
+    """Our challenges name the registry's own service, or its host."""
+    with serving(FakeTransport({f"{REGISTRY}/v2/": reply})) as ours:
+        assert asyncio.run(ours.registry_service()) == service
+
+
+@pytest.mark.parametrize(
+    ("header", "sent"),
+    [(BASIC, BASIC), ("Basic Og==", None), (None, None), ("bearer x", "Bearer x")],
+)
+def test_authorization_goes_along(header: str | None, sent: str | None) -> None:
+    """The client's header reaches the token endpoint, an empty Basic does not (R3)."""
+    _, network = issue(asked("org/app", authorization=header))
+    assert network.sent[0].authorization is None
+    assert network.sent[-1].authorization == sent
+
+
+@pytest.mark.parametrize("content_type", [FORM, f"{FORM}; charset=utf-8", f"{FORM} ;x"])
+@pytest.mark.parametrize(("user", "password"), [("u", KEY), ("", "k"), ("ü", "a&b=c")])
+def test_password_grant(content_type: str, user: str, password: str) -> None:
+    """A POST with user and password stands for a GET with Basic (R5)."""
+    form = {
+        "grant_type": "password",
+        "username": user,
+        "password": password,
+        "scope": "repository:a/b:pull repository:c/d:pull",
+        "service": "x",
+        "client_id": "containerd",
+    }
+    found = parse_token_form(content_type, urlencode(form).encode())
+    assert found.scopes == (Scope("a/b"), Scope("c/d"))
+    assert found.credential.authorization == basic(user, password)
+
+
+def test_password_grant_of_nobody() -> None:
+    """A password grant without user and password is anonymous."""
+    found = parse_token_form(FORM, b"grant_type=password&username=&password=")
+    assert found.credential.authorization is None
+    assert found.scopes == ()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (None, b"grant_type=password"),
+        ("", b"grant_type=password"),
+        ("application/json", b"{}"),
+        (f"text/{FORM}", b"grant_type=password"),
+        (FORM, b""),
+        (FORM, f"grant_type=refresh_token&refresh_token={KEY}".encode()),
+        (FORM, b"grant_type=PASSWORD"),
+        (FORM, b"grant_type=client_credentials"),
+        (FORM, b"grant_type=%0d%0aX"),
+        (FORM, b"grant_type=password&username=\xff"),
+        (FORM, b"grant_type=password" + b"&scope=x" * 64),
+        (FORM, b"grant_type=password" + b"&scope=repository:a/b:pull" * 99),
+    ],
+    ids=ident,
+)
+def test_form_is_refused(content_type: str | None, body: bytes) -> None:
+    """Another grant, another type and an endless form are refused at once (R5)."""
+    with pytest.raises(RequestInvalid) as caught:
+        parse_token_form(content_type, body)
+    assert caught.value.message.isprintable()
+    assert KEY not in caught.value.message
+
+
+def test_endless_query_is_refused() -> None:
+    """A query has a limited number of parameters."""
+    with pytest.raises(RequestInvalid, match="64 parameters"):
+        parse_token_query("a=b&" * 65, None)
+
+
+def test_secrets_are_never_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither request nor answer shows its secrets, and no log does (R15)."""
+    caplog.set_level(logging.DEBUG)
+    request = asked("org/app", "hidden/app")
+    found, _ = issue(request)
+    shown = f"{request} {found} {found.refusals} {caplog.text}"
+    for secret in (
+        KEY,
+        BASIC.partition(" ")[2],
+        jwt(),
+        json.loads(found.body)["token"],
+    ):
+        assert secret not in shown

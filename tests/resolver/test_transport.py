@@ -1,0 +1,319 @@
+"""The transport speaks HTTP with deadlines, limits, retries, and nothing else."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+
+from resolver import query
+from resolver.errors import ServiceUnavailable
+from resolver.reference import Slug
+from resolver.selector import VersionReading
+from resolver.transport import (
+    BODY_LENGTH_MAX,
+    Deadline,
+    Transport,
+    Verification,
+    origin,
+    parse_retry_after,
+)
+from tests.resolver.fake import LOCATION, SOON, ident
+from tests.resolver.server import HANG_UP, Reply, Server, connected, free_port
+
+SECRET = "Bearer made-up-key-0123456789"
+
+
+class Clock:
+    """A clock that stands still until somebody turns it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+def test_answer_is_whole() -> None:
+    """Status, headers and body come back, with header names in any case."""
+    server = Server([Reply(418, b"body", {"WWW-Authenticate": "Bearer x"})])
+    with connected(server) as (ours, pauses):
+        found = ours.get(f"{server.url}/v2/", deadline=SOON)
+    assert (found.status, found.body, pauses) == (418, b"body", [])
+    assert found.headers["www-authenticate"] == "Bearer x"
+    assert found.retry_after is None
+
+
+@pytest.mark.parametrize("authorization", [None, SECRET])
+def test_request_has_what_it_needs(authorization: str | None) -> None:
+    """A request has our name, JSON as its wish, the credential, and nothing else."""
+    server = Server([Reply()])
+    with connected(server) as (ours, _):
+        ours.get(f"{server.url}/v2/", authorization=authorization, deadline=SOON)
+    (sent,) = server.requests
+    expected = {
+        "host": server.url.removeprefix("http://"),
+        "accept-encoding": "identity",
+        "user-agent": "balena-registry-proxy",
+        "accept": "application/json",
+    }
+    if authorization:
+        expected["authorization"] = authorization
+    assert sent.headers == expected
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/v7/"
+        + query.releases(Slug("org/it's"), [VersionReading("1.0.0+a b&c%27(,;:=)é")]),
+        "/auth/v1/token?service=r&scope=repository%3Av2%2F00%3Apull&scope=a%3Ab",
+        "/v7/release?$filter=a/b%20eq%20'%27%27'",
+    ],
+    ids=["query", "token", "quotes"],
+)
+def test_target_goes_out_as_it_is(target: str) -> None:
+    """No library on the way encodes a query anew: the API would not read it."""
+    server = Server([Reply()])
+    with connected(server) as (ours, _):
+        ours.get(server.url + target, deadline=SOON)
+    assert [sent.target for sent in server.requests] == [target]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirect_is_not_followed(status: int) -> None:
+    """A redirect is an answer like others, so no credential follows it."""
+    other = Server([])
+    with other:
+        server = Server([Reply(status, headers={"Location": f"{other.url}/x"})])
+        with connected(server) as (ours, _):
+            found = ours.get(server.url, authorization=SECRET, deadline=SOON)
+    assert found.status == status
+    assert (len(server.requests), other.requests) == (1, [])
+
+
+def test_cookie_is_never_sent_back() -> None:
+    """The connections are shared by many credentials, so no state is kept."""
+    server = Server([Reply(headers={"Set-Cookie": "session=x; Path=/"}), Reply()])
+    with connected(server) as (ours, _):
+        ours.get(server.url, deadline=SOON)
+        ours.get(server.url, deadline=SOON)
+    assert ["cookie" in sent.headers for sent in server.requests] == [False, False]
+
+
+def test_environment_adds_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither ``.netrc`` nor proxies of the environment have a say."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+        monkeypatch.setenv(name.lower(), f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    server = Server([Reply()])
+    with connected(server) as (ours, _):
+        assert ours.get(server.url, deadline=SOON).status == 200
+    assert "authorization" not in server.requests[0].headers
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_body_is_limited(*, chunked: bool) -> None:
+    """A body is read up to its limit, and one byte more is refused."""
+    full = b"x" * BODY_LENGTH_MAX
+    server = Server(
+        [Reply(body=full, chunked=chunked), Reply(body=full + b"x", chunked=chunked)]
+    )
+    with connected(server) as (ours, pauses):
+        assert len(ours.get(server.url, deadline=SOON).body) == BODY_LENGTH_MAX
+        with pytest.raises(ServiceUnavailable):
+            ours.get(server.url, deadline=SOON)
+    assert (len(server.requests), pauses) == (2, [])
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_slow_body_is_given_up(*, chunked: bool) -> None:
+    """A body that comes byte by byte is not waited for past the deadline."""
+    clock = Clock()
+
+    def trickle() -> Iterator[bytes]:
+        yield b"x"
+        clock.now = 61.0
+        yield b"y"
+        server.ended.wait()
+
+    server = Server([Reply(body=trickle(), chunked=chunked)])
+    with connected(server) as (ours, pauses):
+        started = time.monotonic()
+        with pytest.raises(ServiceUnavailable):
+            ours.get(server.url, deadline=Deadline.after(60, clock))
+        assert time.monotonic() - started < 30
+        server.ended.set()
+    assert (len(server.requests), pauses) == (1, [])
+
+
+def test_cut_body_is_no_answer() -> None:
+    """A body shorter than its declared length is a failure, not half an answer."""
+    server = Server([Reply(body=b"half", headers={"Content-Length": "8"})])
+    with connected(server) as (ours, _), pytest.raises(ServiceUnavailable):
+        ours.get(server.url, deadline=SOON)
+
+
+def test_past_deadline_makes_no_request() -> None:
+    """Once the time is over nothing is sent any more."""
+    server = Server([])
+    with connected(server) as (ours, _), pytest.raises(ServiceUnavailable):
+        ours.get(server.url, deadline=Deadline(at=1.0, clock=lambda: 1.0))
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("replies", "status", "requests"),
+    [
+        ([Reply(200)], 200, 1),
+        ([Reply(503), Reply(200)], 200, 2),
+        ([Reply(502), Reply(504), Reply(200)], 200, 3),
+        ([Reply(429), Reply(429), Reply(429), Reply(200)], 429, 3),
+        ([Reply(503), Reply(503), Reply(503), Reply(200)], 503, 3),
+        ([Reply(503), Reply(404)], 404, 2),
+        ([HANG_UP, Reply(200)], 200, 2),
+        ([HANG_UP, Reply(503), Reply(200)], 200, 3),
+        ([Reply(500), Reply(200)], 500, 1),
+        ([Reply(401), Reply(200)], 401, 1),
+        ([Reply(404), Reply(200)], 404, 1),
+        ([Reply(400), Reply(200)], 400, 1),
+    ],
+    ids=lambda value: (
+        "-".join(str(reply.status) for reply in value)
+        if isinstance(value, list)
+        else str(value)
+    ),
+)
+def test_retries(replies: list[Reply], status: int, requests: int) -> None:
+    """What may pass is tried three times, with growing pauses; the rest once."""
+    server = Server(replies)
+    with connected(server) as (ours, pauses):
+        found = ours.get(server.url, authorization=SECRET, deadline=SOON)
+    assert (found.status, len(server.requests)) == (status, requests)
+    assert {sent.headers["authorization"] for sent in server.requests} == {SECRET}
+    assert len(pauses) == requests - 1
+    for pause, most in zip(pauses, (0.2, 0.8), strict=False):
+        assert most / 2 <= pause <= most
+
+
+def test_broken_connections_are_given_up() -> None:
+    """A server that always hangs up is asked three times."""
+    server = Server([HANG_UP] * 4)
+    with connected(server) as (ours, pauses), pytest.raises(ServiceUnavailable):
+        ours.get(server.url, deadline=SOON)
+    assert (len(server.requests), len(pauses)) == (3, 2)
+
+
+def test_refused_connection_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Where nobody listens the client is told to try later, and the log says why."""
+    pauses: list[float] = []
+    url = f"http://127.0.0.1:{free_port()}"
+    with (
+        closing(Transport(Verification(), sleep=pauses.append)) as ours,
+        pytest.raises(ServiceUnavailable) as caught,
+    ):
+        ours.get(
+            f"{url}/auth/v1/token?scope={LOCATION}",
+            authorization=SECRET,
+            deadline=SOON,
+        )
+    assert caught.value.headers == (("Retry-After", "10"),)
+    assert "127.0.0.1" not in caught.value.message
+    assert len(pauses) == 2
+    (record,) = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert record.getMessage().startswith(f"{url} does not answer: ConnectionRefused")
+    shown = record.getMessage() + caught.value.message
+    assert LOCATION not in shown
+    assert SECRET not in caplog.text + shown
+
+
+@pytest.mark.parametrize(
+    ("header", "remaining", "requests", "pause"),
+    [
+        ("1", 10.0, 2, 1.0),
+        ("4", 10.0, 2, 4.0),
+        ("5", 10.0, 1, None),
+        ("3600", 10.0, 1, None),
+        ("soon", 10.0, 2, None),
+        ("0", 10.0, 2, None),
+        ("0", 0.2, 1, None),
+    ],
+)
+def test_retry_after_is_obeyed(
+    header: str, remaining: float, requests: int, pause: float | None
+) -> None:
+    """The pause is as long as asked, or the answer is passed on where time is short."""
+    server = Server([Reply(429, headers={"Retry-After": header}), Reply(200)])
+    with connected(server) as (ours, pauses):
+        found = ours.get(server.url, deadline=Deadline(remaining, lambda: 0.0))
+    assert (found.status, len(server.requests)) == (
+        200 if requests > 1 else 429,
+        requests,
+    )
+    assert pause is None or pauses == [pause]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0),
+        (" 7 ", 7),
+        ("120", 120),
+        ("86401", 86400),
+        ("9" * 5000, None),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Wed, 21 Oct 2815 07:28:00 GMT", 86400),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+    ],
+    ids=ident,
+)
+def test_retry_after(value: str | None, seconds: int | None) -> None:
+    """``Retry-After`` has seconds or a date; anything else says nothing."""
+    assert parse_retry_after(value) == seconds
+
+
+def test_retry_after_date_is_ahead() -> None:
+    """A date says how long to wait from now on."""
+    found = parse_retry_after(formatdate(time.time() + 100, usegmt=True))
+    assert found is not None
+    assert 60 < found <= 100
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://api.example.com/v7/release?$filter=x", "https://api.example.com"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+    ],
+)
+def test_origin(url: str, expected: str) -> None:
+    """A log shows scheme and host of a URL alone."""
+    assert origin(url) == expected
+
+
+def test_deadline_counts_down() -> None:
+    """What remains shrinks with the clock, and is never negative."""
+    clock = Clock()
+    deadline = Deadline.after(2.5, clock)
+    remaining = []
+    for now in (0.0, 1.0, 2.5, 99.0):
+        clock.now = now
+        remaining.append(deadline.remaining)
+    assert remaining == [2.5, 1.5, 0.0, 0.0]

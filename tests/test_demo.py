@@ -1,0 +1,101 @@
+"""`make demo`: it pulls, says how it went, and leaves nothing running."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+import serve
+from demo.client import Client, PullError
+from demo.proxy import Proxy
+from localcloud import LocalCloud
+
+SECONDS = 60
+
+
+@contextmanager
+def demo(**variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the demo, in a process group of its own, as a terminal would."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "demo"],
+        cwd=serve.ROOT,
+        env={"PATH": os.environ["PATH"], **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if is_group_running(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def is_group_running(group: int) -> bool:
+    """Return whether any process of the group is still there."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_once_ends_with_the_status_of_the_pull() -> None:
+    """ONCE=1 pulls, ends with status 0, and nothing of it goes on."""
+    with demo(ONCE="1") as process:
+        printed, _ = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0
+        assert not is_group_running(process.pid)
+    assert "Pulled 6.3 MB, all digests as they should be." in printed
+    assert printed.count(" checked") > 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_everything(number: signal.Signals) -> None:
+    """It serves until Ctrl-C or its like, and then leaves nothing running."""
+    with demo() as process:
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line == "Ctrl-C ends everything.\n":
+                break
+        (host,) = re.findall(r"registry proxy: http://(\S+)", printed)
+        with requests.Session() as session:
+            session.trust_env = False
+            assert session.get(f"http://{host}/ping", timeout=SECONDS).text == "pong"
+        if number is signal.SIGINT:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        process.communicate(timeout=SECONDS)
+        assert process.returncode == 0
+        assert not is_group_running(process.pid)
+
+
+def test_refused_pull_says_why() -> None:
+    """The client of the demo fails with what the registry said."""
+    with (
+        LocalCloud() as cloud,
+        Proxy(cloud.registry_url) as proxy,
+        pytest.raises(PullError, match=r"404 NAME_UNKNOWN: .* no release 9\.9\.9"),
+    ):
+        Client(f"http://{proxy.host}", lambda _: None).pull(
+            "balenablocks/browser-aarch64/9.9.9"
+        )
+
+
+def test_image_of_two_platforms_is_pulled() -> None:
+    """The client of the demo follows an index to an image."""
+    told: list[str] = []
+    with LocalCloud() as cloud, Proxy(cloud.registry_url) as proxy:
+        Client(f"http://{proxy.host}", told.append).pull("otherorg/tracker/5.0.0")
+    assert len([line for line in told if "with the token" in line]) == 2

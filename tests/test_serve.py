@@ -1,0 +1,117 @@
+"""What the environment variables make of mitmdump's arguments."""
+
+from pathlib import Path
+
+import pytest
+
+import serve
+
+MODE = "reverse:https://registry2.balena-cloud.com@127.0.0.1:8080"
+
+
+def option(name: str, arguments: list[str]) -> str | None:
+    """Return the value that the arguments set an option to."""
+    values = [word.partition("=") for word in arguments]
+    return next((value for key, _, value in values if key == name), None)
+
+
+def mode(arguments: list[str]) -> str:
+    """Return the mode that the arguments give."""
+    return arguments[arguments.index("--mode") + 1]
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, MODE),
+        ({"PROXY_PORT": "8088"}, MODE.replace("8080", "8088")),
+        ({"LISTEN_HOST": "0.0.0.0"}, MODE.replace("127.0.0.1", "0.0.0.0")),
+        ({"LISTEN_HOST": "[::1]"}, MODE.replace("127.0.0.1", "[::1]")),
+        (
+            {"DNS_TLD": "balena.example"},
+            MODE.replace("balena-cloud.com", "balena.example"),
+        ),
+        (
+            {"DNS_TLD": "balena.example", "REGISTRY2_HOST": "registry.example:5000"},
+            MODE.replace("registry2.balena-cloud.com", "registry.example:5000"),
+        ),
+        (
+            {
+                "REGISTRY2_HOST": "other.example",
+                "REGISTRY_URL": "http://127.0.0.1:5000/",
+            },
+            MODE.replace("https://registry2.balena-cloud.com", "http://127.0.0.1:5000"),
+        ),
+    ],
+)
+def test_registry(variables: dict[str, str], expected: str) -> None:
+    """A URL beats a host, a host beats the domain, and balenaCloud is what is left."""
+    assert mode(serve.mitmdump_arguments(variables)) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"DNS_TLD": "balena.example"}, "https://api.balena.example"),
+        ({"DNS_TLD": "balena.example", "API_HOST": "api.other"}, "https://api.other"),
+        ({"API_HOST": "api.other", "API_URL": "http://[::1]:80"}, "http://[::1]"),
+        ({"REGISTRY_URL": "http://127.0.0.1:5000"}, None),
+    ],
+)
+def test_api(variables: dict[str, str], expected: str | None) -> None:
+    """The API is named in the same order, or left for the registry to name."""
+    arguments = serve.mitmdump_arguments(variables)
+    assert option("balena_api_url", arguments) == expected
+
+
+def test_other_variables() -> None:
+    """The remaining variables become options, and ARGS comes last."""
+    arguments = serve.mitmdump_arguments(
+        {
+            "PUBLIC_URL": "https://registry.example.com",
+            "TRUST_PROXY": "yes",
+            "ARGS": "--set termlog_verbosity=debug -w 'a file'",
+        }
+    )
+    assert option("balena_public_url", arguments) == "https://registry.example.com"
+    assert option("balena_trust_forwarded", arguments) == "true"
+    assert arguments[-2:] == ["-w", "a file"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("REGISTRY_URL", "registry.example.com", "write https://host or"),
+        ("REGISTRY_URL", "https://registry.example.com/v2", "without a path"),
+        ("API_URL", "ftp://api", "write https://host or"),
+        ("PUBLIC_URL", "https://user@host", "write https://host or"),
+        ("API_HOST", "https://api.example.com", "registry.example.com"),
+        ("DNS_TLD", "balena cloud", "registry.example.com"),
+        ("LISTEN_HOST", "0.0.0.0/0", "registry.example.com"),
+        ("PROXY_PORT", "http", "a number from 1 to 65535"),
+        ("PROXY_PORT", "0", "a number from 1 to 65535"),
+        ("PROXY_PORT", "65536", "a number from 1 to 65535"),
+        ("TRUST_PROXY", "maybe", "neither true nor false"),
+        ("ARGS", "--set 'x", "close what is quoted"),
+        ("ARGS", "--set http2=true", "change it there"),
+    ],
+)
+def test_wrong_variable_is_named(variable: str, value: str, said: str) -> None:
+    """A value that cannot work is refused in one line that names the variable."""
+    with pytest.raises(serve.VariableError) as refused:
+        serve.mitmdump_arguments({variable: value})
+    message = str(refused.value)
+    assert message.startswith(f"{variable}: ")
+    assert said in message
+    assert "\n" not in message
+
+
+def test_options_are_linked_anew(tmp_path: Path) -> None:
+    """Mitmproxy finds mitm.conf, also where something else stood in its place."""
+    confdir = tmp_path / "confdir"
+    serve.link_options(confdir)
+    (confdir / "config.yaml").unlink()
+    (confdir / "config.yaml").symlink_to("/nowhere")
+    serve.link_options(confdir)
+    assert (confdir / "config.yaml").read_text() == serve.OPTIONS.read_text()
