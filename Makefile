@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
-SOURCES := addon.py serve.py resolver localcloud demo tests
+SOURCES := addon.py serve.py mitm resolver localcloud demo tests
 export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
 export PUBLIC_URL TRUST_PROXY ARGS ONCE PYTHON
 

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 import addon
 import serve
+from mitm.option import OPTIONS
 
 README = (serve.ROOT / "README.md").read_text()
 MAKEFILE = (serve.ROOT / "Makefile").read_text()
@@ -28,7 +29,7 @@ def documented(heading: str) -> dict[str, str]:
 def test_options_are_documented() -> None:
     """The README's table has every option of the addon, with its default."""
     with taddons.context(Proxyserver(), addon.RegistryProxy()) as context:
-        defaults = {name: context.options.default(name) for name in addon.OPTIONS}
+        defaults = {name: context.options.default(name) for name in OPTIONS}
     table = documented("option")
     assert set(table) == {"mode", *defaults}
     for name, default in defaults.items():
@@ -59,4 +60,4 @@ def test_keys_of_mitm_conf_exist() -> None:
     async def known() -> set[str]:
         return set(DumpMaster(Options(), with_termlog=False).options.keys())
 
-    assert set(CONF) <= asyncio.run(known()) | set(addon.OPTIONS)
+    assert set(CONF) <= asyncio.run(known()) | set(OPTIONS)

@@ -1,0 +1,1 @@
+"""What `addon.py` needs of mitmproxy: options, answers, and keeping secrets."""

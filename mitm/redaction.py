@@ -1,0 +1,58 @@
+"""Decides what flows and log lines show: no credential, and no token (rule R15)."""
+
+import logging
+import re
+
+from mitmproxy import http
+
+REDACTED = "[redacted]"
+_BYTES = re.compile(r"""\bb(?:'.*'|".*")""", re.DOTALL)
+
+
+class TokenResponse(http.Response):
+    """Sends a token, and shows none to whatever saves, prints or views flows.
+
+    mitmproxy sends `raw_content`; everything else reads `content` or the state (R15).
+    """
+
+    _sent: bytes | None = None
+
+    @property
+    def raw_content(self) -> bytes | None:
+        """The body as the client gets it."""
+        return self._sent
+
+    @raw_content.setter
+    def raw_content(self, content: bytes | None) -> None:
+        self._sent = content
+        self.data.content = REDACTED.encode()
+
+    def get_content(self, strict: bool = True) -> bytes | None:  # noqa: ARG002, FBT001, FBT002 - mitmproxy's
+        """Return what may be shown."""
+        return self.data.content
+
+
+def redact(flow: http.HTTPFlow) -> None:
+    """Take credentials out of a flow that has done its work (rule R15)."""
+    if "authorization" in flow.request.headers:
+        scheme = flow.request.headers["authorization"].partition(" ")[0]
+        flow.request.headers["authorization"] = f"{scheme} {REDACTED}"
+    if flow.request.method == "POST":
+        flow.request.content = REDACTED.encode()
+
+
+def quieten_logs() -> None:
+    """Keep what was received and sent out of the logs of the libraries.
+
+    urllib3 logs whole request targets, and they have locations in them; mitmproxy
+    logs the bytes of a broken message, and they may be a login.
+    """
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    logging.getLogger("mitmproxy.proxy.server").addFilter(_without_bytes)
+
+
+def _without_bytes(record: logging.LogRecord) -> bool:
+    """Cut what was received out of a log line, and let the line through."""
+    record.msg = _BYTES.sub(REDACTED, record.getMessage())
+    record.args = ()
+    return True
