@@ -40,9 +40,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pat
 
 
 @pytest.fixture
-def docker(engine: tuple[Path, Path], tmp_path: Path) -> Docker:
-    """A docker command line with an empty home."""
-    return Docker(tmp_path / "docker", engine[0])
+def docker(engine: tuple[Path, Path], tmp_path: Path) -> Iterator[Docker]:
+    """A docker with an empty home and no images."""
+    made = Docker(tmp_path / "docker", engine[0])
+    yield made
+    made.forget()
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ CLIENTS = ("docker", "ctr", "podman", "buildah", "skopeo")
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
     """Each of the clients in turn, with an empty home."""
     makers: dict[str, Callable[[], Client]] = {
-        "docker": lambda: Docker(tmp_path, request.getfixturevalue("engine")[0]),
+        "docker": lambda: request.getfixturevalue("docker"),
         "ctr": lambda: Containerd(tmp_path, request.getfixturevalue("engine")[1]),
         "podman": lambda: Podman(tmp_path),
         "buildah": lambda: Buildah(tmp_path),
