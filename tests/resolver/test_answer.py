@@ -85,6 +85,11 @@ def test_other_scheme_is_kept() -> None:
         ("Location", f"/v2/{LOCATION}/x", f"/v2/{ALIAS}/x"),
         ("Content-Location", f"/v2/{LOCATION}/x", f"/v2/{ALIAS}/x"),
         (
+            "Content-Location",
+            f"https://{REGISTRY_HOST}/v2/{LOCATION}/x",
+            f"{PROXY}/v2/{ALIAS}/x",
+        ),
+        (
             "Link",
             f'</v2/{LOCATION}/tags/list?last=a&n=1>; rel="next"',
             f'</v2/{ALIAS}/tags/list?last=a&n=1>; rel="next"',

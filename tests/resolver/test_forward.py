@@ -59,6 +59,8 @@ def forwarded(path: str, authorization: str | None = f"Bearer {TOKEN}") -> Forwa
         (f"{ALIAS}/manifests/{ARTIFACT}.att", f"manifests/{ARTIFACT}.att"),
         (f"{ALIAS}/manifests/{ARTIFACT}.sbom", f"manifests/{ARTIFACT}.sbom"),
         (f"{ALIAS}/manifests/sha256-00.sig", "manifests/latest"),
+        (f"{ALIAS}/manifests/{ARTIFACT}0", "manifests/latest"),
+        (f"{ALIAS}/manifests/{ARTIFACT}.sig.2", "manifests/latest"),
         (f"{ALIAS}/manifests/latest?ns=x", "manifests/latest"),
         (f"{ALIAS}/blobs/{DIGEST}", f"blobs/{DIGEST}"),
         (f"{ALIAS}/tags/list?n=1&x=2", "tags/list?n=1"),

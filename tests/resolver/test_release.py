@@ -122,6 +122,18 @@ def test_equal_releases_are_told_apart() -> None:
     assert found.id == 7
 
 
+def test_final_release_goes_before_a_draft() -> None:
+    """A commit that is both a final release and a draft means the final one."""
+    draft = release_row("1.0.0-1", None, id=9)
+    final = release_row("1.0.0", 0, id=8)
+    older = release_row("1.0.0-0", None, id=7)
+    found = select_release(
+        (CommitReading(COMMIT),), parse_releases({"d": [draft, final, older]})
+    )
+    assert found
+    assert found.raw_version == "1.0.0"
+
+
 def test_nothing_is_selected_from_nothing() -> None:
     """Without readings, or without releases, there is no release."""
     assert select_release((), CATALOG) is None

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -230,10 +231,12 @@ def test_slow_api_is_given_up() -> None:
         return challenged()
 
     network = FakeTransport({f"{REGISTRY}/v2/": slowly})
+    started = time.monotonic()
     with serving(network, timeout=0.02) as service:
         try:
             with pytest.raises(ServiceUnavailable, match=r"0\.02 seconds") as caught:
                 asyncio.run(service.answer(asked("org/app")))
+            assert time.monotonic() - started < 4
         finally:
             go.set()
     assert caught.value.headers == (("Retry-After", "10"),)

@@ -1,5 +1,6 @@
 """The transport speaks HTTP with deadlines, limits, retries, and nothing else."""
 
+import gzip
 import logging
 import time
 from collections.abc import Iterator
@@ -136,6 +137,18 @@ def test_body_is_limited(*, chunked: bool) -> None:
         with pytest.raises(ServiceUnavailable):
             ours.get(server.url, deadline=SOON)
     assert (len(server.requests), pauses) == (2, [])
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_compressed_body_is_limited(*, chunked: bool) -> None:
+    """A body counts as it is unpacked, so that a small one cannot fill the memory."""
+    small, bomb = gzip.compress(b"unpacked"), gzip.compress(bytes(BODY_LENGTH_MAX + 1))
+    packed = {"Content-Encoding": "gzip"}
+    server = Server([Reply(200, body, packed, chunked) for body in (small, bomb)])
+    with connected(server) as (ours, _):
+        assert ours.get(server.url, deadline=SOON).body == b"unpacked"
+        with pytest.raises(ServiceUnavailable):
+            ours.get(server.url, deadline=SOON)
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
