@@ -19,6 +19,7 @@ from mitmproxy.proxy import server_hooks
 from mitm import option, redaction, reply
 from resolver import (
     answer,
+    cache,
     challenge,
     errors,
     forward,
@@ -84,7 +85,9 @@ class RegistryProxy:
             settings.registry_url, settings.api_url, self._transport
         )
         self._tokens = token_service.TokenService(
-            self._upstream, timeout=settings.api_timeout
+            self._upstream,
+            cache.ResolutionCache(settings.cache_ttl),
+            timeout=settings.api_timeout,
         )
 
     def running(self) -> None:

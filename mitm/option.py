@@ -16,6 +16,7 @@ OPTIONS = (
     "balena_api_url",
     "balena_public_url",
     "balena_trust_forwarded",
+    "balena_cache_ttl",
     "balena_api_timeout",
 )
 OPTIONS_OF_MITMPROXY = (
@@ -25,6 +26,8 @@ OPTIONS_OF_MITMPROXY = (
     "ssl_verify_upstream_trusted_confdir",
 )
 """The options beside our own on which the connections upstream depend."""
+CACHE_TTL_MAX = 86400
+"""Seconds; a day, after which nobody expects the same answer."""
 API_TIMEOUT_MAX = 60
 """Seconds; no client waits nearly as long."""
 
@@ -38,6 +41,7 @@ class Settings:
     api_url: str | None
     public_url: str | None
     trust_forwarded: bool
+    cache_ttl: int
     api_timeout: int
     verification: transport.Verification
 
@@ -65,6 +69,13 @@ def declare_options(loader: Loader) -> None:
         "Believe Forwarded and X-Forwarded-* headers about the URL that the client"
         " used. Only for a reverse proxy in front that sets them itself: any"
         " client can write them.",
+    )
+    loader.add_option(
+        "balena_cache_ttl",
+        int,
+        300,
+        "Seconds for which it is remembered what an alias stands for, for each"
+        " credential. 0 asks the API each time. Permission is never remembered.",
     )
     loader.add_option(
         "balena_api_timeout",
@@ -101,6 +112,11 @@ def read_settings() -> Settings:
             f"balena_api_timeout: {options.balena_api_timeout} is not between 1 and"
             f" {API_TIMEOUT_MAX} seconds"
         )
+    if not 0 <= options.balena_cache_ttl <= CACHE_TTL_MAX:
+        raise exceptions.OptionsError(
+            f"balena_cache_ttl: {options.balena_cache_ttl} is not between 0 and"
+            f" {CACHE_TTL_MAX} seconds"
+        )
     url = f"{registry.scheme}://{format_host(*registry.address)}"
     return Settings(
         registry=registry,
@@ -108,6 +124,7 @@ def read_settings() -> Settings:
         api_url=_read_url("balena_api_url", options.balena_api_url),
         public_url=_read_url("balena_public_url", options.balena_public_url),
         trust_forwarded=options.balena_trust_forwarded,
+        cache_ttl=options.balena_cache_ttl,
         api_timeout=options.balena_api_timeout,
         verification=transport.Verification(
             enabled=not options.ssl_insecure,

@@ -16,6 +16,9 @@ from resolver.errors import CredentialRejected, RateLimited, ServiceUnavailable
 from resolver.scope import Scope
 from resolver.transport import RETRY_AFTER_DEFAULT, Answer, Deadline
 
+VERSIONS = ("v7", "v6")
+"""Of the OData side; older installations have the second one only."""
+
 
 class Getter(Protocol):
     """What the API is reached through: `resolver.transport.Transport`."""
@@ -32,6 +35,7 @@ class Api:
     def __init__(self, url: str, transport: Getter) -> None:
         self._url = url
         self._transport = transport
+        self._versions: tuple[str, ...] = VERSIONS
 
     def query(self, query: str, credential: Credential, deadline: Deadline) -> Any:
         """Return the JSON payload that answers a query of `resolver.query`.
@@ -42,8 +46,14 @@ class Api:
 
         """
         authorization = None if credential.key is None else f"Bearer {credential.key}"
-        answer = self._get(f"{self._url}/v7/{query}", authorization, deadline)
-        return _json(answer)
+        for version in self._versions:
+            answer = self._get(
+                f"{self._url}/{version}/{query}", authorization, deadline
+            )
+            if answer.status != HTTPStatus.NOT_FOUND:
+                self._versions = (version,)
+                return _json(answer)
+        raise _senseless("status 404")
 
     def token(
         self,

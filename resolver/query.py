@@ -13,7 +13,9 @@ from resolver.reference import Slug
 from resolver.release import SUCCESS
 from resolver.selector import (
     CommitReading,
-    DraftReading,
+    PrefixReading,
+    RangeReading,
+    RawVersionReading,
     ReleaseReading,
     VersionReading,
 )
@@ -26,7 +28,11 @@ _IMAGES = (
     "is_stored_at__image_location,content_hash;"
     "$expand=is_a_build_of__service($select=service_name)))"
 )
-_RELEASE_FIELDS = "id,commit,raw_version,semver,revision,variant,status"
+_RELEASE_FIELDS = (
+    "id,commit,raw_version,semver,revision,variant,status,is_invalidated,"
+    "is_passing_tests"
+)
+_GREATEST_FIRST = "semver_major desc,semver_minor desc,semver_patch desc,revision desc"
 
 
 def literal(text: str) -> str:
@@ -34,13 +40,19 @@ def literal(text: str) -> str:
     return f"'{quote(text.replace("'", "''"), safe='')}'"
 
 
-def releases(slug: Slug, readings: Iterable[ReleaseReading]) -> str:
-    """Ask for the releases that any of the readings may mean, with their images."""
+def releases(
+    slug: Slug, readings: Iterable[ReleaseReading], *, top: int | None = None
+) -> str:
+    """Ask for the releases that any of the readings may mean, with their images.
+
+    With `top` only so many come, the greatest versions first.
+    """
     found = " or ".join(f"({_condition(reading)})" for reading in readings)
+    cut = "" if top is None else f"&$orderby={_GREATEST_FIRST}&$top={top}"
     return _spaced(
         f"release?$select={_RELEASE_FIELDS}"
         f"&$filter=belongs_to__application/any(a:a/slug eq {literal(slug)})"
-        f" and status eq '{SUCCESS}' and ({found})"
+        f" and status eq '{SUCCESS}' and ({found}){cut}"
         f"&$expand={_IMAGES}"
     )
 
@@ -50,6 +62,15 @@ def target_release(slug: Slug) -> str:
     return _spaced(
         f"application?$select=slug&$filter=slug eq {literal(slug)}"
         f"&$expand=should_be_running__release($select={_RELEASE_FIELDS};"
+        f"$expand={_IMAGES})"
+    )
+
+
+def all_releases(slug: Slug) -> str:
+    """Ask for every release of the application, the latest first."""
+    return _spaced(
+        f"application?$select=slug&$filter=slug eq {literal(slug)}"
+        f"&$expand=owns__release($select={_RELEASE_FIELDS};$orderby=id desc;"
         f"$expand={_IMAGES})"
     )
 
@@ -65,16 +86,36 @@ def newest_versions(slug: Slug) -> str:
 
 
 def _condition(reading: ReleaseReading) -> str:
+    """Return what the reading finds, and what it finds if case is ignored (S9).
+
+    The API reads `and` and `or` from left to right, so every mix has parentheses.
+    """
     match reading:
         case VersionReading(version):
+            field = _raw_version(version)
+            whole, begin = literal(version), literal(f"{version}+")
             return (
-                f"is_final eq true and (semver eq {literal(version)}"
-                f" or startswith(raw_version,{literal(version + '+')}))"
+                f"is_final eq true and"
+                f" ({field} eq {whole} or startswith({field},{begin}))"
             )
-        case DraftReading(raw_version):
-            return f"is_final eq false and raw_version eq {literal(raw_version)}"
+        case RawVersionReading(raw_version):
+            return f"{_raw_version(raw_version)} eq {literal(raw_version)}"
         case CommitReading(commit):
             return f"commit eq {literal(commit)}"
+        case RangeReading(major, minor):
+            within = "" if minor is None else f" and semver_minor eq {minor}"
+            return (
+                "is_final eq true and is_invalidated eq false"
+                " and is_passing_tests eq true and semver_prerelease eq ''"
+                f" and semver_major eq {major}{within}"
+            )
+        case PrefixReading(prefix):
+            return f"startswith(commit,{literal(prefix)})"
+
+
+def _raw_version(text: str) -> str:
+    """Return the field to compare with a lower-case text that may have letters."""
+    return "tolower(raw_version)" if text.upper() != text else "raw_version"
 
 
 def _spaced(query: str) -> str:

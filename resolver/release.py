@@ -1,21 +1,14 @@
-"""Decides which release, and which image of it, an alias stands for.
+"""What the API says of releases, and what it comes to: payloads become values here.
 
 The words are those of `openBalena's API <https://github.com/balena-io/open-balena-api>`_:
 a release is *final* when it has a revision, *draft* when it has none.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from resolver.errors import ReleaseUnknown, ServiceUnavailable
-from resolver.reference import Alias
-from resolver.selector import (
-    CommitReading,
-    DraftReading,
-    ReleaseReading,
-    VersionReading,
-)
+from resolver.errors import ServiceUnavailable
 
 SUCCESS = "success"
 
@@ -45,6 +38,8 @@ class Release:
     """None for a draft."""
     variant: str
     status: str
+    is_invalidated: bool
+    is_passing_tests: bool
     images: tuple[Image, ...]
 
     @property
@@ -60,44 +55,6 @@ class Release:
             and bool(self.images)
             and all(image.status == SUCCESS for image in self.images)
         )
-
-
-def select_release(
-    readings: Sequence[ReleaseReading], releases: Iterable[Release]
-) -> Release | None:
-    """Return the release that the first fitting reading finds, or None."""
-    pullable = [release for release in releases if release.is_pullable]
-    for reading in readings:
-        found = [release for release in pullable if _fits(reading, release)]
-        if found:
-            return max(found, key=_precedence)
-    return None
-
-
-def select_image(alias: Alias, release: Release) -> Image:
-    """Return the image that the alias stands for (rule S8).
-
-    Raises:
-        ReleaseUnknown: there are several and none is named, or there is none such.
-
-    """
-    services = ", ".join(sorted(image.image_service for image in release.images))
-    if alias.image_service is None:
-        if len(release.images) == 1:
-            return release.images[0]
-        example = min(image.image_service for image in release.images)
-        raise ReleaseUnknown(
-            f"release {release.raw_version} of {alias.slug} has several images:"
-            f" {services}; name one, as in"
-            f" {alias.slug}/{alias.selector or 'latest'}/{example}"
-        )
-    for image in release.images:
-        if image.image_service == alias.image_service:
-            return image
-    raise ReleaseUnknown(
-        f"release {release.raw_version} of {alias.slug} has no image service"
-        f" {alias.image_service}; it has {services}"
-    )
 
 
 def parse_releases(payload: Any) -> tuple[Release, ...]:
@@ -120,6 +77,21 @@ def parse_target_release(payload: Any) -> tuple[Release | None, ...]:
     return _parse(payload, lambda rows: tuple(map(_read_target, rows)))
 
 
+def parse_all_releases(payload: Any) -> tuple[tuple[Release, ...], ...]:
+    """Return for each application in the answer its releases.
+
+    Raises:
+        ServiceUnavailable: the answer does not make sense.
+
+    """
+    return _parse(
+        payload,
+        lambda rows: tuple(
+            tuple(map(_read_release, row["owns__release"])) for row in rows
+        ),
+    )
+
+
 def parse_newest_versions(payload: Any) -> tuple[tuple[str, ...], ...]:
     """Return for each application in the answer its newest raw versions.
 
@@ -128,23 +100,6 @@ def parse_newest_versions(payload: Any) -> tuple[tuple[str, ...], ...]:
 
     """
     return _parse(payload, lambda rows: tuple(map(_read_versions, rows)))
-
-
-def _fits(reading: ReleaseReading, release: Release) -> bool:
-    match reading:
-        case VersionReading(version):
-            return release.is_final and release.semver.partition("+")[0] == version
-        case DraftReading(raw_version):
-            return not release.is_final and release.raw_version == raw_version
-        case CommitReading(commit):
-            return release.commit == commit
-
-
-def _precedence(release: Release) -> tuple[bool, int, int]:
-    """Order releases of one version: plain before build or variant, then revision."""
-    plain = not release.variant and "+" not in release.semver
-    revision = -1 if release.revision is None else release.revision
-    return plain, revision, release.id
 
 
 def _parse[T](payload: Any, read: Callable[[list[Any]], T]) -> T:
@@ -166,6 +121,8 @@ def _read_release(row: Any) -> Release:
         revision=None if row["revision"] is None else int(row["revision"]),
         variant=_text(row["variant"]),
         status=_text(row["status"]),
+        is_invalidated=bool(row["is_invalidated"]),
+        is_passing_tests=bool(row["is_passing_tests"]),
         images=tuple(_read_image(link["image"][0]) for link in row["release_image"]),
     )
 

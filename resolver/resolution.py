@@ -5,7 +5,7 @@ first found nothing, to tell the user what would have worked.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,13 +20,20 @@ from resolver.release import (
     parse_newest_versions,
     parse_releases,
     parse_target_release,
-    select_image,
-    select_release,
 )
-from resolver.selector import TargetReading, parse_selector
+from resolver.selection import Selection, select_image, select_release
+from resolver.selector import (
+    RangeReading,
+    ReleaseReading,
+    TargetReading,
+    parse_selector,
+)
 from resolver.transport import Deadline
 
 logger = logging.getLogger(__name__)
+
+GREATEST_COUNT = 25
+"""How many releases of a range are asked for first: among so many one has images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,8 @@ class Resolution:
     release: Release
     image: Image
     location: Location
+    reason: str
+    """Why it is this release."""
 
     def __str__(self) -> str:
         """Return the release and the beginning of the location, for a log."""
@@ -65,31 +74,35 @@ class Resolver(Protocol):
 class ApiResolver:
     """Asks the API each time, with the client's own credential (rule S11)."""
 
-    def __init__(self, api: Api, registry_hosts: Collection[str]) -> None:
+    def __init__(self, api: Api, registry_hosts: Collection[str] | None) -> None:
+        """Take images of these registries, or of any registry for None."""
         self._api = api
-        self._registry_hosts = frozenset(registry_hosts)
+        self._registry_hosts = registry_hosts
 
     def resolve(
         self, alias: Alias, credential: Credential, deadline: Deadline
     ) -> Resolution:
         """Return what the alias stands for; see `Resolver.resolve`."""
-        release = self._release(alias, credential, deadline)
+        selection = self._select(alias, credential, deadline)
+        release = selection.release
         image = select_image(alias, release)
-        return Resolution(alias, release, image, self._location(alias, image))
+        location = self._location(alias, image)
+        return Resolution(alias, release, image, location, selection.reason)
 
-    def _release(
+    def _select(
         self, alias: Alias, credential: Credential, deadline: Deadline
-    ) -> Release:
+    ) -> Selection:
         readings = parse_selector(alias.selector)
         if isinstance(readings, TargetReading):
-            return self._target_release(alias, credential, deadline)
-        if readings:
-            payload = self._api.query(
-                query.releases(alias.slug, readings), credential, deadline
-            )
-            release = select_release(readings, parse_releases(payload))
-            if release:
-                return release
+            return self._select_target(alias, credential, deadline)
+        for top in _tops(readings):
+            asked = query.releases(alias.slug, readings, top=top)
+            releases = parse_releases(self._api.query(asked, credential, deadline))
+            selection = select_release(alias, readings, releases)
+            if selection:
+                return selection
+            if top is not None and len(releases) < top:
+                break
         raise self._refusal(
             alias.slug,
             f"{alias.slug} has no release {alias.selector} that can be pulled",
@@ -97,9 +110,9 @@ class ApiResolver:
             deadline,
         )
 
-    def _target_release(
+    def _select_target(
         self, alias: Alias, credential: Credential, deadline: Deadline
-    ) -> Release:
+    ) -> Selection:
         payload = self._api.query(
             query.target_release(alias.slug), credential, deadline
         )
@@ -108,7 +121,7 @@ class ApiResolver:
             raise denied(alias.slug)
         release = applications[0]
         if release and release.is_pullable:
-            return release
+            return Selection(release, "the target release of the application")
         raise self._refusal(
             alias.slug,
             f"{alias.slug} has no target release that can be pulled",
@@ -131,19 +144,31 @@ class ApiResolver:
     def _location(self, alias: Alias, image: Image) -> Location:
         host, _, name = image.stored_at.partition("/")
         location = parse_location(name)
-        if host in self._registry_hosts and location:
+        hosts = self._registry_hosts
+        if location and (hosts is None or host in hosts):
             return location
         logger.error(
             "%s is stored at the registry %s, this proxy fronts %s: check the mode"
             " option (REGISTRY_URL)",
             alias,
             host,
-            " or ".join(sorted(self._registry_hosts)),
+            " or ".join(sorted(hosts or ())),
         )
         raise ReleaseUnknown(
             f"{alias} is stored in another registry than the one behind this proxy;"
             " its operator finds the reason in the log"
         )
+
+
+def _tops(readings: Sequence[ReleaseReading]) -> tuple[int | None, ...]:
+    """Return how many releases to ask for, and how many if none of those will do.
+
+    A range may find hundreds, and one of the greatest is meant.
+    """
+    if not readings:
+        return ()
+    is_range = all(isinstance(reading, RangeReading) for reading in readings)
+    return (GREATEST_COUNT, None) if is_range else (None,)
 
 
 def denied(slug: Slug) -> AccessDenied:

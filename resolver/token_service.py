@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
+from resolver.cache import ResolutionCache
 from resolver.credential import (
     Credential,
     basic_authorization,
@@ -93,9 +94,15 @@ class TokenService:
     """Answers token requests; the blocking work runs in threads of its own."""
 
     def __init__(
-        self, upstream: Upstream, *, timeout: float, threads: int = 32
+        self,
+        upstream: Upstream,
+        cache: ResolutionCache,
+        *,
+        timeout: float,
+        threads: int = 32,
     ) -> None:
         self._upstream = upstream
+        self._cache = cache
         self._timeout = timeout
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="balena-api")
 
@@ -157,8 +164,12 @@ class TokenService:
         """Return what the name stands for, or the refusal: none sinks the rest (R3)."""
         try:
             alias: Alias = parse_alias(name)
-            return await self._run(
-                backend.resolver.resolve, alias, credential, deadline
+            return await self._cache.resolve(
+                alias,
+                credential,
+                lambda: self._run(
+                    backend.resolver.resolve, alias, credential, deadline
+                ),
             )
         except Refusal as refusal:
             return refusal

@@ -155,6 +155,8 @@ def release_row(
         "revision": revision,
         "variant": "",
         "status": "success",
+        "is_invalidated": False,
+        "is_passing_tests": True,
         "release_image": [
             {"id": 31, "image": [image]} for image in images or (image_row(),)
         ],

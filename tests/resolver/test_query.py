@@ -11,7 +11,9 @@ from resolver import query
 from resolver.reference import Slug
 from resolver.selector import (
     CommitReading,
-    DraftReading,
+    PrefixReading,
+    RangeReading,
+    RawVersionReading,
     ReleaseReading,
     VersionReading,
 )
@@ -65,32 +67,41 @@ def test_literal_cannot_be_left(text: str) -> None:
     assert unquote(found[1:-1]).replace("''", "'") == text
 
 
+PLAIN = (
+    "is_final eq true and (raw_version eq '2.3.8'"
+    " or startswith(raw_version,'2.3.8%2B'))"
+)
+RANGE = (
+    "is_final eq true and is_invalidated eq false and is_passing_tests eq true"
+    " and semver_prerelease eq '' and semver_major eq 2"
+)
+
+
 @pytest.mark.parametrize(
     ("readings", "condition"),
     [
+        ((VersionReading("2.3.8"),), f"(({PLAIN}))"),
         (
-            (VersionReading("2.3.8"),),
+            (VersionReading("2.0.0-rc1"), RawVersionReading("2.0.0-rc1")),
             (
-                "((is_final eq true and (semver eq '2.3.8'"
-                " or startswith(raw_version,'2.3.8%2B'))))"
+                "((is_final eq true and (tolower(raw_version) eq '2.0.0-rc1'"
+                " or startswith(tolower(raw_version),'2.0.0-rc1%2B')))"
+                " or (tolower(raw_version) eq '2.0.0-rc1'))"
             ),
         ),
-        (
-            (VersionReading("2.4.1-1"), DraftReading("2.4.1-1")),
-            (
-                "((is_final eq true and (semver eq '2.4.1-1'"
-                " or startswith(raw_version,'2.4.1-1%2B')))"
-                " or (is_final eq false and raw_version eq '2.4.1-1'))"
-            ),
-        ),
+        ((RawVersionReading("2.4.1-1"),), "((raw_version eq '2.4.1-1'))"),
         ((CommitReading(COMMIT),), f"((commit eq '{COMMIT}'))"),
+        ((PrefixReading("11e1ee2"),), "((startswith(commit,'11e1ee2')))"),
+        ((RangeReading(2, None),), f"(({RANGE}))"),
+        ((RangeReading(2, 3),), f"(({RANGE} and semver_minor eq 3))"),
     ],
-    ids=["2.3.8", "2.4.1-1", COMMIT],
+    ids=str,
 )
 def test_releases(readings: tuple[ReleaseReading, ...], condition: str) -> None:
     """One query asks for all readings, among built releases of one application."""
     assert query.releases(Slug(SLUG), readings).replace("%20", " ") == (
-        "release?$select=id,commit,raw_version,semver,revision,variant,status"
+        "release?$select=id,commit,raw_version,semver,revision,variant,status,"
+        "is_invalidated,is_passing_tests"
         "&$filter=belongs_to__application/any(a:a/slug eq"
         " 'balenablocks%2Fbrowser-aarch64') and status eq 'success' and "
         + condition
@@ -100,12 +111,22 @@ def test_releases(readings: tuple[ReleaseReading, ...], condition: str) -> None:
     )
 
 
+def test_greatest_releases() -> None:
+    """A few releases of a range come with the greatest versions first."""
+    asked = query.releases(Slug(SLUG), (RangeReading(2, None),), top=3)
+    assert (
+        "&$orderby=semver_major desc,semver_minor desc,semver_patch desc,revision desc"
+        "&$top=3&$expand="
+    ) in asked.replace("%20", " ")
+
+
 def test_target_release() -> None:
     """The target release is asked for through the application, with its images."""
     assert query.target_release(Slug(SLUG)).replace("%20", " ") == (
         "application?$select=slug&$filter=slug eq 'balenablocks%2Fbrowser-aarch64'"
         "&$expand=should_be_running__release("
-        "$select=id,commit,raw_version,semver,revision,variant,status;"
+        "$select=id,commit,raw_version,semver,revision,variant,status,"
+        "is_invalidated,is_passing_tests;"
         "$expand=release_image($select=id;$expand=image($select=id,status,"
         "is_stored_at__image_location,content_hash;"
         "$expand=is_a_build_of__service($select=service_name))))"
@@ -126,8 +147,9 @@ def test_newest_versions() -> None:
 @PROPERTY
 def test_user_words_stay_in_literals(text: str) -> None:
     """Whatever a user writes changes the literals of a query and nothing else."""
-    plain = (VersionReading("1.0.0"), DraftReading("1.0.0"), CommitReading("d" * 32))
-    odd = (VersionReading(text), DraftReading(text), CommitReading(text))
+    word = "a" if text.upper() != text else "1"
+    plain = (VersionReading(word), RawVersionReading(word), CommitReading(word))
+    odd = (VersionReading(text), RawVersionReading(text), CommitReading(text))
     found = query.releases(Slug(text), odd)
     assert skeleton(found) == skeleton(query.releases(Slug(SLUG), plain))
     assert OUTSIDE.fullmatch(skeleton(found).replace("''", ""))

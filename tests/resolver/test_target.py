@@ -148,6 +148,20 @@ def test_malformed_path(path: str) -> None:
     assert len(caught.value.message) < 500
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("manifests/a+b", "'a+b' is not a tag or a digest;"),
+        ("blobs/a", "not a digest;"),
+    ],
+)
+def test_malformed_reference_is_explained(path: str, message: str) -> None:
+    """Where a tag will do the message says so."""
+    with pytest.raises(NameInvalid) as caught:
+        parse_target("GET", f"/v2/org/app/{path}")
+    assert message in caught.value.message
+
+
 @pytest.mark.parametrize("path", ELSEWHERE, ids=ident)
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_nothing_is_served_elsewhere(method: str, path: str) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from resolver.cache import ResolutionCache
 from resolver.errors import (
     AccessDenied,
     CredentialRejected,
@@ -74,7 +75,8 @@ def asked(*names: str, authorization: str | None = BASIC) -> TokenRequest:
 @contextmanager
 def serving(network: FakeTransport, timeout: float = 10) -> Iterator[TokenService]:
     """Yield the token endpoint of a proxy in that network."""
-    service = TokenService(Upstream(REGISTRY, None, network), timeout=timeout)
+    upstream = Upstream(REGISTRY, None, network)
+    service = TokenService(upstream, ResolutionCache(300), timeout=timeout)
     yield service
     service.close()
 

@@ -1,0 +1,92 @@
+"""``python -m resolver <alias>``: what an alias stands for, without any proxy.
+
+The API key is read from BALENA_API_KEY; without it, public applications are seen.
+The API is that of API_URL, or of DNS_TLD, or balenaCloud's.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from resolver import query
+from resolver.api import Api
+from resolver.credential import ANONYMOUS, Credential
+from resolver.errors import RegistryError
+from resolver.public_url import parse_url
+from resolver.reference import parse_alias
+from resolver.release import parse_all_releases
+from resolver.report import describe_releases, describe_resolution
+from resolver.resolution import ApiResolver, denied
+from resolver.transport import Deadline, Transport, Verification
+
+KEY_VARIABLE = "BALENA_API_KEY"
+SECONDS = 30
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what was asked for, and return the exit status."""
+    options = _parse_options(arguments)
+    try:
+        url = api_url(os.environ)
+        text = _answer(options.alias, url, os.environ, show_all=options.all)
+    except (RegistryError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{text}\n")
+    return 0
+
+
+def api_url(environment: Mapping[str, str]) -> str:
+    """Return the API that the environment names.
+
+    Raises:
+        ValueError: what it names is no URL of a host.
+
+    """
+    if url := environment.get("API_URL"):
+        return parse_url(url)
+    host = environment.get("API_HOST")
+    return parse_url(
+        f"https://{host or 'api.' + (environment.get('DNS_TLD') or 'balena-cloud.com')}"
+    )
+
+
+def credential_from(environment: Mapping[str, str]) -> Credential:
+    """Return the credential with the API key of the environment, if there is one."""
+    key = environment.get(KEY_VARIABLE)
+    return Credential(f"Bearer {key}", key) if key else ANONYMOUS
+
+
+def _answer(
+    text: str, url: str, environment: Mapping[str, str], *, show_all: bool
+) -> str:
+    alias = parse_alias(text.replace("+", "_"))
+    credential = credential_from(environment)
+    verification = Verification(ca_file=environment.get("REQUESTS_CA_BUNDLE"))
+    transport = Transport(verification)
+    api, deadline = Api(url, transport), Deadline.after(SECONDS)
+    try:
+        if not show_all:
+            resolver = ApiResolver(api, registry_hosts=None)
+            return describe_resolution(resolver.resolve(alias, credential, deadline))
+        payload = api.query(query.all_releases(alias.slug), credential, deadline)
+        applications = parse_all_releases(payload)
+        if not applications:
+            raise denied(alias.slug)
+        return describe_releases(applications[0])
+    finally:
+        transport.close()
+
+
+def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="resolver", description=__doc__)
+    parser.add_argument("alias", help="<org>/<app>[/<version|commit>[/<service>]]")
+    parser.add_argument(
+        "--all", action="store_true", help="list the releases of the application"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
