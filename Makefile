@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 SOURCES := addon.py serve.py mitm resolver localcloud demo tests
 export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
-export PUBLIC_URL TRUST_PROXY ARGS ONCE PYTHON
+export PUBLIC_URL TRUST_PROXY ARGS ONCE PYTHON REF
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo test check format requirements clean
@@ -28,6 +28,9 @@ demo: install ## pull a sample release through the proxy, offline; ONCE=1 ends a
 
 test: install ## run every test that this machine can run
 	$(BIN)/python -m pytest
+
+resolve: install ## show what REF=<org>/<app>[/<version>] stands for; ALL=1 lists the releases
+	@$(BIN)/python -m resolver $(if $(ALL),--all) "$$REF"
 
 check: install ## format, lint and types
 	$(BIN)/ruff format --check $(SOURCES)

@@ -5,14 +5,16 @@ A request goes upstream only after `request` rewrote it; whatever fails on the w
 is answered here, because mitmproxy forwards the untouched request when a hook raises.
 """
 
+import asyncio
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
 
-from mitmproxy import ctx, exceptions, http, log
+from mitmproxy import command, ctx, exceptions, http, log
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import server_hooks
 
@@ -21,9 +23,11 @@ from resolver import (
     answer,
     cache,
     challenge,
+    credential,
     errors,
     forward,
     public_url,
+    report,
     target,
     token_service,
     transport,
@@ -159,6 +163,19 @@ class RegistryProxy:
         """Take the secrets out of a flow that failed."""
         self._exchanges.pop(flow, None)
         redaction.redact(flow)
+
+    @command.command("balena.resolve")  # type: ignore[untyped-decorator]
+    def resolve(self, alias: str) -> None:
+        """Show what an alias stands for, with the API key in BALENA_API_KEY."""
+        self._shown = asyncio.create_task(self._show(alias))
+
+    async def _show(self, alias: str) -> None:
+        asker = credential.credential_of_environment(os.environ)
+        try:
+            found = await self._tokens.look_up(alias.replace("+", "_"), asker)
+            logger.log(log.ALERT, "%s", report.describe_resolution(found))
+        except errors.RegistryError as error:
+            logger.log(log.ALERT, "%s", error)
 
     async def _request(self, flow: http.HTTPFlow) -> None:
         settings = self._settings

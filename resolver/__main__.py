@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from resolver import query
 from resolver.api import Api
-from resolver.credential import ANONYMOUS, Credential
+from resolver.credential import credential_of_environment
 from resolver.errors import RegistryError
 from resolver.public_url import parse_url
 from resolver.reference import parse_alias
@@ -20,7 +20,6 @@ from resolver.report import describe_releases, describe_resolution
 from resolver.resolution import ApiResolver, denied
 from resolver.transport import Deadline, Transport, Verification
 
-KEY_VARIABLE = "BALENA_API_KEY"
 SECONDS = 30
 
 
@@ -52,17 +51,11 @@ def api_url(environment: Mapping[str, str]) -> str:
     )
 
 
-def credential_from(environment: Mapping[str, str]) -> Credential:
-    """Return the credential with the API key of the environment, if there is one."""
-    key = environment.get(KEY_VARIABLE)
-    return Credential(f"Bearer {key}", key) if key else ANONYMOUS
-
-
 def _answer(
     text: str, url: str, environment: Mapping[str, str], *, show_all: bool
 ) -> str:
     alias = parse_alias(text.replace("+", "_"))
-    credential = credential_from(environment)
+    credential = credential_of_environment(environment)
     verification = Verification(ca_file=environment.get("REQUESTS_CA_BUNDLE"))
     transport = Transport(verification)
     api, deadline = Api(url, transport), Deadline.after(SECONDS)

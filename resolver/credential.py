@@ -9,6 +9,7 @@ A credential is only passed on, never checked here: the API decides.
 """
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from resolver.errors import RequestInvalid
@@ -24,6 +25,8 @@ class Credential:
     """The API key alone, which the OData side takes as Bearer."""
 
 
+KEY_VARIABLE = "BALENA_API_KEY"
+"""Where commands take an API key from; arguments are seen by everybody."""
 ANONYMOUS = Credential(authorization=None, key=None)
 
 
@@ -59,6 +62,12 @@ def parse_authorization(header: str | None) -> Credential:
     if not user and not password:
         return ANONYMOUS
     return Credential(authorization=f"Basic {value}", key=_ascii(password))
+
+
+def credential_of_environment(environment: Mapping[str, str]) -> Credential:
+    """Return the credential with the API key of the environment, if there is one."""
+    key = environment.get(KEY_VARIABLE)
+    return Credential(f"Bearer {key}", key) if key else ANONYMOUS
 
 
 def basic_authorization(user: str, password: str) -> str:

@@ -134,6 +134,20 @@ class TokenService:
         except ServiceUnavailable:
             return self._upstream.host
 
+    async def look_up(self, name: str, credential: Credential) -> Resolution:
+        """Return what an alias stands for, for somebody who wants to know.
+
+        Raises:
+            RegistryError: as `answer`, and Refusal where there is nothing to pull.
+
+        """
+        deadline = Deadline.after(self._timeout)
+        backend = await self._run(self._upstream.connect, deadline)
+        outcome = await self._resolve(backend, name, credential, deadline)
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return outcome
+
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -12,8 +12,8 @@ from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.test import taddons, tflow, tutils
 
 import addon
-from resolver import errors
-from resolver.reference import Location
+from resolver import credential, errors
+from resolver.reference import Location, parse_alias
 from resolver.token import Aliases, append_aliases
 from resolver.token_service import TokenAnswer, TokenRequest
 
@@ -298,6 +298,7 @@ def test_answered_flow_is_left_alone(proxy: addon.RegistryProxy) -> None:
         ("balena_public_url", "ftp://proxy", "balena_public_url: 'ftp://proxy'"),
         ("balena_public_url", "https://user@proxy", "balena_public_url: "),
         ("balena_api_timeout", 0, "balena_api_timeout: 0 is not between 1 and 60"),
+        ("balena_cache_ttl", -1, "balena_cache_ttl: -1 is not between 0 and 86400"),
         ("balena_api_timeout", 61, "balena_api_timeout: 61"),
         ("ssl_verify_upstream_trusted_ca", "/nowhere.pem", "there is no /nowhere.pem"),
     ],
@@ -337,6 +338,43 @@ def test_pages_of_mitmproxy_are_oci_errors(status: int, code: str) -> None:
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
     assert json.loads(body)["errors"][0]["code"] == code
     assert b"10.0.0.7" not in page
+
+
+@pytest.mark.parametrize(
+    ("alias", "said"),
+    [
+        ("org/app/2.3.8+rev1", "org/app/2.3.8_rev1 is what was asked for"),
+        ("alpine", "'alpine' does not name a release"),
+    ],
+)
+def test_command_shows_what_an_alias_stands_for(
+    proxy: addon.RegistryProxy,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    alias: str,
+    said: str,
+) -> None:
+    """`balena.resolve` says it in the event log, with the key of the environment."""
+    monkeypatch.setenv("BALENA_API_KEY", "secretkey")
+
+    class Known(Tokens):
+        async def look_up(self, name: str, asker: credential.Credential) -> str:
+            """Find everything that is an alias."""
+            assert asker.key == "secretkey"
+            return str(parse_alias(name))
+
+    monkeypatch.setattr(
+        "resolver.report.describe_resolution", "{} is what was asked for".format
+    )
+    proxy._tokens = Known(errors.InternalError("not asked"))  # type: ignore[assignment]
+
+    async def call() -> None:
+        proxy.resolve(alias)
+        await proxy._shown
+
+    asyncio.run(call())
+    assert said in caplog.text
+    assert "secretkey" not in caplog.text
 
 
 def test_nothing_in_the_module_is_taken_for_a_hook() -> None:

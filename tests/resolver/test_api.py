@@ -34,7 +34,9 @@ BASIC = basic("u", KEY)
 
 def query(reply: Reply, credential: Credential = ANONYMOUS) -> object:
     """Return what a query comes to, where the API answers like that."""
-    return Api(API, FakeTransport({"/v7/": reply})).query("release", credential, SOON)
+    return Api(API, FakeTransport({"/v7/": reply, "/v6/": reply})).query(
+        "release", credential, SOON
+    )
 
 
 def token(reply: Reply, credential: Credential = ANONYMOUS) -> str:
@@ -123,6 +125,16 @@ def test_failure(ask: Callable[[Reply], object], status: int) -> None:
     with pytest.raises(ServiceUnavailable) as caught:
         ask(answer({"d": [], "token": jwt()}, status))
     assert caught.value.headers == (("Retry-After", "10"),)
+
+
+def test_older_installation_has_v6_only() -> None:
+    """Where there is no v7 the query goes to v6, and the next one at once."""
+    network = FakeTransport({"/v7/": answer({}, 404), "/v6/": answer({"d": [1]})})
+    api = Api(API, network)
+    for _ in range(2):
+        assert api.query("release", ANONYMOUS, SOON) == {"d": [1]}
+    asked = [sent.url for sent in network.sent]
+    assert asked == [f"{API}/v7/release", *[f"{API}/v6/release"] * 2]
 
 
 def test_query_that_is_forbidden_is_a_failure() -> None:
