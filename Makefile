@@ -42,8 +42,8 @@ format: install ## format the code
 	$(BIN)/ruff check --fix $(SOURCES)
 
 requirements: install ## pin the newest versions that fit pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-header pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-header pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mitmproxy .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -366,6 +366,7 @@ def test_command_shows_what_an_alias_stands_for(
     monkeypatch.setattr(
         "resolver.report.describe_resolution", "{} is what was asked for".format
     )
+    caplog.set_level(logging.INFO)
     proxy._tokens = Known(errors.InternalError("not asked"))  # type: ignore[assignment]
 
     async def call() -> None:

@@ -13,6 +13,8 @@ from tests.integration.tool import ToolError
 BROWSER = "balenablocks/browser-aarch64"
 NEWEST_REVISION = "567e62d1e73529e7a31757ac1f3fb902"
 FIRST_REVISION = "1491e71e5fce93aa53ff96e0d993b5ae"
+SECOND_REVISION = "afcf4e176ef8e94685a9ded8ce9c68b4"
+HELPER = "5c3b79fc175eccf402eaf1f3e23cd692"
 DRAFT = "d5b846215f5554738ff927036128e276"
 PINNED = "c94c117e5e15b559a011f53a01bf3a14"
 TWO_PLATFORMS = "dc8f1bfe00175d72b481a1a5badc85bb"
@@ -22,7 +24,9 @@ REFERENCES = {
     f"{BROWSER}/2.3.8": NEWEST_REVISION,
     f"{BROWSER}/2.3.8:whatever": NEWEST_REVISION,
     f"{BROWSER}:1.0": NEWEST_REVISION,
-    f"{BROWSER}/latest": NEWEST_REVISION,
+    f"{BROWSER}/2.3": NEWEST_REVISION,
+    f"{BROWSER}/2.3.8_rev1": SECOND_REVISION,
+    f"{BROWSER}/1.7.0/helper": HELPER,
     f"{BROWSER}/2.4.1-1648554962021": DRAFT,
     f"{BROWSER}/11e1ee23d7ddf6ab6da99bac26c9d274": FIRST_REVISION,
     "balenablocks/pinned-app": PINNED,

@@ -12,6 +12,7 @@ import pytest
 import serve
 from demo.proxy import Proxy
 from tests.integration.client import Docker
+from tests.integration.registry import Installation
 from tests.integration.tool import ToolError, find_tool, run
 
 README = (serve.ROOT / "README.md").read_text()
@@ -34,12 +35,15 @@ def examples() -> Iterator[tuple[str, str]]:
             yield command, output
 
 
-def test_commands_print_what_is_shown(proxy: Proxy, docker: Docker) -> None:
+def test_commands_print_what_is_shown(
+    installation: Installation, proxy: Proxy, docker: Docker
+) -> None:
     """Each console example prints what the README says it does."""
     shown = list(examples())
     assert shown
     environment = {
         **docker.environment,
+        "API_URL": installation.cloud.api_url,
         "DOCKER_HOST": docker.url,
         "PATH": f"{Path(find_tool('docker')).parent}:{os.environ['PATH']}",
     }
