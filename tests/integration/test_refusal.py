@@ -22,6 +22,9 @@ REFUSALS = {
     "balenablocks/multi-app/1.0.0/nope": "has no image service nope; it has db, web",
     "balenablocks/empty-app": "has no target release that can be pulled;"
     " it has no release",
+    "balenablocks/twins/abcdef0": "2 commits of balenablocks/twins begin with abcdef0:"
+    " abcdef01 (1.0.0), abcdef09 (1.1.0); give more of the one that is meant",
+    f"{BROWSER}/2.4": "has no release 2.4 that can be pulled; its newest are",
     "balenablocks/private-block": f"balenablocks/private-block {HIDDEN}",
     "balenablocks/private-block/1.0.0": f"balenablocks/private-block {HIDDEN}",
     "nobody/nothing": f"nobody/nothing {HIDDEN}",
