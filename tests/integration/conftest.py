@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from demo.proxy import Proxy
+from localcloud import LocalCloud
 from tests.integration.client import (
     Buildah,
     Client,
@@ -35,6 +36,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 def proxy(installation: Installation) -> Iterator[Proxy]:
     """The proxy in front of it."""
     with Proxy(installation.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[LocalCloud]:
+    """A cloud whose servers remember what they were asked, and can be made to fail."""
+    with LocalCloud() as running:
         yield running
 
 

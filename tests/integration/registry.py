@@ -10,7 +10,7 @@ from typing import Any
 from demo.proxy import free_port
 from localcloud.cloud import LocalCloud
 from localcloud.publication import push_images
-from tests.integration.certificate import Certificate
+from tests.authority import tls_context
 from tests.integration.tool import find_tool, listens, running
 
 
@@ -37,16 +37,19 @@ class Installation:
 def installed(
     folder: Path,
     *,
-    tls: Certificate | None = None,
+    tls: Path | None = None,
     redirect_to: str | None = None,
 ) -> Iterator[Installation]:
-    """Run docker-registry on the images and the tokens of a localcloud."""
+    """Run docker-registry on the images and the tokens of a localcloud.
+
+    With `tls`, a file of certificate and key, both speak TLS.
+    """
     port = free_port()
     scheme = "https" if tls else "http"
     url = f"{scheme}://localhost:{port}"
     with ExitStack() as stack:
         cloud = stack.enter_context(
-            LocalCloud(registry_url=url, tls=tls.context() if tls else None)
+            LocalCloud(registry_url=url, tls=tls_context(tls) if tls else None)
         )
         seed(cloud, folder)
         bundle = folder / "token.pem"
@@ -67,9 +70,7 @@ def installed(
                 "storage": [{"name": "redirect", "options": {"baseurl": redirect_to}}]
             }
         if tls:
-            config["http"] = {
-                "tls": {"certificate": str(tls.path), "key": str(tls.path)}
-            }
+            config["http"] = {"tls": {"certificate": str(tls), "key": str(tls)}}
         stack.enter_context(serving(folder, port, config))
         yield Installation(cloud, url, folder / "storage")
 

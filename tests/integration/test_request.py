@@ -15,13 +15,6 @@ BYE = b"Connection: close\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[LocalCloud]:
-    """A cloud whose servers remember what they were asked."""
-    with LocalCloud() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def front(cloud: LocalCloud) -> Iterator[Proxy]:
     """The proxy in front of it."""
     with Proxy(cloud.registry_url) as running:

@@ -105,13 +105,6 @@ REFUSED = {
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[LocalCloud]:
-    """A cloud whose API counts."""
-    with LocalCloud() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def front(cloud: LocalCloud) -> Iterator[Proxy]:
     """The proxy in front of it, which has asked the registry for its API."""
     with Proxy(cloud.registry_url) as running:

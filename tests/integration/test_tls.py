@@ -10,28 +10,35 @@ import pytest
 
 import serve
 from demo.proxy import Proxy
-from tests.integration.certificate import Certificate, issue_certificate
+from tests.authority import Authority
 from tests.integration.client import Skopeo
 from tests.integration.registry import Installation, installed
 from tests.integration.session import TIMEOUT, plain_session
-from tests.integration.tool import find_tool, run
 
 ALIAS = "balenablocks/browser-aarch64/2.3.8"
 LOCATION = "567e62d1e73529e7a31757ac1f3fb902"
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate that only its own authority vouches for."""
-    return issue_certificate(tmp_path_factory.mktemp("tls"))
+def authority() -> Authority:
+    """An authority that nobody knows."""
+    return Authority("private authority")
+
+
+@pytest.fixture
+def trusted(authority: Authority, tmp_path: Path) -> tuple[str, str]:
+    """The arguments that make mitmproxy know it."""
+    path = authority.write_file(tmp_path / "authority.pem")
+    return set_option("ssl_verify_upstream_trusted_ca", path)
 
 
 @pytest.fixture(scope="module")
 def encrypted(
-    certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+    authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """A registry and an API that both speak TLS with it."""
-    with installed(tmp_path_factory.mktemp("registry"), tls=certificate) as running:
+    """A registry and an API that speak TLS with certificates of that authority."""
+    folder = tmp_path_factory.mktemp("registry")
+    with installed(folder, tls=authority.server_file(folder)) as running:
         yield running
 
 
@@ -40,36 +47,25 @@ def set_option(name: str, value: object) -> tuple[str, str]:
     return "--set", f"{name}={value}"
 
 
-@pytest.mark.parametrize("trust", ["authority", "folder", "insecure"])
+@pytest.mark.parametrize("trust", ["file", "folder", "insecure"])
 def test_pull_with_private_authority(
     encrypted: Installation,
-    certificate: Certificate,
+    authority: Authority,
+    trusted: tuple[str, str],
     skopeo: Skopeo,
     tmp_path: Path,
     trust: str,
 ) -> None:
     """Mitmproxy's own options hold for the registry and for the API alike."""
-    (tmp_path / "authorities").mkdir()
-    hashed = tmp_path / "authorities" / f"{subject_hash(certificate.authority)}.0"
-    hashed.symlink_to(certificate.authority)
+    folder = authority.write_folder(tmp_path / "authorities")
     arguments = {
-        "authority": set_option(
-            "ssl_verify_upstream_trusted_ca", certificate.authority
-        ),
-        "folder": set_option("ssl_verify_upstream_trusted_confdir", hashed.parent),
+        "file": trusted,
+        "folder": set_option("ssl_verify_upstream_trusted_confdir", folder),
         "insecure": set_option("ssl_insecure", "true"),
     }
     with Proxy(encrypted.url, arguments=arguments[trust]) as proxy:
         digest = skopeo.pull(f"{proxy.host}/{ALIAS}")
     assert digest == encrypted.digest(LOCATION)
-
-
-def subject_hash(authority: Path) -> str:
-    """Return the name by which OpenSSL finds the authority in a folder."""
-    return run(
-        *(find_tool("openssl"), "x509", "-noout", "-subject_hash", "-in", authority),
-        environment={},
-    ).strip()
 
 
 def test_unknown_authority_is_refused(encrypted: Installation) -> None:
@@ -86,14 +82,13 @@ def test_unknown_authority_is_refused(encrypted: Installation) -> None:
 
 
 def test_both_schemes_on_one_port(
-    encrypted: Installation, certificate: Certificate, skopeo: Skopeo
+    encrypted: Installation, trusted: tuple[str, str], skopeo: Skopeo
 ) -> None:
     """The realm has the scheme that the client came with, and each pulls."""
-    trusted = set_option("ssl_verify_upstream_trusted_ca", certificate.authority)
     with Proxy(encrypted.url, arguments=trusted) as proxy:
-        authority = serve.CONFDIR / "mitmproxy-ca-cert.pem"
+        own = serve.CONFDIR / "mitmproxy-ca-cert.pem"
         for scheme in ("http", "https"):
-            with plain_session(authority) as session:
+            with plain_session(own) as session:
                 answer = session.get(f"{scheme}://{proxy.host}/v2/", timeout=TIMEOUT)
             challenge = answer.headers["WWW-Authenticate"]
             assert f'realm="{scheme}://{proxy.host}/auth/v1/token"' in challenge
@@ -102,10 +97,9 @@ def test_both_schemes_on_one_port(
 
 
 def test_registry_is_named_in_the_handshake_by_its_own_name(
-    encrypted: Installation, certificate: Certificate
+    encrypted: Installation, trusted: tuple[str, str]
 ) -> None:
     """A client that calls the proxy by another name is served all the same."""
-    trusted = set_option("ssl_verify_upstream_trusted_ca", certificate.authority)
     with Proxy(encrypted.url, arguments=trusted) as proxy:
         context = ssl.create_default_context(
             cafile=serve.CONFDIR / "mitmproxy-ca-cert.pem"

@@ -20,13 +20,6 @@ LIMITED = Response(429, (("Retry-After", "7"),))
 
 
 @pytest.fixture(scope="module")
-def cloud() -> Iterator[LocalCloud]:
-    """A cloud that can be made to fail."""
-    with LocalCloud() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def front(cloud: LocalCloud) -> Iterator[Proxy]:
     """The proxy in front of it."""
     with Proxy(

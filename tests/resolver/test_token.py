@@ -96,6 +96,7 @@ def test_suffix_is_written_as_documented() -> None:
 
 def test_long_message_is_cut() -> None:
     """A refusal's message is cut at 300 characters, written or read."""
+    assert (MESSAGE_LENGTH_MAX, SUFFIX_LENGTH_MAX) == (300, 4096)
     text = append_aliases(JWT, aliases({}, c=AccessDenied("é" * 301)))
     forged = suffixed({"v": 1, "a": {}, "r": {"org/c": ["DENIED", "é" * 400]}})
     for token in (text, forged):

@@ -7,7 +7,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from resolver.errors import ServiceUnavailable
 from resolver.transport import Verification
-from tests.resolver.authority import Authority
+from tests.authority import Authority
 from tests.resolver.fake import SOON
 from tests.resolver.server import Reply, Server, connected
 

@@ -17,6 +17,13 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 
+def tls_context(server_file: Path) -> ssl.SSLContext:
+    """Return what a Python server needs to use the certificate and key in a file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server_file)
+    return context
+
+
 class Authority:
     """Signs the certificate of a server on loopback."""
 
@@ -55,10 +62,13 @@ class Authority:
         self.write_file(folder / f"{int.from_bytes(digest, 'little'):08x}.0")
         return str(folder)
 
-    def server_context(self, folder: Path) -> ssl.SSLContext:
-        """Return what a server on 127.0.0.1 speaks TLS with."""
+    def server_file(self, folder: Path) -> Path:
+        """Write certificate and key of a server on loopback, and return the path."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names = [
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+        ]
         certificate = (
             self._builder(_name("server"), key.public_key())
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -67,9 +77,11 @@ class Authority:
         path = folder / "server.pem"
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         path.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
+        return path
+
+    def server_context(self, folder: Path) -> ssl.SSLContext:
+        """Return what a server on loopback speaks TLS with."""
+        return tls_context(self.server_file(folder))
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey
