@@ -35,6 +35,7 @@ from resolver import (
 )
 
 logger = logging.getLogger("balena")
+UNREADABLE = "the registry's answer is encoded in a way that cannot be read"
 BUG = "a bug of the registry proxy; its operator finds the reason in the log"
 
 REQUEST_BODY_MAX = 16 << 10
@@ -288,7 +289,14 @@ class RegistryProxy:
             exchange.target, response.status_code
         ):
             return
-        body = response.content
+        try:
+            body = response.content
+        except ValueError:
+            # Its encoding is none that can be undone; so its words are left out.
+            unreadable = errors.error_body(errors.ErrorCode.UNKNOWN, UNREADABLE)
+            response.headers.pop("content-encoding", None)
+            response.content = unreadable
+            return
         if body:
             response.content = exchange.view.body(body)
 

@@ -19,7 +19,6 @@ BUFFER_LENGTH_MAX = 4 << 20
 """Bytes; registries take no larger manifests, and errors are small."""
 
 _LINK_TARGET = re.compile(r"<([^>]*)>")
-_JSON = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +83,17 @@ def is_streamed(
 ) -> bool:
     """Return whether the answer goes through as it comes, without being held.
 
-    Blobs do, whatever their size and status (R12): docker-registry declares a wrong
-    length with 416, which only a streamed answer survives. An error in JSON does not,
-    because it names the location (R2); nor do manifests of a usual size, so that
-    whoever looks at the flow sees them.
+    Blobs do, of whatever size (R12), also with 416, because docker-registry declares
+    a wrong length there, which only a streamed answer survives. Other errors do not,
+    because they name the location (R2); nor do manifests of a usual size, so that
+    whoever looks at the flow sees them. What claims to be larger always does.
     """
-    if status >= HTTPStatus.BAD_REQUEST and _JSON.match(
-        headers.get("content-type", "")
-    ):
-        return False
-    if isinstance(target, Content) and target.kind is Kind.BLOB:
-        return True
     length = headers.get("content-length", "")
-    return length.isdecimal() and int(length) > BUFFER_LENGTH_MAX
+    if length.isdecimal() and int(length) > BUFFER_LENGTH_MAX:
+        return True
+    if status >= HTTPStatus.BAD_REQUEST:
+        return status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+    return isinstance(target, Content) and target.kind is Kind.BLOB
 
 
 def is_rewritten(target: Base | Content, status: int) -> bool:

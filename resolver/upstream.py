@@ -6,6 +6,7 @@ service (https://distribution.github.io/distribution/spec/auth/token/).
 
 import threading
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from resolver.api import Api, Getter
@@ -57,6 +58,9 @@ class Upstream:
 
     def _ask(self, deadline: Deadline) -> Backend:
         answer = self._transport.get(f"{self._registry_url}/v2/", deadline=deadline)
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED):
+            # Remembered, a passing failure would be taken for a registry without name.
+            raise _unavailable(f"the registry answers with status {answer.status}")
         challenge = first_challenge([answer.headers.get("WWW-Authenticate", "")])
         service = challenge.service if challenge else None
         origin = challenge.origin if challenge else None

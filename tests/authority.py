@@ -62,11 +62,11 @@ class Authority:
         self.write_file(folder / f"{int.from_bytes(digest, 'little'):08x}.0")
         return str(folder)
 
-    def server_file(self, folder: Path) -> Path:
+    def server_file(self, folder: Path, name: str = "localhost") -> Path:
         """Write certificate and key of a server on loopback, and return the path."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [
-            x509.DNSName("localhost"),
+            x509.DNSName(name),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
         ]
         certificate = (

@@ -182,6 +182,21 @@ def test_challenge_names_alias_and_proxy(proxy: addon.RegistryProxy) -> None:
     assert ALIAS.encode() in (flow.response.content or b"")
 
 
+def test_error_that_cannot_be_decoded_is_left_out(proxy: addon.RegistryProxy) -> None:
+    """The status stays, and nothing is passed on that could name the location."""
+    flow = make_flow(
+        "GET", f"/v2/{ALIAS}/blobs/{DIGEST}", ("Authorization", f"Bearer {TOKEN}")
+    )
+    asyncio.run(proxy.request(flow))
+    flow.response = http.Response.make(404, LOCATION, {"Content-Encoding": "x-odd"})
+    flow.response.raw_content = LOCATION.encode()
+    flow.response.headers["Content-Encoding"] = "gzip"
+    proxy.responseheaders(flow)
+    proxy.response(flow)
+    assert message(flow.response)[:2] == (404, "UNKNOWN")
+    assert "Content-Encoding" not in flow.response.headers
+
+
 def test_token_for_another_alias_is_sent_back(proxy: addon.RegistryProxy) -> None:
     """A token without the alias gets a challenge, and nothing of another alias."""
     proxy._tokens = Tokens(errors.InternalError("not asked"))  # type: ignore[assignment]

@@ -115,8 +115,6 @@ def test_failure_is_not_kept() -> None:
     "reply",
     [
         answer({}, 200),
-        answer({}, 404),
-        answer({}, 503),
         challenged('Basic realm="registry"'),
         challenged('Bearer service="registry"'),
         challenged('Bearer realm="/auth/v1/token"'),
@@ -124,7 +122,7 @@ def test_failure_is_not_kept() -> None:
         challenged('Bearer realm="https://["'),
         challenged('Bearer realm="http://api.example.com/auth/v1/token"'),
     ],
-    ids=["200", "404", "503", "basic", "bare", "relative", "ftp", "broken", "plain"],
+    ids=["200", "basic", "bare", "relative", "ftp", "broken", "plain"],
 )
 def test_registry_names_no_api(reply: Reply) -> None:
     """Without a realm that keys may be sent to, nothing is sent anywhere."""
@@ -132,6 +130,16 @@ def test_registry_names_no_api(reply: Reply) -> None:
     with pytest.raises(ServiceUnavailable, match="balena_api_url"):
         ours.connect(SOON)
     assert len(network.sent) == 1
+
+
+@pytest.mark.parametrize("status", [301, 404, 429, 500, 502, 503])
+def test_passing_failure_is_not_remembered(status: int) -> None:
+    """A registry that fails for a moment is asked again, also where the API is set."""
+    ours, network = upstream(answer({}, status), api_url=API)
+    with pytest.raises(ServiceUnavailable, match=f"status {status}"):
+        ours.connect(SOON)
+    network.replies[BASE] = challenged()
+    assert ours.connect(SOON).service == REGISTRY_HOST
 
 
 def test_registry_without_tls_may_name_an_api_without() -> None:

@@ -7,7 +7,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from resolver.errors import ServiceUnavailable
 from resolver.transport import Verification
-from tests.authority import Authority
+from tests.authority import Authority, tls_context
 from tests.resolver.fake import SOON
 from tests.resolver.server import Reply, Server, connected
 
@@ -73,7 +73,8 @@ def test_certificate_of_another_host_is_refused(
 ) -> None:
     """A known authority is not enough: the certificate has to be the host's own."""
     own = authority.write_file(tmp_path / "ca.pem")
-    server = Server([Reply()], authority.server_context(tmp_path))
+    file = authority.server_file(tmp_path, "other.example")
+    server = Server([Reply()], tls_context(file))
     with (
         connected(server, Verification(ca_file=own)) as (ours, _),
         pytest.raises(ServiceUnavailable),
