@@ -18,7 +18,7 @@ from mitmproxy import command, ctx, exceptions, http, log
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import server_hooks
 
-from mitm import option, redaction, reply
+from mitm import error_page, option, redaction, reply
 from resolver import (
     answer,
     cache,
@@ -66,7 +66,7 @@ class RegistryProxy:
     def load(self, loader: Loader) -> None:
         """Declare the options."""
         redaction.quieten_logs()
-        reply.install_error_pages()
+        error_page.install_error_pages()
         option.declare_options(loader)
 
     def configure(self, updated: set[str]) -> None:
@@ -150,7 +150,7 @@ class RegistryProxy:
         if exchange is None or flow.response is None:
             return
         with self._boundary(flow):
-            self._rewrite_head(flow.response, exchange)
+            self._rewrite_head(flow, flow.response, exchange)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Rewrite what was not streamed, and take the secrets out of the flow."""
@@ -161,8 +161,9 @@ class RegistryProxy:
         redaction.redact(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Take the secrets out of a flow that failed."""
+        """Take the secrets out of a flow that failed, perhaps before `request`."""
         self._exchanges.pop(flow, None)
+        flow.request.path = flow.request.path.partition("?")[0]
         redaction.redact(flow)
 
     @command.command("balena.resolve")  # type: ignore[untyped-decorator]
@@ -183,8 +184,7 @@ class RegistryProxy:
         assert settings is not None, "configure comes before every flow"  # noqa: S101
         request = flow.request
         forwarded = {name.lower(): value for name, value in request.headers.items()}
-        for name in forward.WITHHELD_HEADERS:
-            request.headers.pop(name, None)
+        redaction.strip_headers(request)
         path, authority = request.path, request.authority
         request.path = path.partition("?")[0]
         wanted = target.parse_target(request.method, path)
@@ -259,7 +259,9 @@ class RegistryProxy:
         self._exchanges[flow] = Exchange(wanted, view, decided.warning)
         logger.debug("%s goes to the registry", alias, extra=reply.client(flow))
 
-    def _rewrite_head(self, response: http.Response, exchange: Exchange) -> None:
+    def _rewrite_head(
+        self, flow: http.HTTPFlow, response: http.Response, exchange: Exchange
+    ) -> None:
         view = exchange.view
         # Latin-1 keeps every byte of a header as it is.
         texts = (
@@ -272,6 +274,11 @@ class RegistryProxy:
                 for name, value in texts
             ]
         )
+        if flow.request.method == "HEAD" and answer.is_rewritten(
+            exchange.target, response.status_code
+        ):
+            # The length is that of a body with the location in it.
+            response.headers.pop("content-length", None)
         if exchange.warning:
             response.headers["Warning"] = f'299 - "{exchange.warning}"'
         response.stream = answer.is_streamed(
@@ -285,9 +292,7 @@ class RegistryProxy:
             # The body that mitmproxy read meanwhile has replaced that of our error.
             reply.fail(flow, errors.InternalError(BUG))
             return
-        if response.stream or not answer.is_rewritten(
-            exchange.target, response.status_code
-        ):
+        if not answer.is_rewritten(exchange.target, response.status_code):
             return
         try:
             body = response.content

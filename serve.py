@@ -4,11 +4,13 @@ The variables are those of the README's table. An explicit URL beats a host name
 host name beats DNS_TLD.
 """
 
+import ipaddress
 import os
 import re
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,7 +37,7 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
         VariableError: a variable has a value that cannot work; the message names it.
 
     """
-    listen = _host(environment, "LISTEN_HOST") or "127.0.0.1"
+    listen = _address(environment) or "127.0.0.1"
     registry = _url(environment, "REGISTRY_URL", "REGISTRY2_HOST", "registry2")
     api = _url(environment, "API_URL", "API_HOST", "api")
     public = _url(environment, "PUBLIC_URL")
@@ -102,6 +104,20 @@ def _host(environment: Mapping[str, str], variable: str) -> str:
         ) from error
 
 
+def _address(environment: Mapping[str, str]) -> str:
+    """Return the address as mitmproxy takes it, an IPv6 one without brackets."""
+    text = environment.get("LISTEN_HOST", "")
+    bare = text.removeprefix("[").removesuffix("]")
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(bare))
+    if text.rpartition(":")[1]:
+        raise VariableError(
+            f"LISTEN_HOST: {text!r} is no address without a port; write it as in"
+            " 127.0.0.1, and the port as PROXY_PORT"
+        )
+    return _host(environment, "LISTEN_HOST")
+
+
 def _port(environment: Mapping[str, str]) -> int:
     text = environment.get("PROXY_PORT", "") or "8080"
     if not text.isdecimal() or not 0 < int(text) <= PORT_MAX:
@@ -125,7 +141,8 @@ def _extra(environment: Mapping[str, str]) -> list[str]:
     except ValueError as error:
         raise VariableError(f"ARGS: {error}; close what is quoted") from error
     fixed = set(re.findall(r"^(\w+):", OPTIONS.read_text(), re.MULTILINE))
-    for flag, word in pairwise(words):
+    apart = [part for word in words for part in _apart(word)]
+    for flag, word in pairwise(apart):
         name = word.partition("=")[0]
         if flag == "--set" and name in fixed:
             raise VariableError(
@@ -133,6 +150,12 @@ def _extra(environment: Mapping[str, str]) -> list[str]:
                 " and mitmproxy prefers that: change it there"
             )
     return words
+
+
+def _apart(word: str) -> tuple[str, ...]:
+    """Return `--set=option=value` in two words, as mitmproxy takes it too."""
+    flag, _, rest = word.partition("=")
+    return (flag, rest) if flag == "--set" and rest else (word,)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from resolver.challenge import Challenge, first_challenge, pull_scope
+from resolver.challenge import Challenge, parse_challenge, pull_scope
 from resolver.token import parse_token, read_claims
 
 MANIFEST_TYPES = (
@@ -75,7 +75,7 @@ class Client:
     def _challenge(self, name: str) -> Challenge:
         path = f"/v2/{name}/manifests/latest"
         answer = self._get(path, expected=401)
-        challenge = first_challenge([answer.headers.get("WWW-Authenticate", "")])
+        challenge = parse_challenge(answer.headers.get("WWW-Authenticate", ""))
         if challenge is None:
             raise PullError(f"{path} is answered without a Bearer challenge")
         self._step(f"ask for the manifest, without a token\n     GET {path}")
@@ -110,9 +110,11 @@ class Client:
         accept = ", ".join(MANIFEST_TYPES + INDEX_TYPES)
         answer = self._get(path, accept=accept)
         digest = f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
-        for said in (answer.headers.get("Docker-Content-Digest"), reference):
-            if said not in (digest, "latest"):
-                raise PullError(f"the manifest is {digest}, and {said} was promised")
+        promised = [answer.headers.get("Docker-Content-Digest"), reference]
+        if any(said not in (digest, "latest") for said in promised[1:]) or (
+            promised[0] != digest
+        ):
+            raise PullError(f"the manifest is {digest}, and not as promised")
         media_type = answer.headers.get("Content-Type", "")
         self._step(f"ask for the manifest, with the token\n     GET {path}")
         self._tell(f"   200, {media_type}\n     digest  {digest}, checked")

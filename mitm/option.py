@@ -19,11 +19,19 @@ OPTIONS = (
     "balena_cache_ttl",
     "balena_api_timeout",
 )
+REQUIRED = {
+    "keep_host_header": True,
+    "rawtcp": False,
+    "websocket": False,
+    "onboarding": False,
+}
+"""Without them clients are sent elsewhere, or more than HTTP requests is served."""
 OPTIONS_OF_MITMPROXY = (
     "mode",
     "ssl_insecure",
     "ssl_verify_upstream_trusted_ca",
     "ssl_verify_upstream_trusted_confdir",
+    *REQUIRED,
 )
 """The options beside our own on which the connections upstream depend."""
 CACHE_TTL_MAX = 86400
@@ -102,6 +110,12 @@ def read_settings() -> Settings:
     """
     options = ctx.options
     registry = _read_mode(options.mode)
+    for name, value in REQUIRED.items():
+        if getattr(options, name) != value:
+            raise exceptions.OptionsError(
+                f"{name}: has to be {str(value).lower()}, as in mitm.conf; link that as"
+                " config.yaml into the confdir, as make run does"
+            )
     unknown = [name for name in options.deferred if name.startswith("balena_")]
     if unknown:
         raise exceptions.OptionsError(

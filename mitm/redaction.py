@@ -5,7 +5,10 @@ import re
 
 from mitmproxy import http
 
+from resolver import forward
+
 REDACTED = "[redacted]"
+READ_HEADERS = frozenset({"authorization", "content-length", "content-type", "host"})
 _BYTES = re.compile(r"""\bb(?:'.*'|".*")""", re.DOTALL)
 
 
@@ -32,11 +35,25 @@ class TokenResponse(http.Response):
         return self.data.content
 
 
+def strip_headers(request: http.Request) -> None:
+    """Keep the headers that are forwarded, and those that the addon itself reads."""
+    kept = forward.FORWARDED_HEADERS | READ_HEADERS
+    request.headers = http.Headers(
+        [
+            (name, value)
+            for name, value in request.headers.fields
+            if name.decode("latin-1").lower() in kept
+        ]
+    )
+
+
 def redact(flow: http.HTTPFlow) -> None:
     """Take credentials out of a flow that has done its work (rule R15)."""
+    strip_headers(flow.request)
     if "authorization" in flow.request.headers:
-        scheme = flow.request.headers["authorization"].partition(" ")[0]
-        flow.request.headers["authorization"] = f"{scheme} {REDACTED}"
+        scheme, _, login = flow.request.headers["authorization"].partition(" ")
+        shown = f"{scheme} {REDACTED}" if login else REDACTED
+        flow.request.headers["authorization"] = shown
     if flow.request.method == "POST":
         flow.request.content = REDACTED.encode()
 

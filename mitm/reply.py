@@ -1,15 +1,13 @@
-"""Decides how an answer of the proxy's own is written into a flow, or onto the wire."""
+"""Decides how an answer of the proxy's own is written into a flow."""
 
 import logging
 from collections.abc import Iterable
 from http import HTTPStatus
 
 from mitmproxy import http
-from mitmproxy.net.http import http1
-from mitmproxy.proxy.layers.http import _http1
 
 from mitm.redaction import TokenResponse
-from resolver import errors, transport
+from resolver import errors
 
 logger = logging.getLogger(__name__)
 
@@ -25,14 +23,14 @@ def answer(
     flow: http.HTTPFlow, status: int, body: bytes, *headers: tuple[str, str]
 ) -> None:
     """Answer the flow; without a body where HEAD asked, which could not take one."""
-    flow.response = http.Response.make(status, body, http.Headers(_fields(headers)))
+    flow.response = http.Response.make(status, body, http.Headers(fields(headers)))
     if flow.request.method == "HEAD":
         flow.response.raw_content = b""
 
 
 def answer_token(flow: http.HTTPFlow, body: bytes) -> None:
     """Answer the flow with a token, which only the client gets to see."""
-    headers = http.Headers(_fields([*JSON_HEADERS, NO_STORE]))
+    headers = http.Headers(fields([*JSON_HEADERS, NO_STORE]))
     flow.response = TokenResponse.make(HTTPStatus.OK, body, headers)
 
 
@@ -69,37 +67,6 @@ def is_failed(flow: http.HTTPFlow) -> bool:
     return METADATA + "error" in flow.metadata
 
 
-def install_error_pages() -> None:
-    """Make mitmproxy's own answers OCI errors.
-
-    mitmproxy has no hook for them. Where a later version has another function for
-    them its own pages come back, and a test says so.
-    """
-    _http1.make_error_response = error_page
-
-
-def error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - names hosts
-    """Return what mitmproxy answers by itself, as an OCI error.
-
-    Its own page is HTML with the reason in it, and the reason names internal
-    addresses (rule R13).
-    """
-    error: errors.RegistryError = errors.RequestInvalid(
-        "this is not a sound HTTP request for a registry"
-    )
-    if status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        error = errors.ServiceUnavailable.with_retry_after(
-            "the registry behind this proxy does not answer at the moment; try again"
-            " later",
-            transport.RETRY_AFTER_DEFAULT,
-        )
-    headers = [*JSON_HEADERS, *error.headers, ("Connection", "close")]
-    body = errors.error_body(error.code, error.message)
-    page: bytes = http1.assemble_response(
-        http.Response.make(status_code, body, http.Headers(_fields(headers)))
-    )
-    return page
-
-
-def _fields(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+def fields(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Return headers as mitmproxy takes them."""
     return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers]

@@ -62,7 +62,10 @@ class View:
 
     def _redirect(self, value: str) -> str:
         """Keep redirects of the registry to itself on the proxy, and no others."""
-        parts = urlsplit(value)
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            return value
         if not parts.netloc:
             return self._named(value)
         if parts.netloc != self.registry_host:
@@ -105,7 +108,10 @@ def is_rewritten(target: Base | Content, status: int) -> bool:
 
 def _without_origin(match: re.Match[str]) -> str:
     """Return a link that is relative to the host, so that it leads to the proxy."""
-    parts = urlsplit(match[1])
+    try:
+        parts = urlsplit(match[1])
+    except ValueError:
+        return match[0]
     return f"<{urlunsplit(parts._replace(scheme='', netloc=''))}>"
 
 

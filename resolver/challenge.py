@@ -10,7 +10,6 @@ https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -21,12 +20,12 @@ _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110's word
 _PARAM = re.compile(
     rf"""
     \s* (?P<name> {_TOKEN} ) \s* = \s*
-    (?: " (?P<quoted> (?: [^"\\] | \\. )* ) " | (?P<plain> {_TOKEN} ) )
+    (?: " (?P<quoted> (?: [^"\\] | \\. )* ) " | (?P<plain> [^\s",]+ ) )
     \s* (?: , | $ )
     """,
     re.VERBOSE,
 )
-_BEARER = re.compile(r"\s*bearer\s+", re.IGNORECASE)
+_BEARER = re.compile(r"(?:^|,)\s*bearer\s+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,11 @@ class Challenge:
 
 
 def parse_challenge(header: str) -> Challenge | None:
-    """Return the Bearer challenge in the header, or None where it is another one."""
-    start = _BEARER.match(header)
+    """Return the Bearer challenge in the header, or None where there is none.
+
+    A header may list challenges of several schemes; those are left out.
+    """
+    start = _BEARER.search(header)
     if not start:
         return None
     params: dict[str, str] = {}
@@ -68,7 +70,7 @@ def parse_challenge(header: str) -> Challenge | None:
     while position < len(header):
         match = _PARAM.match(header, position)
         if not match:
-            return None
+            break
         quoted = match["quoted"]
         value = match["plain"] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
         params.setdefault(match["name"].lower(), value)
@@ -77,11 +79,6 @@ def parse_challenge(header: str) -> Challenge | None:
         return None
     names = ("realm", "service", "scope", "error")
     return Challenge(**{name: params[name] for name in names if name in params})
-
-
-def first_challenge(headers: Iterable[str]) -> Challenge | None:
-    """Return the first Bearer challenge among several ``WWW-Authenticate`` values."""
-    return next(filter(None, map(parse_challenge, headers)), None)
 
 
 def pull_scope(name: str) -> str:

@@ -18,30 +18,32 @@ from resolver.reference import (
     is_stored_name,
     parse_alias,
 )
+from resolver.selector import TargetReading, parse_selector
 from resolver.target import Base, Content, Kind
 from resolver.token import Token, parse_token
 
 STORED_TAG = Tag("latest")
 """The one tag of a repository that balena stores a release image in."""
 
-WITHHELD_HEADERS = (
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-real-ip",
-    "upgrade",
-    "http2-settings",
-    "sec-websocket-key",
+FORWARDED_HEADERS = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "connection",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "range",
+        "user-agent",
+    }
 )
-"""They do not go upstream: where the client is (R14), and protocols but HTTP."""
+"""What of a request goes upstream, beside the token: nothing that tells where the
+client is (R14), no cookie, and no other login."""
 
 _ARTIFACT_TAG = re.compile(r"sha256-[0-9a-f]{64}(?:\.[a-z]+)?")
 """Cosign's signatures and the like, and the specification's referrers tag."""
-_VERSION_TAG = re.compile(r"v?[0-9]+(?:\.[0-9]+)*(?:[-_.].*)?|[0-9a-f]{7,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +119,13 @@ def _is_ignored(reference: str | None) -> bool:
 
 def _tag_warning(alias: Alias, tag: str) -> str | None:
     """Return what to say about a tag that looks like a version and selects nothing."""
-    if alias.selector == tag or not _VERSION_TAG.fullmatch(tag):
+    selector = tag.lower()
+    readings = parse_selector(selector)
+    selects = bool(readings) and not isinstance(readings, TargetReading)
+    if not selects or selector == alias.selector:
         return None
-    return (
-        f"the tag {tag} does not select a release and is ignored: pull"
-        f" {alias.slug}/{tag.lower()} for that one"
-    )
+    named = Alias(alias.slug, selector, alias.image_service)
+    return f"the tag {tag} selects nothing and is ignored: pull {named} for that one"
 
 
 def _bearer(authorization: str | None) -> str | None:

@@ -4,13 +4,18 @@ The words are those of `openBalena's API <https://github.com/balena-io/open-bale
 a release is *final* when it has a revision, *draft* when it has none.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from resolver.errors import ServiceUnavailable
 
+logger = logging.getLogger(__name__)
+
 SUCCESS = "success"
+UNREADABLE = (KeyError, IndexError, TypeError, AttributeError, ValueError)
+"""What reading a payload of another shape raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ def parse_releases(payload: Any) -> tuple[Release, ...]:
         ServiceUnavailable: the answer does not make sense.
 
     """
-    return _parse(payload, lambda rows: tuple(map(_read_release, rows)))
+    return _parse(payload, _read_releases)
 
 
 def parse_target_release(payload: Any) -> tuple[Release | None, ...]:
@@ -86,9 +91,7 @@ def parse_all_releases(payload: Any) -> tuple[tuple[Release, ...], ...]:
     """
     return _parse(
         payload,
-        lambda rows: tuple(
-            tuple(map(_read_release, row["owns__release"])) for row in rows
-        ),
+        lambda rows: tuple(_read_releases(row["owns__release"]) for row in rows),
     )
 
 
@@ -106,10 +109,25 @@ def _parse[T](payload: Any, read: Callable[[list[Any]], T]) -> T:
     """Read the rows of an OData answer; the one place where its shape is believed."""
     try:
         return read(payload["d"])
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except UNREADABLE as error:
         raise ServiceUnavailable.with_retry_after(
             "the balena API gave an answer that makes no sense; try again later", 10
         ) from error
+
+
+def _read_releases(rows: Any) -> tuple[Release, ...]:
+    """Return the releases that can be read; one odd row does not sink the others."""
+    releases: list[Release] = []
+    failure: Exception | None = None
+    for row in rows:
+        try:
+            releases.append(_read_release(row))
+        except UNREADABLE as error:
+            logger.warning("a release of the API's answer cannot be read: %r", error)
+            failure = error
+    if failure and not releases:
+        raise failure
+    return tuple(releases)
 
 
 def _read_release(row: Any) -> Release:

@@ -34,6 +34,8 @@ from resolver.reference import (
 )
 
 PING_PATH = "/ping"
+CATALOG_PATH = "/v2/_catalog"
+"""Docker's list of repositories, which would show locations."""
 READ_METHODS = ("GET", "HEAD")
 TOKEN_METHODS = ("GET", "POST")
 
@@ -132,6 +134,10 @@ def parse_target(method: str, path: str) -> Target:
             " pulled, not pushed or deleted; releases are made with balena push or"
             " balena deploy",
             allowed=READ_METHODS,
+        )
+    if path == CATALOG_PATH:
+        raise EndpointUnknown(
+            "there is no catalog: name a release, as in <org>/<app>/<version>"
         )
     return Base() if path in ("/v2", "/v2/") else _parse_content(path, query)
 

@@ -105,7 +105,7 @@ def append_aliases(jwt: str, aliases: Aliases) -> str:
         suffix = _encode_suffix(locations, refusals, length)
         if len(suffix) <= SUFFIX_LENGTH_MAX:
             return jwt + SEPARATOR + suffix
-        if length > MESSAGE_LENGTH_MAX // 4:
+        if length:
             length //= 2
         else:
             (refusals or locations).popitem()

@@ -27,6 +27,9 @@ from resolver.token import Aliases, append_aliases, pullable_names, read_claims
 from resolver.transport import RETRY_AFTER_DEFAULT, Deadline
 from resolver.upstream import Backend, Upstream
 
+REFUSAL_EXPIRY = 60
+"""Seconds; the least that clients take. With the JWT's four hours, a client that keeps
+its token would miss a release that was made in the meantime."""
 FORM_FIELDS_MAX = 64
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
@@ -71,7 +74,7 @@ def parse_token_form(content_type: str | None, body: bytes) -> TokenRequest:
         RequestInvalid: it is no form, or asks for another grant.
 
     """
-    if content_type is None or content_type.partition(";")[0].strip() != _FORM_TYPE:
+    if content_type is None or _media_type(content_type) != _FORM_TYPE:
         raise RequestInvalid(f"a POST for a token is a form, of type {_FORM_TYPE}")
     try:
         form = _parse_form(body.decode())
@@ -84,6 +87,8 @@ def parse_token_form(content_type: str | None, body: bytes) -> TokenRequest:
             " any user name and a balena API key as password"
         )
     user, password = (form.get(name, [""])[0] for name in ("username", "password"))
+    if ":" in user:
+        raise RequestInvalid("a user name has no colon in it (RFC 7617)")
     return TokenRequest(
         parse_scopes(form.get("scope", ())),
         parse_authorization(basic_authorization(user, password)),
@@ -127,12 +132,17 @@ class TokenService:
             ) from error
 
     async def registry_service(self) -> str:
-        """Return the service for a challenge of ours, which should never change."""
-        try:
-            deadline = Deadline.after(self._timeout)
-            return (await self._run(self._upstream.connect, deadline)).service
-        except ServiceUnavailable:
-            return self._upstream.host
+        """Return the service for a challenge of ours, which should never change.
+
+        Raises:
+            ServiceUnavailable: the registry never said it, and does not now.
+
+        """
+        if self._upstream.backend is None:
+            await self._run(self._upstream.connect, Deadline.after(self._timeout))
+        backend = self._upstream.backend
+        assert backend is not None, "connect raises, or sets it"  # noqa: S101
+        return backend.service
 
     async def look_up(self, name: str, credential: Credential) -> Resolution:
         """Return what an alias stands for, for somebody who wants to know.
@@ -219,9 +229,14 @@ def _body(jwt: str, aliases: Aliases) -> bytes:
     claims = read_claims(jwt)
     answer: dict[str, Any] = {"token": token, "access_token": token}
     if claims.expires_in is not None:
-        answer["expires_in"] = claims.expires_in
+        longest = REFUSAL_EXPIRY if aliases.refusals else claims.expires_in
+        answer["expires_in"] = min(claims.expires_in, longest)
         answer["issued_at"] = claims.issued_at
     return json.dumps(answer).encode()
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _parse_form(text: str) -> dict[str, list[str]]:

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 BODY_LENGTH_MAX = 4 << 20
 """Bytes; a release with a hundred images takes about 40 kB."""
 ATTEMPTS = 3
+CONNECT_SECONDS = 3
+"""An address that does not answer leaves time for another attempt."""
 BACKOFF = 0.2
 """Seconds before the second attempt; each later one waits four times as long."""
 RETRIED = frozenset({429, 502, 503, 504})
@@ -120,6 +122,8 @@ class Transport:
             pause = BACKOFF * 4 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
             try:
                 answer = self._get(url, headers, deadline)
+            except requests.exceptions.SSLError as error:
+                raise _unreachable(url, error) from error  # No try mends a certificate.
             except requests.ConnectionError as error:
                 if last or pause >= deadline.remaining:
                     raise _unreachable(url, error) from error
@@ -147,7 +151,7 @@ class Transport:
         with self._session.get(
             url,
             headers=headers,
-            timeout=remaining,
+            timeout=(min(CONNECT_SECONDS, remaining), remaining),
             allow_redirects=False,
             stream=True,
         ) as response:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from resolver.api import Api, Getter
-from resolver.challenge import first_challenge
+from resolver.challenge import parse_challenge
 from resolver.errors import ServiceUnavailable
 from resolver.resolution import ApiResolver, Resolver
 from resolver.transport import RETRY_AFTER_DEFAULT, Deadline
@@ -37,7 +37,8 @@ class Upstream:
         self._api_url = api_url
         self._transport = transport
         self._lock = threading.Lock()
-        self._backend: Backend | None = None
+        self.backend: Backend | None = None
+        """What the registry said, once it did."""
 
     def connect(self, deadline: Deadline) -> Backend:
         """Return the API that belongs to the registry.
@@ -46,22 +47,22 @@ class Upstream:
             ServiceUnavailable: the registry does not answer, or names no API.
 
         """
-        if self._backend:
-            return self._backend
+        if self.backend:
+            return self.backend
         if not self._lock.acquire(timeout=deadline.remaining):
             raise _unavailable("the registry does not answer")
         try:
-            self._backend = self._backend or self._ask(deadline)
+            self.backend = self.backend or self._ask(deadline)
         finally:
             self._lock.release()
-        return self._backend
+        return self.backend
 
     def _ask(self, deadline: Deadline) -> Backend:
         answer = self._transport.get(f"{self._registry_url}/v2/", deadline=deadline)
         if answer.status not in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED):
             # Remembered, a passing failure would be taken for a registry without name.
             raise _unavailable(f"the registry answers with status {answer.status}")
-        challenge = first_challenge([answer.headers.get("WWW-Authenticate", "")])
+        challenge = parse_challenge(answer.headers.get("WWW-Authenticate", ""))
         service = challenge.service if challenge else None
         origin = challenge.origin if challenge else None
         api = Api(

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 from mitmproxy import exceptions, hooks, http
+from mitmproxy.addons.onboarding import Onboarding
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.test import taddons, tflow, tutils
 
 import addon
+from mitm.option import REQUIRED
 from resolver import credential, errors
 from resolver.reference import Location, parse_alias
 from resolver.token import Aliases, append_aliases
@@ -56,7 +58,7 @@ def loaded() -> addon.RegistryProxy:
 @pytest.fixture
 def context(loaded: addon.RegistryProxy) -> Iterator[taddons.context]:
     """mitmproxy, as far as addons see it."""
-    with taddons.context(Proxyserver(), loaded) as tctx:
+    with taddons.context(Proxyserver(), Onboarding(), loaded) as tctx:
         yield tctx
 
 
@@ -65,7 +67,7 @@ def proxy(
     context: taddons.context, loaded: addon.RegistryProxy
 ) -> Iterator[addon.RegistryProxy]:
     """The addon, configured for a registry that nobody can reach."""
-    context.configure(loaded, mode=[MODE])
+    context.configure(loaded, mode=[MODE], **REQUIRED)
     yield loaded
     loaded.done()
 
@@ -135,15 +137,23 @@ def test_request_with_token_is_rewritten(proxy: addon.RegistryProxy) -> None:
         "GET",
         f"/v2/{ALIAS}/manifests/1.0?ns=proxy.example",
         ("Authorization", f"Bearer {TOKEN}"),
-        ("X-Forwarded-For", "10.0.0.9"),
+        ("X-Forwarded-Ssl", "on"),
         ("Upgrade", "websocket"),
+        ("Cookie", "a=b"),
+        ("Proxy-Authorization", "Basic dTprZXk="),
+        ("Accept", "application/json"),
+        ("Content-Length", "2"),
     )
+    flow.request.raw_content = b"{}"
     asyncio.run(proxy.request(flow))
     assert flow.response is None
+    assert flow.request.raw_content == b""
     assert flow.request.path == f"/v2/{LOCATION}/manifests/latest"
     assert flow.request.headers["Host"] == "registry2.example.com"
     assert flow.request.headers["Authorization"] == f"Bearer {JWT}"
-    assert not {"X-Forwarded-For", "Upgrade"} & set(flow.request.headers)
+    names = {name.lower() for name in flow.request.headers}
+    assert names == {"host", "authorization", "accept", "content-length"}
+    assert flow.request.headers["Content-Length"] == "0"
 
 
 def test_key_does_not_reach_the_registry(proxy: addon.RegistryProxy) -> None:
@@ -188,7 +198,7 @@ def test_error_that_cannot_be_decoded_is_left_out(proxy: addon.RegistryProxy) ->
         "GET", f"/v2/{ALIAS}/blobs/{DIGEST}", ("Authorization", f"Bearer {TOKEN}")
     )
     asyncio.run(proxy.request(flow))
-    flow.response = http.Response.make(404, LOCATION, {"Content-Encoding": "x-odd"})
+    flow.response = http.Response.make(404)
     flow.response.raw_content = LOCATION.encode()
     flow.response.headers["Content-Encoding"] = "gzip"
     proxy.responseheaders(flow)
@@ -292,6 +302,10 @@ def test_large_body_is_not_taken(
     flow = make_flow("POST", "/auth/v1/token", header)
     proxy.requestheaders(flow)
     assert flow.error is not None
+    flow.request.path += "?apikey=secretkey"
+    flow.request.headers["Cookie"] = flow.request.headers["Authorization"] = "secretkey"
+    proxy.error(flow)
+    assert "secretkey" not in str(flow.get_state())
 
 
 def test_answered_flow_is_left_alone(proxy: addon.RegistryProxy) -> None:
@@ -308,6 +322,8 @@ def test_answered_flow_is_left_alone(proxy: addon.RegistryProxy) -> None:
         ("mode", ["regular"], "mode: regular does not say which registry"),
         ("mode", [MODE, "regular@0"], "mode: "),
         ("mode", ["reverse:tcp://registry:5000@0"], "mode: "),
+        ("keep_host_header", False, "keep_host_header: has to be true"),
+        ("rawtcp", True, "rawtcp: has to be false"),
         ("balena_api_url", "api.example.com", "balena_api_url: 'api.example.com'"),
         ("balena_api_url", "https://api.example.com/v7", "balena_api_url: "),
         ("balena_public_url", "ftp://proxy", "balena_public_url: 'ftp://proxy'"),
@@ -336,7 +352,7 @@ def test_wrong_option_ends_the_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """At the start the message is one line at ERROR, which ends mitmproxy."""
-    context.configure(loaded, mode=[MODE], balena_api_url="wrong")
+    context.configure(loaded, mode=[MODE], balena_api_url="wrong", **REQUIRED)
     (record,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
     assert record.getMessage().startswith("balena_api_url: 'wrong'")
     assert record.exc_info is None

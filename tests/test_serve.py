@@ -26,7 +26,7 @@ def mode(arguments: list[str]) -> str:
         ({}, MODE),
         ({"PROXY_PORT": "8088"}, MODE.replace("8080", "8088")),
         ({"LISTEN_HOST": "0.0.0.0"}, MODE.replace("127.0.0.1", "0.0.0.0")),
-        ({"LISTEN_HOST": "[::1]"}, MODE.replace("127.0.0.1", "[::1]")),
+        ({"LISTEN_HOST": "[::1]"}, MODE.replace("127.0.0.1", "::1")),
         (
             {"DNS_TLD": "balena.example"},
             MODE.replace("balena-cloud.com", "balena.example"),
@@ -95,6 +95,8 @@ def test_other_variables() -> None:
         ("TRUST_PROXY", "maybe", "neither true nor false"),
         ("ARGS", "--set 'x", "close what is quoted"),
         ("ARGS", "--set http2=true", "change it there"),
+        ("ARGS", "--set=mode=regular", "change it there"),
+        ("LISTEN_HOST", "127.0.0.1:9090", "the port as PROXY_PORT"),
     ],
 )
 def test_wrong_variable_is_named(variable: str, value: str, said: str) -> None:

@@ -34,7 +34,7 @@ def send(proxy: Proxy, request: bytes) -> tuple[int, str, str]:
 REQUESTS = {
     "unknown path": (b"GET /metrics HTTP/1.1\r\n" + HOST + BYE, 404),
     "OData": (b"GET /v7/release HTTP/1.1\r\n" + HOST + BYE, 404),
-    "catalog": (b"GET /v2/_catalog HTTP/1.1\r\n" + HOST + BYE, 400),
+    "catalog": (b"GET /v2/_catalog HTTP/1.1\r\n" + HOST + BYE, 404),
     "dots": (b"GET /v2/../v7/release HTTP/1.1\r\n" + HOST + BYE, 400),
     "double slash": (b"GET /v2//manifests/latest HTTP/1.1\r\n" + HOST + BYE, 400),
     "percent": (b"GET /v2/a%2Fb/manifests/1 HTTP/1.1\r\n" + HOST + BYE, 400),

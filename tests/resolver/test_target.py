@@ -46,7 +46,6 @@ CONTENT = {
 
 MALFORMED = [
     "/v2//",
-    "/v2/_catalog",
     "/v2/org",
     "/v2/org/app",
     "/v2/org/app/",
@@ -227,3 +226,9 @@ def test_query(path: str, query: str) -> None:
     bare = re.sub(r"\?.*", "", f"/v2/org/app/{path}", flags=re.DOTALL)
     assert found.path == (f"{bare}?{query}" if query else bare)
     assert isinstance(found.kind, Kind)
+
+
+def test_catalog_is_not_served() -> None:
+    """A list of all repositories would show locations; its path says there is none."""
+    with pytest.raises(EndpointUnknown, match="there is no catalog"):
+        parse_target("GET", "/v2/_catalog?n=5")

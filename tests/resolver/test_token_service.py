@@ -245,17 +245,23 @@ def test_slow_api_is_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "service"),
-    [
-        (challenged('Bearer realm="https://a.example/",service="own"'), "own"),
-        (ServiceUnavailable("down"), REGISTRY_HOST),
-    ],
-    ids=["challenge", "down"],
+    ("service", "expected"), [(',service="own"', "own"), ("", REGISTRY_HOST)]
 )
-def test_registry_service(reply: Reply, service: str) -> None:
-    """Our challenges name the registry's own service, or its host."""
-    with serving(FakeTransport({f"{REGISTRY}/v2/": reply})) as ours:
-        assert asyncio.run(ours.registry_service()) == service
+def test_registry_service(service: str, expected: str) -> None:
+    """Our challenges name the registry's own service, or its host; asked once."""
+    reply = challenged(f'Bearer realm="https://a.example/"{service}')
+    network = FakeTransport({f"{REGISTRY}/v2/": reply})
+    with serving(network) as ours:
+        for _ in range(2):
+            assert asyncio.run(ours.registry_service()) == expected
+    assert len(network.sent) == 1
+
+
+def test_service_that_is_not_known_is_not_made_up() -> None:
+    """A client holds on to the first service it hears, so it hears none (503)."""
+    down = FakeTransport({f"{REGISTRY}/v2/": ServiceUnavailable("down")})
+    with serving(down) as ours, pytest.raises(ServiceUnavailable):
+        asyncio.run(ours.registry_service())
 
 
 @pytest.mark.parametrize(

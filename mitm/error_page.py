@@ -1,0 +1,45 @@
+"""Decides what a client sees where mitmproxy answers by itself: an OCI error.
+
+It does so for requests that are no HTTP, and where the registry cannot be reached.
+"""
+
+from http import HTTPStatus
+
+from mitmproxy import http
+from mitmproxy.net.http import http1
+from mitmproxy.proxy.layers.http import _http1
+
+from mitm.reply import JSON_HEADERS, fields
+from resolver import errors, transport
+
+
+def install_error_pages() -> None:
+    """Make mitmproxy's own answers OCI errors.
+
+    mitmproxy has no hook for them. Where a later version has another function for
+    them its own pages come back, and a test says so.
+    """
+    _http1.make_error_response = error_page
+
+
+def error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - names hosts
+    """Return what mitmproxy answers by itself, as an OCI error.
+
+    Its own page is HTML with the reason in it, and the reason names internal
+    addresses (rule R13).
+    """
+    error: errors.RegistryError = errors.RequestInvalid(
+        "this is not a sound HTTP request for a registry"
+    )
+    if status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        error = errors.ServiceUnavailable.with_retry_after(
+            "the registry behind this proxy does not answer at the moment; try again"
+            " later",
+            transport.RETRY_AFTER_DEFAULT,
+        )
+    headers = [*JSON_HEADERS, *error.headers, ("Connection", "close")]
+    body = errors.error_body(error.code, error.message)
+    page: bytes = http1.assemble_response(
+        http.Response.make(status_code, body, http.Headers(fields(headers)))
+    )
+    return page
