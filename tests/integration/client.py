@@ -85,9 +85,7 @@ class Docker(Client):
 
     def forget(self) -> None:
         """Remove all images, so that the next pull finds an empty engine."""
-        images = set(self._run(*self._docker, "image", "ls", "--all", "-q").split())
-        if images:
-            self._run(*self._docker, "image", "rm", "--force", *images)
+        self._run(*self._docker, "image", "prune", "--all", "--force")
 
     def push(self, reference: str) -> str:
         """Push the image under the name."""

@@ -257,6 +257,13 @@ def test_registry_service(service: str, expected: str) -> None:
     assert len(network.sent) == 1
 
 
+def test_token_with_a_refusal_is_short_lived() -> None:
+    """A client that keeps its token asks again soon; the JWT's time is four hours."""
+    for name, seconds in (("org/app/2.3.8", 14400), ("alpine", 60)):
+        answer, _ = issue(asked(name))
+        assert json.loads(answer.body)["expires_in"] == seconds
+
+
 def test_service_that_is_not_known_is_not_made_up() -> None:
     """A client holds on to the first service it hears, so it hears none (503)."""
     down = FakeTransport({f"{REGISTRY}/v2/": ServiceUnavailable("down")})
