@@ -11,11 +11,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
 
 from mitmproxy import command, ctx, exceptions, http, log
 from mitmproxy.addonmanager import Loader
+from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import server_hooks
 
 from mitm import error_page, option, redaction, reply
@@ -27,6 +29,7 @@ from resolver import (
     errors,
     forward,
     public_url,
+    reference,
     report,
     target,
     token_service,
@@ -112,7 +115,9 @@ class RegistryProxy:
         )
 
     def done(self) -> None:
-        """Let go of threads and connections."""
+        """Let go of threads and connections; what is saved now has no secrets."""
+        for flow in list(self._exchanges):
+            redaction.redact(flow)
         if self._settings:
             self._tokens.close()
             self._transport.close()
@@ -130,12 +135,12 @@ class RegistryProxy:
         if "transfer-encoding" in flow.request.headers or not (
             length.isdecimal() and int(length) <= REQUEST_BODY_MAX
         ):
+            flow.kill()
             logger.warning(
                 "%s with a body of unknown or excessive size: connection closed",
-                flow.request.method,
+                reference.printable(flow.request.method),
                 extra=reply.client(flow),
             )
-            flow.kill()
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer the request, or rewrite it for the registry."""
@@ -183,15 +188,21 @@ class RegistryProxy:
         settings = self._settings
         assert settings is not None, "configure comes before every flow"  # noqa: S101
         request = flow.request
-        forwarded = {name.lower(): value for name, value in request.headers.items()}
+        forwarded = _first_values(request.headers)
         redaction.strip_headers(request)
         path, authority = request.path, request.authority
         request.path = path.partition("?")[0]
-        wanted = target.parse_target(request.method, path)
+        flow.metadata[reply.METADATA + "path"] = reference.printable(request.path)
+        # mitmproxy shows a method in upper case, and sends it as it came.
+        method = request.data.method.decode("latin-1")
+        wanted = target.parse_target(method, path)
         if isinstance(wanted, target.Ping):
             reply.answer(flow, 200, b"pong", ("Content-Type", "text/plain"))
             return
-        if not request.is_http2 and authority:
+        is_http2 = flow.client_conn.alpn == b"h2"
+        if not is_http2 and request.http_version not in ("HTTP/1.0", "HTTP/1.1"):
+            raise errors.RequestInvalid("this is not HTTP/1.1")
+        if not is_http2 and authority:
             raise errors.RequestInvalid(
                 "a request with a whole URL is one to a forward proxy, and this is none"
             )
@@ -212,7 +223,7 @@ class RegistryProxy:
         headers = flow.request.headers
         if flow.request.method == "POST":
             asked = token_service.parse_token_form(
-                headers.get("content-type"), flow.request.get_content() or b""
+                headers.get("content-type"), flow.request.raw_content or b""
             )
         else:
             asked = token_service.parse_token_query(
@@ -249,6 +260,9 @@ class RegistryProxy:
         if request.raw_content:
             request.content = b""
         request.host_header = self._upstream.host
+        if not answer.is_blob(wanted):
+            # An error may have to be read and rewritten, whatever it unpacks to.
+            request.headers["accept-encoding"] = "identity"
         request.headers.pop("authorization", None)
         if decided.authorization is not None:
             request.headers["authorization"] = decided.authorization
@@ -281,6 +295,8 @@ class RegistryProxy:
             response.headers.pop("content-length", None)
         if exchange.warning:
             response.headers["Warning"] = f'299 - "{exchange.warning}"'
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            response.reason = status_codes.RESPONSES.get(response.status_code, "")
         response.stream = answer.is_streamed(
             exchange.target, response.status_code, response.headers
         )
@@ -315,6 +331,14 @@ class RegistryProxy:
         except Exception:
             logger.exception("a bug of this proxy", extra=reply.client(flow))
             reply.fail(flow, errors.InternalError(BUG))
+
+
+def _first_values(headers: http.Headers) -> dict[str, str]:
+    """Return the first value of each header; `items` takes a minute for thousands."""
+    values: dict[str, str] = {}
+    for name, value in headers.fields:
+        values.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return values
 
 
 def _is_open(flow: http.HTTPFlow) -> bool:

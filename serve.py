@@ -22,8 +22,9 @@ CONFDIR = ROOT / ".mitmproxy"
 OPTIONS = ROOT / "mitm.conf"
 DNS_TLD = "balena-cloud.com"
 PORT_MAX = 65535
-UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
-"""Without it the log of a service reaches its reader in blocks, much too late."""
+UNBUFFERED = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+"""Else the log of a service reaches its reader in blocks, much too late, or not at all
+where it has a character that the locale does not."""
 
 
 class VariableError(ValueError):

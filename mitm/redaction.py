@@ -54,7 +54,7 @@ def redact(flow: http.HTTPFlow) -> None:
         scheme, _, login = flow.request.headers["authorization"].partition(" ")
         shown = f"{scheme} {REDACTED}" if login else REDACTED
         flow.request.headers["authorization"] = shown
-    if flow.request.method == "POST":
+    if flow.request.raw_content:
         flow.request.content = REDACTED.encode()
 
 

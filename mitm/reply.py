@@ -8,6 +8,7 @@ from mitmproxy import http
 
 from mitm.redaction import TokenResponse
 from resolver import errors
+from resolver.reference import printable
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ def fail(
     logger.log(
         logging.INFO if expected else logging.WARNING,
         "%s %s: %d %s, %s",
-        flow.request.method,
-        flow.request.path.partition("?")[0],
+        printable(flow.request.method),
+        flow.metadata.get(METADATA + "path", "?"),
         error.status,
         error.code,
         error.message,

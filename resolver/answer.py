@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from urllib.parse import urlsplit, urlunsplit
 
-from resolver.challenge import parse_challenge
+from resolver.challenge import Challenge, parse_challenge
 from resolver.reference import Location
 from resolver.target import Base, Content, Kind
 
@@ -40,8 +40,10 @@ class View:
         match name.lower():
             case "www-authenticate":
                 return self._challenge(value)
-            case "location" | "content-location":
+            case "location":
                 return self._redirect(value)
+            case "content-location":
+                return self._named(self._redirect(value))
             case "link":
                 return self._named(_LINK_TARGET.sub(_without_origin, value))
         return self._named(value)
@@ -55,6 +57,9 @@ class View:
 
     def _challenge(self, value: str) -> str:
         challenge = parse_challenge(value)
+        if challenge is None and "bearer" in value.lower():
+            # It cannot be read, and must not lead clients past the proxy.
+            return str(Challenge(self.token_url, self.registry_host))
         if challenge is None:
             return self._named(value)
         scope = challenge.scope and self._named(challenge.scope)
@@ -68,7 +73,7 @@ class View:
             return value
         if not parts.netloc:
             return self._named(value)
-        if parts.netloc != self.registry_host:
+        if parts.netloc.rpartition("@")[2].lower() != self.registry_host.lower():
             return value
         public = urlsplit(self.public_url)
         ours = parts._replace(scheme=public.scheme, netloc=public.netloc)
@@ -96,6 +101,11 @@ def is_streamed(
         return True
     if status >= HTTPStatus.BAD_REQUEST:
         return status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+    return is_blob(target)
+
+
+def is_blob(target: Base | Content) -> bool:
+    """Return whether a blob is asked for."""
     return isinstance(target, Content) and target.kind is Kind.BLOB
 
 

@@ -5,6 +5,7 @@ tokens from `GET /auth/v1/token`, with the client's own ``Authorization``.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ from resolver.errors import CredentialRejected, RateLimited, ServiceUnavailable
 from resolver.scope import Scope
 from resolver.transport import RETRY_AFTER_DEFAULT, Answer, Deadline
 
+_TOKEN = re.compile(r"[A-Za-z0-9._+/=-]+")
+"""RFC 6750 section 2.1, without the `~` that begins our suffix."""
 VERSIONS = ("v7", "v6")
 """Of the OData side; older installations have the second one only."""
 
@@ -82,7 +85,7 @@ class Api:
             )
         payload = _json(answer)
         token = payload.get("token") if isinstance(payload, dict) else None
-        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise _senseless()
         return token
 

@@ -39,9 +39,10 @@ def parse_host(text: str) -> str:
     """
     match = _HOST.fullmatch(text)
     if not match or not _is_sound(match):
+        # What stands before an @ may be a login.
         raise RequestInvalid(
-            f"{shorten(text)} is no host: the Host header has the proxy's name or"
-            " address and, unless it is the usual one, its port"
+            f"{shorten(text.rpartition('@')[2])} is no host: the Host header has the"
+            " proxy's name or address and, unless it is the usual one, its port"
         )
     return text
 

@@ -122,4 +122,9 @@ def parse_digest(text: str) -> Digest | None:
 def shorten(text: str, length: int = 80) -> str:
     """Return what somebody sent us as it can be shown: quoted, printable, short."""
     shown = text if len(text) <= length else text[: length - 3] + "..."
-    return f"'{shown.encode('unicode_escape').decode('ascii')}'"
+    return f"'{printable(shown)}'"
+
+
+def printable(text: str) -> str:
+    """Return the text in printable ASCII, so that it moves no cursor of a terminal."""
+    return text.encode("unicode_escape").decode("ascii")

@@ -14,7 +14,10 @@ from resolver.errors import ServiceUnavailable
 logger = logging.getLogger(__name__)
 
 SUCCESS = "success"
-UNREADABLE = (KeyError, IndexError, TypeError, AttributeError, ValueError)
+UNREADABLE = (
+    *(KeyError, IndexError, TypeError, AttributeError),
+    *(ValueError, OverflowError),
+)
 """What reading a payload of another shape raises."""
 
 
@@ -165,6 +168,6 @@ def _read_versions(row: Any) -> tuple[str, ...]:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
+    if not isinstance(value, str) or not value.isprintable():
+        raise TypeError("not a printable text")
     return value

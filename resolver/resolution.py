@@ -51,7 +51,7 @@ class Resolution:
         """Return the release and the beginning of the location, for a log."""
         return (
             f"{self.release.raw_version} (commit {self.release.commit[:7]})"
-            f" → {self.location[:7]}…"
+            f" -> {self.location[:7]}..."
         )
 
 

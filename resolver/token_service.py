@@ -20,7 +20,7 @@ from resolver.credential import (
     parse_authorization,
 )
 from resolver.errors import Refusal, RequestInvalid, ServiceUnavailable
-from resolver.reference import Alias, is_stored_name, parse_alias, shorten
+from resolver.reference import Alias, is_stored_name, parse_alias
 from resolver.resolution import Resolution, denied
 from resolver.scope import Scope, parse_scopes
 from resolver.token import Aliases, append_aliases, pullable_names, read_claims
@@ -30,6 +30,8 @@ from resolver.upstream import Backend, Upstream
 REFUSAL_EXPIRY = 60
 """Seconds; the least that clients take. With the JWT's four hours, a client that keeps
 its token would miss a release that was made in the meantime."""
+LOOK_UPS_MAX = 4
+"""Of one request at the same time, so that its scopes leave threads for others."""
 FORM_FIELDS_MAX = 64
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
@@ -83,8 +85,8 @@ def parse_token_form(content_type: str | None, body: bytes) -> TokenRequest:
     grant = form.get("grant_type", [""])[0]
     if grant != "password":
         raise RequestInvalid(
-            f"grant_type {shorten(grant)} is not supported, password is: log in with"
-            " any user name and a balena API key as password"
+            "this grant_type is not supported, password is: log in with any user name"
+            " and a balena API key as password"
         )
     user, password = (form.get(name, [""])[0] for name in ("username", "password"))
     if ":" in user:
@@ -139,7 +141,15 @@ class TokenService:
 
         """
         if self._upstream.backend is None:
-            await self._run(self._upstream.connect, Deadline.after(self._timeout))
+            deadline = Deadline.after(self._timeout)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._run(self._upstream.connect, deadline)
+            except TimeoutError as error:
+                raise ServiceUnavailable.with_retry_after(
+                    "the registry does not answer; try again later",
+                    RETRY_AFTER_DEFAULT,
+                ) from error
         backend = self._upstream.backend
         assert backend is not None, "connect raises, or sets it"  # noqa: S101
         return backend.service
@@ -168,9 +178,13 @@ class TokenService:
         names = dict.fromkeys(
             scope.name for scope in request.scopes if not is_stored_name(scope.name)
         )
-        outcomes = await asyncio.gather(
-            *(self._resolve(backend, n, request.credential, deadline) for n in names)
-        )
+        gate = asyncio.Semaphore(LOOK_UPS_MAX)
+
+        async def resolve(name: str) -> Resolution | Refusal:
+            async with gate:
+                return await self._resolve(backend, name, request.credential, deadline)
+
+        outcomes = await asyncio.gather(*map(resolve, names))
         resolved = [o for o in outcomes if isinstance(o, Resolution)]
         wanted = [*stored, *(Scope(resolution.location) for resolution in resolved)]
         jwt = await self._run(

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from resolver.api import Api, Getter
 from resolver.challenge import parse_challenge
 from resolver.errors import ServiceUnavailable
+from resolver.public_url import parse_url
 from resolver.resolution import ApiResolver, Resolver
 from resolver.transport import RETRY_AFTER_DEFAULT, Deadline
 
@@ -62,7 +63,9 @@ class Upstream:
         if answer.status not in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED):
             # Remembered, a passing failure would be taken for a registry without name.
             raise _unavailable(f"the registry answers with status {answer.status}")
-        challenge = parse_challenge(answer.headers.get("WWW-Authenticate", ""))
+        challenge = None
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            challenge = parse_challenge(answer.headers.get("WWW-Authenticate", ""))
         service = challenge.service if challenge else None
         origin = challenge.origin if challenge else None
         api = Api(
@@ -80,7 +83,12 @@ def _api_url(registry_url: str, origin: str | None) -> str:
         raise _unavailable(
             "the registry names a token endpoint without TLS (balena_api_url)"
         )
-    return origin
+    try:
+        return parse_url(origin)
+    except ValueError as error:
+        raise _unavailable(
+            "the registry names a token endpoint that is none (balena_api_url)"
+        ) from error
 
 
 def _unavailable(reason: str) -> ServiceUnavailable:

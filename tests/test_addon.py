@@ -1,6 +1,7 @@
 """What the hooks do to single flows."""
 
 import asyncio
+import gzip
 import json
 import logging
 from collections.abc import Iterator
@@ -152,7 +153,10 @@ def test_request_with_token_is_rewritten(proxy: addon.RegistryProxy) -> None:
     assert flow.request.headers["Host"] == "registry2.example.com"
     assert flow.request.headers["Authorization"] == f"Bearer {JWT}"
     names = {name.lower() for name in flow.request.headers}
-    assert names == {"host", "authorization", "accept", "content-length"}
+    assert names == {
+        *("host", "authorization", "accept", "accept-encoding", "content-length")
+    }
+    assert flow.request.headers["Accept-Encoding"] == "identity"
     assert flow.request.headers["Content-Length"] == "0"
 
 
@@ -275,6 +279,76 @@ def test_key_of_a_form_is_not_saved(proxy: addon.RegistryProxy) -> None:
     assert flow.response is not None
     assert flow.response.status_code == 401
     assert "secretkey" not in str(flow.get_state())
+
+
+def test_form_is_not_decompressed(proxy: addon.RegistryProxy) -> None:
+    """A few bytes that unpack to a gigabyte stay a few bytes, and no form."""
+    flow = make_flow(
+        "POST",
+        "/auth/v1/token",
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Content-Encoding", "gzip"),
+    )
+    flow.request.raw_content = gzip.compress(b"grant_type=password")
+    asyncio.run(proxy.request(flow))
+    assert flow.response is not None
+    assert message(flow.response)[:2] == (400, "UNSUPPORTED")
+
+
+def test_headers_are_read_in_one_pass() -> None:
+    """Reading the headers asks each once; thousands cost what they have to."""
+    reads = 0
+
+    class Counted(bytes):
+        def decode(self, *_: object) -> str:
+            nonlocal reads
+            reads += 1
+            return "x"
+
+    fields = tuple((Counted(b"x"), b"") for _ in range(50))
+    assert addon._first_values(http.Headers(fields)) == {"x": ""}
+    assert reads <= 100
+
+
+@pytest.mark.parametrize("method", ["get", "head", "Get"])
+def test_method_is_taken_as_it_is_sent(proxy: addon.RegistryProxy, method: str) -> None:
+    """Mitmproxy shows it in upper case and would send it as it came (R11)."""
+    flow = make_flow("GET", "/v2/")
+    flow.request.data.method = method.encode()
+    asyncio.run(proxy.request(flow))
+    assert flow.response is not None
+    assert flow.response.status_code == 405
+
+
+def test_flow_that_is_saved_at_the_end_has_no_token(
+    proxy: addon.RegistryProxy,
+) -> None:
+    """Mitmproxy saves what is under way when it ends."""
+    flow = make_flow("GET", "/v2/", ("Authorization", f"Bearer {TOKEN}"))
+    asyncio.run(proxy.request(flow))
+    assert JWT in str(flow.get_state())
+    proxy.done()
+    assert JWT not in str(flow.get_state())
+
+
+def test_log_line_has_no_location_and_no_control_character(
+    proxy: addon.RegistryProxy,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The log shows what the client asked for, in characters that print."""
+    asyncio.run(answered(proxy, "GET", "/x\x1b]0;title\x07"))
+    flow = make_flow(
+        "GET", f"/v2/{ALIAS}/blobs/{DIGEST}", ("Authorization", f"Bearer {TOKEN}")
+    )
+    asyncio.run(proxy.request(flow))
+    flow.response = http.Response.make(404, b"{}")
+    monkeypatch.delattr("resolver.answer.is_rewritten")
+    proxy.response(flow)
+    lines = [record.getMessage() for record in caplog.records]
+    assert f"GET /v2/{ALIAS}/blobs/{DIGEST}: 500" in " ".join(lines)
+    assert LOCATION not in " ".join(lines)
+    assert all(line.isprintable() for line in lines)
 
 
 def test_key_in_a_query_is_not_kept(proxy: addon.RegistryProxy) -> None:

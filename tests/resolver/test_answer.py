@@ -229,3 +229,18 @@ def test_streaming_without_headers() -> None:
 def test_rewriting(*, where: Base | Content, status: int, is_changed: bool) -> None:
     """Lists and errors may name the location; a manifest stays as it is (R2, R10)."""
     assert is_rewritten(where, status) is is_changed
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        'Bearer realm="https://api.example.com/t"; service="s"',
+        "Bearer garbage",
+        'Bearer realm="https://api.example.com/t',
+    ],
+)
+def test_challenge_that_cannot_be_read_leads_to_the_proxy(challenge: str) -> None:
+    """Whatever the registry writes, no client is sent past the proxy (R2)."""
+    shown = REWRITTEN.header("WWW-Authenticate", challenge)
+    assert "api.example.com" not in shown
+    assert f'realm="{REWRITTEN.token_url}"' in shown

@@ -273,4 +273,4 @@ def test_user_words_are_encoded() -> None:
 def test_resolution_is_shown_without_its_location() -> None:
     """A log names the release, and of the location no more than its beginning."""
     found = resolve(f"{SLUG}/2.3.8", FakeTransport({RELEASES: rows(release_row())}))
-    assert str(found) == "2.3.8+rev2 (commit b4b201f) → v2/567e…"
+    assert str(found) == "2.3.8+rev2 (commit b4b201f) -> v2/567e..."
