@@ -18,6 +18,8 @@ import serve
 START_SECONDS = 60
 """How long a slow machine may take to start mitmproxy."""
 STOP_SECONDS = 10
+LISTENING = " listening at "
+"""What mitmproxy prints once the port is its own."""
 
 
 class StartError(RuntimeError):
@@ -90,6 +92,9 @@ class Proxy:
         while time.monotonic() < last:
             if self.process.poll() is not None:
                 break
+            if LISTENING not in self.log:
+                time.sleep(0.05)  # Else another server on the port could answer.
+                continue
             try:
                 with requests.Session() as session:
                     session.trust_env = False
