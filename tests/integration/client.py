@@ -186,10 +186,16 @@ class Skopeo(Client):
         digest = self._run(self._skopeo, "manifest-digest", target / "manifest.json")
         return digest.strip()
 
-    def inspect(self, reference: str, *, tls_verify: bool = False) -> Mapping[str, str]:
-        """Return what skopeo shows of the image."""
-        verify = f"--tls-verify={str(tls_verify).lower()}"
-        shown = self._run(self._skopeo, "inspect", verify, f"docker://{reference}")
+    def inspect(
+        self, reference: str, *, authorities: Path | None = None
+    ) -> Mapping[str, str]:
+        """Return what skopeo shows of the image; verified, if there are authorities."""
+        verify = (
+            ("--tls-verify=false",)
+            if authorities is None
+            else ("--cert-dir", authorities)
+        )
+        shown = self._run(self._skopeo, "inspect", *verify, f"docker://{reference}")
         image: Mapping[str, str] = json.loads(shown)
         return image
 

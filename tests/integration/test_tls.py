@@ -10,10 +10,12 @@ import pytest
 
 import serve
 from demo.proxy import Proxy
+from localcloud import LocalCloud
 from tests.authority import Authority
 from tests.integration.client import Skopeo
 from tests.integration.registry import Installation, installed
 from tests.integration.session import TIMEOUT, plain_session
+from tests.integration.tool import ToolError
 
 ALIAS = "balenablocks/browser-aarch64/2.3.8"
 LOCATION = "567e62d1e73529e7a31757ac1f3fb902"
@@ -94,6 +96,22 @@ def test_both_schemes_on_one_port(
             assert f'realm="{scheme}://{proxy.host}/auth/v1/token"' in challenge
         # skopeo tries TLS first, and does not look who vouches for the certificate.
         assert skopeo.pull(f"{proxy.host}/{ALIAS}") == encrypted.digest(LOCATION)
+
+
+def test_client_that_trusts_the_authority_needs_no_other_flag(
+    skopeo: Skopeo, cloud: LocalCloud, tmp_path: Path
+) -> None:
+    """Mitmproxy's authority as ca.crt makes a client take the proxy's certificate."""
+    authorities, nobody = tmp_path / "trusted", tmp_path / "nobody"
+    authorities.mkdir()
+    nobody.mkdir()
+    with Proxy(cloud.registry_url) as proxy:
+        own = serve.CONFDIR / "mitmproxy-ca-cert.pem"
+        (authorities / "ca.crt").write_bytes(own.read_bytes())
+        shown = skopeo.inspect(f"{proxy.host}/{ALIAS}", authorities=authorities)
+        assert shown["Name"] == f"{proxy.host}/{ALIAS}"
+        with pytest.raises(ToolError, match="unknown authority"):
+            skopeo.inspect(f"{proxy.host}/{ALIAS}", authorities=nobody)
 
 
 def test_registry_is_named_in_the_handshake_by_its_own_name(
