@@ -114,6 +114,21 @@ def test_client_that_trusts_the_authority_needs_no_other_flag(
             skopeo.inspect(f"{proxy.host}/{ALIAS}", authorities=nobody)
 
 
+def test_certificate_of_ones_own_is_shown(
+    cloud: LocalCloud, authority: Authority, tmp_path: Path
+) -> None:
+    """`--certs` makes the proxy show the certificate in the file."""
+    own = authority.server_file(tmp_path)
+    vouching = Path(authority.write_file(tmp_path / "authority.pem"))
+    arguments = ("--certs", f"localhost={own}")
+    with (
+        Proxy(cloud.registry_url, arguments=arguments) as proxy,
+        plain_session(vouching) as session,
+    ):
+        answer = session.get(f"https://{proxy.host}/ping", timeout=TIMEOUT)
+    assert answer.text == "pong"
+
+
 def test_registry_is_named_in_the_handshake_by_its_own_name(
     encrypted: Installation, trusted: tuple[str, str]
 ) -> None:
