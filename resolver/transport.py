@@ -1,22 +1,28 @@
 """Decides how the resolver speaks HTTP: the only module with network access.
 
 Blocking, meant for worker threads. Every request has a deadline that covers its
-retries and its body; answers are read up to a limit, redirects are not followed,
-and neither cookies nor the environment (`.netrc`, proxies) add anything to it.
+retries, the head and the body of the answer, however slowly they come; answers are
+read up to a limit, redirects are not followed, and neither cookies nor the environment
+(`.netrc`, proxies) add anything to it.
 """
 
+import io
 import logging
 import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http.client import HTTPResponse
 from http.cookiejar import DefaultCookiePolicy
+from socket import socket
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from resolver.errors import ServiceUnavailable
@@ -166,12 +172,72 @@ class Transport:
             return Answer(response.status_code, response.headers, bytes(body))
 
 
+class _TimedStream(io.RawIOBase):
+    """What comes from a socket within the socket's timeout, all of it together.
+
+    A socket grants its timeout anew to every piece, so a server that sends a byte now
+    and then would hold a thread for ever.
+    """
+
+    def __init__(self, stream: io.RawIOBase, connection: socket) -> None:
+        self._stream = stream
+        self._connection = connection
+        timeout = connection.gettimeout()
+        self._deadline = None if timeout is None else Deadline.after(timeout)
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what is there, or wait for it as long as there is time."""
+        if self._deadline:
+            remaining = self._deadline.remaining
+            if not remaining:
+                raise TimeoutError("the answer came too slowly")
+            self._connection.settimeout(remaining)
+        return self._stream.readinto(buffer)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._stream.close()
+        super().close()
+
+
+class _TimedResponse(HTTPResponse):
+    """An answer whose status line and headers have to come in time as well."""
+
+    def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        # The socket's timeout is what the whole request has left.
+        self.fp = io.BufferedReader(_TimedStream(self.fp.detach(), sock))
+
+
+class _HttpPool(HTTPConnectionPool):
+    class ConnectionCls(HTTPConnection):
+        """Speaks plain HTTP."""
+
+        response_class = _TimedResponse
+
+
+class _HttpsPool(HTTPSConnectionPool):
+    class ConnectionCls(HTTPSConnection):
+        """Speaks HTTP over TLS."""
+
+        response_class = _TimedResponse
+
+
 class _Adapter(HTTPAdapter):
-    """Takes a file and a folder of authorities together, as mitmproxy does."""
+    """Keeps the time, and takes a file and a folder of authorities together.
+
+    Both authorities count, as they do for mitmproxy.
+    """
 
     def __init__(self, verification: Verification, connections: int) -> None:
         self._verification = verification
         super().__init__(pool_maxsize=connections)
+        pools = {"http": _HttpPool, "https": _HttpsPool}
+        self.poolmanager.pool_classes_by_scheme = pools
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Set the authorities on a pool of connections."""

@@ -2,9 +2,11 @@
 
 import gzip
 import logging
+import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from email.utils import formatdate
 from pathlib import Path
 
@@ -170,6 +172,38 @@ def test_slow_body_is_given_up(*, chunked: bool) -> None:
         assert time.monotonic() - started < 30
         server.ended.set()
     assert (len(server.requests), pauses) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "begun", [b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\nX-Slow: "], ids=["status", "header"]
+)
+def test_slow_head_is_given_up(begun: bytes) -> None:
+    """A head that comes byte by byte is not waited for past the deadline either."""
+    hung_up = threading.Event()
+
+    def trickle(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(begun)
+            for _ in range(400):
+                connection.sendall(b"1")
+                if hung_up.wait(0.05):
+                    break
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=trickle, args=[listener])
+        server.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        started = time.monotonic()
+        with (
+            closing(Transport(Verification())) as ours,
+            pytest.raises(ServiceUnavailable),
+        ):
+            ours.get(url, deadline=Deadline.after(0.5))
+        waited = time.monotonic() - started
+        hung_up.set()
+        server.join()
+    assert waited < 10
 
 
 def test_cut_body_is_no_answer() -> None:
