@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 SOURCES := addon.py serve.py mitm resolver localcloud demo tests
 export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
-export PUBLIC_URL TRUST_PROXY ARGS ONCE PYTHON REF
+export PUBLIC_URL TRUST_PROXY GRACE_PERIOD ARGS ONCE PYTHON REF
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo test check format requirements clean

@@ -10,17 +10,25 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
 
 from mitmproxy import command, ctx, exceptions, http, log
+from mitmproxy import connection as mitmproxy_connection
 from mitmproxy.addonmanager import Loader
-from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import server_hooks
 
-from mitm import error_page, option, redaction, reply
+from mitm import (
+    connection,
+    error_page,
+    exchange,
+    inbound,
+    option,
+    redaction,
+    reply,
+    shutdown,
+)
 from resolver import (
     answer,
     cache,
@@ -28,7 +36,7 @@ from resolver import (
     credential,
     errors,
     forward,
-    public_url,
+    health,
     reference,
     report,
     target,
@@ -38,20 +46,9 @@ from resolver import (
 )
 
 logger = logging.getLogger("balena")
-UNREADABLE = "the registry's answer is encoded in a way that cannot be read"
 BUG = "a bug of the registry proxy; its operator finds the reason in the log"
-
-REQUEST_BODY_MAX = 16 << 10
-"""Bytes; the one body that is taken is the form of a token request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What is known of a request that went upstream, until its answer came."""
-
-    target: target.Base | target.Content
-    view: answer.View
-    warning: str | None
+STOPPED_RETRY_AFTER = 1
+"""Seconds; whoever takes over from a proxy that is being stopped may be there."""
 
 
 class RegistryProxy:
@@ -62,7 +59,13 @@ class RegistryProxy:
         self._transport: transport.Transport
         self._upstream: upstream.Upstream
         self._tokens: token_service.TokenService
-        self._exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = (
+        self._health: health.Health
+        self._connections = connection.Connections()
+        self._stop = shutdown.GracefulStop(self._connections)
+        self._exchanges: WeakKeyDictionary[http.HTTPFlow, exchange.Exchange] = (
+            WeakKeyDictionary()
+        )
+        self._failures: WeakKeyDictionary[http.HTTPFlow, bytes | None] = (
             WeakKeyDictionary()
         )
 
@@ -97,11 +100,15 @@ class RegistryProxy:
             cache.ResolutionCache(settings.cache_ttl),
             timeout=settings.api_timeout,
         )
+        self._health = health.Health(self._upstream)
+        self._connections.limit(settings.limits)
+        self._stop.grant(settings.grace_period)
 
     def running(self) -> None:
         """Say in one line what is served where."""
         if not self._settings:
             return
+        self._stop.install()
         addresses = ctx.master.addons.get("proxyserver").listen_addrs()
         urls = dict.fromkeys(
             f"http(s)://{option.format_host(*address[:2])}" for address in addresses
@@ -117,24 +124,48 @@ class RegistryProxy:
     def done(self) -> None:
         """Let go of threads and connections; what is saved now has no secrets."""
         for flow in list(self._exchanges):
+            # Where this script is loaded anew, nobody would rewrite their answers.
+            if flow.killable:
+                flow.kill()
             redaction.redact(flow)
         if self._settings:
             self._tokens.close()
+            self._health.close()
             self._transport.close()
+
+    def client_connected(self, client: mitmproxy_connection.Client) -> None:
+        """Let the client in, if there is room."""
+        if self._settings:
+            self._connections.admit(client)
+
+    def client_disconnected(self, client: mitmproxy_connection.Client) -> None:
+        """Let go of the client."""
+        self._connections.forget(client)
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Name the registry in the TLS handshake, not what the client called us."""
         if self._settings:
             data.server.sni = self._settings.registry.address[0]
+            self._connections.connect(data)
+
+    def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """Listen to the registry with a limit."""
+        self._connections.connected(data)
+
+    def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """Let go of a connection that did not come about."""
+        self._connections.not_connected(data)
+
+    def server_disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """Let go of the registry."""
+        self._connections.disconnected(data)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse bodies that nobody needs, before they are taken into memory."""
+        self._connections.begin_request(flow)
         if not _is_open(flow):
             return
-        length = flow.request.headers.get("content-length", "0")
-        if "transfer-encoding" in flow.request.headers or not (
-            length.isdecimal() and int(length) <= REQUEST_BODY_MAX
-        ):
+        if not inbound.has_small_body(flow.request):
             flow.kill()
             logger.warning(
                 "%s with a body of unknown or excessive size: connection closed",
@@ -144,6 +175,7 @@ class RegistryProxy:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer the request, or rewrite it for the registry."""
+        self._connections.complete_request(flow)
         if not _is_open(flow):
             return
         with self._boundary(flow):
@@ -151,23 +183,36 @@ class RegistryProxy:
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Rewrite the head of the registry's answer, before it may be streamed."""
-        exchange = self._exchanges.get(flow)
-        if exchange is None or flow.response is None:
+        known = self._exchanges.get(flow)
+        if known is None or flow.response is None:
             return
         with self._boundary(flow):
-            self._rewrite_head(flow, flow.response, exchange)
+            if flow.response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                self._health.saw(health.Part.REGISTRY)
+            exchange.rewrite_head(flow, flow.response, known)
+        if reply.is_failed(flow):
+            # mitmproxy will put the registry's body in the place of ours.
+            self._failures[flow] = flow.response.raw_content
+        self._connections.begin_answer(flow, is_streamed=bool(flow.response.stream))
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Rewrite what was not streamed, and take the secrets out of the flow."""
-        exchange = self._exchanges.pop(flow, None)
-        if exchange and flow.response:
-            with self._boundary(flow):
-                self._rewrite_body(flow, flow.response, exchange)
+        known = self._exchanges.pop(flow, None)
+        if known and flow.response:
+            if reply.is_failed(flow):
+                flow.response.raw_content = self._failures.pop(flow)
+            else:
+                with self._boundary(flow):
+                    exchange.rewrite_body(flow.response, known)
+        self._connections.end_answer(flow)
         redaction.redact(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Take the secrets out of a flow that failed, perhaps before `request`."""
-        self._exchanges.pop(flow, None)
+        known = self._exchanges.pop(flow, None)
+        error_page.prepare_page(flow)
+        reply.note_failure(flow, is_forwarded=known is not None)
+        self._connections.end_answer(flow)
         flow.request.path = flow.request.path.partition("?")[0]
         redaction.redact(flow)
 
@@ -188,7 +233,7 @@ class RegistryProxy:
         settings = self._settings
         assert settings is not None, "configure comes before every flow"  # noqa: S101
         request = flow.request
-        forwarded = _first_values(request.headers)
+        forwarded = inbound.first_values(request.headers)
         redaction.strip_headers(request)
         path, authority = request.path, request.authority
         request.path = path.partition("?")[0]
@@ -199,23 +244,25 @@ class RegistryProxy:
         if isinstance(wanted, target.Ping):
             reply.answer(flow, 200, b"pong", ("Content-Type", "text/plain"))
             return
-        is_http2 = flow.client_conn.alpn == b"h2"
-        if not is_http2 and request.http_version not in ("HTTP/1.0", "HTTP/1.1"):
-            raise errors.RequestInvalid("this is not HTTP/1.1")
-        if not is_http2 and authority:
-            raise errors.RequestInvalid(
-                "a request with a whole URL is one to a forward proxy, and this is none"
+        if isinstance(wanted, target.Ready):
+            await self._answer_ready(flow)
+            return
+        if self._connections.is_stopping:
+            raise errors.ServiceUnavailable.with_retry_after(
+                "this proxy is being stopped; try again", STOPPED_RETRY_AFTER
             )
-        url = settings.public_url or public_url.client_url(
-            tls=flow.client_conn.tls,
-            host=request.host_header,
-            headers=forwarded,
-            trust_forwarded=settings.trust_forwarded,
-        )
+        url = inbound.client_url(flow, authority, forwarded, settings)
         if isinstance(wanted, target.TokenEndpoint):
             await self._answer_token(flow, wanted)
         else:
             await self._forward(flow, wanted, url)
+
+    async def _answer_ready(self, flow: http.HTTPFlow) -> None:
+        is_stopping = self._connections.is_stopping
+        readiness = await self._health.check(is_stopping=is_stopping)
+        status = HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        headers = (*reply.JSON_HEADERS, reply.NO_STORE)
+        reply.answer(flow, status, readiness.body, *headers)
 
     async def _answer_token(
         self, flow: http.HTTPFlow, wanted: target.TokenEndpoint
@@ -233,6 +280,7 @@ class RegistryProxy:
             [("scope", str(scope)) for scope in asked.scopes]
         )
         issued = await self._tokens.answer(asked)
+        self._health.saw(health.Part.API)
         for found in issued.resolutions:
             logger.info("%s is %s", found.alias, found, extra=reply.client(flow))
         for refusal in issued.refusals.values():
@@ -270,56 +318,9 @@ class RegistryProxy:
         if alias is not None:
             flow.metadata[reply.METADATA + "alias"] = alias
         view = answer.View(url, token_url, self._upstream.host, alias, decided.location)
-        self._exchanges[flow] = Exchange(wanted, view, decided.warning)
+        self._exchanges[flow] = exchange.Exchange(wanted, view, decided.warning)
+        self._connections.forward_request(flow)
         logger.debug("%s goes to the registry", alias, extra=reply.client(flow))
-
-    def _rewrite_head(
-        self, flow: http.HTTPFlow, response: http.Response, exchange: Exchange
-    ) -> None:
-        view = exchange.view
-        # Latin-1 keeps every byte of a header as it is.
-        texts = (
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in response.headers.fields
-        )
-        response.headers = http.Headers(
-            [
-                (name.encode("latin-1"), view.header(name, value).encode("latin-1"))
-                for name, value in texts
-            ]
-        )
-        if flow.request.method == "HEAD" and answer.is_rewritten(
-            exchange.target, response.status_code
-        ):
-            # The length is that of a body with the location in it.
-            response.headers.pop("content-length", None)
-        if exchange.warning:
-            response.headers["Warning"] = f'299 - "{exchange.warning}"'
-        if response.status_code >= HTTPStatus.BAD_REQUEST:
-            response.reason = status_codes.RESPONSES.get(response.status_code, "")
-        response.stream = answer.is_streamed(
-            exchange.target, response.status_code, response.headers
-        )
-
-    def _rewrite_body(
-        self, flow: http.HTTPFlow, response: http.Response, exchange: Exchange
-    ) -> None:
-        if reply.is_failed(flow):
-            # The body that mitmproxy read meanwhile has replaced that of our error.
-            reply.fail(flow, errors.InternalError(BUG))
-            return
-        if not answer.is_rewritten(exchange.target, response.status_code):
-            return
-        try:
-            body = response.content
-        except ValueError:
-            # Its encoding is none that can be undone; so its words are left out.
-            unreadable = errors.error_body(errors.ErrorCode.UNKNOWN, UNREADABLE)
-            response.headers.pop("content-encoding", None)
-            response.content = unreadable
-            return
-        if body:
-            response.content = exchange.view.body(body)
 
     @contextmanager
     def _boundary(self, flow: http.HTTPFlow) -> Iterator[None]:
@@ -331,14 +332,6 @@ class RegistryProxy:
         except Exception:
             logger.exception("a bug of this proxy", extra=reply.client(flow))
             reply.fail(flow, errors.InternalError(BUG))
-
-
-def _first_values(headers: http.Headers) -> dict[str, str]:
-    """Return the first value of each header; `items` takes a minute for thousands."""
-    values: dict[str, str] = {}
-    for name, value in headers.fields:
-        values.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
-    return values
 
 
 def _is_open(flow: http.HTTPFlow) -> bool:

@@ -16,12 +16,18 @@ from pathlib import Path
 
 from resolver.public_url import parse_host, parse_url
 
+if sys.platform != "win32":
+    import resource
+
 ROOT = Path(__file__).resolve().parent
 CONFDIR = ROOT / ".mitmproxy"
 """Where mitmproxy finds its options and keeps its certificate authority."""
 OPTIONS = ROOT / "mitm.conf"
 DNS_TLD = "balena-cloud.com"
 PORT_MAX = 65535
+GRACE_PERIOD_MAX = 3600
+OPEN_FILES = 16384
+"""As many as one process of mitmproxy can make use of, and more."""
 UNBUFFERED = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
 """Else the log of a service reaches its reader in blocks, much too late, or not at all
 where it has a character that the locale does not."""
@@ -48,6 +54,7 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
         "balena_api_url": api,
         "balena_public_url": public,
         "balena_trust_forwarded": _flag(environment, "TRUST_PROXY"),
+        "balena_grace_period": _seconds(environment, "GRACE_PERIOD", GRACE_PERIOD_MAX),
     }
     settings = [f"{name}={value}" for name, value in options.items() if value]
     return [
@@ -65,6 +72,7 @@ def main() -> None:
     except VariableError as error:
         sys.exit(f"registry proxy: {error}")
     link_options(CONFDIR)
+    raise_open_files()
     mitmdump = Path(sys.executable).parent / "mitmdump"
     os.execve(mitmdump, [str(mitmdump), *arguments], UNBUFFERED | os.environ)  # noqa: S606 - no shell is wanted
 
@@ -76,6 +84,20 @@ def link_options(confdir: Path) -> None:
     if not link.is_symlink() or link.readlink() != OPTIONS:
         link.unlink(missing_ok=True)
         link.symlink_to(OPTIONS)
+
+
+def raise_open_files() -> None:
+    """Raise this process's limit of open files, as far as it may be raised.
+
+    Every client takes two, and the usual limit of 1024 is one for programs of old.
+    """
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _url(
@@ -126,6 +148,15 @@ def _port(environment: Mapping[str, str]) -> int:
             f"PROXY_PORT: {text!r} is no port; write a number from 1 to {PORT_MAX}"
         )
     return int(text)
+
+
+def _seconds(environment: Mapping[str, str], variable: str, most: int) -> str:
+    text = environment.get(variable, "")
+    if text and not (text.isdecimal() and int(text) <= most):
+        raise VariableError(
+            f"{variable}: {text!r} is no number of seconds; write one from 0 to {most}"
+        )
+    return text
 
 
 def _flag(environment: Mapping[str, str], variable: str) -> str:

@@ -49,6 +49,7 @@ class Proxy:
         self._variables = {
             "REGISTRY_URL": registry_url,
             "PROXY_PORT": str(self.port),
+            "GRACE_PERIOD": "0",
             **(environment or {}),
         }
         self._arguments = arguments

@@ -3,6 +3,7 @@
 It does so for requests that are no HTTP, and where the registry cannot be reached.
 """
 
+from contextvars import ContextVar
 from http import HTTPStatus
 
 from mitmproxy import http
@@ -11,6 +12,17 @@ from mitmproxy.proxy.layers.http import _http1
 
 from mitm.reply import JSON_HEADERS, fields
 from resolver import errors, transport
+
+_has_body: ContextVar[bool] = ContextVar("has_body", default=True)
+"""Whether the page is for a request that takes a body in its answer."""
+
+
+def prepare_page(flow: http.HTTPFlow) -> None:
+    """Say for which flow the next page is, from its `error` hook.
+
+    mitmproxy makes the page right after that hook, in the same task.
+    """
+    _has_body.set(flow.request.method != "HEAD")
 
 
 def install_error_pages() -> None:
@@ -39,7 +51,8 @@ def error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - 
         )
     headers = [*JSON_HEADERS, *error.headers, ("Connection", "close")]
     body = errors.error_body(error.code, error.message)
-    page: bytes = http1.assemble_response(
-        http.Response.make(status_code, body, http.Headers(fields(headers)))
-    )
+    response = http.Response.make(status_code, body, http.Headers(fields(headers)))
+    if not _has_body.get():
+        response.raw_content = b""
+    page: bytes = http1.assemble_response(response)
     return page

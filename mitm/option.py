@@ -1,6 +1,7 @@
 """Decides which options are sound: the addon's own, and mitmproxy's that it needs."""
 
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,22 +9,109 @@ from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import mode_specs
 
+from mitm.connection import Limits
 from resolver import public_url, transport
+
+if sys.platform != "win32":
+    import resource
 
 logger = logging.getLogger(__name__)
 
-OPTIONS = (
-    "balena_api_url",
-    "balena_public_url",
-    "balena_trust_forwarded",
-    "balena_cache_ttl",
-    "balena_api_timeout",
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One of the addon's own options; its default says of which type it is."""
+
+    name: str
+    default: str | bool | int
+    help: str
+    least: int = 0
+    most: int = 0
+
+
+_OPTIONS = (
+    Option(
+        "balena_api_url",
+        "",
+        "URL of the balena API, where releases are looked up and tokens issued."
+        " If empty, the registry's own challenge says it.",
+    ),
+    Option(
+        "balena_public_url",
+        "",
+        "URL under which clients reach this proxy, the base of the realm that they"
+        " are given. If empty, it is what each client used.",
+    ),
+    Option(
+        "balena_trust_forwarded",
+        default=False,
+        help="Believe Forwarded and X-Forwarded-* headers about the URL that the"
+        " client used. Only for a reverse proxy in front that sets them itself: any"
+        " client can write them.",
+    ),
+    Option(
+        "balena_cache_ttl",
+        300,
+        "Seconds for which it is remembered what an alias stands for, for each"
+        " credential. 0 asks the API each time. Permission is never remembered.",
+        most=86400,
+    ),
+    Option(
+        "balena_api_timeout",
+        10,
+        "Seconds for a whole token request: looking up releases, retries, and the"
+        " API's answer. Clients give up after 15.",
+        least=1,
+        most=60,
+    ),
+    Option(
+        "balena_registry_timeout",
+        10,
+        "Seconds in which the registry has to be connected and to answer, and for"
+        " which it may be silent within a blob. Then the client gets an error, or a"
+        " broken transfer.",
+        least=1,
+        most=600,
+    ),
+    Option(
+        "balena_request_timeout",
+        30,
+        "Seconds in which a client has to send a whole request, from its first byte"
+        " on. Then its connection is closed.",
+        least=1,
+        most=600,
+    ),
+    Option(
+        "balena_idle_timeout",
+        120,
+        "Seconds for which a client's connection is kept open without a request. Has"
+        " to be longer than a load balancer in front keeps it.",
+        least=1,
+        most=3600,
+    ),
+    Option(
+        "balena_connections_max",
+        0,
+        "Connections of clients at the same time. Beyond them the longest idle one is"
+        " closed, or the new one if none is idle. 0 is what the limit of open files"
+        " allows, 4096 at most.",
+        most=100_000,
+    ),
+    Option(
+        "balena_grace_period",
+        25,
+        "Seconds for which running transfers go on after SIGTERM, while nobody else is"
+        " let in. 0 ends them at once.",
+        most=3600,
+    ),
 )
+OPTIONS = tuple(option.name for option in _OPTIONS)
 REQUIRED = {
     "keep_host_header": True,
     "rawtcp": False,
     "websocket": False,
     "onboarding": False,
+    "validate_inbound_headers": True,
 }
 """Without them clients are sent elsewhere, or more than HTTP requests is served."""
 OPTIONS_OF_MITMPROXY = (
@@ -34,10 +122,10 @@ OPTIONS_OF_MITMPROXY = (
     *REQUIRED,
 )
 """The options beside our own on which the connections upstream depend."""
-CACHE_TTL_MAX = 86400
-"""Seconds; a day, after which nobody expects the same answer."""
-API_TIMEOUT_MAX = 60
-"""Seconds; no client waits nearly as long."""
+CONNECTIONS_MAX = 4096
+"""Where the limit of open files would allow more."""
+FILES_RESERVED = 128
+"""Open files that are no connections of clients, the API's among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,47 +139,17 @@ class Settings:
     trust_forwarded: bool
     cache_ttl: int
     api_timeout: int
+    grace_period: int
+    limits: Limits
     verification: transport.Verification
 
 
 def declare_options(loader: Loader) -> None:
     """Tell mitmproxy which options there are."""
-    loader.add_option(
-        "balena_api_url",
-        str,
-        "",
-        "URL of the balena API, where releases are looked up and tokens issued."
-        " If empty, the registry's own challenge says it.",
-    )
-    loader.add_option(
-        "balena_public_url",
-        str,
-        "",
-        "URL under which clients reach this proxy, the base of the realm that they"
-        " are given. If empty, it is what each client used.",
-    )
-    loader.add_option(
-        "balena_trust_forwarded",
-        bool,
-        False,  # noqa: FBT003 - the signature is mitmproxy's
-        "Believe Forwarded and X-Forwarded-* headers about the URL that the client"
-        " used. Only for a reverse proxy in front that sets them itself: any"
-        " client can write them.",
-    )
-    loader.add_option(
-        "balena_cache_ttl",
-        int,
-        300,
-        "Seconds for which it is remembered what an alias stands for, for each"
-        " credential. 0 asks the API each time. Permission is never remembered.",
-    )
-    loader.add_option(
-        "balena_api_timeout",
-        int,
-        10,
-        "Seconds for a whole token request: looking up releases, retries, and the"
-        " API's answer. Clients give up after 15.",
-    )
+    for option in _OPTIONS:
+        loader.add_option(
+            option.name, type(option.default), option.default, option.help
+        )
     try:
         ctx.options.process_deferred()
     except (exceptions.OptionsError, TypeError) as error:
@@ -121,16 +179,13 @@ def read_settings() -> Settings:
         raise exceptions.OptionsError(
             f"{unknown[0]}: there is no such option; there are {', '.join(OPTIONS)}"
         )
-    if not 1 <= options.balena_api_timeout <= API_TIMEOUT_MAX:
-        raise exceptions.OptionsError(
-            f"balena_api_timeout: {options.balena_api_timeout} is not between 1 and"
-            f" {API_TIMEOUT_MAX} seconds"
-        )
-    if not 0 <= options.balena_cache_ttl <= CACHE_TTL_MAX:
-        raise exceptions.OptionsError(
-            f"balena_cache_ttl: {options.balena_cache_ttl} is not between 0 and"
-            f" {CACHE_TTL_MAX} seconds"
-        )
+    for option in _OPTIONS:
+        value = getattr(options, option.name)
+        if option.most and not option.least <= value <= option.most:
+            raise exceptions.OptionsError(
+                f"{option.name}: {value} is not between {option.least} and"
+                f" {option.most}"
+            )
     url = f"{registry.scheme}://{format_host(*registry.address)}"
     return Settings(
         registry=registry,
@@ -140,12 +195,29 @@ def read_settings() -> Settings:
         trust_forwarded=options.balena_trust_forwarded,
         cache_ttl=options.balena_cache_ttl,
         api_timeout=options.balena_api_timeout,
+        grace_period=options.balena_grace_period,
+        limits=Limits(
+            connections=options.balena_connections_max or _connections_of_files(),
+            idle_seconds=options.balena_idle_timeout,
+            request_seconds=options.balena_request_timeout,
+            registry_seconds=options.balena_registry_timeout,
+        ),
         verification=transport.Verification(
             enabled=not options.ssl_insecure,
             ca_file=_read_path("ssl_verify_upstream_trusted_ca"),
             ca_folder=_read_path("ssl_verify_upstream_trusted_confdir"),
         ),
     )
+
+
+def _connections_of_files() -> int:
+    """Return how many clients the limit of open files leaves room for."""
+    if sys.platform == "win32":
+        return CONNECTIONS_MAX
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return CONNECTIONS_MAX
+    return max(1, min(CONNECTIONS_MAX, (files - FILES_RESERVED) // 2))
 
 
 def _read_mode(modes: list[str]) -> mode_specs.ReverseMode:

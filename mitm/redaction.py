@@ -68,8 +68,13 @@ def quieten_logs() -> None:
     logging.getLogger("mitmproxy.proxy.server").addFilter(_without_bytes)
 
 
+def without_bytes(text: str) -> str:
+    """Return what mitmproxy says without the bytes that it quotes."""
+    return _BYTES.sub(REDACTED, text)
+
+
 def _without_bytes(record: logging.LogRecord) -> bool:
     """Cut what was received out of a log line, and let the line through."""
-    record.msg = _BYTES.sub(REDACTED, record.getMessage())
+    record.msg = without_bytes(record.getMessage())
     record.args = ()
     return True

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from mitmproxy import http
 
-from mitm.redaction import TokenResponse
+from mitm import redaction
 from resolver import errors
 from resolver.reference import printable
 
@@ -32,7 +32,7 @@ def answer(
 def answer_token(flow: http.HTTPFlow, body: bytes) -> None:
     """Answer the flow with a token, which only the client gets to see."""
     headers = http.Headers(fields([*JSON_HEADERS, NO_STORE]))
-    flow.response = TokenResponse.make(HTTPStatus.OK, body, headers)
+    flow.response = redaction.TokenResponse.make(HTTPStatus.OK, body, headers)
 
 
 def fail(
@@ -54,6 +54,25 @@ def fail(
         error.status,
         error.code,
         error.message,
+        extra=client(flow),
+    )
+
+
+def note_failure(flow: http.HTTPFlow, *, is_forwarded: bool) -> None:
+    """Mark a flow that mitmproxy could not finish, and log why where that is news.
+
+    A client that goes away is none; a registry that does is.
+    """
+    reason = redaction.without_bytes(flow.error.msg if flow.error else "unknown")
+    flow.comment = f"failed: {reason}"
+    flow.marked = MARK
+    is_news = is_forwarded and flow.client_conn.connected
+    logger.log(
+        logging.WARNING if is_news else logging.DEBUG,
+        "%s %s: not answered by the registry, %s",
+        printable(flow.request.method),
+        flow.metadata.get(METADATA + "path", "?"),
+        reason,
         extra=client(flow),
     )
 

@@ -2,7 +2,8 @@
 
 ::
 
-    /ping                              health check
+    /ping                              health check: the proxy is alive
+    /ready                             health check: registry and API are reachable
     /auth/v1/token                     token endpoint
     /v2/                               base, says whether a login is needed
     /v2/<name>/manifests/<tag|digest>
@@ -34,6 +35,7 @@ from resolver.reference import (
 )
 
 PING_PATH = "/ping"
+READY_PATH = "/ready"
 CATALOG_PATH = "/v2/_catalog"
 """Docker's list of repositories, which would show locations."""
 READ_METHODS = ("GET", "HEAD")
@@ -69,7 +71,12 @@ _REPOSITORY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """The health check."""
+    """The health check of liveness."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The health check of readiness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ class Content:
         return f"/v2/{self.name}/{self.kind}/{tail}{query}"
 
 
-Target = Ping | TokenEndpoint | Base | Content
+Target = Ping | Ready | TokenEndpoint | Base | Content
 
 
 def parse_target(method: str, path: str) -> Target:
@@ -117,16 +124,16 @@ def parse_target(method: str, path: str) -> Target:
 
     """
     path, _, query = path.partition("?")
-    if path == PING_PATH:
+    if path in (PING_PATH, READY_PATH):
         _check_method(method, READ_METHODS, path)
-        return Ping()
+        return Ping() if path == PING_PATH else Ready()
     if path == TOKEN_PATH:
         _check_method(method, TOKEN_METHODS, path)
         return TokenEndpoint(query)
     if path != "/v2" and not path.startswith("/v2/"):
         raise EndpointUnknown(
             f"nothing is served at {shorten(path)}: this is a container registry,"
-            f" with /v2/, {TOKEN_PATH} and {PING_PATH}"
+            f" with /v2/, {TOKEN_PATH}, {PING_PATH} and {READY_PATH}"
         )
     if method not in READ_METHODS:
         raise MethodNotAllowed(

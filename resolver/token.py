@@ -20,12 +20,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 from resolver.errors import REFUSALS, ErrorCode, Refusal, TokenInvalid
 from resolver.reference import NAME_LENGTH_MAX, Location, parse_location
+from resolver.timestamp import format_timestamp
 
 SEPARATOR = "~"
 """Allowed in a Bearer token (RFC 6750 section 2.1), never part of a JWT."""
@@ -118,11 +118,7 @@ def read_claims(jwt: str) -> Claims:
     issued, expires = _time(payload.get("iat")), _time(payload.get("exp"))
     if issued is None or expires is None:
         return Claims(issued_at=None, expires_in=None)
-    moment = datetime.fromtimestamp(issued, UTC)
-    return Claims(
-        issued_at=moment.isoformat().replace("+00:00", "Z"),
-        expires_in=expires - issued,
-    )
+    return Claims(format_timestamp(issued), expires_in=expires - issued)
 
 
 def pullable_names(jwt: str) -> frozenset[str] | None:

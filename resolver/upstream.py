@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 from resolver.api import Api, Getter
 from resolver.challenge import parse_challenge
+from resolver.credential import ANONYMOUS
 from resolver.errors import ServiceUnavailable
 from resolver.public_url import parse_url
 from resolver.resolution import ApiResolver, Resolver
-from resolver.transport import RETRY_AFTER_DEFAULT, Deadline
+from resolver.transport import RETRY_AFTER_DEFAULT, Answer, Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,33 @@ class Upstream:
             self._lock.release()
         return self.backend
 
+    def probe_registry(self, deadline: Deadline) -> None:
+        """Ask the registry whether it is there.
+
+        Raises:
+            ServiceUnavailable: it does not answer, or fails.
+
+        """
+        answer = self._get_base(deadline)
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise _unavailable(f"the registry answers with status {answer.status}")
+
+    def probe_api(self, deadline: Deadline) -> None:
+        """Ask the API for a token that is good for nothing.
+
+        Raises:
+            RateLimited: it is there, and limits the rate.
+            ServiceUnavailable: it does not answer, or fails.
+
+        """
+        backend = self.connect(deadline)
+        backend.api.token((), backend.service, ANONYMOUS, deadline)
+
+    def _get_base(self, deadline: Deadline) -> Answer:
+        return self._transport.get(f"{self._registry_url}/v2/", deadline=deadline)
+
     def _ask(self, deadline: Deadline) -> Backend:
-        answer = self._transport.get(f"{self._registry_url}/v2/", deadline=deadline)
+        answer = self._get_base(deadline)
         if answer.status not in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED):
             # Remembered, a passing failure would be taken for a registry without name.
             raise _unavailable(f"the registry answers with status {answer.status}")

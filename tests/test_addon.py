@@ -14,6 +14,7 @@ from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.test import taddons, tflow, tutils
 
 import addon
+from mitm import inbound
 from mitm.option import REQUIRED
 from resolver import credential, errors
 from resolver.reference import Location, parse_alias
@@ -306,7 +307,7 @@ def test_headers_are_read_in_one_pass() -> None:
             return "x"
 
     fields = tuple((Counted(b"x"), b"") for _ in range(50))
-    assert addon._first_values(http.Headers(fields)) == {"x": ""}
+    assert inbound.first_values(http.Headers(fields)) == {"x": ""}
     assert reads <= 100
 
 

@@ -1,5 +1,6 @@
 """What the environment variables make of mitmdump's arguments."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,13 @@ def test_other_variables() -> None:
         {
             "PUBLIC_URL": "https://registry.example.com",
             "TRUST_PROXY": "yes",
+            "GRACE_PERIOD": "0",
             "ARGS": "--set termlog_verbosity=debug -w 'a file'",
         }
     )
     assert option("balena_public_url", arguments) == "https://registry.example.com"
     assert option("balena_trust_forwarded", arguments) == "true"
+    assert option("balena_grace_period", arguments) == "0"
     assert arguments[-2:] == ["-w", "a file"]
 
 
@@ -93,6 +96,9 @@ def test_other_variables() -> None:
         ("PROXY_PORT", "0", "a number from 1 to 65535"),
         ("PROXY_PORT", "65536", "a number from 1 to 65535"),
         ("TRUST_PROXY", "maybe", "neither true nor false"),
+        ("GRACE_PERIOD", "-1", "one from 0 to 3600"),
+        ("GRACE_PERIOD", "25s", "one from 0 to 3600"),
+        ("GRACE_PERIOD", "3601", "one from 0 to 3600"),
         ("ARGS", "--set 'x", "close what is quoted"),
         ("ARGS", "--set http2=true", "change it there"),
         ("ARGS", "--set=mode=regular", "change it there"),
@@ -117,3 +123,23 @@ def test_options_are_linked_anew(tmp_path: Path) -> None:
     (confdir / "config.yaml").symlink_to("/nowhere")
     serve.link_options(confdir)
     assert (confdir / "config.yaml").read_text() == serve.OPTIONS.read_text()
+
+
+def test_limit_of_open_files_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit becomes as high as it may be, and never lower than it was."""
+    infinite = resource.RLIM_INFINITY
+    limits = {
+        (1024, 1_048_576): [(16384, 1_048_576)],
+        (1024, 4096): [(4096, 4096)],
+        (256, infinite): [(16384, infinite)],
+        (65536, 1_048_576): [],
+        (infinite, infinite): [],
+    }
+    for limit, expected in limits.items():
+        raised: list[tuple[int, int]] = []
+        monkeypatch.setattr(resource, "getrlimit", lambda _, now=limit: now)
+        monkeypatch.setattr(
+            resource, "setrlimit", lambda _, to, into=raised: into.append(to)
+        )
+        serve.raise_open_files()
+        assert raised == expected

@@ -1,0 +1,101 @@
+"""Decides how a registry's answer is rewritten in its flow: head first, then body.
+
+What is written there is `resolver.answer`'s decision.
+"""
+
+import logging
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from mitmproxy import http
+from mitmproxy.net.http import status_codes
+
+from mitm import reply
+from resolver import answer, challenge, errors, target, token, transport
+
+logger = logging.getLogger(__name__)
+
+UNREADABLE = "the registry's answer is encoded in a way that cannot be read"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What is known of a request that went upstream, until its answer came."""
+
+    target: target.Base | target.Content
+    view: answer.View
+    warning: str | None
+
+
+def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) -> None:
+    """Rewrite the head of the answer, and say whether the body is streamed.
+
+    Raises:
+        ServiceUnavailable: it is no answer to a request, but an interim one.
+
+    """
+    if (status := response.status_code) < HTTPStatus.OK:
+        # mitmproxy takes it for the answer itself, and 101 for another protocol.
+        response.status_code = HTTPStatus.BAD_GATEWAY
+        raise errors.ServiceUnavailable.with_retry_after(
+            f"the registry answers with status {status}, which ends no request; try"
+            " again later",
+            transport.RETRY_AFTER_DEFAULT,
+        )
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        _explain_refused_token(flow, response)
+    # Latin-1 keeps every byte of a header as it is.
+    texts = (
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in response.headers.fields
+    )
+    response.headers = http.Headers(
+        [
+            (name.encode("latin-1"), known.view.header(name, value).encode("latin-1"))
+            for name, value in texts
+        ]
+    )
+    is_rewritten = answer.is_rewritten(known.target, response.status_code)
+    if flow.request.method == "HEAD" and is_rewritten:
+        # The length is that of a body with the location in it.
+        response.headers.pop("content-length", None)
+    if known.warning:
+        response.headers["Warning"] = f'299 - "{known.warning}"'
+    if response.status_code >= HTTPStatus.BAD_REQUEST:
+        response.reason = status_codes.RESPONSES.get(response.status_code, "")
+    response.stream = answer.is_streamed(
+        known.target, response.status_code, response.headers
+    )
+
+
+def _explain_refused_token(flow: http.HTTPFlow, response: http.Response) -> None:
+    """Log what an operator has to compare where tokens are refused (rule R15)."""
+    said = challenge.parse_challenge(response.headers.get("www-authenticate", ""))
+    if said and said.error == "invalid_token":
+        jwt = flow.request.headers.get("authorization", "").partition(" ")[2]
+        claims = token.read_claims(jwt)
+        logger.warning(
+            "the registry refuses a token: it was issued at %s for %s s, the registry's"
+            " clock says %s; if it is not over, clocks or keys of API and registry"
+            " differ",
+            claims.issued_at,
+            claims.expires_in,
+            response.headers.get("date", "nothing"),
+            extra=reply.client(flow),
+        )
+
+
+def rewrite_body(response: http.Response, known: Exchange) -> None:
+    """Rewrite the body of an answer that was not streamed."""
+    if not answer.is_rewritten(known.target, response.status_code):
+        return
+    try:
+        body = response.content
+    except ValueError:
+        # Its encoding is none that can be undone; so its words are left out.
+        unreadable = errors.error_body(errors.ErrorCode.UNKNOWN, UNREADABLE)
+        response.headers.pop("content-encoding", None)
+        response.content = unreadable
+        return
+    if body:
+        response.content = known.view.body(body)

@@ -1,0 +1,165 @@
+"""Decides how long, and how much, mitmproxy listens to a connection.
+
+mitmproxy itself takes a request's head of any length, however slowly it comes, and
+waits ten minutes for a registry that says nothing. The readers here stand between a
+connection and mitmproxy; what they give up looks to it like a connection that was
+closed at the other end.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+REQUEST_LENGTH_MAX = 64 << 10
+"""Bytes of a request with all its headers; tokens of 8 kB are the longest in use."""
+HEAD_LENGTH_MAX = 256 << 10
+"""Bytes of the head of a registry's answer."""
+
+
+class Reader(Protocol):
+    """What mitmproxy reads from: an `asyncio.StreamReader`."""
+
+    async def read(self, n: int, /) -> bytes:
+        """Return what there is, waiting for it; nothing at the end."""
+
+
+class LimitedReader:
+    """Reads until its time is over, or more came than is allowed.
+
+    Either raises an OSError, as a broken connection does.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._deadline: float | None = None
+        self._timeout: asyncio.Timeout | None = None
+
+    async def read(self, size: int) -> bytes:
+        """Return what there is, waiting for it; nothing at the end.
+
+        Raises:
+            OSError: the time is over, or too much came.
+
+        """
+        try:
+            async with asyncio.timeout_at(self._deadline) as self._timeout:
+                data = await self._reader.read(size)
+        except TimeoutError:
+            self._expired()
+            raise
+        self._received(len(data))
+        return data
+
+    def wait(self, seconds: float | None) -> None:
+        """Wait so long from now on, or for ever; a read that waits already as well."""
+        now = asyncio.get_running_loop().time()
+        self._deadline = None if seconds is None else now + seconds
+        if self._timeout:
+            with suppress(RuntimeError):  # There is none at work, or it is over.
+                self._timeout.reschedule(self._deadline)
+
+    def _expired(self) -> None:
+        """Say that the time is over."""
+
+    def _received(self, length: int) -> None:
+        """Take note of what came, and raise an OSError where it is too much."""
+
+
+class RequestReader(LimitedReader):
+    """Listens to a client: each request has to be there whole within its time."""
+
+    def __init__(
+        self, reader: Reader, client: object, *, idle_seconds: int, request_seconds: int
+    ) -> None:
+        super().__init__(reader)
+        self._client = client
+        self._idle_seconds = idle_seconds
+        self._request_seconds = request_seconds
+        self._is_counted = True
+        self.expect_request()
+
+    def expect_request(self) -> None:
+        """Wait for the next request: for its beginning, and from there for its end."""
+        self._is_begun = False
+        self._left = REQUEST_LENGTH_MAX
+        self.wait(self._idle_seconds)
+
+    def answer_request(self, *, is_multiplexed: bool) -> None:
+        """Notice only that the client goes away, while its request is answered.
+
+        What it sends meanwhile is held by mitmproxy until the answer is out, so there
+        is an end to that too. In HTTP/2, which has limits of its own, frames come
+        all the time.
+        """
+        self._is_counted = not is_multiplexed
+        self._left = REQUEST_LENGTH_MAX
+        self.wait(None)
+
+    def _received(self, length: int) -> None:
+        if not self._is_begun:
+            self._is_begun = True
+            if self._deadline is not None:
+                self.wait(self._request_seconds)
+        self._left -= length
+        if self._is_counted and self._left < 0:
+            self._warn(f"a request of more than {REQUEST_LENGTH_MAX} bytes")
+            raise ConnectionAbortedError("the request is too long")
+
+    def _expired(self) -> None:
+        if self._is_begun:
+            self._warn(f"a request that is not whole after {self._request_seconds} s")
+
+    def _warn(self, reason: str) -> None:
+        logger.warning("%s: connection closed", reason, extra={"client": self._client})
+
+
+class AnswerReader(LimitedReader):
+    """Listens to the registry, which has so long for an answer and no longer.
+
+    What the proxy holds, the head and perhaps the body, has to be there as a whole in
+    time. What it streams may take for ever, as long as more comes; mitmproxy reads
+    only while the client takes it, so a slow client makes no silent registry.
+    The time between two requests is limited as well: a connection that is kept open
+    for longer than its other end keeps it breaks under the next request.
+    """
+
+    def __init__(self, reader: Reader, *, seconds: int) -> None:
+        super().__init__(reader)
+        self._seconds = seconds
+        self._left: int | None = HEAD_LENGTH_MAX
+        self.expect_head()
+
+    def expect_head(self) -> None:
+        """Wait for an answer from now on."""
+        self._is_awaited = True
+        self.wait(self._seconds)
+
+    def expect_body(self, length: int | None) -> None:
+        """Take so many bytes from now on, in time; or any number, however long."""
+        self._left = length
+        self.wait(self._seconds)
+
+    def end_answer(self) -> None:
+        """Expect nothing, and be ready for the head of another answer."""
+        self._is_awaited = False
+        self._left = HEAD_LENGTH_MAX
+        self.wait(self._seconds)
+
+    def _received(self, length: int) -> None:
+        if self._left is None:
+            self.wait(self._seconds)
+            return
+        self._left -= length
+        if self._left < 0:
+            logger.warning("an answer of the registry is too long to be held")
+            raise ConnectionAbortedError("the answer is too long")
+
+    def _expired(self) -> None:
+        if self._is_awaited:
+            logger.warning(
+                "the registry did not answer within %d s: connection closed",
+                self._seconds,
+            )

@@ -1,0 +1,191 @@
+"""What a client gets while a part fails, and that the next pull works."""
+
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from localcloud.relay import Failure, Fault
+from localcloud.server import Response
+from tests.integration.client import Docker
+from tests.integration.fault import (
+    ALIAS,
+    IN_BLOB,
+    IN_MANIFEST,
+    MANIFEST,
+    Parts,
+    parts,
+    with_token,
+)
+from tests.integration.session import TIMEOUT, get_token, plain_session
+from tests.integration.test_stream import first_layer
+from tests.integration.tool import ToolError
+
+PATIENCE_SECONDS = 15
+"""What clients wait for a token at most."""
+UNAVAILABLE = "received unexpected HTTP status: 503 Service Unavailable"
+UNREACHABLE = "received unexpected HTTP status: 502 Bad Gateway"
+HUGE = b"[" + b" " * (5 << 20) + b"]"
+
+type Inject = Callable[[Parts], object]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    """All parts, with cables between them."""
+    with parts(tmp_path_factory.mktemp("fault")) as made:
+        yield made
+
+
+@pytest.fixture
+def whole(running: Parts) -> Iterator[Parts]:
+    """The parts, which are whole again after the test."""
+    yield running
+    running.mend()
+
+
+def api_cable(failure: Failure, mark: bytes = b"", length: int = 0) -> Inject:
+    """Return what makes the cable to the API fail."""
+    return lambda whole: whole.api.fail(Fault(failure, mark, length))
+
+
+def registry_cable(failure: Failure, mark: bytes = b"", length: int = 0) -> Inject:
+    """Return what makes the cable to the registry fail."""
+    return lambda whole: whole.registry.fail(Fault(failure, mark, length))
+
+
+def api_answer(status: int, body: bytes = b"", *headers: tuple[str, str]) -> Inject:
+    """Return what makes the API answer with that."""
+    return lambda whole: whole.interpose(lambda _: Response(status, headers, body))
+
+
+API_FAULTS: dict[str, tuple[Inject, int, str]] = {
+    "down": (lambda whole: whole.api.refuse(), 503, UNAVAILABLE),
+    "hanging": (api_cable(Failure.HANG), 503, UNAVAILABLE),
+    "slow": (api_cable(Failure.TRICKLE), 503, UNAVAILABLE),
+    "resetting": (api_cable(Failure.RESET), 503, UNAVAILABLE),
+    "truncated": (api_cable(Failure.CUT, b"\r\n\r\n", 10), 503, UNAVAILABLE),
+    "stalling": (api_cable(Failure.STALL, b"\r\n\r\n", 10), 503, UNAVAILABLE),
+    "500": (api_answer(500), 503, UNAVAILABLE),
+    "429": (api_answer(429, b"", ("Retry-After", "7")), 429, "toomanyrequests: the"),
+    "not JSON": (api_answer(200, b"<html>"), 503, UNAVAILABLE),
+    "wrong shape": (api_answer(200, b'{"d":[{}]}'), 503, UNAVAILABLE),
+    "nested": (api_answer(200, b"[" * 100_000), 503, UNAVAILABLE),
+    "huge": (api_answer(200, HUGE), 503, UNAVAILABLE),
+}
+REGISTRY_FAULTS: dict[str, Inject] = {
+    "down": lambda whole: whole.registry.refuse(),
+    "hanging": registry_cable(Failure.HANG),
+    "slow": registry_cable(Failure.TRICKLE),
+    "resetting": registry_cable(Failure.RESET),
+    "cut in the head": registry_cable(Failure.CUT, b"Content-Type"),
+    "cut in the manifest": registry_cable(Failure.CUT, IN_MANIFEST),
+    "stalling in the manifest": registry_cable(Failure.STALL, IN_MANIFEST),
+}
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """See that what happens inside takes no longer than a client waits."""
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < PATIENCE_SECONDS
+
+
+def ask(url: str, token: str | None = None, method: str = "GET") -> requests.Response:
+    """Return the answer to a request on a connection of its own."""
+    with in_time(), plain_session() as session:
+        session.headers["Accept"] = MANIFEST
+        if token is not None:
+            session.headers["Authorization"] = f"Bearer {token}"
+        return session.request(method, url, timeout=TIMEOUT)
+
+
+def fails_and_recovers(whole: Parts, docker: Docker, message: str) -> None:
+    """See what docker says of the fault, and that it pulls once that is gone."""
+    with pytest.raises(ToolError, match=re.escape(message)):
+        docker.pull(whole.reference)
+    whole.mend()
+    assert docker.pull(whole.reference) == whole.digest
+
+
+@pytest.mark.parametrize("fault", API_FAULTS)
+def test_api_that_fails(whole: Parts, docker: Docker, fault: str) -> None:
+    """A token request gets 503, or 429, in time; no pull is turned into a 404."""
+    inject, status, message = API_FAULTS[fault]
+    inject(whole)
+    answer = ask(f"{whole.url}/auth/v1/token?scope=repository:{ALIAS}:pull")
+    assert answer.status_code == status
+    assert int(answer.headers["Retry-After"]) > 0
+    (error,) = answer.json()["errors"]
+    assert error["code"] == ("TOOMANYREQUESTS" if status == 429 else "UNAVAILABLE")
+    assert str(whole.api.port) not in answer.text
+    fails_and_recovers(whole, docker, message)
+
+
+@pytest.mark.parametrize("fault", REGISTRY_FAULTS)
+def test_registry_that_fails(whole: Parts, docker: Docker, fault: str) -> None:
+    """A manifest request gets 502 in time, with an OCI body that names no address."""
+    token = get_token(whole.url, ALIAS)
+    REGISTRY_FAULTS[fault](whole)
+    answer = ask(f"{whole.url}/v2/{ALIAS}/manifests/latest", token)
+    assert answer.status_code == 502
+    assert answer.json()["errors"][0]["code"] == "UNAVAILABLE"
+    assert str(whole.registry.port) not in answer.text
+    assert "127.0.0.1" not in answer.text
+    fails_and_recovers(whole, docker, UNREACHABLE)
+
+
+def test_page_for_head_has_no_body(whole: Parts) -> None:
+    """An answer to HEAD ends with its head, also where mitmproxy makes it."""
+    whole.registry.refuse()
+    request = f"HEAD /v2/{ALIAS}/manifests/latest HTTP/1.1\r\nHost: proxy.example\r\n"
+    address = ("127.0.0.1", whole.proxy.port)
+    with socket.create_connection(address, TIMEOUT) as connection:
+        connection.sendall(f"{request}\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("failure", [Failure.CUT, Failure.STALL])
+def test_blob_that_breaks_off(whole: Parts, docker: Docker, failure: Failure) -> None:
+    """The client sees a broken transfer, never a clean end; docker then resumes it."""
+    token = get_token(whole.url, ALIAS)
+    with with_token(whole) as session:
+        digest, size = first_layer(session, whole.url, ALIAS)
+    whole.registry.fail(Fault(failure, IN_BLOB, 300_000))
+    with pytest.raises(requests.RequestException) as broken:
+        ask(f"{whole.url}/v2/{ALIAS}/blobs/{digest}", token)
+    assert re.search(r"IncompleteRead\((\d+) bytes read", str(broken.value))
+    whole.mend()
+    whole.registry.fail(Fault(failure, IN_BLOB, 300_000, is_once=True))
+    assert docker.pull(whole.reference) == whole.digest
+    assert size > 300_000
+
+
+def test_idle_connections_are_closed_under_the_proxy(whole: Parts) -> None:
+    """A connection that its other end closed meanwhile breaks nothing."""
+    with with_token(whole) as session:
+        url = f"{whole.url}/v2/{ALIAS}/manifests/latest"
+        accepted = whole.registry.accepted
+        for _ in range(3):
+            assert session.get(url, timeout=TIMEOUT).status_code == 200
+            whole.registry.drop()
+            whole.api.drop()
+            get_token(whole.url, ALIAS)
+        assert whole.registry.accepted - accepted == 3
+
+
+def test_connection_to_the_registry_is_kept(whole: Parts) -> None:
+    """Requests of one client connection share one to the registry."""
+    with with_token(whole) as session:
+        url = f"{whole.url}/v2/{ALIAS}/manifests/latest"
+        accepted = whole.registry.accepted
+        for _ in range(3):
+            assert session.get(url, timeout=TIMEOUT).status_code == 200
+        assert whole.registry.accepted - accepted == 1

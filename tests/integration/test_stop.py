@@ -1,0 +1,106 @@
+"""SIGTERM: what runs may finish, nobody else is let in, and then it ends."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from localcloud.relay import Failure, Fault
+from tests.integration.fault import ALIAS, IN_BLOB, Parts, parts, with_token
+from tests.integration.session import TIMEOUT, get_token
+from tests.integration.test_load import connected, is_closed, receive, request
+from tests.integration.test_stream import first_layer
+from tests.integration.tool import listens, wait_until
+
+END_SECONDS = 10
+PING = b"GET /ping HTTP/1.1\r\nHost: proxy.example\r\n\r\n"
+
+
+@contextmanager
+def stalled(folder: Path, grace: int) -> Iterator[tuple[Parts, socket.socket, int]]:
+    """Yield the parts, a transfer that stands still in a blob, and the blob's size."""
+    with parts(folder, options=(), environment={"GRACE_PERIOD": str(grace)}) as whole:
+        token = get_token(whole.url, ALIAS)
+        with with_token(whole) as session:
+            digest, size = first_layer(session, whole.url, ALIAS)
+        whole.registry.fail(Fault(Failure.STALL, IN_BLOB, 300_000))
+        with connected(whole.proxy) as connection:
+            connection.sendall(request(f"/v2/{ALIAS}/blobs/{digest}", token))
+            assert connection.recv(1)
+            yield whole, connection, size
+
+
+def stop(whole: Parts) -> None:
+    """Ask the proxy to end, and wait until its port is closed."""
+    whole.proxy.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: not listens(whole.proxy.port), "the port is closed")
+
+
+def test_transfer_finishes(tmp_path: Path) -> None:
+    """A running transfer comes to its end, idle connections do not hold it up."""
+    with stalled(tmp_path, grace=60) as (whole, transfer, size):
+        with connected(whole.proxy) as idle:
+            stop(whole)
+            assert is_closed(idle)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", whole.proxy.port), TIMEOUT)
+        assert whole.proxy.process.poll() is None
+        whole.registry.mend()
+        assert len(receive(transfer)) > size
+        assert whole.proxy.process.wait(END_SECONDS) == 0
+        assert "1 requests may go on for 60 s" in whole.proxy.log
+        assert "no request was cut off" in whole.proxy.log
+
+
+def test_transfer_is_cut_off_after_the_grace_period(tmp_path: Path) -> None:
+    """A transfer that takes longer breaks off, and the client sees that it does."""
+    with stalled(tmp_path, grace=1) as (whole, transfer, size):
+        stop(whole)
+        assert whole.proxy.process.wait(END_SECONDS) == 0
+        received = 0
+        with suppress(ConnectionError):
+            received = len(receive(transfer))
+        assert received < size
+        assert "1 requests were cut off" in whole.proxy.log
+
+
+def test_second_signal_ends_at_once(tmp_path: Path) -> None:
+    """Somebody who cannot wait does not have to."""
+    with stalled(tmp_path, grace=600) as (whole, _, _):
+        stop(whole)
+        whole.proxy.process.send_signal(signal.SIGTERM)
+        assert whole.proxy.process.wait(END_SECONDS) == 0
+
+
+def test_no_grace_period_ends_at_once(tmp_path: Path) -> None:
+    """With 0 seconds nothing is waited for."""
+    with stalled(tmp_path, grace=0) as (whole, _, _):
+        whole.proxy.process.send_signal(signal.SIGTERM)
+        assert whole.proxy.process.wait(END_SECONDS) == 0
+
+
+def test_request_on_a_kept_connection_is_refused(tmp_path: Path) -> None:
+    """It gets 503 and the end of the connection; a health check is still answered."""
+    with stalled(tmp_path, grace=60) as (whole, _, _):
+        # A request that is whole just after the signal is one on its way before it.
+        waiting = [begin_request(whole, path) for path in ("/v2/", "/ping", "/ready")]
+        stop(whole)
+        answers = []
+        for connection in waiting:
+            connection.sendall(b"\r\n")
+            answers.append(receive(connection))
+            connection.close()
+        assert [answer.split()[1] for answer in answers] == [b"503", b"200", b"503"]
+        assert b"being stopped" in answers[0]
+        assert b'"stopping": true' in answers[2]
+        assert all(b"connection: close" in answer.lower() for answer in answers)
+
+
+def begin_request(whole: Parts, path: str) -> socket.socket:
+    """Return a connection on which all but the end of a request was sent."""
+    connection = socket.create_connection(("127.0.0.1", whole.proxy.port), TIMEOUT)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: proxy.example\r\n".encode())
+    return connection
