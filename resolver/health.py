@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
-from resolver.errors import RegistryError
+from resolver.errors import RateLimited, RegistryError
 from resolver.timestamp import format_timestamp
 from resolver.transport import Deadline
 from resolver.upstream import Upstream
@@ -128,6 +128,8 @@ class Health:
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 await loop.run_in_executor(self._pool, self._probes[part], deadline)
+        except RateLimited:
+            self.saw(part)
         except (RegistryError, TimeoutError):
             self._missed[part] = self._clock()
         else:

@@ -4,6 +4,7 @@ import datetime as dt
 import hashlib
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -15,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import NameOID
+
+DAY = dt.timedelta(days=1)
 
 
 def tls_context(server_file: Path) -> ssl.SSLContext:
@@ -42,7 +45,7 @@ class Authority:
             decipher_only=False,
         )
         self._certificate = (
-            self._builder(self._name, self._key.public_key())
+            self._builder(self._name, self._key.public_key(), DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .sign(self._key, hashes.SHA256())
@@ -62,15 +65,22 @@ class Authority:
         self.write_file(folder / f"{int.from_bytes(digest, 'little'):08x}.0")
         return str(folder)
 
-    def server_file(self, folder: Path, name: str = "localhost") -> Path:
-        """Write certificate and key of a server on loopback, and return the path."""
+    def server_file(
+        self, folder: Path, name: str = "localhost", address: str = "127.0.0.1"
+    ) -> Path:
+        """Write certificate and key of a server, and return the path."""
+        return self._write_server(folder, _names(name, address), DAY)
+
+    def expired_file(self, folder: Path) -> Path:
+        """Write the same with a certificate whose time was over an hour ago."""
+        return self._write_server(folder, _names(), dt.timedelta(hours=-1))
+
+    def _write_server(
+        self, folder: Path, names: Sequence[x509.GeneralName], lasts: dt.timedelta
+    ) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [
-            x509.DNSName(name),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        ]
         certificate = (
-            self._builder(_name("server"), key.public_key())
+            self._builder(_name("server"), key.public_key(), lasts)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -84,7 +94,7 @@ class Authority:
         return tls_context(self.server_file(folder))
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, lasts: dt.timedelta
     ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         own = self._key.public_key()
@@ -94,8 +104,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=1))
+            .not_valid_before(now - DAY)
+            .not_valid_after(now + lasts)
             .add_extension(
                 x509.SubjectKeyIdentifier.from_public_key(key), critical=False
             )
@@ -103,6 +113,12 @@ class Authority:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(own), critical=False
             )
         )
+
+
+def _names(
+    name: str = "localhost", address: str = "127.0.0.1"
+) -> list[x509.GeneralName]:
+    return [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address(address))]
 
 
 def _name(common_name: str) -> x509.Name:

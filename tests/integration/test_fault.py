@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import requests
@@ -17,6 +18,7 @@ from tests.integration.fault import (
     IN_BLOB,
     IN_MANIFEST,
     MANIFEST,
+    OPTIONS,
     Parts,
     parts,
     with_token,
@@ -189,3 +191,26 @@ def test_connection_to_the_registry_is_kept(whole: Parts) -> None:
         for _ in range(3):
             assert session.get(url, timeout=TIMEOUT).status_code == 200
         assert whole.registry.accepted - accepted == 1
+
+
+def test_names_that_cannot_be_looked_up(
+    docker: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without names neither registry nor API is found; with them all works again."""
+    broken = tmp_path / "no names"
+    monkeypatch.setenv("NO_NAMES", str(broken))
+    script = Path(__file__).with_name("no_names.py")
+    options = ("-s", str(script), *OPTIONS)
+    with parts(tmp_path, options=options) as whole:
+        token = get_token(whole.url, ALIAS)
+        whole.registry.drop()
+        whole.api.drop()
+        broken.touch()
+        pulled = ask(f"{whole.url}/v2/{ALIAS}/manifests/latest", token)
+        asked = ask(f"{whole.url}/auth/v1/token?scope=repository:{ALIAS}:pull")
+        assert (pulled.status_code, asked.status_code) == (502, 503)
+        with pytest.raises(ToolError, match=re.escape(UNREACHABLE)):
+            docker.pull(whole.reference)
+        assert "name resolution" in whole.proxy.log
+        broken.unlink()
+        assert docker.pull(whole.reference) == whole.digest

@@ -2,32 +2,31 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
 from demo.proxy import Proxy, free_port
-from tests.integration.client import Client
+from localcloud.relay import Failure, Fault, Relay
+from tests.integration.client import Client, Skopeo
 from tests.integration.registry import Installation, installed, serving
 from tests.integration.session import TIMEOUT, logged_in, plain_session
-from tests.integration.tool import find_tool, listens, running
+from tests.integration.tool import ToolError, find_tool, listens, running
 
 ALIAS = "balenablocks/browser-aarch64/2.3.8"
 LOCATION = "567e62d1e73529e7a31757ac1f3fb902"
+LOG = "nginx-access.log"
 BLOB_MEGABYTES = 192
 GROWTH_MEGABYTES_MAX = 40
 
 
-@pytest.fixture(scope="module")
-def redirecting(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Installation, str, Path]]:
-    """A registry that answers blobs with 307, the storage's URL, and its log."""
-    tmp_path = tmp_path_factory.mktemp("redirect")
+@contextmanager
+def storing(tmp_path: Path) -> Iterator[int]:
+    """Serve the registry's storage in the folder; yield the port."""
     port = free_port()
-    url = f"http://localhost:{port}"
-    log = tmp_path / "nginx-access.log"
+    log = tmp_path / LOG
     config = tmp_path / "nginx.conf"
     # The user is root, because the storage lies in a folder that is root's alone.
     config.write_text(f"""
@@ -42,15 +41,40 @@ def redirecting(
           server {{ listen 127.0.0.1:{port}; root {tmp_path}/storage; }}
         }}
     """)
+    command: list[str | Path] = [find_tool("nginx"), "-c", config]
+    with running(command, lambda: listens(port), log=tmp_path / "nginx.log"):
+        yield port
+
+
+@pytest.fixture(scope="module")
+def redirecting(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Installation, str, Path]]:
+    """A registry that answers blobs with 307, the storage's URL, and its log."""
+    tmp_path = tmp_path_factory.mktemp("redirect")
+    with storing(tmp_path) as port:
+        url = f"http://localhost:{port}"
+        with installed(tmp_path, redirect_to=url) as installation:
+            yield installation, url, tmp_path / LOG
+
+
+def test_storage_that_cannot_be_reached(skopeo: Skopeo, tmp_path: Path) -> None:
+    """The client itself says so, as the storage is its own affair, and recovers."""
     with (
-        installed(tmp_path, redirect_to=url) as installation,
-        running(
-            [find_tool("nginx"), "-c", config],
-            lambda: listens(port),
-            log=tmp_path / "nginx.log",
-        ),
+        storing(tmp_path) as port,
+        Relay(port) as cable,
+        installed(
+            tmp_path, redirect_to=f"http://localhost:{cable.port}"
+        ) as installation,
+        Proxy(installation.url) as proxy,
     ):
-        yield installation, url, log
+        for broken in (cable.refuse, lambda: cable.fail(Fault(Failure.RESET))):
+            broken()
+            with pytest.raises(ToolError, match=f"localhost:{cable.port}"):
+                skopeo.pull(f"{proxy.host}/{ALIAS}")
+            cable.mend()
+            pulled = skopeo.pull(f"{proxy.host}/{ALIAS}")
+            assert pulled == installation.digest(LOCATION)
 
 
 def first_layer(session: requests.Session, url: str, alias: str) -> tuple[str, int]:

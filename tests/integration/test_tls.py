@@ -11,7 +11,7 @@ import pytest
 import serve
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from tests.authority import Authority
+from tests.authority import Authority, tls_context
 from tests.integration.client import Skopeo
 from tests.integration.registry import Installation, installed
 from tests.integration.session import TIMEOUT, plain_session
@@ -148,3 +148,39 @@ def test_registry_is_named_in_the_handshake_by_its_own_name(
             answer = b"".join(iter(lambda: encrypted_.recv(65536), b"")).decode()
     assert answer.startswith("HTTP/1.1 401 ")
     assert 'realm="https://proxy.example/auth/v1/token"' in answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("expired", "expired"), ("wrong name", "mismatch")],
+)
+def test_wrong_certificate_upstream(
+    authority: Authority,
+    trusted: tuple[str, str],
+    skopeo: Skopeo,
+    tmp_path: Path,
+    fault: str,
+    said: str,
+) -> None:
+    """Neither is believed; the log says why; with a right one all works again."""
+    wrong = (
+        authority.expired_file(tmp_path)
+        if fault == "expired"
+        else authority.server_file(tmp_path, "other.example", "192.0.2.1")
+    )
+    context = tls_context(wrong)
+    with (
+        LocalCloud(tls=context, public_host="localhost") as cloud,
+        Proxy(cloud.registry_url, arguments=trusted) as proxy,
+        plain_session() as session,
+    ):
+        url = f"http://{proxy.host}"
+        pinged = session.get(f"{url}/v2/", timeout=TIMEOUT)
+        token = session.get(f"{url}/auth/v1/token", timeout=TIMEOUT)
+        assert (pinged.status_code, token.status_code) == (502, 503)
+        with pytest.raises(ToolError, match=r"502|503"):
+            skopeo.pull(f"{proxy.host}/{ALIAS}")
+        assert proxy.log.lower().count(said) >= 2
+        # New handshakes use what was loaded last.
+        context.load_cert_chain(authority.server_file(tmp_path))
+        assert skopeo.inspect(f"{proxy.host}/{ALIAS}")["Digest"]

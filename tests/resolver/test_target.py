@@ -10,6 +10,7 @@ from resolver.target import (
     Content,
     Kind,
     Ping,
+    Ready,
     Target,
     TokenEndpoint,
     parse_target,
@@ -19,6 +20,8 @@ from tests.resolver.fake import DIGEST, LOCATION, ident
 ENDPOINTS: dict[str, Target] = {
     "/ping": Ping(),
     "/ping?x=1": Ping(),
+    "/ready": Ready(),
+    "/ready?x=1": Ready(),
     "/auth/v1/token": TokenEndpoint(""),
     "/auth/v1/token?service=r&scope=a%3Ab": TokenEndpoint("service=r&scope=a%3Ab"),
     "/auth/v1/token?a?b": TokenEndpoint("a?b"),
@@ -108,6 +111,7 @@ ELSEWHERE = [
     "/v2%2F",
     "/ping/",
     "/pingpong",
+    "/ready/",
     "/Ping",
     "/../v2/",
     "/auth/v1/token/",
@@ -175,6 +179,7 @@ def test_nothing_is_served_elsewhere(method: str, path: str) -> None:
     ("method", "path", "allowed"),
     [
         ("POST", "/ping", "GET, HEAD"),
+        ("POST", "/ready", "GET, HEAD"),
         ("HEAD", "/auth/v1/token", "GET, POST"),
         ("PUT", "/auth/v1/token?x", "GET, POST"),
         ("DELETE", "/auth/v1/token", "GET, POST"),
