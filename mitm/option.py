@@ -112,8 +112,10 @@ REQUIRED = {
     "websocket": False,
     "onboarding": False,
     "validate_inbound_headers": True,
+    "proxy_debug": False,
 }
-"""Without them clients are sent elsewhere, or more than HTTP requests is served."""
+"""Without them clients are sent elsewhere, more than HTTP requests is served, or keys
+are in the log."""
 OPTIONS_OF_MITMPROXY = (
     "mode",
     "ssl_insecure",

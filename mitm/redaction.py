@@ -9,7 +9,8 @@ from resolver import forward
 
 REDACTED = "[redacted]"
 READ_HEADERS = frozenset({"authorization", "content-length", "content-type", "host"})
-_BYTES = re.compile(r"""\bb(?:'.*'|".*")""", re.DOTALL)
+_BYTES = re.compile(r"""\bb(?:'.*'|".*"|['"].*)""", re.DOTALL)
+"""Bytes as Python shows them, also where they are cut off before the end."""
 
 
 class TokenResponse(http.Response):

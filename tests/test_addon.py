@@ -399,6 +399,8 @@ def test_answered_flow_is_left_alone(proxy: addon.RegistryProxy) -> None:
         ("mode", ["reverse:tcp://registry:5000@0"], "mode: "),
         ("keep_host_header", False, "keep_host_header: has to be true"),
         ("rawtcp", True, "rawtcp: has to be false"),
+        ("proxy_debug", True, "proxy_debug: has to be false"),
+        ("validate_inbound_headers", False, "validate_inbound_headers: has to be"),
         ("balena_api_url", "api.example.com", "balena_api_url: 'api.example.com'"),
         ("balena_api_url", "https://api.example.com/v7", "balena_api_url: "),
         ("balena_public_url", "ftp://proxy", "balena_public_url: 'ftp://proxy'"),

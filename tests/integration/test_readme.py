@@ -45,7 +45,12 @@ def test_commands_print_what_is_shown(
         **docker.environment,
         "API_URL": installation.cloud.api_url,
         "DOCKER_HOST": docker.url,
-        "PATH": f"{Path(find_tool('docker')).parent}:{os.environ['PATH']}",
+        "PATH": ":".join(
+            [
+                *(str(Path(find_tool(name)).parent) for name in ("docker", "curl")),
+                os.environ["PATH"],
+            ]
+        ),
     }
     for command, output in shown:
         printed = run(

@@ -96,7 +96,7 @@ REQUESTS = {
 def test_malformed_request_goes_nowhere(
     cloud: LocalCloud, front: Proxy, request_bytes: bytes, status: int
 ) -> None:
-    """It gets a 4xx with an OCI body; neither registry nor API hears of it."""
+    """It gets a 4xx with an OCI body; neither registry nor API hears of it (T5)."""
     assert cloud.registry is not None
     cloud.requests.clear()
     cloud.registry.requests.clear()
@@ -126,7 +126,7 @@ def test_large_body_ends_the_connection(front: Proxy, request_bytes: bytes) -> N
 
 
 def test_forwarding_headers_stay_here(cloud: LocalCloud, front: Proxy) -> None:
-    """What a client writes into forwarding headers reaches neither side (R14)."""
+    """What a client writes into forwarding headers reaches neither side (R14, T2)."""
     forged = (
         b"X-Forwarded-For: 10.0.0.9\r\nX-Forwarded-Host: evil.example\r\n"
         b"X-Forwarded-Proto: https\r\nForwarded: host=evil.example\r\nVia: 1.1 evil\r\n"
