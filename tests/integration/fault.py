@@ -1,5 +1,6 @@
 """The real parts with a cable between each two, and ways to cut it."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 IN_MANIFEST = b'"schemaVersion"'
 IN_BLOB = b"application/octet-stream"
 """What stands in an answer shortly before it is to break off."""
+PATIENCE_SECONDS = 15
+"""What clients wait for a token at most."""
 TIMEOUT_SECONDS = 2
 """Of registry and API, so that tests need not wait for the usual ten."""
 OPTIONS = (
@@ -88,6 +91,14 @@ def parts(
         )
         stack.enter_context(proxy)
         yield Parts(installation, registry, api, proxy)
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """See that what happens inside takes no longer than a client waits."""
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < PATIENCE_SECONDS
 
 
 @contextmanager

@@ -2,14 +2,13 @@
 
 import re
 import socket
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
+from demo.proxy import Proxy
 from localcloud.relay import Failure, Fault
 from localcloud.server import Response
 from tests.integration.client import Docker
@@ -20,6 +19,7 @@ from tests.integration.fault import (
     MANIFEST,
     OPTIONS,
     Parts,
+    in_time,
     parts,
     with_token,
 )
@@ -27,8 +27,6 @@ from tests.integration.session import TIMEOUT, get_token, plain_session
 from tests.integration.test_stream import first_layer
 from tests.integration.tool import ToolError
 
-PATIENCE_SECONDS = 15
-"""What clients wait for a token at most."""
 UNAVAILABLE = "received unexpected HTTP status: 503 Service Unavailable"
 UNREACHABLE = "received unexpected HTTP status: 502 Bad Gateway"
 HUGE = b"[" + b" " * (5 << 20) + b"]"
@@ -88,14 +86,6 @@ REGISTRY_FAULTS: dict[str, Inject] = {
     "cut in the manifest": registry_cable(Failure.CUT, IN_MANIFEST),
     "stalling in the manifest": registry_cable(Failure.STALL, IN_MANIFEST),
 }
-
-
-@contextmanager
-def in_time() -> Iterator[None]:
-    """See that what happens inside takes no longer than a client waits."""
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < PATIENCE_SECONDS
 
 
 def ask(url: str, token: str | None = None, method: str = "GET") -> requests.Response:
@@ -214,3 +204,25 @@ def test_names_that_cannot_be_looked_up(
         assert "name resolution" in whole.proxy.log
         broken.unlink()
         assert docker.pull(whole.reference) == whole.digest
+
+
+@pytest.mark.parametrize("part", ["registry", "api"])
+def test_readiness_tells_what_is_missing(whole: Parts, part: str) -> None:
+    """Where a part is down the proxy is alive and not ready; a pull mends that."""
+    relay = whole.registry if part == "registry" else whole.api
+    environment = {"API_URL": f"http://127.0.0.1:{whole.api.port}"}
+    url = f"http://localhost:{whole.registry.port}"
+    relay.refuse()
+    with Proxy(url, environment=environment, arguments=OPTIONS) as proxy:
+        refused = ask(f"http://{proxy.host}/ready")
+        assert refused.status_code == 503
+        assert refused.json()[part] == {"reachable": False, "last_seen": None}
+        assert str(relay.port) not in refused.text
+        assert ask(f"http://{proxy.host}/ping").text == "pong"
+        whole.mend()
+        token = get_token(f"http://{proxy.host}", ALIAS)
+        ask(f"http://{proxy.host}/v2/{ALIAS}/manifests/latest", token)
+        ready = ask(f"http://{proxy.host}/ready")
+        assert (ready.status_code, ready.json()["ready"]) == (200, True)
+        head = ask(f"http://{proxy.host}/ready", method="HEAD")
+        assert (head.status_code, head.content) == (200, b"")

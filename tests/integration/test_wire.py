@@ -3,13 +3,13 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 import requests
 
 from demo.proxy import Proxy
-from tests.integration.fault import OPTIONS
+from tests.integration.fault import OPTIONS, in_time
 from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.test_stream import peak_megabytes
 
@@ -128,3 +128,30 @@ def test_trailers_do_not_leave_the_client_waiting() -> None:
         with pytest.raises(requests.RequestException):
             get(proxy, BLOB)
         assert get(proxy, MANIFEST).status_code == 502
+
+
+@contextmanager
+def deaf() -> Iterator[str]:
+    """Listen without ever accepting, so that connections do not come about."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        # What waits to be accepted takes all the room that there is.
+        for _ in range(8):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with suppress(BlockingIOError):
+                waiting.connect(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_connection_that_does_not_come_about() -> None:
+    """A registry that takes no connection is given up like one that says nothing."""
+    with deaf() as url, Proxy(url, arguments=OPTIONS) as proxy:
+        with in_time():
+            pulled = get(proxy, MANIFEST)
+        with in_time():
+            asked = get(proxy, "/auth/v1/token")
+        assert (pulled.status_code, asked.status_code) == (502, 503)
+        assert "it took too long" in proxy.log
