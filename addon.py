@@ -123,10 +123,9 @@ class RegistryProxy:
 
     def done(self) -> None:
         """Let go of threads and connections; what is saved now has no secrets."""
+        # Where this script is loaded anew, nobody would rewrite answers, nor keep time.
+        self._connections.close()
         for flow in list(self._exchanges):
-            # Where this script is loaded anew, nobody would rewrite their answers.
-            if flow.killable:
-                flow.kill()
             redaction.redact(flow)
         if self._settings:
             self._tokens.close()

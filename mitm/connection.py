@@ -194,6 +194,11 @@ class Connections:
             return self.running
         return 0
 
+    def close(self) -> None:
+        """Close every connection, whatever it is at."""
+        for client in self._clients.values():
+            client.reader.wait(0)
+
     def _rest(self, name: str) -> None:
         """Take note that a client is idle, and has been for less than all others."""
         self._idle[name] = None

@@ -5,6 +5,7 @@ import gzip
 import json
 import logging
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from mitmproxy import exceptions, hooks, http
@@ -16,6 +17,7 @@ from mitmproxy.test import taddons, tflow, tutils
 import addon
 from mitm import inbound
 from mitm.option import REQUIRED
+from mitm.reader import RequestReader
 from resolver import credential, errors
 from resolver.reference import Location, parse_alias
 from resolver.token import Aliases, append_aliases
@@ -489,3 +491,21 @@ def test_command_shows_what_an_alias_stands_for(
 def test_nothing_in_the_module_is_taken_for_a_hook() -> None:
     """Mitmproxy calls functions of the script that have the name of a hook."""
     assert not {name for name in hooks.all_hooks if hasattr(addon, name)}
+
+
+def test_done_closes_every_connection(proxy: addon.RegistryProxy) -> None:
+    """A script that is loaded anew would not know them, nor rewrite their answers."""
+
+    async def steps() -> None:
+        silent = asyncio.StreamReader()
+        reader = RequestReader(silent, "c", idle_seconds=60, request_seconds=60)
+        client = SimpleNamespace(reader=reader)
+        proxy._connections._clients["c"] = client  # type: ignore[assignment]
+        reading = asyncio.create_task(reader.read(1))
+        await asyncio.sleep(0)
+        proxy.done()
+        with pytest.raises(TimeoutError):
+            await reading
+        proxy._connections._clients.clear()
+
+    asyncio.run(steps())
