@@ -3,12 +3,12 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
-SOURCES := addon.py serve.py mitm resolver localcloud demo tests
+SOURCES := addon.py serve.py mitm resolver localcloud demo soak tests
 export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
-export PUBLIC_URL TRUST_PROXY GRACE_PERIOD ARGS ONCE PYTHON REF
+export PUBLIC_URL TRUST_PROXY GRACE_PERIOD ARGS ONCE PYTHON REF MINUTES
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test check format requirements clean
+.PHONY: help install run demo test fuzz soak resolve check format requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,12 @@ demo: install ## pull a sample release through the proxy, offline; ONCE=1 ends a
 
 test: install ## run every test that this machine can run
 	$(BIN)/python -m pytest
+
+fuzz: install ## try each property of tests/fuzz for SECONDS=60
+	FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -q tests/fuzz
+
+soak: install ## pull, fail and misbehave for MINUTES=20, and see what grows
+	@$(BIN)/python -m soak
 
 resolve: install ## show what REF=<org>/<app>[/<version>] stands for; ALL=1 lists the releases
 	@$(BIN)/python -m resolver $(if $(ALL),--all) "$$REF"

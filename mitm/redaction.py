@@ -65,7 +65,7 @@ def quieten_logs() -> None:
     urllib3 logs whole request targets, and they have locations in them; mitmproxy
     logs the bytes of a broken message, and they may be a login.
     """
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     logging.getLogger("mitmproxy.proxy.server").addFilter(_without_bytes)
 
 

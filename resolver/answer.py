@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from resolver.challenge import Challenge, parse_challenge
 from resolver.reference import Location
@@ -18,7 +18,9 @@ from resolver.target import Base, Content, Kind
 BUFFER_LENGTH_MAX = 4 << 20
 """Bytes; registries take no larger manifests, and errors are small."""
 
-_LINK_TARGET = re.compile(r"<([^>]*)>")
+_USUAL_PORTS = {"http": 80, "https": 443}
+# Also one without its end, so that the end is not looked for at each "<" again.
+_LINK_TARGET = re.compile(r"<([^>]*)>?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +64,29 @@ class View:
             return str(Challenge(self.token_url, self.registry_host))
         if challenge is None:
             return self._named(value)
-        scope = challenge.scope and self._named(challenge.scope)
-        return str(replace(challenge, realm=self.token_url, scope=scope))
+        return self._named(str(replace(challenge, realm=self.token_url)))
 
     def _redirect(self, value: str) -> str:
         """Keep redirects of the registry to itself on the proxy, and no others."""
         try:
             parts = urlsplit(value)
+            is_own = self._is_registry(parts)
         except ValueError:
-            return value
+            return self._named(value)
         if not parts.netloc:
             return self._named(value)
-        if parts.netloc.rpartition("@")[2].lower() != self.registry_host.lower():
+        if not is_own:
             return value
         public = urlsplit(self.public_url)
         ours = parts._replace(scheme=public.scheme, netloc=public.netloc)
         return self._named(urlunsplit(ours))
+
+    def _is_registry(self, parts: SplitResult) -> bool:
+        own = urlsplit(f"//{self.registry_host}")
+        usual = _USUAL_PORTS.get(parts.scheme)
+        return parts.hostname == own.hostname and own.port == (
+            None if parts.port == usual else parts.port
+        )
 
     def _named(self, text: str) -> str:
         alias = self.alias
@@ -97,7 +106,8 @@ def is_streamed(
     whoever looks at the flow sees them. What claims to be larger always does.
     """
     length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > BUFFER_LENGTH_MAX:
+    # Not `int`, which takes no number of thousands of digits.
+    if length.isdecimal() and float(length) > BUFFER_LENGTH_MAX:
         return True
     if status >= HTTPStatus.BAD_REQUEST:
         return status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
@@ -121,8 +131,12 @@ def _without_origin(match: re.Match[str]) -> str:
     try:
         parts = urlsplit(match[1])
     except ValueError:
-        return match[0]
-    return f"<{urlunsplit(parts._replace(scheme='', netloc=''))}>"
+        return "<>"
+    path = parts.path
+    if parts.scheme or path.startswith("//"):
+        # It must not begin like another host.
+        path = "/" + path.lstrip("/")
+    return f"<{urlunsplit(('', '', path, parts.query, parts.fragment))}>"
 
 
 def _pattern(location: Location) -> str:

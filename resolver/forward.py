@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from resolver.challenge import Challenge, pull_scope
-from resolver.errors import ScopeInsufficient, TokenError
+from resolver.errors import AliasInvalid, ScopeInsufficient, TokenError
 from resolver.reference import (
     Alias,
     Location,
@@ -124,7 +124,10 @@ def _tag_warning(alias: Alias, tag: str) -> str | None:
     selects = bool(readings) and not isinstance(readings, TargetReading)
     if not selects or selector == alias.selector:
         return None
-    named = Alias(alias.slug, selector, alias.image_service)
+    try:
+        named = parse_alias(str(Alias(alias.slug, selector, alias.image_service)))
+    except AliasInvalid:
+        return None  # A tag may end in a hyphen, a name may not.
     return f"the tag {tag} selects nothing and is ignored: pull {named} for that one"
 
 

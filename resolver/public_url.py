@@ -27,7 +27,8 @@ _HOST = re.compile(
     """,
     re.VERBOSE,
 )
-_PAIR = re.compile(r'\s*(?P<name>[a-z]+)\s*=\s*"?(?P<value>[^";,]*)"?\s*')
+# Spaces are read once (`*+`), or a long header of them would take minutes.
+_PAIR = re.compile(r'\s*(?P<name>[a-z]+)\s*=\s*+"?(?P<value>[^";,]*+)"?\s*')
 
 
 def parse_host(text: str) -> str:

@@ -94,7 +94,7 @@ def parse_all_releases(payload: Any) -> tuple[tuple[Release, ...], ...]:
     """
     return _parse(
         payload,
-        lambda rows: tuple(_read_releases(row["owns__release"]) for row in rows),
+        lambda rows: tuple(_read_releases(_list(row["owns__release"])) for row in rows),
     )
 
 
@@ -111,14 +111,14 @@ def parse_newest_versions(payload: Any) -> tuple[tuple[str, ...], ...]:
 def _parse[T](payload: Any, read: Callable[[list[Any]], T]) -> T:
     """Read the rows of an OData answer; the one place where its shape is believed."""
     try:
-        return read(payload["d"])
+        return read(_list(payload["d"]))
     except UNREADABLE as error:
         raise ServiceUnavailable.with_retry_after(
             "the balena API gave an answer that makes no sense; try again later", 10
         ) from error
 
 
-def _read_releases(rows: Any) -> tuple[Release, ...]:
+def _read_releases(rows: list[Any]) -> tuple[Release, ...]:
     """Return the releases that can be read; one odd row does not sink the others."""
     releases: list[Release] = []
     failure: Exception | None = None
@@ -144,7 +144,9 @@ def _read_release(row: Any) -> Release:
         status=_text(row["status"]),
         is_invalidated=bool(row["is_invalidated"]),
         is_passing_tests=bool(row["is_passing_tests"]),
-        images=tuple(_read_image(link["image"][0]) for link in row["release_image"]),
+        images=tuple(
+            _read_image(link["image"][0]) for link in _list(row["release_image"])
+        ),
     )
 
 
@@ -164,7 +166,14 @@ def _read_target(row: Any) -> Release | None:
 
 
 def _read_versions(row: Any) -> tuple[str, ...]:
-    return tuple(_text(release["raw_version"]) for release in row["owns__release"])
+    releases = _list(row["owns__release"])
+    return tuple(_text(release["raw_version"]) for release in releases)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
 
 
 def _text(value: Any) -> str:

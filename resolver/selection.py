@@ -67,7 +67,7 @@ def select_image(alias: Alias, release: Release) -> Image:
     if alias.image_service is None:
         if len(release.images) == 1:
             return release.images[0]
-        example = min(image.image_service for image in release.images)
+        example = min(image.image_service for image in release.images).lower()
         raise ReleaseUnknown(
             f"release {release.raw_version} of {alias.slug} has several images:"
             f" {services}; name one, as in"
@@ -104,7 +104,10 @@ def _is_offered(release: Release) -> bool:
 
 
 def _is_within(release: Release, major: int, minor: int | None) -> bool:
-    version = semver.Version.parse(release.semver)
+    try:
+        version = semver.Version.parse(release.semver)
+    except ValueError:
+        return False  # Whatever it is, it is found by its whole version or by commit.
     return (
         version.prerelease is None
         and version.major == major

@@ -160,8 +160,9 @@ def _parse_content(path: str, query: str) -> Content:
     name = parse_repository_name(match["name"])
     kind = Kind(match["kind"] or match["tags"])
     reference = _parse_reference(kind, match["reference"])
-    wanted = [pair for pair in parse_qsl(query) if pair[0] in _QUERY[kind]]
     # Bytes that are no UTF-8 stand in the path as surrogates, and go on as they came.
+    pairs = parse_qsl(query, errors="surrogateescape")
+    wanted = [pair for pair in pairs if pair[0] in _QUERY[kind]]
     return Content(name, kind, reference, urlencode(wanted, errors="surrogateescape"))
 
 

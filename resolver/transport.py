@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http.client import HTTPResponse
+from http.client import HTTPResponse, RemoteDisconnected
 from http.cookiejar import DefaultCookiePolicy
 from socket import socket
 from typing import Any, Self
@@ -204,13 +204,32 @@ class _TimedStream(io.RawIOBase):
         super().close()
 
 
+class _WholeLines(io.BufferedReader):
+    """Takes no end in the place of a line, as Python does for the end of a head.
+
+    A refusal of a key may then be the beginning of something else.
+    """
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return the next line.
+
+        Raises:
+            RemoteDisconnected: there is none.
+
+        """
+        line = super().readline(size)
+        if not line:
+            raise RemoteDisconnected("the answer broke off")
+        return line
+
+
 class _TimedResponse(HTTPResponse):
-    """An answer whose status line and headers have to come in time as well."""
+    """An answer whose status line and headers have to come whole, and in time."""
 
     def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         # The socket's timeout is what the whole request has left.
-        self.fp = io.BufferedReader(_TimedStream(self.fp.detach(), sock))
+        self.fp = _WholeLines(_TimedStream(self.fp.detach(), sock))
 
 
 class _HttpPool(HTTPConnectionPool):
@@ -254,10 +273,10 @@ def parse_retry_after(value: str | None) -> int | None:
     try:
         if value.strip().isdecimal():
             return min(int(value), 86400)
-        moment = parsedate_to_datetime(value)
-    except ValueError:
+        seconds = int(parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
         return None
-    return max(0, min(int(moment.timestamp() - time.time()), 86400))
+    return max(0, min(seconds, 86400))
 
 
 def origin(url: str) -> str:

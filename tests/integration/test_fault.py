@@ -68,6 +68,7 @@ API_FAULTS: dict[str, tuple[Inject, int, str]] = {
     "hanging": (api_cable(Failure.HANG), 503, UNAVAILABLE),
     "slow": (api_cable(Failure.TRICKLE), 503, UNAVAILABLE),
     "resetting": (api_cable(Failure.RESET), 503, UNAVAILABLE),
+    "cut in the head": (api_cable(Failure.CUT, b"\r\n"), 503, UNAVAILABLE),
     "truncated": (api_cable(Failure.CUT, b"\r\n\r\n", 10), 503, UNAVAILABLE),
     "stalling": (api_cable(Failure.STALL, b"\r\n\r\n", 10), 503, UNAVAILABLE),
     "500": (api_answer(500), 503, UNAVAILABLE),

@@ -1,6 +1,7 @@
 """A client sees the proxy and its alias, wherever the registry names itself."""
 
 import json
+import time
 
 import pytest
 
@@ -53,6 +54,9 @@ def test_scope_names_the_alias() -> None:
     theirs = f'Bearer realm="{API}/",scope="repository:{LOCATION}:pull"'
     ours = f'Bearer realm="{REALM}",scope="repository:{ALIAS}:pull"'
     assert REWRITTEN.header("WWW-Authenticate", theirs) == ours
+    named = 'Bearer realm="{}",service="{}",error="no {}"'
+    theirs, ours = named.format(API, LOCATION, HASH), named.format(REALM, ALIAS, ALIAS)
+    assert REWRITTEN.header("WWW-Authenticate", theirs) == ours
     kept = f'Bearer realm="{REALM}",scope="repository:{LOCATION}:pull"'
     assert STORED.header("WWW-Authenticate", theirs) == kept
 
@@ -82,6 +86,18 @@ def test_other_scheme_is_kept() -> None:
             f"https://{REGISTRY_HOST}:5000/v2/{LOCATION}/x",
             f"https://{REGISTRY_HOST}:5000/v2/{LOCATION}/x",
         ),
+        (
+            "Location",
+            f"https://u:p@{REGISTRY_HOST.upper()}:443/v2/{LOCATION}/x",
+            f"{PROXY}/v2/{ALIAS}/x",
+        ),
+        ("Location", f"http://{REGISTRY_HOST}:/v2/{LOCATION}", f"{PROXY}/v2/{ALIAS}"),
+        (
+            "Location",
+            f"http://{REGISTRY_HOST}:443/v2/{LOCATION}",
+            f"http://{REGISTRY_HOST}:443/v2/{LOCATION}",
+        ),
+        ("Location", f"https://[bad/v2/{LOCATION}", f"https://[bad/v2/{ALIAS}"),
         ("Location", f"/v2/{LOCATION}/x", f"/v2/{ALIAS}/x"),
         ("Content-Location", f"/v2/{LOCATION}/x", f"/v2/{ALIAS}/x"),
         (
@@ -104,6 +120,11 @@ def test_other_scheme_is_kept() -> None:
             f"<http://a/v2/{LOCATION}/x>; rel=next, <http://b/y>; rel=prev",
             f"</v2/{ALIAS}/x>; rel=next, </y>; rel=prev",
         ),
+        ("Link", "<https://a//b/x>; rel=next, <////c/y>", "</b/x>; rel=next, </c/y>"),
+        ("Link", "<x:http://b/y?n=1>, <list?n=1>", "</http://b/y?n=1>, <list?n=1>"),
+        ("Link", "<https://[bad]/x>; rel=next", "<>; rel=next"),
+        ("Link", "<https://a/b, <https://c/d>", "</b, <https://c/d>"),
+        ("Link", "<https://a/b", "</b>"),
         ("X-Repository", LOCATION, ALIAS),
         ("X-Escaped", LOCATION.replace("/", "%2F"), ALIAS),
         ("X-Escaped", LOCATION.replace("/", "%2f"), ALIAS),
@@ -118,6 +139,13 @@ def test_other_scheme_is_kept() -> None:
 def test_header(name: str, theirs: str, ours: str) -> None:
     """Links and names stay on the proxy, redirects to storage are kept (R2, R10)."""
     assert REWRITTEN.header(name, theirs) == ours
+
+
+def test_long_link_is_read_at_once() -> None:
+    """A header of brackets takes a moment, and not the square of its length."""
+    begin = time.process_time()
+    assert REWRITTEN.header("Link", "<" * (128 << 10)).startswith("<")
+    assert time.process_time() - begin < 1
 
 
 @pytest.mark.parametrize("view", [WITHOUT_TOKEN, STORED], ids=["alias", "stored"])
@@ -181,6 +209,7 @@ JSON, TEXT = "application/json; charset=utf-8", "text/plain; charset=utf-8"
         (MANIFEST, 200, JSON, str(BUFFER_LENGTH_MAX), True),
         (MANIFEST, 200, JSON, str(BUFFER_LENGTH_MAX + 1), False),
         (MANIFEST, 404, JSON, str(BUFFER_LENGTH_MAX + 1), False),
+        (MANIFEST, 200, JSON, "9" * 5000, False),
         (MANIFEST, 200, JSON, "", True),
         (MANIFEST, 200, JSON, "x", True),
         (MANIFEST, 200, JSON, "-1", True),

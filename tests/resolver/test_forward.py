@@ -190,6 +190,7 @@ def test_alias_claim_serves() -> None:
         ("org/app", "my-tag", None),
         ("org/app", "vnext", None),
         ("org/app", "11e1ee", None),
+        ("org/app", "1.0.0--", None),
         ("org/app", ARTIFACT, None),
         ("org/app", DIGEST, None),
     ],

@@ -73,6 +73,9 @@ SENSELESS: dict[str, Any] = {
     "row-empty": {"d": [{}]},
     "row-list": {"d": [[]]},
     "d-object": {"d": {"a": 1}},
+    "d-object-empty": {"d": {}},
+    "d-text-empty": {"d": ""},
+    "versions-object": {"d": [{"owns__release": {}}]},
 }
 
 
@@ -97,6 +100,7 @@ SENSELESS_FIELDS: dict[str, dict[str, Any]] = {
     "revision-text": {"revision": "two"},
     "variant-null": {"variant": None},
     "release_image-deferred": {"release_image": {"__id": 1}},
+    "release_image-text": {"release_image": ""},
     "image-empty": {"release_image": [{"image": []}]},
     "image-deferred": {"release_image": [{"image": {"__id": 1}}]},
     "location-null": {

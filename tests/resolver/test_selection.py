@@ -122,6 +122,18 @@ def test_select_release(reading: ReleaseReading, raw_version: str | None) -> Non
     assert (release and release.raw_version) == raw_version
 
 
+def test_odd_semver_is_in_no_range() -> None:
+    """A release whose version is none is found by itself, and spoils no range."""
+    odd = release_row("odd", 0, semver="1.0", commit="a" * 32)
+    releases = parse_releases({"d": [odd, release_row("1.0.0", 0)]})
+    found = select((RangeReading(1, None),), releases)
+    assert found
+    assert found.raw_version == "1.0.0"
+    found = select((CommitReading("a" * 32),), releases)
+    assert found
+    assert found.raw_version == "odd"
+
+
 def test_first_fitting_reading_wins() -> None:
     """Readings are tried in their order, and not mixed (S10)."""
     readings = (VersionReading("9.9.9"), RawVersionReading("2.4.1-1648554962021"))
@@ -192,6 +204,14 @@ def test_select_image(name: str, services: tuple[str, ...], found: str) -> None:
             ),
         ),
         (
+            "org/app/1.7.0",
+            ("Main", "helper"),
+            (
+                "release 1.7.0 of org/app has several images: Main, helper;"
+                " name one, as in org/app/1.7.0/main"
+            ),
+        ),
+        (
             "org/app",
             ("main", "helper"),
             (
@@ -210,7 +230,7 @@ def test_select_image(name: str, services: tuple[str, ...], found: str) -> None:
             "release 1.7.0 of org/app has no image service mian; it has main",
         ),
     ],
-    ids=["several", "several-latest", "unknown-of-two", "unknown-of-one"],
+    ids=["several", "upper", "several-latest", "unknown-of-two", "unknown-of-one"],
 )
 def test_no_image(name: str, services: tuple[str, ...], message: str) -> None:
     """A refusal names the image services that there are (S8)."""

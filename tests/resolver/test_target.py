@@ -215,6 +215,7 @@ def test_method_is_refused(method: str, path: str, allowed: str) -> None:
         ("tags/list?n=1?n=2", "n=1%3Fn%3D2"),
         ("tags/list?last=%0d%0aX:y", "last=%0D%0AX%3Ay"),
         ("tags/list?last=\udcc3\udca9", "last=%C3%A9"),
+        ("tags/list?last=%ff\udcff", "last=%FF%FF"),
         ("tags/list?last=a;n=9#f", "last=a%3Bn%3D9%23f"),
         ("manifests/latest?ns=docker.io", ""),
         ("manifests/latest?", ""),

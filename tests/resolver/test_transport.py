@@ -17,6 +17,7 @@ from resolver.errors import ServiceUnavailable
 from resolver.reference import Slug
 from resolver.selector import VersionReading
 from resolver.transport import (
+    ATTEMPTS,
     BODY_LENGTH_MAX,
     Deadline,
     Transport,
@@ -206,6 +207,37 @@ def test_slow_head_is_given_up(begun: bytes) -> None:
     assert waited < 10
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"HTTP/1.1 401 Unauthorized\r\n",
+        b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n",
+        b"HTTP/1.1 401 Unauthorized\r\nContent-Le",
+        b"HTTP/1.1 401 Unauth",
+    ],
+)
+def test_cut_head_is_no_answer(sent: bytes) -> None:
+    """A head that breaks off says nothing, least of all that a key is refused."""
+
+    def answer(listener: socket.socket) -> None:
+        for _ in range(ATTEMPTS):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(sent)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer, args=[listener])
+        server.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with (
+            closing(Transport(Verification(), sleep=lambda _: None)) as ours,
+            pytest.raises(ServiceUnavailable),
+        ):
+            ours.get(url, deadline=SOON)
+        server.join()
+
+
 def test_cut_body_is_no_answer() -> None:
     """A body shorter than its declared length is a failure, not half an answer."""
     server = Server([Reply(body=b"half", headers={"Content-Length": "8"})])
@@ -328,6 +360,8 @@ def test_retry_after_is_obeyed(
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
         ("Wed, 21 Oct 2815 07:28:00 GMT", 86400),
         ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+        ("Wed, 21 Oct 99999999999 07:28:00 GMT", None),
+        ("Wed, 21 Oct 2015 07:28:00 +99999999999999", None),
     ],
     ids=ident,
 )

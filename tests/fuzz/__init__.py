@@ -1,0 +1,1 @@
+"""Properties of what anybody may send; `make fuzz` tries each for a chosen time."""
