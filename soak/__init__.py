@@ -1,0 +1,1 @@
+"""`make soak`: many clients and many faults for a while, and what the proxy takes."""

@@ -1,0 +1,72 @@
+"""Runs a soak for MINUTES, and ends with status 1 where something was found.
+
+It says now and then how it goes. Ctrl-C ends it with the report so far.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import serve
+from demo.proxy import StartError
+from soak.course import run
+
+MINUTES_DEFAULT = "20"
+MINUTES_LEAST = 0.02
+MINUTES_MOST = 7 * 24 * 60
+
+
+def main() -> int:
+    """Return the exit status."""
+    try:
+        minutes = parse_minutes(os.environ.get("MINUTES") or MINUTES_DEFAULT)
+    except ValueError as error:
+        sys.exit(f"soak: {error}")
+    serve.raise_open_files()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        report = run(minutes * 60, _say)
+    except StartError as error:
+        sys.exit(f"soak: {error}")
+    except KeyboardInterrupt:
+        _say("Ended before it began.")
+        return 0
+    _say(f"\n{report}")
+    return report.status
+
+
+def parse_minutes(text: str) -> float:
+    """Return how long a soak is to take.
+
+    Raises:
+        ValueError: that is no time, or no sensible one; the message names it.
+
+    """
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not MINUTES_LEAST <= minutes <= MINUTES_MOST:
+        raise ValueError(
+            f"MINUTES: {text!r} is no number of minutes for a soak; write one from"
+            f" {MINUTES_LEAST} to {MINUTES_MOST}, as in 20 or 0.5"
+        )
+    return minutes
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """End it, once: the report still has to be made."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
