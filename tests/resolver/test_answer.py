@@ -54,11 +54,15 @@ def test_scope_names_the_alias() -> None:
     theirs = f'Bearer realm="{API}/",scope="repository:{LOCATION}:pull"'
     ours = f'Bearer realm="{REALM}",scope="repository:{ALIAS}:pull"'
     assert REWRITTEN.header("WWW-Authenticate", theirs) == ours
+    kept = f'Bearer realm="{REALM}",scope="repository:{LOCATION}:pull"'
+    assert STORED.header("WWW-Authenticate", theirs) == kept
+
+
+def test_whole_challenge_names_the_alias() -> None:
+    """Nor is the location in any other part of a challenge (R2)."""
     named = 'Bearer realm="{}",service="{}",error="no {}"'
     theirs, ours = named.format(API, LOCATION, HASH), named.format(REALM, ALIAS, ALIAS)
     assert REWRITTEN.header("WWW-Authenticate", theirs) == ours
-    kept = f'Bearer realm="{REALM}",scope="repository:{LOCATION}:pull"'
-    assert STORED.header("WWW-Authenticate", theirs) == kept
 
 
 def test_other_scheme_is_kept() -> None:
