@@ -31,7 +31,7 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
     """Rewrite the head of the answer, and say whether the body is streamed.
 
     Raises:
-        ServiceUnavailable: it is no answer to a request, but an interim one.
+        ServiceUnavailable: it is no answer to a request, or has no end of its own.
 
     """
     if (status := response.status_code) < HTTPStatus.OK:
@@ -40,6 +40,12 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
         raise errors.ServiceUnavailable.with_retry_after(
             f"the registry answers with status {status}, which ends no request; try"
             " again later",
+            transport.RETRY_AFTER_DEFAULT,
+        )
+    if flow.request.method != "HEAD" and _ends_with_the_connection(response):
+        # Whether it broke off could be seen by nobody.
+        raise errors.ServiceUnavailable.with_retry_after(
+            "the registry does not say how long its answer is; try again later",
             transport.RETRY_AFTER_DEFAULT,
         )
     if response.status_code == HTTPStatus.UNAUTHORIZED:
@@ -65,6 +71,16 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
         response.reason = status_codes.RESPONSES.get(response.status_code, "")
     response.stream = answer.is_streamed(
         known.target, response.status_code, response.headers
+    )
+
+
+def _ends_with_the_connection(response: http.Response) -> bool:
+    """Return whether content is framed by nothing (RFC 9112 section 6.3, rule 8)."""
+    return (
+        response.status_code in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
+        and response.http_version.startswith("HTTP/1")
+        and "content-length" not in response.headers
+        and "transfer-encoding" not in response.headers
     )
 
 

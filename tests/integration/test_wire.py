@@ -155,3 +155,17 @@ def test_connection_that_does_not_come_about() -> None:
             asked = get(proxy, "/auth/v1/token")
         assert (pulled.status_code, asked.status_code) == (502, 503)
         assert "it took too long" in proxy.log
+
+
+def test_answer_without_a_length_is_no_answer() -> None:
+    """Nobody could tell it from one that broke off, so it is not passed on (T9)."""
+
+    def half(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: x\r\n\r\nhalf of it")
+
+    with registry(half) as url, Proxy(url, arguments=OPTIONS) as proxy:
+        for path in (MANIFEST, BLOB):
+            answer = get(proxy, path)
+            assert answer.status_code == 503
+            assert "half of it" not in answer.text
+            assert "how long its answer is" in answer.text
