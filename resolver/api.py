@@ -19,6 +19,8 @@ from resolver.transport import RETRY_AFTER_DEFAULT, Answer, Deadline
 
 _TOKEN = re.compile(r"[A-Za-z0-9._+/=-]+")
 """RFC 6750 section 2.1, without the `~` that begins our suffix."""
+TOKEN_LENGTH_MAX = 32 << 10
+"""Characters; one for thirty locations takes 4 kB, and servers take headers of 8."""
 VERSIONS = ("v7", "v6")
 """Of the OData side; older installations have the second one only."""
 
@@ -85,7 +87,11 @@ class Api:
             )
         payload = _json(answer)
         token = payload.get("token") if isinstance(payload, dict) else None
-        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        if (
+            not isinstance(token, str)
+            or len(token) > TOKEN_LENGTH_MAX
+            or not _TOKEN.fullmatch(token)
+        ):
             raise _senseless()
         return token
 

@@ -100,7 +100,7 @@ class Transport:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._sleep = sleep
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._session.headers.clear()
@@ -170,6 +170,14 @@ class Transport:
                 if not deadline.remaining:
                     raise requests.Timeout("the answer came too slowly")
             return Answer(response.status_code, response.headers, bytes(body))
+
+
+class _Session(requests.Session):
+    """Leaves redirects alone; the library reads one's whole body, whatever its size."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """Return that there is none."""
+        return None
 
 
 class _TimedStream(io.RawIOBase):

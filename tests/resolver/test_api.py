@@ -167,6 +167,7 @@ def test_answer_that_is_no_json(ask: Callable[[Reply], object], body: bytes) -> 
         {"token": ["a.b.c"]},
         {"token": "a\r\nX-Injected: b"},
         {"token": "é"},
+        {"token": "a" * 40_000},
         {"access_token": "a.b.c"},
     ],
     ids=ident,

@@ -100,6 +100,21 @@ def test_redirect_is_not_followed(status: int) -> None:
     assert (len(server.requests), other.requests) == (1, [])
 
 
+@pytest.mark.parametrize(
+    "location", ["/x", "/\xff", "http://[::1/", "http://other.example/"]
+)
+def test_redirect_is_read_like_any_answer(location: str) -> None:
+    """Neither where it leads nor how long it is makes a difference."""
+    headers = {"Location": location}
+    short = Reply(302, b"x", headers)
+    long = Reply(302, b"x" * (BODY_LENGTH_MAX + 1), headers)
+    server = Server([short, long])
+    with connected(server) as (ours, _):
+        assert ours.get(server.url, deadline=SOON).status == 302
+        with pytest.raises(ServiceUnavailable):
+            ours.get(server.url, deadline=SOON)
+
+
 def test_cookie_is_never_sent_back() -> None:
     """The connections are shared by many credentials, so no state is kept."""
     server = Server([Reply(headers={"Set-Cookie": "session=x; Path=/"}), Reply()])
