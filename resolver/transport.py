@@ -11,13 +11,15 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import HTTPResponse, RemoteDisconnected
 from http.cookiejar import DefaultCookiePolicy
-from socket import socket
+from socket import SHUT_RDWR, socket
 from typing import Any, Self
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -100,6 +102,8 @@ class Transport:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._sleep = sleep
+        self._sockets: WeakSet[socket] = WeakSet()
+        self._is_closed = False
         self._session = _Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -107,7 +111,8 @@ class Transport:
         self._session.headers.update(_HEADERS)
         self._session.verify = verification.enabled
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter(verification, connections))
+            adapter = _Adapter(verification, connections, self._sockets)
+            self._session.mount(scheme, adapter)
 
     def get(
         self,
@@ -131,7 +136,7 @@ class Transport:
             except requests.exceptions.SSLError as error:
                 raise _unreachable(url, error) from error  # No try mends a certificate.
             except requests.ConnectionError as error:
-                if last or pause >= deadline.remaining:
+                if last or self._is_closed or pause >= deadline.remaining:
                     raise _unreachable(url, error) from error
             except (requests.RequestException, HTTPError, OSError) as error:
                 raise _unreachable(url, error) from error
@@ -147,7 +152,14 @@ class Transport:
         raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
-        """Close the connections that are kept open."""
+        """Close the connections; whoever waits for an answer gets none.
+
+        Python waits for its threads before it ends, and they for the API.
+        """
+        self._is_closed = True
+        for connection in list(self._sockets):
+            with suppress(OSError):
+                connection.shutdown(SHUT_RDWR)
         self._session.close()
 
     def _get(self, url: str, headers: dict[str, str], deadline: Deadline) -> Answer:
@@ -240,18 +252,23 @@ class _TimedResponse(HTTPResponse):
         self.fp = _WholeLines(_TimedStream(self.fp.detach(), sock))
 
 
-class _HttpPool(HTTPConnectionPool):
-    class ConnectionCls(HTTPConnection):
-        """Speaks plain HTTP."""
+def _pools(sockets: WeakSet[socket]) -> dict[str, type[HTTPConnectionPool]]:
+    """Return pools of connections that keep the time, and note what they read from."""
 
-        response_class = _TimedResponse
+    class Response(_TimedResponse):
+        def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
+            sockets.add(sock)
+            super().__init__(sock, *args, **options)
 
+    class HttpPool(HTTPConnectionPool):
+        class ConnectionCls(HTTPConnection):
+            response_class = Response
 
-class _HttpsPool(HTTPSConnectionPool):
-    class ConnectionCls(HTTPSConnection):
-        """Speaks HTTP over TLS."""
+    class HttpsPool(HTTPSConnectionPool):
+        class ConnectionCls(HTTPSConnection):
+            response_class = Response
 
-        response_class = _TimedResponse
+    return {"http": HttpPool, "https": HttpsPool}
 
 
 class _Adapter(HTTPAdapter):
@@ -260,11 +277,12 @@ class _Adapter(HTTPAdapter):
     Both authorities count, as they do for mitmproxy.
     """
 
-    def __init__(self, verification: Verification, connections: int) -> None:
+    def __init__(
+        self, verification: Verification, connections: int, sockets: WeakSet[socket]
+    ) -> None:
         self._verification = verification
         super().__init__(pool_maxsize=connections)
-        pools = {"http": _HttpPool, "https": _HttpsPool}
-        self.poolmanager.pool_classes_by_scheme = pools
+        self.poolmanager.pool_classes_by_scheme = _pools(sockets)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Set the authorities on a pool of connections."""

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from email.utils import formatdate
 from pathlib import Path
@@ -220,6 +221,26 @@ def test_slow_head_is_given_up(begun: bytes) -> None:
         hung_up.set()
         server.join()
     assert waited < 10
+
+
+def test_close_ends_what_waits() -> None:
+    """Who waits for an answer at the end is told at once that there is none."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        ThreadPoolExecutor() as pool,
+    ):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        ours = Transport(Verification())
+        asking = pool.submit(ours.get, url, deadline=Deadline.after(60))
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.recv(65536)
+            started = time.monotonic()
+            while not asking.done():
+                ours.close()
+        with pytest.raises(ServiceUnavailable):
+            asking.result()
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize(
