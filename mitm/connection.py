@@ -56,7 +56,8 @@ class Connections:
         self._clients: dict[str, _Client] = {}
         self._idle: dict[str, None] = {}
         """Those that wait for a request, the longest idle first."""
-        self._lingering = 0
+        self._lingering: dict[StreamWriter, None] = {}
+        """Those of clients that are gone and have not read all, the first one first."""
         self._connecting: dict[str, asyncio.TimerHandle] = {}
         self._reported = float("-inf")
         self._closed = asyncio.Event()
@@ -80,14 +81,10 @@ class Connections:
         stream = handler.transports[client]
         if not isinstance(stream.writer, StreamWriter) or stream.reader is None:
             return
-        if len(self._clients) + self._lingering >= self._limits.connections:
-            if not self._idle:
-                client.error = "there are too many connections"
-                self._report()
-                return
-            longest = next(iter(self._idle))
-            del self._idle[longest]
-            self._clients[longest].reader.wait(0)
+        if not self._make_room():
+            client.error = "there are too many connections"
+            self._report()
+            return
         reader = RequestReader(
             stream.reader,
             client.peername,
@@ -106,7 +103,7 @@ class Connections:
             return
         if gone.writer.transport.get_write_buffer_size():
             # asyncio closes a connection once all is sent: never, if nobody reads it.
-            self._lingering += 1
+            self._lingering[gone.writer] = None
             loop = asyncio.get_running_loop()
             loop.call_later(self._limits.idle_seconds, self._abort, gone.writer)
         if not self._clients:
@@ -210,9 +207,29 @@ class Connections:
             return client.registry.get(flow.server_conn.id)
         return None
 
+    def _make_room(self) -> bool:
+        """Return whether there is room for a client, if need be of another's."""
+        if len(self._clients) + len(self._lingering) < self._limits.connections:
+            return True
+        for writer in list(self._lingering):
+            if not writer.transport.get_write_buffer_size():
+                del self._lingering[writer]  # It has read all, or is gone for good.
+        if len(self._clients) + len(self._lingering) < self._limits.connections:
+            return True
+        if self._lingering:
+            self._abort(next(iter(self._lingering)))
+            return True
+        if not self._idle:
+            return False
+        longest = next(iter(self._idle))
+        del self._idle[longest]
+        self._clients[longest].reader.wait(0)
+        return True
+
     def _abort(self, writer: StreamWriter) -> None:
-        self._lingering -= 1
-        writer.transport.abort()
+        if writer in self._lingering:
+            del self._lingering[writer]
+            writer.transport.abort()
 
     def _report(self) -> None:
         """Say that clients are turned away, now and then: there may be thousands."""
