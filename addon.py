@@ -24,6 +24,7 @@ from mitm import (
     error_page,
     exchange,
     inbound,
+    memory,
     option,
     redaction,
     reply,
@@ -109,6 +110,7 @@ class RegistryProxy:
         if not self._settings:
             return
         self._stop.install()
+        memory.keep_memory_trimmed()
         addresses = ctx.master.addons.get("proxyserver").listen_addrs()
         urls = dict.fromkeys(
             f"http(s)://{option.format_host(*address[:2])}" for address in addresses

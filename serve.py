@@ -28,10 +28,9 @@ PORT_MAX = 65535
 GRACE_PERIOD_MAX = 3600
 OPEN_FILES = 16384
 """As many as one process of mitmproxy can make use of, and more."""
-PROCESS = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "MALLOC_ARENA_MAX": "2"}
-"""What mitmdump runs with, unless the environment says otherwise. Without the first two
-its log reaches the reader much too late, or not at all where it has a character that
-the locale does not; without the third the C library keeps memory for each thread."""
+UNBUFFERED = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+"""Else the log of a service reaches its reader in blocks, much too late, or not at all
+where it has a character that the locale does not."""
 
 
 class VariableError(ValueError):
@@ -75,7 +74,7 @@ def main() -> None:
     link_options(CONFDIR)
     raise_open_files()
     mitmdump = Path(sys.executable).parent / "mitmdump"
-    os.execve(mitmdump, [str(mitmdump), *arguments], PROCESS | os.environ)  # noqa: S606 - no shell is wanted
+    os.execve(mitmdump, [str(mitmdump), *arguments], UNBUFFERED | os.environ)  # noqa: S606 - no shell is wanted
 
 
 def link_options(confdir: Path) -> None:

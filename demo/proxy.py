@@ -67,7 +67,7 @@ class Proxy:
         # The next line has no shell, and arguments of our own making.
         self.process = subprocess.Popen(  # noqa: S603
             [Path(sys.executable).parent / "mitmdump", *arguments],
-            env=serve.PROCESS | os.environ,
+            env=serve.UNBUFFERED | os.environ,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,33 @@
+"""Decides when memory that is free goes back to the operating system.
+
+What is read from the network comes in pieces of all sizes, and glibc keeps the room of
+those between others: a proxy that took 90 MB takes 130 after twenty busy minutes, 40
+of them free. Having each piece from the system halves the speed, so it is asked for
+them now and then instead.
+"""
+
+import asyncio
+import ctypes
+import sys
+from collections.abc import Callable
+
+TRIM_SECONDS = 60
+"""A heap of a hundred megabytes takes milliseconds."""
+
+
+def keep_memory_trimmed() -> None:
+    """Give back what is free each minute, as long as the event loop runs."""
+    if trim := _find_trim():
+        _trim_again(asyncio.get_running_loop(), trim)
+
+
+def _trim_again(loop: asyncio.AbstractEventLoop, trim: Callable[[int], object]) -> None:
+    trim(0)
+    loop.call_later(TRIM_SECONDS, _trim_again, loop, trim)
+
+
+def _find_trim() -> Callable[[int], object] | None:
+    """Return glibc's ``malloc_trim``, where that is the C library."""
+    if sys.platform != "linux":
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
