@@ -38,6 +38,7 @@ from resolver import (
     errors,
     forward,
     health,
+    observer,
     reference,
     report,
     target,
@@ -189,7 +190,7 @@ class RegistryProxy:
             return
         with self._boundary(flow):
             if flow.response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-                self._health.saw(health.Part.REGISTRY)
+                self._health.saw(observer.Part.REGISTRY)
             exchange.rewrite_head(flow, flow.response, known)
         if reply.is_failed(flow):
             # mitmproxy will put the registry's body in the place of ours.
@@ -281,7 +282,7 @@ class RegistryProxy:
             [("scope", str(scope)) for scope in asked.scopes]
         )
         issued = await self._tokens.answer(asked)
-        self._health.saw(health.Part.API)
+        self._health.saw(observer.Part.API)
         for found in issued.resolutions:
             logger.info("%s is %s", found.alias, found, extra=reply.client(flow))
         for refusal in issued.refusals.values():

@@ -11,7 +11,7 @@ from mitmproxy.net.http import http1
 from mitmproxy.proxy.layers.http import _http1
 
 from mitm.reply import JSON_HEADERS, fields
-from resolver import errors, transport
+from resolver import errors, observer
 
 _has_body: ContextVar[bool] = ContextVar("has_body", default=True)
 """Whether the page is for a request that takes a body in its answer."""
@@ -44,10 +44,10 @@ def error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - 
         "this is not a sound HTTP request for a registry"
     )
     if status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        error = errors.ServiceUnavailable.with_retry_after(
+        error = errors.ServiceUnavailable.because(
+            observer.Reason.CONNECTION,
             "the registry behind this proxy does not answer at the moment; try again"
             " later",
-            transport.RETRY_AFTER_DEFAULT,
         )
     headers = [*JSON_HEADERS, *error.headers, ("Connection", "close")]
     body = errors.error_body(error.code, error.message)

@@ -11,7 +11,7 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
 from mitm import reply
-from resolver import answer, challenge, errors, target, token, transport
+from resolver import answer, challenge, errors, observer, target, token
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +37,16 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
     if (status := response.status_code) < HTTPStatus.OK:
         # mitmproxy takes it for the answer itself, and 101 for another protocol.
         response.status_code = HTTPStatus.BAD_GATEWAY
-        raise errors.ServiceUnavailable.with_retry_after(
+        raise errors.ServiceUnavailable.because(
+            observer.Reason.SENSELESS,
             f"the registry answers with status {status}, which ends no request; try"
             " again later",
-            transport.RETRY_AFTER_DEFAULT,
         )
     if flow.request.method != "HEAD" and _ends_with_the_connection(response):
         # Whether it broke off could be seen by nobody.
-        raise errors.ServiceUnavailable.with_retry_after(
+        raise errors.ServiceUnavailable.because(
+            observer.Reason.SENSELESS,
             "the registry does not say how long its answer is; try again later",
-            transport.RETRY_AFTER_DEFAULT,
         )
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         _explain_refused_token(flow, response)

@@ -6,16 +6,24 @@ tokens from `GET /auth/v1/token`, with the client's own ``Authorization``.
 
 import json
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from resolver.challenge import TOKEN_PATH
 from resolver.credential import Credential
-from resolver.errors import CredentialRejected, RateLimited, ServiceUnavailable
+from resolver.errors import (
+    RETRY_AFTER_DEFAULT,
+    CredentialRejected,
+    RateLimited,
+    ServiceUnavailable,
+)
+from resolver.observer import NOBODY, Endpoint, Observer, Part, Reason
 from resolver.scope import Scope
-from resolver.transport import RETRY_AFTER_DEFAULT, Answer, Deadline
+from resolver.transport import Answer, Deadline
 
 _TOKEN = re.compile(r"[A-Za-z0-9._+/=-]+")
 """RFC 6750 section 2.1, without the `~` that begins our suffix."""
@@ -37,9 +45,12 @@ class Getter(Protocol):
 class Api:
     """The balena API at one origin."""
 
-    def __init__(self, url: str, transport: Getter) -> None:
+    def __init__(
+        self, url: str, transport: Getter, observer: Observer = NOBODY
+    ) -> None:
         self._url = url
         self._transport = transport
+        self._observer = observer
         self._versions: tuple[str, ...] = VERSIONS
 
     def query(self, query: str, credential: Credential, deadline: Deadline) -> Any:
@@ -51,14 +62,15 @@ class Api:
 
         """
         authorization = None if credential.key is None else f"Bearer {credential.key}"
-        for version in self._versions:
-            answer = self._get(
-                f"{self._url}/{version}/{query}", authorization, deadline
-            )
-            if answer.status != HTTPStatus.NOT_FOUND:
-                self._versions = (version,)
-                return _json(answer)
-        raise _senseless("status 404")
+        with self._observed(Endpoint.RELEASE):
+            for version in self._versions:
+                answer = self._get(
+                    f"{self._url}/{version}/{query}", authorization, deadline
+                )
+                if answer.status != HTTPStatus.NOT_FOUND:
+                    self._versions = (version,)
+                    return _json(answer)
+            raise _failing(HTTPStatus.NOT_FOUND)
 
     def token(
         self,
@@ -79,21 +91,29 @@ class Api:
         if service is not None:
             parameters.insert(0, ("service", service))
         url = f"{self._url}{TOKEN_PATH}?{urlencode(parameters)}"
-        answer = self._get(url, credential.authorization, deadline)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            raise CredentialRejected(
-                "the balena API does not accept these credentials: log in with any"
-                " user name and, as password, a balena API key that is still valid"
-            )
-        payload = _json(answer)
-        token = payload.get("token") if isinstance(payload, dict) else None
-        if (
-            not isinstance(token, str)
-            or len(token) > TOKEN_LENGTH_MAX
-            or not _TOKEN.fullmatch(token)
-        ):
-            raise _senseless()
-        return token
+        with self._observed(Endpoint.TOKEN):
+            answer = self._get(url, credential.authorization, deadline)
+            if answer.status == HTTPStatus.UNAUTHORIZED:
+                raise CredentialRejected(
+                    "the balena API does not accept these credentials: log in with any"
+                    " user name and, as password, a balena API key that is still valid"
+                )
+            return _token(_json(answer))
+
+    @contextmanager
+    def _observed(self, endpoint: Endpoint) -> Iterator[None]:
+        """Tell the observer how long it took, and what failed."""
+        begin = time.monotonic()
+        try:
+            yield
+        except RateLimited:
+            self._observer.failed(Part.API, Reason.LIMITED)
+            raise
+        except ServiceUnavailable as error:
+            self._observer.failed(Part.API, error.reason or Reason.SENSELESS)
+            raise
+        finally:
+            self._observer.asked(endpoint, time.monotonic() - begin)
 
     def _get(self, url: str, authorization: str | None, deadline: Deadline) -> Answer:
         answer = self._transport.get(
@@ -111,15 +131,33 @@ class Api:
 
 def _json(answer: Answer) -> Any:
     if answer.status != HTTPStatus.OK:
-        raise _senseless(f"status {answer.status}")
+        raise _failing(answer.status)
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError) as error:
         raise _senseless() from error
 
 
-def _senseless(reason: str = "no sense") -> ServiceUnavailable:
-    return ServiceUnavailable.with_retry_after(
-        f"the balena API gave an answer with {reason}; try again later",
-        RETRY_AFTER_DEFAULT,
+def _token(payload: Any) -> str:
+    token = payload.get("token") if isinstance(payload, dict) else None
+    if (
+        not isinstance(token, str)
+        or len(token) > TOKEN_LENGTH_MAX
+        or not _TOKEN.fullmatch(token)
+    ):
+        raise _senseless()
+    return token
+
+
+def _failing(status: int) -> ServiceUnavailable:
+    return ServiceUnavailable.because(
+        Reason.STATUS,
+        f"the balena API gave an answer with status {status}; try again later",
+    )
+
+
+def _senseless() -> ServiceUnavailable:
+    return ServiceUnavailable.because(
+        Reason.SENSELESS,
+        "the balena API gave an answer with no sense; try again later",
     )

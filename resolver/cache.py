@@ -16,6 +16,7 @@ from cachetools import TLRUCache
 
 from resolver.credential import Credential
 from resolver.errors import RateLimited, Refusal, ServiceUnavailable
+from resolver.observer import CacheState
 from resolver.reference import Alias
 from resolver.resolution import Resolution
 
@@ -27,6 +28,14 @@ REFUSAL_SECONDS = 10
 """How long a refusal is remembered, so that a new release can soon be pulled."""
 STALE_SECONDS = 3600
 """How long after its time an entry still serves while the API fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What an alias came to, and where that is known from."""
+
+    outcome: Resolution | Refusal
+    state: CacheState
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +70,17 @@ class ResolutionCache:
         self._entries: TLRUCache[_Key, _Entry] = TLRUCache(
             entries_max, lambda _key, entry, _now: entry.kept_until, clock
         )
-        self._loading: dict[_Key, asyncio.Task[Resolution]] = {}
+        self._loading: dict[_Key, asyncio.Task[Remembered]] = {}
 
     async def resolve(
         self,
         alias: Alias,
         credential: Credential,
         load: Callable[[], Awaitable[Resolution]],
-    ) -> Resolution:
-        """Return what is remembered, or what `load` returns.
+    ) -> Remembered:
+        """Return what is remembered, or what `load` returns or refuses.
 
         Raises:
-            Refusal: remembered, or raised by `load`.
             RateLimited: raised by `load`, and nothing is remembered.
             ServiceUnavailable: likewise.
 
@@ -80,15 +88,12 @@ class ResolutionCache:
         key = _Key(self._fingerprint(credential), alias)
         entry = self._entries.get(key)
         if entry and self._clock() < entry.fresh_until:
-            if isinstance(entry.outcome, Refusal):
-                # The same object is raised again and again, and must not grow by that.
-                raise entry.outcome.with_traceback(None)
-            return entry.outcome
-        task = self._loading.get(key)
-        if task is None:
-            task = asyncio.create_task(self._load(key, entry, load))
-            self._loading[key] = task
-            task.add_done_callback(lambda done: self._finish(key, done))
+            return Remembered(entry.outcome, CacheState.HIT)
+        if task := self._loading.get(key):
+            return Remembered((await asyncio.shield(task)).outcome, CacheState.SHARED)
+        task = asyncio.create_task(self._load(key, entry, load))
+        self._loading[key] = task
+        task.add_done_callback(lambda done: self._finish(key, done))
         # One client that goes away does not take the answer from the others.
         return await asyncio.shield(task)
 
@@ -97,21 +102,23 @@ class ResolutionCache:
         key: _Key,
         entry: _Entry | None,
         load: Callable[[], Awaitable[Resolution]],
-    ) -> Resolution:
+    ) -> Remembered:
         try:
             resolution = await load()
         except Refusal as refusal:
+            # Kept for a while, and whoever met it need not be kept with it.
+            refusal.with_traceback(None)
             self._keep(key, refusal, min(REFUSAL_SECONDS, self._ttl), stale=0)
-            raise
+            return Remembered(refusal, CacheState.MISS)
         except (RateLimited, ServiceUnavailable) as error:
             if entry is None or isinstance(entry.outcome, Refusal):
                 raise
             logger.warning(
                 "%s is taken from the cache beyond its time: %s", key.alias, error
             )
-            return entry.outcome
+            return Remembered(entry.outcome, CacheState.STALE)
         self._keep(key, resolution, self._ttl, stale=STALE_SECONDS)
-        return resolution
+        return Remembered(resolution, CacheState.MISS)
 
     def _keep(
         self, key: _Key, outcome: Resolution | Refusal, ttl: float, *, stale: float
@@ -120,7 +127,7 @@ class ResolutionCache:
             fresh_until = self._clock() + ttl
             self._entries[key] = _Entry(outcome, fresh_until, fresh_until + stale)
 
-    def _finish(self, key: _Key, task: asyncio.Task[Resolution]) -> None:
+    def _finish(self, key: _Key, task: asyncio.Task[Remembered]) -> None:
         del self._loading[key]
         if not task.cancelled():
             task.exception()  # Somebody may wait for it, or nobody any more.

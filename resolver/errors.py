@@ -28,6 +28,10 @@ import json
 from enum import StrEnum
 from typing import ClassVar, Self
 
+from resolver.observer import Reason
+
+RETRY_AFTER_DEFAULT = 10
+"""Seconds that a client is told to wait where nobody named another time."""
 API_VERSION_HEADER = ("Docker-Distribution-Api-Version", "registry/2.0")
 
 
@@ -160,6 +164,15 @@ class ServiceUnavailable(RegistryError):
     """The API or the registry is down, slow or senseless."""
 
     code, status = ErrorCode.UNAVAILABLE, 503
+    reason: Reason | None = None
+    """Why, for the metrics; None where neither of the two is at fault."""
+
+    @classmethod
+    def because(cls, reason: Reason, message: str) -> Self:
+        """Return the error for something that may be over in a few seconds."""
+        error = cls.with_retry_after(message, RETRY_AFTER_DEFAULT)
+        error.reason = reason
+        return error
 
 
 class InternalError(RegistryError):

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import StrEnum
 
 from resolver.errors import RateLimited, RegistryError
+from resolver.observer import Part
 from resolver.timestamp import format_timestamp
 from resolver.transport import Deadline
 from resolver.upstream import Upstream
@@ -24,13 +24,6 @@ FRESH_SECONDS = 10
 """How long a part counts as reachable after it was heard, or as not, after a check."""
 CHECK_SECONDS = 5
 """How long a check waits for an answer."""
-
-
-class Part(StrEnum):
-    """What a pull needs beside this proxy."""
-
-    REGISTRY = "registry"
-    API = "api"
 
 
 @dataclass(frozen=True, slots=True)

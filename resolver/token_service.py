@@ -13,18 +13,25 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from resolver.cache import ResolutionCache
+from resolver.cache import Remembered, ResolutionCache
 from resolver.credential import (
     Credential,
     basic_authorization,
     parse_authorization,
 )
-from resolver.errors import Refusal, RequestInvalid, ServiceUnavailable
+from resolver.errors import (
+    AliasInvalid,
+    RateLimited,
+    Refusal,
+    RequestInvalid,
+    ServiceUnavailable,
+)
+from resolver.observer import NOBODY, CacheState, Observer, Reason, Result
 from resolver.reference import Alias, is_stored_name, parse_alias
 from resolver.resolution import Resolution, denied
 from resolver.scope import Scope, parse_scopes
 from resolver.token import Aliases, append_aliases, pullable_names, read_claims
-from resolver.transport import RETRY_AFTER_DEFAULT, Deadline
+from resolver.transport import Deadline
 from resolver.upstream import Backend, Upstream
 
 REFUSAL_EXPIRY = 60
@@ -51,6 +58,8 @@ class TokenAnswer:
     body: bytes = field(repr=False)
     resolutions: tuple[Resolution, ...]
     refusals: Mapping[str, Refusal]
+    states: Mapping[str, CacheState] = field(default_factory=dict)
+    """Where the outcome of each name is known from."""
 
 
 def parse_token_query(query: str, authorization: str | None) -> TokenRequest:
@@ -107,10 +116,12 @@ class TokenService:
         *,
         timeout: float,
         threads: int = 32,
+        observer: Observer = NOBODY,
     ) -> None:
         self._upstream = upstream
         self._cache = cache
         self._timeout = timeout
+        self._observer = observer
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="balena-api")
 
     async def answer(self, request: TokenRequest) -> TokenAnswer:
@@ -127,10 +138,10 @@ class TokenService:
             async with asyncio.timeout(self._timeout):
                 return await self._answer(request, deadline)
         except TimeoutError as error:
-            raise ServiceUnavailable.with_retry_after(
+            raise ServiceUnavailable.because(
+                Reason.TIMEOUT,
                 f"the balena API did not answer within {self._timeout:g} seconds;"
                 " try again later",
-                RETRY_AFTER_DEFAULT,
             ) from error
 
     async def registry_service(self) -> str:
@@ -146,9 +157,8 @@ class TokenService:
                 async with asyncio.timeout(self._timeout):
                     await self._run(self._upstream.connect, deadline)
             except TimeoutError as error:
-                raise ServiceUnavailable.with_retry_after(
-                    "the registry does not answer; try again later",
-                    RETRY_AFTER_DEFAULT,
+                raise ServiceUnavailable.because(
+                    Reason.TIMEOUT, "the registry does not answer; try again later"
                 ) from error
         backend = self._upstream.backend
         assert backend is not None, "connect raises, or sets it"  # noqa: S101
@@ -163,7 +173,7 @@ class TokenService:
         """
         deadline = Deadline.after(self._timeout)
         backend = await self._run(self._upstream.connect, deadline)
-        outcome = await self._resolve(backend, name, credential, deadline)
+        outcome = (await self._resolve(backend, name, credential, deadline)).outcome
         if isinstance(outcome, Refusal):
             raise outcome
         return outcome
@@ -180,11 +190,14 @@ class TokenService:
         )
         gate = asyncio.Semaphore(LOOK_UPS_MAX)
 
-        async def resolve(name: str) -> Resolution | Refusal:
+        async def resolve(name: str) -> Remembered:
             async with gate:
                 return await self._resolve(backend, name, request.credential, deadline)
 
-        outcomes = await asyncio.gather(*map(resolve, names))
+        found = dict(
+            zip(names, await asyncio.gather(*map(resolve, names)), strict=True)
+        )
+        outcomes = [remembered.outcome for remembered in found.values()]
         resolved = [o for o in outcomes if isinstance(o, Resolution)]
         wanted = [*stored, *(Scope(resolution.location) for resolution in resolved)]
         jwt = await self._run(
@@ -194,29 +207,39 @@ class TokenService:
             request.credential,
             deadline,
         )
-        return _compose(jwt, dict(zip(names, outcomes, strict=True)))
+        return _compose(jwt, found)
 
     async def _resolve(
         self, backend: Backend, name: str, credential: Credential, deadline: Deadline
-    ) -> Resolution | Refusal:
+    ) -> Remembered:
         """Return what the name stands for, or the refusal: none sinks the rest (R3)."""
         try:
             alias: Alias = parse_alias(name)
-            return await self._cache.resolve(
+        except AliasInvalid as refusal:
+            # Nobody had to be asked, as if it had been known.
+            return Remembered(refusal, CacheState.HIT)
+        try:
+            found = await self._cache.resolve(
                 alias,
                 credential,
                 lambda: self._run(
                     backend.resolver.resolve, alias, credential, deadline
                 ),
             )
-        except Refusal as refusal:
-            return refusal
+        except (RateLimited, ServiceUnavailable):
+            self._observer.resolved(Result.FAILED, CacheState.MISS)
+            raise
+        is_found = isinstance(found.outcome, Resolution)
+        self._observer.resolved(
+            Result.FOUND if is_found else Result.REFUSED, found.state
+        )
+        return found
 
     async def _run[*A, R](self, call: Callable[[*A], R], *args: *A) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
 
 
-def _compose(jwt: str, outcomes: Mapping[str, Resolution | Refusal]) -> TokenAnswer:
+def _compose(jwt: str, found: Mapping[str, Remembered]) -> TokenAnswer:
     """Return the answer; what the API resolved but does not grant is refused.
 
     Only the token endpoint decides on permission (design section 8).
@@ -224,7 +247,8 @@ def _compose(jwt: str, outcomes: Mapping[str, Resolution | Refusal]) -> TokenAns
     granted = pullable_names(jwt)
     resolutions: list[Resolution] = []
     refusals: dict[str, Refusal] = {}
-    for name, outcome in outcomes.items():
+    for name, remembered in found.items():
+        outcome = remembered.outcome
         if isinstance(outcome, Refusal):
             refusals[name] = outcome
         elif granted is None or outcome.location in granted:
@@ -233,7 +257,10 @@ def _compose(jwt: str, outcomes: Mapping[str, Resolution | Refusal]) -> TokenAns
             refusals[name] = denied(outcome.alias.slug)
     locations = {str(found.alias): found.location for found in resolutions}
     return TokenAnswer(
-        _body(jwt, Aliases(locations, refusals)), tuple(resolutions), refusals
+        _body(jwt, Aliases(locations, refusals)),
+        tuple(resolutions),
+        refusals,
+        {name: remembered.state for name, remembered in found.items()},
     )
 
 

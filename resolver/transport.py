@@ -28,6 +28,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from resolver.errors import ServiceUnavailable
+from resolver.observer import Reason
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +40,6 @@ CONNECT_SECONDS = 3
 BACKOFF = 0.2
 """Seconds before the second attempt; each later one waits four times as long."""
 RETRIED = frozenset({429, 502, 503, 504})
-RETRY_AFTER_DEFAULT = 10
-"""Seconds that a client is told to wait where the API named none."""
 _CHUNK = 1 << 16
 _HEADERS = {
     "User-Agent": "balena-registry-proxy",
@@ -178,10 +177,14 @@ class Transport:
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 body += chunk
                 if len(body) > BODY_LENGTH_MAX:
-                    raise requests.RequestException("the answer is too large")
+                    raise TooLarge("the answer is too large")
                 if not deadline.remaining:
                     raise requests.Timeout("the answer came too slowly")
             return Answer(response.status_code, response.headers, bytes(body))
+
+
+class TooLarge(requests.RequestException):
+    """An answer is longer than any that makes sense."""
 
 
 class _Session(requests.Session):
@@ -322,7 +325,17 @@ def _unreachable(url: str, error: Exception) -> ServiceUnavailable:
         reason = reason.__context__
     cause = f"{type(reason).__name__}: {reason}" if reason is not error else repr(error)
     logger.warning("%s does not answer: %s", origin(url), cause)
-    return ServiceUnavailable.with_retry_after(
+    return ServiceUnavailable.because(
+        _reason(error, reason),
         "the registry or its API does not answer at the moment; try again later",
-        RETRY_AFTER_DEFAULT,
     )
+
+
+def _reason(error: Exception, bottom: BaseException) -> Reason:
+    if isinstance(error, requests.exceptions.SSLError):
+        return Reason.TLS
+    if isinstance(error, requests.Timeout) or isinstance(bottom, TimeoutError):
+        return Reason.TIMEOUT
+    if isinstance(error, TooLarge):
+        return Reason.SENSELESS
+    return Reason.CONNECTION

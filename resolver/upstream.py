@@ -5,6 +5,7 @@ service (https://distribution.github.io/distribution/spec/auth/token/).
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -13,9 +14,10 @@ from resolver.api import Api, Getter
 from resolver.challenge import parse_challenge
 from resolver.credential import ANONYMOUS
 from resolver.errors import ServiceUnavailable
+from resolver.observer import NOBODY, Observer, Part, Reason
 from resolver.public_url import parse_url
 from resolver.resolution import ApiResolver, Resolver
-from resolver.transport import RETRY_AFTER_DEFAULT, Answer, Deadline
+from resolver.transport import Answer, Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,18 @@ class Upstream:
     """The registry that is fronted; asked once, at the first need, about its API."""
 
     def __init__(
-        self, registry_url: str, api_url: str | None, transport: Getter
+        self,
+        registry_url: str,
+        api_url: str | None,
+        transport: Getter,
+        observer: Observer = NOBODY,
     ) -> None:
         self._registry_url = registry_url
         self.host = urlsplit(registry_url).netloc
         """The registry's host, with its port unless that is the usual one."""
         self._api_url = api_url
         self._transport = transport
+        self._observer = observer
         self._lock = threading.Lock()
         self.backend: Backend | None = None
         """What the registry said, once it did."""
@@ -52,9 +59,9 @@ class Upstream:
         if self.backend:
             return self.backend
         if not self._lock.acquire(timeout=deadline.remaining):
-            raise _unavailable("the registry does not answer")
+            raise _unavailable(Reason.TIMEOUT, "the registry does not answer")
         try:
-            self.backend = self.backend or self._ask(deadline)
+            self.backend = self.backend or self._observed(self._ask, deadline)
         finally:
             self._lock.release()
         return self.backend
@@ -66,9 +73,7 @@ class Upstream:
             ServiceUnavailable: it does not answer, or fails.
 
         """
-        answer = self._get_base(deadline)
-        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise _unavailable(f"the registry answers with status {answer.status}")
+        self._observed(self._probe, deadline)
 
     def probe_api(self, deadline: Deadline) -> None:
         """Ask the API for a token that is good for nothing.
@@ -81,6 +86,19 @@ class Upstream:
         backend = self.connect(deadline)
         backend.api.token((), backend.service, ANONYMOUS, deadline)
 
+    def _observed[R](self, call: Callable[[Deadline], R], deadline: Deadline) -> R:
+        """Return what the call returns, and tell the observer where it fails."""
+        try:
+            return call(deadline)
+        except ServiceUnavailable as error:
+            self._observer.failed(Part.REGISTRY, error.reason or Reason.SENSELESS)
+            raise
+
+    def _probe(self, deadline: Deadline) -> None:
+        answer = self._get_base(deadline)
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise _failing(answer.status)
+
     def _get_base(self, deadline: Deadline) -> Answer:
         return self._transport.get(f"{self._registry_url}/v2/", deadline=deadline)
 
@@ -88,14 +106,16 @@ class Upstream:
         answer = self._get_base(deadline)
         if answer.status not in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED):
             # Remembered, a passing failure would be taken for a registry without name.
-            raise _unavailable(f"the registry answers with status {answer.status}")
+            raise _failing(answer.status)
         challenge = None
         if answer.status == HTTPStatus.UNAUTHORIZED:
             challenge = parse_challenge(answer.headers.get("WWW-Authenticate", ""))
         service = challenge.service if challenge else None
         origin = challenge.origin if challenge else None
         api = Api(
-            self._api_url or _api_url(self._registry_url, origin), self._transport
+            self._api_url or _api_url(self._registry_url, origin),
+            self._transport,
+            self._observer,
         )
         hosts = {self.host} if service is None else {self.host, service}
         return Backend(api, ApiResolver(api, hosts), service or self.host)
@@ -104,20 +124,22 @@ class Upstream:
 def _api_url(registry_url: str, origin: str | None) -> str:
     """Return the API that the registry named, if API keys may be sent there."""
     if origin is None:
-        raise _unavailable("the registry names no token endpoint (balena_api_url)")
+        raise _senseless("the registry names no token endpoint")
     if registry_url.startswith("https:") and not origin.startswith("https:"):
-        raise _unavailable(
-            "the registry names a token endpoint without TLS (balena_api_url)"
-        )
+        raise _senseless("the registry names a token endpoint without TLS")
     try:
         return parse_url(origin)
     except ValueError as error:
-        raise _unavailable(
-            "the registry names a token endpoint that is none (balena_api_url)"
-        ) from error
+        raise _senseless("the registry names a token endpoint that is none") from error
 
 
-def _unavailable(reason: str) -> ServiceUnavailable:
-    return ServiceUnavailable.with_retry_after(
-        f"{reason}; try again later", RETRY_AFTER_DEFAULT
-    )
+def _failing(status: int) -> ServiceUnavailable:
+    return _unavailable(Reason.STATUS, f"the registry answers with status {status}")
+
+
+def _senseless(what: str) -> ServiceUnavailable:
+    return _unavailable(Reason.SENSELESS, f"{what} (balena_api_url)")
+
+
+def _unavailable(reason: Reason, message: str) -> ServiceUnavailable:
+    return ServiceUnavailable.because(reason, f"{message}; try again later")

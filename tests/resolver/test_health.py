@@ -9,7 +9,8 @@ from contextlib import closing
 import pytest
 
 from resolver.errors import RateLimited, ServiceUnavailable
-from resolver.health import FRESH_SECONDS, Health, Part, Readiness
+from resolver.health import FRESH_SECONDS, Health, Readiness
+from resolver.observer import Part
 from resolver.upstream import Upstream
 from tests.resolver.fake import API, REGISTRY, FakeTransport, Reply, answer, challenged
 
