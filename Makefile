@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 PYTHON ?=
 SOURCES := addon.py serve.py mitm resolver localcloud demo soak tests
 export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
-export PUBLIC_URL TRUST_PROXY GRACE_PERIOD ARGS ONCE PYTHON REF MINUTES
+export PUBLIC_URL TRUST_PROXY GRACE_PERIOD CONFDIR TLS_CERT TLS_KEY
+export METRICS_HOST METRICS_PORT LOG_FORMAT ARGS ONCE PYTHON REF MINUTES
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo test fuzz soak resolve check format requirements clean

@@ -20,12 +20,16 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import server_hooks
 
 from mitm import (
+    certificate,
     connection,
     error_page,
     exchange,
     inbound,
+    journal,
+    log_format,
     memory,
     option,
+    record,
     redaction,
     reply,
     shutdown,
@@ -64,6 +68,8 @@ class RegistryProxy:
         self._health: health.Health
         self._connections = connection.Connections()
         self._stop = shutdown.GracefulStop(self._connections)
+        self._certificate = certificate.CertificateKeeper()
+        self._journal = journal.Journal(self._connections)
         self._exchanges: WeakKeyDictionary[http.HTTPFlow, exchange.Exchange] = (
             WeakKeyDictionary()
         )
@@ -83,6 +89,7 @@ class RegistryProxy:
             return
         try:
             settings = option.read_settings()
+            self._journal.show_metrics(settings.metrics_address)
         except exceptions.OptionsError as error:
             if self._settings:
                 raise
@@ -91,26 +98,31 @@ class RegistryProxy:
             return
         if settings == self._settings:
             return
+        self._certificate.use(settings.certificate)
         # What was in use goes on for the requests that still use it.
         self._settings = settings
         self._transport = transport.Transport(settings.verification)
+        watching = self._journal.observer
         self._upstream = upstream.Upstream(
-            settings.registry_url, settings.api_url, self._transport
+            settings.registry_url, settings.api_url, self._transport, watching
         )
         self._tokens = token_service.TokenService(
             self._upstream,
             cache.ResolutionCache(settings.cache_ttl),
             timeout=settings.api_timeout,
+            observer=watching,
         )
         self._health = health.Health(self._upstream)
         self._connections.limit(settings.limits)
         self._stop.grant(settings.grace_period)
+        log_format.use_format(settings.log_format)
 
     def running(self) -> None:
         """Say in one line what is served where."""
         if not self._settings:
             return
         self._stop.install()
+        self._certificate.watch()
         memory.keep_memory_trimmed()
         addresses = ctx.master.addons.get("proxyserver").listen_addrs()
         urls = dict.fromkeys(
@@ -130,6 +142,8 @@ class RegistryProxy:
         self._connections.close()
         for flow in list(self._exchanges):
             redaction.redact(flow)
+        self._certificate.stop()
+        self._journal.close()
         if self._settings:
             self._tokens.close()
             self._health.close()
@@ -172,7 +186,7 @@ class RegistryProxy:
             logger.warning(
                 "%s with a body of unknown or excessive size: connection closed",
                 reference.printable(flow.request.method),
-                extra=reply.client(flow),
+                extra={"client": flow.client_conn.peername},
             )
 
     async def request(self, flow: http.HTTPFlow) -> None:
@@ -180,8 +194,12 @@ class RegistryProxy:
         self._connections.complete_request(flow)
         if not _is_open(flow):
             return
+        assert self._settings, "configure comes before every flow"  # noqa: S101
+        headers = inbound.joined_values(flow.request.headers)
+        begun = self._journal.begin(flow, headers, self._settings)
         with self._boundary(flow):
-            await self._request(flow)
+            await self._request(flow, headers, begun, self._settings)
+        self._journal.name_request(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Rewrite the head of the registry's answer, before it may be streamed."""
@@ -195,7 +213,12 @@ class RegistryProxy:
         if reply.is_failed(flow):
             # mitmproxy will put the registry's body in the place of ours.
             self._failures[flow] = flow.response.raw_content
-        self._connections.begin_answer(flow, is_streamed=bool(flow.response.stream))
+        reader = self._connections.begin_answer(
+            flow, is_streamed=bool(flow.response.stream)
+        )
+        if begun := self._journal.get(flow):
+            begun.reader = reader
+        self._journal.name_request(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Rewrite what was not streamed, and take the secrets out of the flow."""
@@ -206,14 +229,15 @@ class RegistryProxy:
             else:
                 with self._boundary(flow):
                     exchange.rewrite_body(flow.response, known)
+        self._journal.answered(flow)
         self._connections.end_answer(flow)
         redaction.redact(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Take the secrets out of a flow that failed, perhaps before `request`."""
-        known = self._exchanges.pop(flow, None)
+        self._exchanges.pop(flow, None)
         error_page.prepare_page(flow)
-        reply.note_failure(flow, is_forwarded=known is not None)
+        self._journal.broken(flow, reply.note_failure(flow))
         self._connections.end_answer(flow)
         flow.request.path = flow.request.path.partition("?")[0]
         redaction.redact(flow)
@@ -231,11 +255,14 @@ class RegistryProxy:
         except errors.RegistryError as error:
             logger.log(log.ALERT, "%s", error)
 
-    async def _request(self, flow: http.HTTPFlow) -> None:
-        settings = self._settings
-        assert settings is not None, "configure comes before every flow"  # noqa: S101
+    async def _request(
+        self,
+        flow: http.HTTPFlow,
+        headers: dict[str, str],
+        begun: record.Record,
+        settings: option.Settings,
+    ) -> None:
         request = flow.request
-        forwarded = inbound.first_values(request.headers)
         redaction.strip_headers(request)
         path, authority = request.path, request.authority
         request.path = path.partition("?")[0]
@@ -243,6 +270,7 @@ class RegistryProxy:
         # mitmproxy shows a method in upper case, and sends it as it came.
         method = request.data.method.decode("latin-1")
         wanted = target.parse_target(method, path)
+        begun.aim(wanted)
         if isinstance(wanted, target.Ping):
             reply.answer(flow, 200, b"pong", ("Content-Type", "text/plain"))
             return
@@ -253,11 +281,11 @@ class RegistryProxy:
             raise errors.ServiceUnavailable.with_retry_after(
                 "this proxy is being stopped; try again", STOPPED_RETRY_AFTER
             )
-        url = inbound.client_url(flow, authority, forwarded, settings)
+        url = inbound.client_url(flow, authority, headers, settings)
         if isinstance(wanted, target.TokenEndpoint):
-            await self._answer_token(flow, wanted)
+            await self._answer_token(flow, wanted, begun)
         else:
-            await self._forward(flow, wanted, url)
+            await self._forward(flow, wanted, url, begun)
 
     async def _answer_ready(self, flow: http.HTTPFlow) -> None:
         is_stopping = self._connections.is_stopping
@@ -267,7 +295,10 @@ class RegistryProxy:
         reply.answer(flow, status, readiness.body, *headers)
 
     async def _answer_token(
-        self, flow: http.HTTPFlow, wanted: target.TokenEndpoint
+        self,
+        flow: http.HTTPFlow,
+        wanted: target.TokenEndpoint,
+        begun: record.Record,
     ) -> None:
         headers = flow.request.headers
         if flow.request.method == "POST":
@@ -283,10 +314,8 @@ class RegistryProxy:
         )
         issued = await self._tokens.answer(asked)
         self._health.saw(observer.Part.API)
-        for found in issued.resolutions:
-            logger.info("%s is %s", found.alias, found, extra=reply.client(flow))
-        for refusal in issued.refusals.values():
-            logger.warning("refused: %s", refusal.message, extra=reply.client(flow))
+        self._journal.issue(begun, issued)
+        if issued.refusals:
             flow.marked = reply.MARK
         flow.comment = "; ".join(
             [f"{found.alias} is {found}" for found in issued.resolutions]
@@ -295,7 +324,11 @@ class RegistryProxy:
         reply.answer_token(flow, issued.body)
 
     async def _forward(
-        self, flow: http.HTTPFlow, wanted: target.Base | target.Content, url: str
+        self,
+        flow: http.HTTPFlow,
+        wanted: target.Base | target.Content,
+        url: str,
+        begun: record.Record,
     ) -> None:
         request = flow.request
         token_url = url + challenge.TOKEN_PATH
@@ -304,6 +337,7 @@ class RegistryProxy:
         except errors.TokenError as error:
             service = await self._tokens.registry_service()
             fresh = forward.challenge_for(error, wanted, token_url, service)
+            begun.error = error
             reply.fail(flow, error, ("WWW-Authenticate", str(fresh)))
             return
         request.path = decided.path
@@ -321,8 +355,10 @@ class RegistryProxy:
             flow.metadata[reply.METADATA + "alias"] = alias
         view = answer.View(url, token_url, self._upstream.host, alias, decided.location)
         self._exchanges[flow] = exchange.Exchange(wanted, view, decided.warning)
+        begun.is_forwarded = True
+        begun.has_token = decided.authorization is not None
+        begun.location = decided.location
         self._connections.forward_request(flow)
-        logger.debug("%s goes to the registry", alias, extra=reply.client(flow))
 
     @contextmanager
     def _boundary(self, flow: http.HTTPFlow) -> Iterator[None]:
@@ -330,10 +366,15 @@ class RegistryProxy:
         try:
             yield
         except errors.RegistryError as error:
-            reply.fail(flow, error)
+            self._fail(flow, error)
         except Exception:
-            logger.exception("a bug of this proxy", extra=reply.client(flow))
-            reply.fail(flow, errors.InternalError(BUG))
+            logger.exception("a bug of this proxy")
+            self._fail(flow, errors.InternalError(BUG))
+
+    def _fail(self, flow: http.HTTPFlow, error: errors.RegistryError) -> None:
+        if begun := self._journal.get(flow):
+            begun.failed(error)
+        reply.fail(flow, error)
 
 
 def _is_open(flow: http.HTTPFlow) -> bool:

@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +28,19 @@ PORT_MAX = 65535
 GRACE_PERIOD_MAX = 3600
 OPEN_FILES = 16384
 """As many as one process of mitmproxy can make use of, and more."""
+VARIABLES = {
+    "confdir": "CONFDIR",
+    "balena_api_url": "API_URL",
+    "balena_public_url": "PUBLIC_URL",
+    "balena_trust_forwarded": "TRUST_PROXY",
+    "balena_grace_period": "GRACE_PERIOD",
+    "balena_tls_cert": "TLS_CERT",
+    "balena_tls_key": "TLS_KEY",
+    "balena_metrics_listen": "METRICS_PORT",
+    "balena_log_format": "LOG_FORMAT",
+}
+"""The variable behind each option."""
+_LISTEN_FLAGS = frozenset({"--listen-host", "--listen-port", "-p"})
 UNBUFFERED = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
 """Else the log of a service reaches its reader in blocks, much too late, or not at all
 where it has a character that the locale does not."""
@@ -44,24 +57,33 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
         VariableError: a variable has a value that cannot work; the message names it.
 
     """
-    listen = _address(environment) or "127.0.0.1"
+    listen = _address(environment, "LISTEN_HOST", "PROXY_PORT") or "127.0.0.1"
+    port = _port(environment, "PROXY_PORT") or 8080
     registry = _url(environment, "REGISTRY_URL", "REGISTRY2_HOST", "registry2")
     api = _url(environment, "API_URL", "API_HOST", "api")
     public = _url(environment, "PUBLIC_URL")
     mode = f"reverse:{registry or f'https://registry2.{DNS_TLD}'}"
     options = {
-        "confdir": str(CONFDIR),
+        "confdir": str(confdir(environment)),
         "balena_api_url": api,
         "balena_public_url": public,
         "balena_trust_forwarded": _flag(environment, "TRUST_PROXY"),
         "balena_grace_period": _seconds(environment, "GRACE_PERIOD", GRACE_PERIOD_MAX),
+        "balena_tls_cert": _file(environment, "TLS_CERT"),
+        "balena_tls_key": _file(environment, "TLS_KEY"),
+        "balena_metrics_listen": _metrics(environment, listen, port),
+        "balena_log_format": _log_format(environment),
     }
+    if options["balena_tls_key"] and not options["balena_tls_cert"]:
+        raise VariableError(
+            "TLS_KEY: has no effect without TLS_CERT; set TLS_CERT=/path/to/chain.pem"
+        )
     settings = [f"{name}={value}" for name, value in options.items() if value]
     return [
         *("-s", str(ROOT / "addon.py")),
-        *("--mode", f"{mode}@{listen}:{_port(environment)}"),
+        *("--mode", f"{mode}@{listen}:{port}"),
         *(word for setting in settings for word in ("--set", setting)),
-        *_extra(environment),
+        *_extra(environment, {name for name, value in options.items() if value}),
     ]
 
 
@@ -69,21 +91,38 @@ def main() -> None:
     """Become mitmdump, or end with one line that names the variable at fault."""
     try:
         arguments = mitmdump_arguments(os.environ)
+        link_options(confdir(os.environ))
     except VariableError as error:
         sys.exit(f"registry proxy: {error}")
-    link_options(CONFDIR)
     raise_open_files()
     mitmdump = Path(sys.executable).parent / "mitmdump"
     os.execve(mitmdump, [str(mitmdump), *arguments], UNBUFFERED | os.environ)  # noqa: S606 - no shell is wanted
 
 
-def link_options(confdir: Path) -> None:
-    """Put `mitm.conf` where mitmproxy reads options, and nowhere else does it."""
-    confdir.mkdir(mode=0o700, exist_ok=True)
-    link = confdir / "config.yaml"
-    if not link.is_symlink() or link.readlink() != OPTIONS:
-        link.unlink(missing_ok=True)
-        link.symlink_to(OPTIONS)
+def confdir(environment: Mapping[str, str]) -> Path:
+    """Return the folder of mitmproxy's authority, and of the link to its options."""
+    text = environment.get("CONFDIR", "")
+    return Path(text).expanduser().resolve() if text else CONFDIR
+
+
+def link_options(folder: Path) -> None:
+    """Put `mitm.conf` where mitmproxy reads options, and nowhere else does it.
+
+    Raises:
+        VariableError: nothing can be written there.
+
+    """
+    link = folder / "config.yaml"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not link.is_symlink() or link.readlink() != OPTIONS:
+            link.unlink(missing_ok=True)
+            link.symlink_to(OPTIONS)
+    except OSError as error:
+        raise VariableError(
+            f"CONFDIR: {folder}: {error.strerror}; name a folder that this user may"
+            " write to, it keeps the authority that clients trust"
+        ) from error
 
 
 def raise_open_files() -> None:
@@ -127,27 +166,69 @@ def _host(environment: Mapping[str, str], variable: str) -> str:
         ) from error
 
 
-def _address(environment: Mapping[str, str]) -> str:
+def _address(environment: Mapping[str, str], variable: str, port: str) -> str:
     """Return the address as mitmproxy takes it, an IPv6 one without brackets."""
-    text = environment.get("LISTEN_HOST", "")
+    text = environment.get(variable, "")
     bare = text.removeprefix("[").removesuffix("]")
     with suppress(ValueError):
         return str(ipaddress.ip_address(bare))
     if text.rpartition(":")[1]:
         raise VariableError(
-            f"LISTEN_HOST: {text!r} is no address without a port; write it as in"
-            " 127.0.0.1, and the port as PROXY_PORT"
+            f"{variable}: {text!r} is no address without a port; write it as in"
+            f" 127.0.0.1, and the port as {port}"
         )
-    return _host(environment, "LISTEN_HOST")
+    return _host(environment, variable)
 
 
-def _port(environment: Mapping[str, str]) -> int:
-    text = environment.get("PROXY_PORT", "") or "8080"
+def _port(environment: Mapping[str, str], variable: str) -> int | None:
+    text = environment.get(variable, "")
+    if not text:
+        return None
     if not text.isdecimal() or not 0 < int(text) <= PORT_MAX:
         raise VariableError(
-            f"PROXY_PORT: {text!r} is no port; write a number from 1 to {PORT_MAX}"
+            f"{variable}: {text!r} is no port; write a number from 1 to {PORT_MAX}"
         )
     return int(text)
+
+
+def _metrics(environment: Mapping[str, str], listen: str, proxy_port: int) -> str:
+    """Return where the metrics are shown, if anywhere."""
+    host = _address(environment, "METRICS_HOST", "METRICS_PORT")
+    port = _port(environment, "METRICS_PORT")
+    if port is None:
+        if host:
+            raise VariableError(
+                "METRICS_HOST: has no effect without METRICS_PORT; set"
+                " METRICS_PORT=9090 as well"
+            )
+        return ""
+    if port == proxy_port:
+        raise VariableError(
+            f"METRICS_PORT: {port} is the port of the proxy itself; choose another, as"
+            " 9090"
+        )
+    host = host or ("127.0.0.1" if listen == "localhost" else listen)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _file(environment: Mapping[str, str], variable: str) -> str:
+    text = environment.get(variable, "")
+    path = Path(text).expanduser()
+    if text and not path.is_file():
+        raise VariableError(
+            f"{variable}: there is no file {text!r}; name one in PEM format, as in"
+            " /certificates/registry.pem"
+        )
+    if text and not os.access(path, os.R_OK):
+        raise VariableError(f"{variable}: {text!r} cannot be read by this user")
+    return str(path.resolve()) if text else ""
+
+
+def _log_format(environment: Mapping[str, str]) -> str:
+    text = environment.get("LOG_FORMAT", "").lower()
+    if text not in ("", "text", "json"):
+        raise VariableError(f"LOG_FORMAT: {text!r} is neither text nor json")
+    return text
 
 
 def _seconds(environment: Mapping[str, str], variable: str, most: int) -> str:
@@ -166,16 +247,29 @@ def _flag(environment: Mapping[str, str], variable: str) -> str:
     return "true" if text in ("1", "true", "yes") else ""
 
 
-def _extra(environment: Mapping[str, str]) -> list[str]:
-    """Return the arguments in ARGS; none that mitmproxy would ignore in silence."""
+def _extra(environment: Mapping[str, str], chosen: Collection[str]) -> list[str]:
+    """Return the arguments in ARGS; none that mitmproxy would ignore in silence.
+
+    Nor any that would undo what a variable chose.
+    """
     try:
         words = shlex.split(environment.get("ARGS", ""))
     except ValueError as error:
         raise VariableError(f"ARGS: {error}; close what is quoted") from error
     fixed = set(re.findall(r"^(\w+):", OPTIONS.read_text(), re.MULTILINE))
     apart = [part for word in words for part in _apart(word)]
+    for flag in _LISTEN_FLAGS.intersection(apart):
+        raise VariableError(
+            f"ARGS: {flag} has no effect; write LISTEN_HOST=127.0.0.1 and"
+            " PROXY_PORT=8080 in its place"
+        )
     for flag, word in pairwise(apart):
         name = word.partition("=")[0]
+        if flag == "--set" and name in chosen:
+            raise VariableError(
+                f"ARGS: --set {name} contradicts {VARIABLES[name]}: use one of them, as"
+                f" in {VARIABLES[name]}={word.partition('=')[2]}"
+            )
         if flag == "--set" and name in fixed:
             raise VariableError(
                 f"ARGS: --set {name} has no effect, because {OPTIONS.name} sets {name}"

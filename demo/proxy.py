@@ -62,7 +62,7 @@ class Proxy:
         return self._output.read().decode()
 
     def __enter__(self) -> Self:
-        serve.link_options(serve.CONFDIR)
+        serve.link_options(serve.confdir(self._variables))
         arguments = [*serve.mitmdump_arguments(self._variables), *self._arguments]
         # The next line has no shell, and arguments of our own making.
         self.process = subprocess.Popen(  # noqa: S603

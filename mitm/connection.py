@@ -16,7 +16,7 @@ from mitmproxy import connection, ctx, http
 from mitmproxy.proxy import server_hooks
 from mitmproxy.proxy.server import ConnectionHandler
 
-from mitm.reader import AnswerReader, RequestReader
+from mitm.reader import AnswerReader, RequestReader, Traffic
 from resolver.answer import BUFFER_LENGTH_MAX
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class Connections:
         self._connecting: dict[str, asyncio.TimerHandle] = {}
         self._reported = float("-inf")
         self._closed = asyncio.Event()
+        self.traffic = Traffic()
         self.is_stopping = False
         """Whether every connection ends with the answer that it waits for."""
 
@@ -71,7 +72,22 @@ class Connections:
     @property
     def running(self) -> int:
         """How many requests are being answered."""
-        return sum(len(client.flows) for client in self._clients.values())
+        return sum(len(client.flows) for client in list(self._clients.values()))
+
+    @property
+    def clients(self) -> int:
+        """How many connections of clients are open."""
+        return len(self._clients) + len(self._lingering)
+
+    @property
+    def clients_max(self) -> int:
+        """How many there may be."""
+        return self._limits.connections
+
+    @property
+    def registry(self) -> int:
+        """How many connections to the registry are open."""
+        return sum(len(client.registry) for client in list(self._clients.values()))
 
     def admit(self, client: connection.Client) -> None:
         """Let a client in, and listen to it with a limit, or turn it away."""
@@ -125,7 +141,11 @@ class Connections:
             return
         stream = handler.transports[data.server]
         if stream.reader is not None:
-            reader = AnswerReader(stream.reader, seconds=self._limits.registry_seconds)
+            reader = AnswerReader(
+                stream.reader,
+                seconds=self._limits.registry_seconds,
+                traffic=self.traffic,
+            )
             stream.reader = reader  # type: ignore[assignment]
             client.registry[data.server.id] = reader
 
@@ -156,11 +176,18 @@ class Connections:
             for reader in client.registry.values():
                 reader.expect_head()
 
-    def begin_answer(self, flow: http.HTTPFlow, *, is_streamed: bool) -> None:
-        """Take an answer's body up to what may be held, or as a whole."""
+    def begin_answer(
+        self, flow: http.HTTPFlow, *, is_streamed: bool
+    ) -> AnswerReader | None:
+        """Take an answer's body up to what may be held, or as a whole.
+
+        Returns what reads it, where that is known.
+        """
         if reader := self._registry(flow):
             is_endless = is_streamed or flow.server_conn.alpn == b"h2"
             reader.expect_body(None if is_endless else BUFFER_LENGTH_MAX)
+            return reader
+        return None
 
     def end_answer(self, flow: http.HTTPFlow) -> None:
         """Wait for the client's next request, unless there shall be none."""
@@ -209,12 +236,12 @@ class Connections:
 
     def _make_room(self) -> bool:
         """Return whether there is room for a client, if need be of another's."""
-        if len(self._clients) + len(self._lingering) < self._limits.connections:
+        if self.clients < self._limits.connections:
             return True
         for writer in list(self._lingering):
             if not writer.transport.get_write_buffer_size():
                 del self._lingering[writer]  # It has read all, or is gone for good.
-        if len(self._clients) + len(self._lingering) < self._limits.connections:
+        if self.clients < self._limits.connections:
             return True
         if self._lingering:
             self._abort(next(iter(self._lingering)))

@@ -10,7 +10,6 @@ from http import HTTPStatus
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from mitm import reply
 from resolver import answer, challenge, errors, observer, target, token
 
 logger = logging.getLogger(__name__)
@@ -97,7 +96,7 @@ def _explain_refused_token(flow: http.HTTPFlow, response: http.Response) -> None
             claims.issued_at,
             claims.expires_in,
             response.headers.get("date", "nothing"),
-            extra=reply.client(flow),
+            extra={"client": flow.client_conn.peername},
         )
 
 

@@ -1,12 +1,19 @@
-"""Decides which requests are sound enough to be looked at."""
+"""Decides which requests are sound enough to be looked at, and whose they are."""
+
+import re
 
 from mitmproxy import http
 
 from mitm.option import Settings
+from mitm.record import Record, shown_path
 from resolver import errors, public_url
+from resolver.reference import printable
 
 BODY_LENGTH_MAX = 16 << 10
 """Bytes; the one body that is taken is the form of a token request."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+UNKNOWN_PORT = "-"
 
 
 def has_small_body(request: http.Request) -> bool:
@@ -19,12 +26,38 @@ def has_small_body(request: http.Request) -> bool:
     )
 
 
-def first_values(headers: http.Headers) -> dict[str, str]:
-    """Return the first value of each header; `items` takes a minute for thousands."""
-    values: dict[str, str] = {}
+def joined_values(headers: http.Headers) -> dict[str, str]:
+    """Return the values of each header as one list (RFC 9110 section 5.3).
+
+    mitmproxy's own `items` takes a minute for thousands of headers.
+    """
+    values: dict[str, list[str]] = {}
     for name, value in headers.fields:
-        values.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
-    return values
+        key = name.decode("latin-1").lower()
+        values.setdefault(key, []).append(value.decode("latin-1"))
+    return {name: ", ".join(parts) for name, parts in values.items()}
+
+
+def begin_record(
+    flow: http.HTTPFlow, headers: dict[str, str], settings: Settings
+) -> Record:
+    """Return the record of a request.
+
+    Args:
+        flow: the request.
+        headers: the headers, as they came.
+        settings: who is to be believed about the client.
+
+    """
+    request_id = flow.id
+    client: tuple[object, ...] = flow.client_conn.peername
+    if settings.trust_forwarded:
+        if _REQUEST_ID.fullmatch(told := headers.get("x-request-id", "")):
+            request_id = told
+        if address := public_url.client_address(headers):
+            client = (address, UNKNOWN_PORT)
+    method, path = printable(flow.request.method), shown_path(flow.request.path)
+    return Record(request_id, client, method, path)
 
 
 def client_url(
@@ -35,7 +68,7 @@ def client_url(
     Args:
         flow: the request, of any version.
         authority: what the request line had as a host, or HTTP/2 in its place.
-        headers: the first value of each header, as they came.
+        headers: the headers, as they came.
         settings: who is to be believed about it.
 
     Raises:

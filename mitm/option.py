@@ -1,5 +1,6 @@
 """Decides which options are sound: the addon's own, and mitmproxy's that it needs."""
 
+import ipaddress
 import logging
 import sys
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import mode_specs
 
+from mitm.certificate import CertificateError, OwnCertificate
 from mitm.connection import Limits
+from mitm.log_format import LogFormat
 from resolver import public_url, transport
 
 if sys.platform != "win32":
@@ -27,6 +30,7 @@ class Option:
     help: str
     least: int = 0
     most: int = 0
+    choices: tuple[str, ...] = ()
 
 
 _OPTIONS = (
@@ -104,6 +108,31 @@ _OPTIONS = (
         " let in. 0 ends them at once.",
         most=3600,
     ),
+    Option(
+        "balena_tls_cert",
+        "",
+        "PEM file of the proxy's own certificate and its chain, for clients that use"
+        " TLS; read again when it changes. If empty, mitmproxy makes one for each host,"
+        " signed by its own authority.",
+    ),
+    Option(
+        "balena_tls_key",
+        "",
+        "PEM file of the key to that certificate. If empty, the key is in the file of"
+        " the certificate.",
+    ),
+    Option(
+        "balena_metrics_listen",
+        "",
+        "Address and port where Prometheus finds /metrics, as in 127.0.0.1:9090. If"
+        " empty, nothing is counted.",
+    ),
+    Option(
+        "balena_log_format",
+        LogFormat.TEXT.value,
+        "text, or json for one object in each line of mitmdump's log.",
+        choices=tuple(LogFormat),
+    ),
 )
 OPTIONS = tuple(option.name for option in _OPTIONS)
 REQUIRED = {
@@ -143,6 +172,9 @@ class Settings:
     api_timeout: int
     grace_period: int
     limits: Limits
+    certificate: OwnCertificate | None
+    metrics_address: tuple[str, int] | None
+    log_format: LogFormat
     verification: transport.Verification
 
 
@@ -188,6 +220,10 @@ def read_settings() -> Settings:
                 f"{option.name}: {value} is not between {option.least} and"
                 f" {option.most}"
             )
+        if option.choices and value not in option.choices:
+            raise exceptions.OptionsError(
+                f"{option.name}: {value!r} is not one of {', '.join(option.choices)}"
+            )
     url = f"{registry.scheme}://{format_host(*registry.address)}"
     return Settings(
         registry=registry,
@@ -204,6 +240,9 @@ def read_settings() -> Settings:
             request_seconds=options.balena_request_timeout,
             registry_seconds=options.balena_registry_timeout,
         ),
+        certificate=_read_certificate(options.balena_tls_cert, options.balena_tls_key),
+        metrics_address=_read_address(options.balena_metrics_listen),
+        log_format=LogFormat(options.balena_log_format),
         verification=transport.Verification(
             enabled=not options.ssl_insecure,
             ca_file=_read_path("ssl_verify_upstream_trusted_ca"),
@@ -238,6 +277,42 @@ def _read_url(option: str, text: str) -> str | None:
         return public_url.parse_url(text) if text else None
     except ValueError as error:
         raise exceptions.OptionsError(f"{option}: {error}") from error
+
+
+def _read_certificate(certificate: str, key: str) -> OwnCertificate | None:
+    """Return the certificate that the options name, after a look at it."""
+    if key and not certificate:
+        raise exceptions.OptionsError(
+            "balena_tls_key: has no effect without balena_tls_cert (TLS_CERT); name the"
+            " certificate as well"
+        )
+    if not certificate:
+        return None
+    paths = [Path(name).expanduser() for name in (certificate, key) if name]
+    own = OwnCertificate(*paths)
+    try:
+        own.read()
+    except CertificateError as error:
+        raise exceptions.OptionsError(str(error)) from error
+    return own
+
+
+def _read_address(text: str) -> tuple[str, int] | None:
+    """Return where the metrics are shown."""
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    try:
+        address = str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
+        number = int(port)
+    except ValueError:
+        number, address = 0, ""
+    if not 0 < number <= public_url.PORT_MAX:
+        raise exceptions.OptionsError(
+            f"balena_metrics_listen: {text!r} is no address with a port; write it as in"
+            " 127.0.0.1:9090 or [::1]:9090"
+        )
+    return address, number
 
 
 def _read_path(option: str) -> str | None:

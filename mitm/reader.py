@@ -9,6 +9,7 @@ closed at the other end.
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 logger = logging.getLogger(__name__)
@@ -116,6 +117,14 @@ class RequestReader(LimitedReader):
         logger.warning("%s: connection closed", reason, extra={"client": self._client})
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What came from the registry through all readers."""
+
+    streamed: int = 0
+    """Bytes of answers that are not held; their heads are among them."""
+
+
 class AnswerReader(LimitedReader):
     """Listens to the registry, which has so long for an answer and no longer.
 
@@ -126,20 +135,29 @@ class AnswerReader(LimitedReader):
     for longer than its other end keeps it breaks under the next request.
     """
 
-    def __init__(self, reader: Reader, *, seconds: int) -> None:
+    def __init__(
+        self, reader: Reader, *, seconds: int, traffic: Traffic | None = None
+    ) -> None:
         super().__init__(reader)
         self._seconds = seconds
+        self._traffic = traffic or Traffic()
         self._left: int | None = HEAD_LENGTH_MAX
+        self.is_expired = False
+        """Whether the registry was silent for too long."""
         self.expect_head()
 
     def expect_head(self) -> None:
         """Wait for an answer from now on."""
         self._is_awaited = True
+        self.taken = 0
+        """Bytes of the answer that came, its head included."""
         self.wait(self._seconds)
 
     def expect_body(self, length: int | None) -> None:
         """Take so many bytes from now on, in time; or any number, however long."""
         self._left = length
+        if length is None:
+            self._traffic.streamed += self.taken
         self.wait(self._seconds)
 
     def end_answer(self) -> None:
@@ -149,7 +167,9 @@ class AnswerReader(LimitedReader):
         self.wait(self._seconds)
 
     def _received(self, length: int) -> None:
+        self.taken += length
         if self._left is None:
+            self._traffic.streamed += length
             self.wait(self._seconds)
             return
         self._left -= length
@@ -158,6 +178,7 @@ class AnswerReader(LimitedReader):
             raise ConnectionAbortedError("the answer is too long")
 
     def _expired(self) -> None:
+        self.is_expired = True
         if self._is_awaited:
             logger.warning(
                 "the registry did not answer within %d s: connection closed",

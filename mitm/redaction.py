@@ -63,7 +63,8 @@ def quieten_logs() -> None:
     """Keep what was received and sent out of the logs of the libraries.
 
     urllib3 logs whole request targets, and they have locations in them; mitmproxy
-    logs the bytes of a broken message, and they may be a login.
+    logs the bytes of a broken message, and they may be a login. Its lines about each
+    connection are for those who look for details; the log has one for each request.
     """
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     logging.getLogger("mitmproxy.proxy.server").addFilter(_without_bytes)
@@ -78,4 +79,6 @@ def _without_bytes(record: logging.LogRecord) -> bool:
     """Cut what was received out of a log line, and let the line through."""
     record.msg = without_bytes(record.getMessage())
     record.args = ()
+    if record.levelno == logging.INFO:
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
     return True

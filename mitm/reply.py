@@ -1,6 +1,5 @@
 """Decides how an answer of the proxy's own is written into a flow."""
 
-import logging
 from collections.abc import Iterable
 from http import HTTPStatus
 
@@ -8,9 +7,6 @@ from mitmproxy import http
 
 from mitm import redaction
 from resolver import errors
-from resolver.reference import printable
-
-logger = logging.getLogger(__name__)
 
 METADATA = "balena."
 """The prefix of what is noted in a flow's metadata."""
@@ -44,42 +40,15 @@ def fail(
     flow.metadata[METADATA + "error"] = str(error.code)
     flow.comment = f"refused: {error.message}"
     # A client without the right token is told so, and comes back: nothing is wrong.
-    expected = isinstance(error, errors.TokenError)
-    flow.marked = "" if expected else MARK
-    logger.log(
-        logging.INFO if expected else logging.WARNING,
-        "%s %s: %d %s, %s",
-        printable(flow.request.method),
-        flow.metadata.get(METADATA + "path", "?"),
-        error.status,
-        error.code,
-        error.message,
-        extra=client(flow),
-    )
+    flow.marked = "" if isinstance(error, errors.TokenError) else MARK
 
 
-def note_failure(flow: http.HTTPFlow, *, is_forwarded: bool) -> None:
-    """Mark a flow that mitmproxy could not finish, and log why where that is news.
-
-    A client that goes away is none; a registry that does is.
-    """
+def note_failure(flow: http.HTTPFlow) -> str:
+    """Mark a flow that mitmproxy could not finish, and return why."""
     reason = redaction.without_bytes(flow.error.msg if flow.error else "unknown")
     flow.comment = f"failed: {reason}"
     flow.marked = MARK
-    is_news = is_forwarded and flow.client_conn.connected
-    logger.log(
-        logging.WARNING if is_news else logging.DEBUG,
-        "%s %s: not answered by the registry, %s",
-        printable(flow.request.method),
-        flow.metadata.get(METADATA + "path", "?"),
-        reason,
-        extra=client(flow),
-    )
-
-
-def client(flow: http.HTTPFlow) -> dict[str, object]:
-    """Return what makes mitmproxy print the client's address beside a log line."""
-    return {"client": flow.client_conn.peername}
+    return reason
 
 
 def is_failed(flow: http.HTTPFlow) -> bool:

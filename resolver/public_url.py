@@ -30,6 +30,15 @@ _HOST = re.compile(
 # Spaces are read once (`*+`), or a long header of them would take minutes.
 _PAIR = re.compile(r'\s*(?P<name>[a-z]+)\s*=\s*+"?(?P<value>[^";,]*+)"?\s*')
 
+_ADDRESS = re.compile(
+    r"""
+    \[ (?P<ipv6> [0-9a-fA-F:.]{2,45} ) \] (?: :[0-9]{1,5} )?
+    | (?P<ipv4> [0-9.]{7,15} ) (?: :[0-9]{1,5} )?
+    | (?P<bare> [0-9a-fA-F:.]{2,45} )
+    """,
+    re.VERBOSE,
+)
+
 
 def parse_host(text: str) -> str:
     """Return the host with its port, as it was written.
@@ -97,17 +106,40 @@ def client_url(
     return f"{scheme}://{parse_host(host or '')}"
 
 
+def client_address(headers: Mapping[str, str]) -> str | None:
+    """Return the client's address as the reverse proxy in front saw it, if it says so.
+
+    The last entry is the one that the reverse proxy wrote; the others came with the
+    request, and anybody can write them.
+    """
+    last = headers.get("forwarded", "").rpartition(",")[2]
+    told = _pairs(last).get("for", "")
+    if not told:
+        told = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    match = _ADDRESS.fullmatch(told)
+    if not match:
+        return None
+    try:
+        return str(
+            ipaddress.ip_address(match["ipv6"] or match["ipv4"] or match["bare"])
+        )
+    except ValueError:
+        return None
+
+
 def _forwarded(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Return scheme and host as the reverse proxy in front saw them."""
     first = headers.get("forwarded", "").partition(",")[0]
-    pairs = {
-        match["name"]: match["value"]
-        for match in map(_PAIR.fullmatch, first.lower().split(";"))
-        if match
-    }
+    pairs = _pairs(first)
     scheme = pairs.get("proto") or _first(headers.get("x-forwarded-proto", ""))
     host = pairs.get("host") or _first(headers.get("x-forwarded-host", ""))
     return scheme.lower() or None, host or None
+
+
+def _pairs(element: str) -> dict[str, str]:
+    """Return the pairs of one element of a `Forwarded` header."""
+    matches = map(_PAIR.fullmatch, element.lower().split(";"))
+    return {match["name"]: match["value"] for match in matches if match}
 
 
 def _first(entries: str) -> str:

@@ -308,9 +308,9 @@ def test_headers_are_read_in_one_pass() -> None:
             reads += 1
             return "x"
 
-    fields = tuple((Counted(b"x"), b"") for _ in range(50))
-    assert inbound.first_values(http.Headers(fields)) == {"x": ""}
-    assert reads <= 100
+    fields = tuple((Counted(b"x"), b"1") for _ in range(3))
+    assert inbound.joined_values(http.Headers(fields)) == {"x": "1, 1, 1"}
+    assert reads <= 6
 
 
 @pytest.mark.parametrize("method", ["get", "head", "Get"])
@@ -349,7 +349,7 @@ def test_log_line_has_no_location_and_no_control_character(
     monkeypatch.delattr("resolver.answer.is_rewritten")
     proxy.response(flow)
     lines = [record.getMessage() for record in caplog.records]
-    assert f"GET /v2/{ALIAS}/blobs/{DIGEST}: 500" in " ".join(lines)
+    assert f"GET blob {DIGEST[:19]} of {ALIAS}: 500" in " ".join(lines)
     assert LOCATION not in " ".join(lines)
     assert all(line.isprintable() for line in lines)
 

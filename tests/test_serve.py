@@ -103,6 +103,15 @@ def test_other_variables() -> None:
         ("ARGS", "--set http2=true", "change it there"),
         ("ARGS", "--set=mode=regular", "change it there"),
         ("LISTEN_HOST", "127.0.0.1:9090", "the port as PROXY_PORT"),
+        ("METRICS_PORT", "on", "a number from 1 to 65535"),
+        ("METRICS_PORT", "8080", "the port of the proxy itself"),
+        ("METRICS_HOST", "127.0.0.1", "METRICS_PORT=9090"),
+        ("LOG_FORMAT", "xml", "neither text nor json"),
+        ("TLS_CERT", "/nowhere.pem", "there is no file '/nowhere.pem'"),
+        ("TLS_KEY", "/nowhere.pem", "there is no file '/nowhere.pem'"),
+        ("TLS_KEY", __file__, "set TLS_CERT="),
+        ("ARGS", "--listen-port 9090", "PROXY_PORT=8080"),
+        ("ARGS", "-p 9090", "PROXY_PORT=8080"),
     ],
 )
 def test_wrong_variable_is_named(variable: str, value: str, said: str) -> None:
@@ -113,6 +122,40 @@ def test_wrong_variable_is_named(variable: str, value: str, said: str) -> None:
     assert message.startswith(f"{variable}: ")
     assert said in message
     assert "\n" not in message
+
+
+def test_contradiction_is_named() -> None:
+    """What a variable says is not undone by ARGS in silence."""
+    variables = {
+        "PUBLIC_URL": "https://a.example",
+        "ARGS": "--set balena_public_url=https://b.example",
+    }
+    with pytest.raises(serve.VariableError, match="ARGS: .* contradicts PUBLIC_URL"):
+        serve.mitmdump_arguments(variables)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, "127.0.0.1:9090"),
+        ({"LISTEN_HOST": "0.0.0.0"}, "0.0.0.0:9090"),
+        ({"LISTEN_HOST": "::1"}, "[::1]:9090"),
+        ({"LISTEN_HOST": "0.0.0.0", "METRICS_HOST": "127.0.0.1"}, "127.0.0.1:9090"),
+    ],
+)
+def test_metrics_are_shown_where_the_proxy_listens(
+    variables: dict[str, str], expected: str
+) -> None:
+    """Unless METRICS_HOST says otherwise."""
+    arguments = serve.mitmdump_arguments({"METRICS_PORT": "9090", **variables})
+    assert option("balena_metrics_listen", arguments) == expected
+
+
+def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """CONFDIR has to be a folder, or to become one."""
+    (tmp_path / "file").touch()
+    with pytest.raises(serve.VariableError, match=r"CONFDIR: .*/file"):
+        serve.link_options(serve.confdir({"CONFDIR": str(tmp_path / "file")}))
 
 
 def test_options_are_linked_anew(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ BYE = b"Connection: close\r\n\r\n"
 CLIENTS = 200
 CONNECTIONS_MAX = 60
 IDLE = 300
+DEBUG = ("--set", "termlog_verbosity=debug")
 SLOW = 30
 API_CONNECTIONS = 32
 """Which the proxy keeps open, however many clients there are."""
@@ -208,7 +209,7 @@ def test_connections_at_work_are_kept(tmp_path: Path) -> None:
 
 def test_clients_that_do_not_read(tmp_path: Path) -> None:
     """They take no memory, let others be served, and are let go of in the end."""
-    options = (*set_options(idle_timeout=1), "--set", "tcp_timeout=2")
+    options = (*set_options(idle_timeout=1), "--set", "tcp_timeout=2", *DEBUG)
     with installed(tmp_path) as installation, ExitStack() as stack:
         proxy = stack.enter_context(Proxy(installation.url, arguments=options))
         url = f"http://{proxy.host}"

@@ -1,0 +1,141 @@
+"""Decides which certificate of the operator's own clients get, and when it is renewed.
+
+mitmproxy takes key and chain in one file, and reads each file once. So the two are put
+together in a file of its confdir, under a new name whenever they change.
+"""
+
+import asyncio
+import hashlib
+import logging
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from mitmproxy import ctx
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 60
+"""How often the files are looked at; a renewal is done weeks before it is needed."""
+PREFIX = "own-certificate-"
+EVERY_HOST = "*="
+
+
+class CertificateError(ValueError):
+    """A certificate or key cannot be used; the message names the file, and no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCertificate:
+    """A certificate with its chain, and its key, in one PEM file or two."""
+
+    certificate: Path
+    key: Path | None = None
+
+    def read(self) -> bytes:
+        """Return key and chain as one PEM text.
+
+        Raises:
+            CertificateError: a file cannot be read, or the two do not belong together.
+
+        """
+        chain = _read("balena_tls_cert (TLS_CERT)", self.certificate)
+        key = _read("balena_tls_key (TLS_KEY)", self.key) if self.key else b""
+        try:
+            leaf = x509.load_pem_x509_certificates(chain)[0]
+        except ValueError as error:
+            raise CertificateError(
+                f"balena_tls_cert (TLS_CERT): {self.certificate} is no PEM file with a"
+                " certificate; it begins with -----BEGIN CERTIFICATE-----"
+            ) from error
+        held = self.key or self.certificate
+        try:
+            private = load_pem_private_key(key or chain, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise CertificateError(
+                f"balena_tls_key (TLS_KEY): {held} has no private key without a"
+                " passphrase in PEM; name a file that has the certificate's"
+            ) from error
+        if leaf.public_key() != private.public_key():
+            raise CertificateError(
+                f"balena_tls_key (TLS_KEY): the key in {held} is not that of the"
+                f" certificate in {self.certificate}, which comes first in its chain"
+            )
+        return b"\n".join(filter(None, (key, chain)))
+
+
+class CertificateKeeper:
+    """Gives mitmproxy the certificate, and again whenever the files have changed."""
+
+    def __init__(self) -> None:
+        self._own: OwnCertificate | None = None
+        self._file: Path | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def use(self, own: OwnCertificate | None) -> None:
+        """Show this certificate to clients from now on; None is mitmproxy's."""
+        self._own = own
+        if own or self._file:
+            self._load(own.read() if own else None)
+
+    def watch(self) -> None:
+        """Look at the files now and then, and when SIGHUP asks for it."""
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError, AttributeError):  # As on Windows.
+            loop.add_signal_handler(signal.SIGHUP, self.look)
+        self._timer = loop.call_later(LOOK_SECONDS, self._look_again)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer:
+            self._timer.cancel()
+
+    def look(self) -> None:
+        """Use what is in the files now; what was used before, if that is nothing."""
+        if self._own is None:
+            return
+        try:
+            content = self._own.read()
+        except CertificateError as error:
+            logger.warning("%s; the certificate in use stays", error)
+            return
+        if self._load(content):
+            logger.info("the certificate in %s is in use", self._own.certificate)
+
+    def _look_again(self) -> None:
+        self.look()
+        self._timer = asyncio.get_running_loop().call_later(
+            LOOK_SECONDS, self._look_again
+        )
+
+    def _load(self, content: bytes | None) -> bool:
+        """Hand the certificate to mitmproxy, and say whether it is another one."""
+        file = None
+        if content is not None:
+            confdir = Path(ctx.options.confdir).expanduser()
+            name = PREFIX + hashlib.sha256(content).hexdigest()[:16] + ".pem"
+            file = confdir / name
+            if file == self._file:
+                return False
+            for left in confdir.glob(f"{PREFIX}*.pem"):
+                if left != file:
+                    left.unlink()
+            file.touch(mode=0o600)
+            file.write_bytes(content)
+        certs = [spec for spec in ctx.options.certs if PREFIX not in spec]
+        if file:
+            certs.append(f"{EVERY_HOST}{file}")
+        self._file = file
+        ctx.options.update(certs=certs)
+        return True
+
+
+def _read(option: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CertificateError(f"{option}: {path}: {error.strerror}") from error

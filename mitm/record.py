@@ -1,0 +1,193 @@
+"""Decides what is known of a request when it is over, and how it ended."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+
+from mitmproxy import http
+
+from mitm.reader import AnswerReader
+from resolver import errors, observer, target
+from resolver.reference import Location, parse_location, printable
+from resolver.resolution import Resolution
+from resolver.token_service import TokenAnswer
+
+
+class Kind(StrEnum):
+    """What was asked for."""
+
+    PING = "ping"
+    READY = "ready"
+    BASE = "base"
+    TOKEN = "token"  # noqa: S105 - no password
+    MANIFEST = "manifest"
+    BLOB = "blob"
+    TAGS = "tags"
+    REFERRERS = "referrers"
+    OTHER = "other"
+    """Nothing that is served, or nothing that could be read."""
+
+
+class Outcome(StrEnum):
+    """How it ended."""
+
+    SERVED = "served"
+    CHALLENGED = "challenged"
+    """The client was told to get a token, and comes back with one."""
+    REFUSED = "refused"
+    """It asked for what there is not, or may not be."""
+    UNAUTHORIZED = "unauthorized"
+    """Its key or token is wrong, or its time is over."""
+    LIMITED = "limited"
+    """The rate is limited."""
+    FAILED = "failed"
+    """Registry, API or this proxy could not answer, or not to the end."""
+    ABORTED = "aborted"
+    """The client went away."""
+
+
+_KINDS: Mapping[object, Kind] = {
+    target.Ping: Kind.PING,
+    target.Ready: Kind.READY,
+    target.TokenEndpoint: Kind.TOKEN,
+    target.Base: Kind.BASE,
+    target.Kind.MANIFEST: Kind.MANIFEST,
+    target.Kind.BLOB: Kind.BLOB,
+    target.Kind.TAGS: Kind.TAGS,
+    target.Kind.REFERRERS: Kind.REFERRERS,
+}
+LOCATION_LENGTH = len("v2/") + 4
+"""How much of a location is shown: enough to tell two apart, too little to use it."""
+DIGEST_LENGTH = len("sha256:") + 12
+
+
+@dataclass(slots=True)
+class Record:
+    """A request, from its head to the end of its answer."""
+
+    request_id: str
+    client: tuple[object, ...]
+    """Address and port, as mitmproxy has it."""
+    method: str
+    subject: str
+    """What is asked for, in words: the path as long as it is not read."""
+    begin: float = field(default_factory=time.monotonic)
+    kind: Kind = Kind.OTHER
+    alias: str | None = None
+    digest: str | None = None
+    location: Location | None = None
+    release: str | None = None
+    is_forwarded: bool = False
+    has_token: bool = False
+    resolutions: tuple[Resolution, ...] = ()
+    refusals: Mapping[str, errors.Refusal] = field(default_factory=dict)
+    states: Mapping[str, observer.CacheState] = field(default_factory=dict)
+    error: errors.RegistryError | None = None
+    """The answer of the proxy's own."""
+    reader: AnswerReader | None = None
+    """Where the registry's answer comes from."""
+    failure: str | None = None
+    """Why there is no answer, or none to its end."""
+    reason: observer.Reason | None = None
+    """The same for the metrics, where the registry is at fault."""
+    status: int | None = None
+    size: int | None = None
+    """Bytes of the body; of a broken one, what came of it, and of the head."""
+    seconds: float = 0.0
+    outcome: Outcome = Outcome.FAILED
+
+    def aim(self, wanted: target.Target) -> None:
+        """Take note of what is asked for."""
+        if not isinstance(wanted, target.Content):
+            self.kind = _KINDS[type(wanted)]
+            return
+        self.kind = _KINDS[wanted.kind]
+        reference: str | None = wanted.reference
+        if reference and ":" in reference:
+            self.digest = reference
+            reference = reference[:DIGEST_LENGTH]
+        name = brief_location(wanted.name) or wanted.name
+        self.alias = str(name)
+        self.subject = " ".join(filter(None, (self.kind, reference, "of", name)))
+
+    def issued(self, answer: TokenAnswer) -> None:
+        """Take note of the token that the client gets."""
+        self.resolutions = answer.resolutions
+        self.refusals = answer.refusals
+        self.states = answer.states
+        if len(answer.states) == 1:
+            (self.alias,) = answer.states
+        if len(answer.resolutions) == 1:
+            (one,) = answer.resolutions
+            self.release, self.location = one.release.raw_version, one.location
+
+    def failed(self, error: errors.RegistryError) -> None:
+        """Take note that the proxy answers with an error of its own."""
+        self.error = error
+        if self.is_forwarded and isinstance(error, errors.ServiceUnavailable):
+            self.reason = error.reason
+
+    def answered(self, response: http.Response, *, is_head: bool) -> None:
+        """Take note of how the answer ended: as a whole."""
+        self.status = response.status_code
+        self.size = 0 if is_head else self._length(response)
+        self.seconds = time.monotonic() - self.begin
+        self.outcome = self._judge(response.status_code)
+        if self.is_forwarded and self.outcome is Outcome.FAILED:
+            self.reason = self.reason or observer.Reason.STATUS
+
+    def broken(self, failure: str, *, is_client_there: bool) -> None:
+        """Take note that there is no answer, or none to its end."""
+        self.failure = failure
+        self.size = self.reader.taken if self.reader else None
+        self.seconds = time.monotonic() - self.begin
+        is_ours = is_client_there and self.is_forwarded
+        self.outcome = Outcome.FAILED if is_ours else Outcome.ABORTED
+        if is_ours:
+            self.reason = self._why(failure)
+
+    def _length(self, response: http.Response) -> int | None:
+        """Return the length of a whole body, whether it was held or streamed."""
+        if response.raw_content is not None:
+            return len(response.raw_content)
+        length = response.headers.get("content-length", "")
+        if length.isdecimal():
+            return int(length)
+        return self.reader.taken if self.reader else None
+
+    def _judge(self, status: int) -> Outcome:
+        if status == HTTPStatus.UNAUTHORIZED:
+            is_asked = isinstance(self.error, errors.TokenError) or not (
+                self.error or self.has_token
+            )
+            return Outcome.CHALLENGED if is_asked else Outcome.UNAUTHORIZED
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            return Outcome.LIMITED
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Outcome.FAILED
+        nothing = self.refusals and not self.resolutions
+        if status >= HTTPStatus.BAD_REQUEST or nothing:
+            return Outcome.REFUSED
+        return Outcome.SERVED
+
+    def _why(self, failure: str) -> observer.Reason:
+        """Return why the registry failed, by what mitmproxy says of it."""
+        text = failure.lower()
+        if (self.reader and self.reader.is_expired) or "too long" in text:
+            return observer.Reason.TIMEOUT
+        if "tls" in text or "certificate" in text:
+            return observer.Reason.TLS
+        return observer.Reason.CONNECTION
+
+
+def brief_location(name: str | None) -> str | None:
+    """Return the beginning of a location, or None for what is none."""
+    location = None if name is None else parse_location(name)
+    return location and f"{location[:LOCATION_LENGTH]}..."
+
+
+def shown_path(path: str) -> str:
+    """Return the path without its query, in characters that print."""
+    return printable(path.partition("?")[0])

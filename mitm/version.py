@@ -1,0 +1,3 @@
+"""Which version of the registry proxy this is."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,158 @@
+"""What Prometheus reads of a running proxy, and what it does not."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from demo.proxy import Proxy, StartError, free_port
+from localcloud.relay import Failure, Fault
+from tests.integration.client import Skopeo
+from tests.integration.fault import ALIAS, IN_BLOB, OPTIONS, Parts, parts, with_token
+from tests.integration.registry import Installation
+from tests.integration.session import TIMEOUT, get_token, plain_session
+from tests.integration.test_load import connected, receive, request
+from tests.integration.test_stream import first_layer
+from tests.integration.tool import ToolError, wait_until
+
+PREFIX = "balena_proxy_"
+Samples = dict[tuple[str, frozenset[str]], float]
+
+
+def read_metrics(port: int) -> Samples:
+    """Return each sample of the proxy by its name and the values of its labels."""
+    with plain_session() as session:
+        text = session.get(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT).text
+    return {
+        (sample.name.removeprefix(PREFIX), frozenset(sample.labels.values())): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+class Meter:
+    """What has been counted since it was made."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._before = read_metrics(port)
+
+    def count(self, name: str, *labels: str) -> float:
+        """Return how much was counted, which is never less than before."""
+        key = (name, frozenset(labels))
+        return read_metrics(self._port).get(key, 0) - self._before.get(key, 0)
+
+
+@contextmanager
+def measured(installation: Installation) -> Iterator[tuple[Proxy, Meter]]:
+    """Yield a proxy that shows metrics, and what reads them."""
+    port = free_port()
+    variables = {"METRICS_PORT": str(port)}
+    with Proxy(installation.url, environment=variables) as proxy:
+        yield proxy, Meter(port)
+
+
+def test_pulls_are_counted_by_outcome(
+    installation: Installation, skopeo: Skopeo
+) -> None:
+    """One served pull, one refused, one with a wrong key: one each."""
+    with measured(installation) as (proxy, meter):
+        skopeo.pull(f"{proxy.host}/{ALIAS}")
+        with pytest.raises(ToolError, match="no release"):
+            skopeo.pull(f"{proxy.host}/balenablocks/browser-aarch64/9.9.9")
+        with pytest.raises(ToolError, match="unauthorized"):
+            skopeo.pull(f"{proxy.host}/{ALIAS}", "wrong")
+        for outcome in ("served", "refused", "unauthorized"):
+            assert meter.count("pulls_total", outcome) == 1
+        assert meter.count("pulls_total", "failed") == 0
+        assert meter.count("requests_total", "token", "served") == 1
+        assert meter.count("requests_total", "blob", "served") > 1
+        assert meter.count("streamed_bytes_total") > 1_000_000
+        # The wrong key found the public application; its token was not issued.
+        assert meter.count("resolutions_total", "found", "miss") == 2
+        assert meter.count("resolutions_total", "refused", "miss") == 1
+        skopeo.pull(f"{proxy.host}/{ALIAS}")
+        assert meter.count("resolutions_total", "found", "hit") == 1
+        assert meter.count("api_request_duration_seconds_count", "token") == 4
+
+
+def test_names_and_keys_are_no_labels(
+    installation: Installation, skopeo: Skopeo
+) -> None:
+    """Metrics are read by more people than logs, and every value would stay."""
+    key = installation.cloud.keys["carol"]
+    with measured(installation) as (proxy, meter):
+        skopeo.pull(f"{proxy.host}/balenablocks/private-block/1.0.0", key)
+        with plain_session() as session:
+            url = f"http://127.0.0.1:{meter._port}/metrics"
+            text = session.get(url, timeout=TIMEOUT).text
+    assert "balenablocks" not in text
+    assert key not in text
+
+
+def test_failures_are_counted_by_their_reason(tmp_path: Path) -> None:
+    """Whoever is paged sees which of the two fails, and how."""
+    port = free_port()
+    variables = {"METRICS_PORT": str(port)}
+    with parts(tmp_path, options=OPTIONS, environment=variables) as whole:
+        get_token(whole.url, ALIAS)
+        meter = Meter(port)
+        whole.api.fail(Fault(Failure.HANG))
+        assert token_status(whole) == 503
+        wait_until(
+            lambda: meter.count("upstream_errors_total", "api", "timeout") >= 1,
+            "the API's silence is counted",
+        )
+        assert meter.count("pulls_total", "failed") == 1
+        whole.mend()
+        with with_token(whole) as session:
+            digest, size = first_layer(session, whole.url, ALIAS)
+            whole.registry.fail(Fault(Failure.STALL, IN_BLOB, 300_000))
+            token = str(session.headers["Authorization"]).partition(" ")[2]
+            with connected(whole.proxy) as connection:
+                connection.sendall(request(f"/v2/{ALIAS}/blobs/{digest}", token))
+                assert len(receive(connection)) < size
+        assert meter.count("upstream_errors_total", "registry", "timeout") == 1
+        assert meter.count("requests_total", "blob", "failed") == 1
+
+
+def token_status(whole: Parts) -> int:
+    """Return the status of a token request."""
+    with plain_session() as session:
+        scope = {"scope": f"repository:{ALIAS}:pull"}
+        url = f"{whole.url}/auth/v1/token"
+        return session.get(url, params=scope, timeout=TIMEOUT).status_code
+
+
+def test_live_connections_are_shown(installation: Installation) -> None:
+    """The number of clients goes up and down with them."""
+    with measured(installation) as (proxy, meter):
+        before = read_metrics(meter._port)["connections", frozenset({"client"})]
+        with connected(proxy), connected(proxy):
+            wait_until(
+                lambda: meter.count("connections", "client") == 2, "both are counted"
+            )
+        wait_until(
+            lambda: meter.count("connections", "client") == -before, "none is left"
+        )
+
+
+def test_without_a_port_nothing_is_shown(installation: Installation) -> None:
+    """The endpoint is off unless somebody wants it, also on the proxy's own port."""
+    with Proxy(installation.url) as proxy, plain_session() as session:
+        answer = session.get(f"http://{proxy.host}/metrics", timeout=TIMEOUT)
+    assert answer.status_code == 404
+
+
+def test_port_in_use_stops_the_start(installation: Installation) -> None:
+    """The message names the variable, and the port."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        proxy = Proxy(installation.url, environment={"METRICS_PORT": str(port)})
+        with pytest.raises(StartError, match=rf"METRICS_PORT.*port {port}"), proxy:
+            pass
