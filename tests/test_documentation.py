@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import tomllib
 
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.options import Options
@@ -11,7 +12,12 @@ from ruamel.yaml import YAML
 
 import addon
 import serve
+from mitm.connection import Connections, Limits
+from mitm.metrics import PREFIX, Metrics
 from mitm.option import OPTIONS
+from mitm.record import Record
+from mitm.version import VERSION
+from resolver.observer import Endpoint
 
 README = (serve.ROOT / "README.md").read_text()
 MAKEFILE = (serve.ROOT / "Makefile").read_text()
@@ -45,6 +51,36 @@ def test_variables_are_documented() -> None:
     assert set(documented("variable")) == read
     for variable in read:
         assert re.search(rf"^export .*\b{variable}\b", MAKEFILE, re.MULTILINE)
+
+
+def counted() -> Metrics:
+    """Return metrics in which everything was counted once."""
+    connections = Connections()
+    connections.limit(Limits(1, 1, 1, 1))
+    metrics = Metrics(connections)
+    metrics.count(Record("id", (), "GET", "/"))
+    metrics.asked(Endpoint.TOKEN, 0.1)
+    return metrics
+
+
+def test_metrics_are_documented() -> None:
+    """The README's table has every metric of the proxy, with its labels."""
+    shown = {
+        family.name + ("_total" if family.type == "counter" else ""): family
+        for family in counted().registry.collect()
+        if family.name.startswith(PREFIX)
+    }
+    table = dict(re.findall(rf"^\| `({PREFIX}\w+)` \| (.*?) ?\|", README, re.MULTILINE))
+    assert set(table) == set(shown)
+    for name, family in shown.items():
+        labels = {label for sample in family.samples for label in sample.labels}
+        assert set(re.findall(r"`(\w+)`", table[name])) == labels - {"le"}
+
+
+def test_version_is_that_of_the_project() -> None:
+    """The metrics tell the version that pyproject.toml names."""
+    project = tomllib.loads((serve.ROOT / "pyproject.toml").read_text())
+    assert project["project"]["version"] == VERSION
 
 
 def test_targets_are_documented() -> None:

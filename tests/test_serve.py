@@ -130,7 +130,7 @@ def test_contradiction_is_named() -> None:
         "PUBLIC_URL": "https://a.example",
         "ARGS": "--set balena_public_url=https://b.example",
     }
-    with pytest.raises(serve.VariableError, match="ARGS: .* contradicts PUBLIC_URL"):
+    with pytest.raises(serve.VariableError, match=r"ARGS: .* contradicts PUBLIC_URL"):
         serve.mitmdump_arguments(variables)
 
 
