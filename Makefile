@@ -3,13 +3,13 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
-SOURCES := addon.py serve.py mitm resolver localcloud demo soak tests
+SOURCES := addon.py serve.py trust.py mitm resolver localcloud demo soak tests
 export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
 export PUBLIC_URL TRUST_PROXY GRACE_PERIOD CONFDIR TLS_CERT TLS_KEY
-export METRICS_HOST METRICS_PORT LOG_FORMAT ARGS ONCE PYTHON REF MINUTES
+export METRICS_HOST METRICS_PORT LOG_FORMAT ARGS ONCE PYTHON REF MINUTES HOST
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test fuzz soak resolve check format requirements clean
+.PHONY: help install run demo trust test fuzz soak resolve check format requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ run: install ## serve balenaCloud, or what the variables say
 
 demo: install ## pull a sample release through the proxy, offline; ONCE=1 ends after it
 	@exec $(BIN)/python -m demo
+
+trust: install ## print what makes clients trust the proxy at HOST=<host>[:<port>]
+	@$(BIN)/python trust.py "$$HOST"
 
 test: install ## run every test that this machine can run
 	$(BIN)/python -m pytest
@@ -53,5 +56,5 @@ requirements: install ## pin the newest versions that fit pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .mitmproxy .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/integration/balena/node_modules .mitmproxy .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -37,6 +37,8 @@ class Client(ABC):
     """A program that pulls images."""
 
     name: str
+    transport: tuple[str, ...] = ()
+    """Its options for a registry without TLS; a test of TLS sets others."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,6 +108,7 @@ class Containerd(Client):
     """containerd, by its own command line."""
 
     name = "ctr"
+    transport: tuple[str, ...] = ("--plain-http",)
 
     def __init__(self, folder: Path, socket: Path) -> None:
         super().__init__(folder)
@@ -115,7 +118,7 @@ class Containerd(Client):
         """Pull; containerd wants the tag written out."""
         reference = _with_tag(reference)
         login = () if key is None else ("--user", f"u:{key}")
-        self._run(*self._images, "pull", "--plain-http", *login, reference)
+        self._run(*self._images, "pull", *self.transport, *login, reference)
         try:
             rows = self._run(*self._images, "ls", f"name=={reference}")
             return _digest(rows)
@@ -127,6 +130,7 @@ class Podman(Client):
     """podman."""
 
     name = "podman"
+    transport: tuple[str, ...] = ("--tls-verify=false",)
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -138,7 +142,7 @@ class Podman(Client):
 
     def pull(self, reference: str, key: str | None = None) -> str:
         """Pull, and ask for the digest of what came."""
-        command = ("pull", "--tls-verify=false", *_credentials(key), reference)
+        command = ("pull", *self.transport, *_credentials(key), reference)
         self._run(*self._podman, *command)
         return self._run(
             *self._podman, "image", "inspect", "--format", "{{.Digest}}", reference
@@ -149,6 +153,7 @@ class Buildah(Client):
     """buildah."""
 
     name = "buildah"
+    transport: tuple[str, ...] = ("--tls-verify=false",)
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -160,7 +165,7 @@ class Buildah(Client):
 
     def pull(self, reference: str, key: str | None = None) -> str:
         """Pull, and ask for the digest of what came."""
-        command = ("pull", "--tls-verify=false", *_credentials(key), reference)
+        command = ("pull", *self.transport, *_credentials(key), reference)
         self._run(*self._buildah, *command)
         rows = self._run(*self._buildah, "images", "--format", "{{.Digest}}", reference)
         return rows.strip()
@@ -170,6 +175,7 @@ class Skopeo(Client):
     """skopeo, which copies to a folder."""
 
     name = "skopeo"
+    transport: tuple[str, ...] = ("--src-tls-verify=false",)
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -179,7 +185,7 @@ class Skopeo(Client):
         """Copy every platform of the image, and return the digest of its manifest."""
         target = self.folder / "copy"
         self._run(
-            *(self._skopeo, "copy", "--all", "--src-tls-verify=false"),
+            *(self._skopeo, "copy", "--all", *self.transport),
             *(() if key is None else ("--src-creds", f"u:{key}")),
             *(f"docker://{reference}", f"dir:{target}"),
         )

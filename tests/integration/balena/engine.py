@@ -1,0 +1,88 @@
+"""Decides with which node the build engine of the balena CLI runs, and installs it."""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.integration.client import Docker
+from tests.integration.tool import COMMAND_SECONDS, find_tool, run
+
+FOLDER = Path(__file__).parent
+NODE_LEAST = (20, 6)
+"""As package.json has it: an older one has no `stream.duplexPair`."""
+
+
+def find_node() -> str:
+    """Return a node for which the engine is installed, beside this file.
+
+    What package.json names is installed when it changes. Where it cannot be, the test
+    is skipped, or fails if REQUIRE_TOOLS is set.
+    """
+    node, npm = find_tool("node"), find_tool("npm")
+    version = run(node, "--version", environment=os.environ).strip()
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < NODE_LEAST:
+        _do_without(f"node {version} is too old for the balena CLI's build engine")
+    wanted = "".join((FOLDER / name).read_text() for name in ("package.json", ".npmrc"))
+    installed = FOLDER / "node_modules" / "installed"
+    if not (installed.exists() and installed.read_text() == wanted):
+        _install(npm)
+        installed.write_text(wanted)
+    return node
+
+
+@dataclass(frozen=True, slots=True)
+class BuildEngine:
+    """The engine, with a docker to build in."""
+
+    node: str
+    docker: Docker
+
+    def build(self, project: Path, way: str, secrets: Path | None = None) -> str:
+        """Build the project and return what is printed.
+
+        Raises:
+            ToolError: a service was not built; the message is what was printed.
+
+        """
+        return run(
+            *(self.node, FOLDER / "build.js", "--as", way),
+            *("--docker", self.docker.url.removeprefix("unix://")),
+            *(() if secrets is None else ("--registry-secrets", secrets)),
+            project,
+            environment=self.docker.environment,
+        )
+
+    def inspect(self, image: str, field: str) -> str:
+        """Return a field of an image, as JSON."""
+        docker = (find_tool("docker"), "--host", self.docker.url)
+        command = ("image", "inspect", "--format", f"{{{{json .{field}}}}}", image)
+        return run(*docker, *command, environment=self.docker.environment)
+
+
+def _install(npm: str) -> None:
+    try:
+        subprocess.run(
+            [npm, "install"],
+            cwd=FOLDER,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=True,
+        )
+    except subprocess.TimeoutExpired:
+        _do_without(f"npm install did not end within {COMMAND_SECONDS} seconds")
+    except subprocess.CalledProcessError as error:
+        _do_without(f"npm install failed: {error.stderr.strip().partition('\n')[0]}")
+    # npm's own note of where each package came from.
+    (FOLDER / "node_modules" / ".package-lock.json").unlink(missing_ok=True)
+
+
+def _do_without(reason: str) -> NoReturn:
+    if os.environ.get("REQUIRE_TOOLS"):
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,0 +1,123 @@
+"""The ways in which a client reaches the proxy by TLS, and what it is told to trust."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mitmproxy.certs import Cert
+
+import serve
+import trust
+from demo.proxy import Proxy, free_port
+from tests.authority import Authority
+from tests.integration.machine import ADDRESS, NAME, Machine
+from tests.integration.tool import find_tool, listens, run, running
+
+NGINX = serve.ROOT / "deploy" / "nginx" / "nginx.conf"
+SAVE = "Linux, macOS"
+SYSTEM = "Debian"
+USER = "podman, buildah, skopeo, for one user"
+_EVERYWHERE = {"LISTEN_HOST": "0.0.0.0"}
+_SECTION = re.compile(rf"^{trust.HEADING}", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A proxy that is served by TLS."""
+
+    host: str
+    instructions: str
+    """What its operator hands out to clients."""
+
+    def commands(self, kind: str) -> str:
+        """Return the instructions for the clients whose heading begins like that."""
+        sections = _SECTION.split(self.instructions)
+        return next(section for section in sections if section.startswith(kind))
+
+
+@contextmanager
+def signed_by_mitmproxy(
+    registry_url: str, folder: Path, name: str = NAME
+) -> Iterator[Way]:
+    """Let mitmproxy make the certificate; what clients have to do is known before."""
+    port = free_port()
+    variables = {"CONFDIR": str(folder / "confdir"), "PROXY_PORT": str(port)}
+    way = Way(f"{name}:{port}", trust.main([name], variables))
+    with Proxy(registry_url, port=port, environment=_EVERYWHERE | variables):
+        yield way
+
+
+@contextmanager
+def with_own_certificate(
+    registry_url: str, authority: Authority, folder: Path, **variables: str
+) -> Iterator[Way]:
+    """Show one's own; {own}, {chain} and {key} in a variable stand for its files."""
+    own = authority.server_file(folder, NAME, ADDRESS)
+    chain, mark, key = own.read_text().partition("-----BEGIN PRIVATE")
+    files = {"own": own, "chain": folder / "chain.pem", "key": folder / "key.pem"}
+    files["chain"].write_text(chain)
+    files["key"].write_text(mark + key)
+    given = {name: value.format_map(files) for name, value in variables.items()}
+    with Proxy(registry_url, environment=_EVERYWHERE | given) as proxy:
+        yield _way(f"{NAME}:{proxy.port}", authority, folder)
+
+
+@contextmanager
+def behind_nginx(
+    registry_url: str, authority: Authority, folder: Path, **variables: str
+) -> Iterator[Way]:
+    """End TLS in nginx; {host} in a variable of the proxy stands for nginx's."""
+    port = free_port()
+    host = f"{NAME}:{port}"
+    environment = {name: value.format(host=host) for name, value in variables.items()}
+    with (
+        Proxy(registry_url, environment=environment) as proxy,
+        nginx(authority, folder, port, proxy.port),
+    ):
+        yield _way(host, authority, folder)
+
+
+@contextmanager
+def nginx(authority: Authority, folder: Path, port: int, proxy: int) -> Iterator[None]:
+    """Run nginx as it is deployed, but for the addresses and the certificate."""
+    own = authority.server_file(folder, NAME, ADDRESS)
+    text = NGINX.read_text()
+    for deployed, here in (
+        ("listen 443 ssl;", f"listen {port} ssl;"),
+        ("/etc/nginx/tls/fullchain.pem", str(own)),
+        ("/etc/nginx/tls/privkey.pem", str(own)),
+        ("server 127.0.0.1:8080;", f"server 127.0.0.1:{proxy};"),
+    ):
+        assert text.count(deployed) == 1, f"{deployed} is in one place"
+        text = text.replace(deployed, here)
+    config = folder / "nginx.conf"
+    config.write_text(text)
+    process = f"daemon off; pid {folder}/nginx.pid; error_log stderr;"
+    command: list[str | Path] = [find_tool("nginx"), "-c", config, "-g", process]
+    with running(command, lambda: listens(port), log=folder / "nginx.log"):
+        yield
+
+
+def follow(machine: Machine, way: Way, folder: Path, *kinds: str) -> None:
+    """Paste the instructions into a shell on the machine, in that folder."""
+    home, bin_ = folder / "home", folder / "bin"
+    bin_.mkdir(exist_ok=True)
+    sudo = bin_ / "sudo"
+    sudo.write_text('#!/bin/sh\nexec "$@"\n')
+    sudo.chmod(0o755)
+    path = f"{bin_}:/usr/sbin:/usr/bin:/sbin:/bin"
+    text = "\n".join(f"# {way.commands(kind)}" for kind in kinds)
+    machine.call(
+        lambda: run(
+            *("sh", "-euc", f"cd '{folder}'\n{text}"),
+            environment={"PATH": path, "HOME": str(home)},
+        )
+    )
+
+
+def _way(host: str, authority: Authority, folder: Path) -> Way:
+    """Return what clients are told of an authority that is not mitmproxy's."""
+    path = Path(authority.write_file(folder / "authority.pem"))
+    return Way(host, trust.instructions(host, path, Cert.from_pem(path.read_bytes())))

@@ -1,0 +1,171 @@
+"""What `make trust` prints, and the authority that it prints it for."""
+
+import datetime as dt
+import hashlib
+import re
+import shlex
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from mitmproxy.certs import CertStore
+from mitmproxy.options import CONF_BASENAME, KEY_SIZE
+
+import serve
+import trust
+
+HOST = "registry.example.com"
+DAY = dt.timedelta(days=1)
+
+
+def make_authority(folder: Path, *, lasts: dt.timedelta, password: bytes = b"") -> str:
+    """Put an authority where mitmproxy takes it, and return its certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "own")])
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1)
+    builder = builder.not_valid_before(now - 2 * DAY).not_valid_after(now + lasts)
+    certificate = builder.sign(key, hashes.SHA256())
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(password)
+        if password
+        else serialization.NoEncryption(),
+    )
+    folder.mkdir(exist_ok=True)
+    (folder / trust.KEY_FILE).write_bytes(private + pem)
+    return pem.decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "port", "expected"),
+    [
+        (HOST, None, f"{HOST}:8080"),
+        (HOST, "", f"{HOST}:8080"),
+        (HOST, "8443", f"{HOST}:8443"),
+        (HOST, "443", HOST),
+        (f"{HOST}:5000", "8443", f"{HOST}:5000"),
+        (f"{HOST}:0443", None, HOST),
+        ("registry:443", None, "registry:443"),
+        ("192.0.2.1", None, "192.0.2.1:8080"),
+        ("[2001:db8::1]", None, "[2001:db8::1]:8080"),
+        ("[2001:db8::1]:443", None, "[2001:db8::1]"),
+    ],
+)
+def test_host_is_the_one_of_references(
+    text: str, port: str | None, expected: str
+) -> None:
+    """Without a port it has the proxy's, and never one that references leave out."""
+    environment = {} if port is None else {"PROXY_PORT": port}
+    assert trust.registry_host(text, environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "variables", "said"),
+    [
+        ("", {}, "HOST is missing"),
+        (f"https://{HOST}", {}, "HOST: 'https://"),
+        (f"{HOST}/org/app", {}, "HOST: "),
+        (f"{HOST}:99999", {}, "HOST: "),
+        ("../../etc", {}, "HOST: "),
+        ("a'; rm -r x", {}, "HOST: "),
+        ("one\ntwo", {}, "HOST: "),
+        (HOST, {"PROXY_PORT": "http"}, "PROXY_PORT: 'http'"),
+        (HOST, {"PROXY_PORT": "0"}, "PROXY_PORT: "),
+        (HOST, {"CONFDIR": __file__}, f"CONFDIR: {__file__}"),
+    ],
+)
+def test_what_cannot_be_used_is_named_in_one_line(
+    host: str, variables: dict[str, str], said: str
+) -> None:
+    """The program fails, and prints nothing that could be pasted."""
+    done = subprocess.run(
+        [sys.executable, serve.ROOT / "trust.py", host],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"registry proxy: {said}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_authority_is_made_before_the_first_start(tmp_path: Path) -> None:
+    """Mitmproxy uses it afterwards, and the key is for its owner alone to read."""
+    folder = tmp_path / "new" / "confdir"
+    environment = {"CONFDIR": str(folder)}
+    printed = trust.main([HOST], environment)
+    used = CertStore.from_store(folder, CONF_BASENAME, KEY_SIZE).default_ca
+    assert printed.count(used.to_pem().decode()) == 2
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / trust.KEY_FILE).stat().st_mode & 0o777 == 0o600
+    assert trust.main([HOST], environment) == printed
+
+
+def test_authority_is_described(tmp_path: Path) -> None:
+    """The file, the fingerprint and the end of the certificate are there to compare."""
+    printed = trust.main([HOST], {"CONFDIR": str(tmp_path)})
+    path = tmp_path / trust.CERTIFICATE_FILE
+    der = ssl.PEM_cert_to_DER_cert(path.read_text())
+    digest = hashlib.sha256(der).hexdigest()
+    assert str(path) in printed
+    assert digest in printed.replace(":", "").lower()
+    ends = x509.load_der_x509_certificate(der).not_valid_after_utc
+    assert f"valid until  {ends.date()}" in printed
+    assert "PRIVATE" not in printed
+
+
+def test_authority_of_ones_own(tmp_path: Path) -> None:
+    """One that lies where mitmproxy takes it is handed out, and its key stays shut."""
+    trust.main([HOST], {"CONFDIR": str(tmp_path)})
+    pem = make_authority(tmp_path, lasts=DAY, password=b"secret")
+    printed = trust.main([HOST], {"CONFDIR": str(tmp_path)})
+    assert printed.count(pem) == 2
+    assert (tmp_path / trust.CERTIFICATE_FILE).read_text() == pem
+
+
+def test_authority_that_has_ended(tmp_path: Path) -> None:
+    """Nobody is told to trust it; the message says what to do."""
+    make_authority(tmp_path, lasts=-DAY)
+    with pytest.raises(trust.TrustError, match="delete mitmproxy-ca"):
+        trust.main([HOST], {"CONFDIR": str(tmp_path)})
+
+
+def test_notes(tmp_path: Path) -> None:
+    """It is said where the authority does not matter, or the name does."""
+    environment = {"CONFDIR": str(tmp_path)}
+    plain = trust.main([HOST], environment)
+    own = trust.main([HOST], {**environment, "TLS_CERT": "own.pem"})
+    address = trust.main(["[2001:db8::1]"], environment)
+    assert "TLS_CERT is set" in own
+    assert "TLS_CERT is set" not in plain
+    assert "2001:db8::1 is an address" in address
+    assert "is an address" not in plain
+
+
+@pytest.mark.parametrize("host", [HOST, f"{HOST}:443", "[2001:db8::1]"])
+def test_every_client_is_told_the_same_host(tmp_path: Path, host: str) -> None:
+    """Shells understand the commands, and each folder is that of the registry."""
+    printed = trust.main([host], {"CONFDIR": str(tmp_path)})
+    sections = re.split(rf"^{trust.HEADING}", printed, flags=re.MULTILINE)[1:]
+    for section in sections:
+        if not section.startswith("Windows"):
+            subprocess.run(["sh", "-n"], input=f"# {section}", text=True, check=True)
+    folders = re.findall(r"certs\.d/([^/\s]+)", printed)
+    assert folders == [shlex.quote(trust.registry_host(host, {}))] * 7
+
+
+def test_comments_among_commands_are_harmless_in_zsh() -> None:
+    """It takes no comments from a terminal, and would wait for the end of a quote."""
+    commands = trust.INSTRUCTIONS.partition(f"\n{trust.HEADING}")[2]
+    posix = commands.partition("Windows")[0]
+    for line in re.findall(r"^# (?!== ).*$", posix, re.MULTILINE):
+        assert not re.search(r"['`()&|;]", line), line
