@@ -21,7 +21,7 @@ from resolver.answer import BUFFER_LENGTH_MAX
 
 logger = logging.getLogger(__name__)
 
-LAST_REQUEST_SECONDS = 1
+LAST_REQUEST_SECONDS = 2
 """How long a request may still be on its way to a proxy that is being stopped."""
 REPORT_SECONDS = 60
 """How often it is said that clients are turned away."""

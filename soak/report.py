@@ -9,7 +9,8 @@ from soak.outcome import Outcome, Tally
 
 MEMORY_GROWTH_MAX = 24 << 10
 """Kilobytes more than after the warm-up: what an allocator may keep of a busy time."""
-FILES_GROWTH_MAX = 2
+FILES_GROWTH_MAX = 8
+"""Connections to the API that were reset stay open here until they are used again."""
 KEPT_TO_REGISTRY_MAX = 2
 """Connections that readiness is asked over."""
 KEPT_TO_API_MAX = 32
