@@ -43,7 +43,9 @@ def test_outcome_of_an_answer(
     known: dict[str, object], status: int, outcome: Outcome
 ) -> None:
     """Status and cause together tell what to do about it."""
-    over = record(**known)
+    over = record()
+    for name, value in known.items():
+        setattr(over, name, value)
     over.answered(http.Response.make(status, b"body"), is_head=False)
     assert over.outcome is outcome
     assert over.size == 4
@@ -59,7 +61,7 @@ def test_outcome_of_an_answer(
     ],
 )
 def test_outcome_without_an_answer(
-    is_forwarded: bool, is_client_there: bool, outcome: Outcome
+    *, is_forwarded: bool, is_client_there: bool, outcome: Outcome
 ) -> None:
     """The registry is to blame only for what it was asked, with somebody waiting."""
     over = record(is_forwarded=is_forwarded)
