@@ -3,13 +3,13 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
-SOURCES := addon.py serve.py trust.py mitm resolver localcloud demo soak tests
+SOURCES := addon.py serve.py trust.py mitm resolver localcloud demo soak bench tests
 export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
 export PUBLIC_URL TRUST_PROXY GRACE_PERIOD CONFDIR TLS_CERT TLS_KEY
-export METRICS_HOST METRICS_PORT LOG_FORMAT ARGS ONCE PYTHON REF MINUTES HOST
+export METRICS_HOST METRICS_PORT LOG_FORMAT ARGS ONCE PYTHON REF MINUTES HOST JSON
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo trust test fuzz soak resolve check format requirements clean
+.PHONY: help install run demo trust test fuzz soak capacity resolve check format requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ fuzz: install ## try each property of tests/fuzz for SECONDS=60
 
 soak: install ## pull, fail and misbehave for MINUTES=20, and see what grows
 	@$(BIN)/python -m soak
+
+capacity: install ## measure what one replica can do; JSON=<file> keeps all figures
+	@$(BIN)/python -m bench.capacity $(if $(JSON),--json "$(JSON)")
 
 resolve: install ## show what REF=<org>/<app>[/<version>] stands for; ALL=1 lists the releases
 	@$(BIN)/python -m resolver $(if $(ALL),--all) "$$REF"

@@ -184,7 +184,7 @@ class Metrics:
         buckets: tuple[float, ...],
         **labels: Iterable[StrEnum],
     ) -> Histogram:
-        return Histogram(
+        histogram = Histogram(
             name,
             text,
             list(labels),
@@ -192,6 +192,9 @@ class Metrics:
             registry=self.registry,
             buckets=buckets,
         )
+        for values in product(*labels.values()):
+            histogram.labels(*values)
+        return histogram
 
 
 class _Streamed(Collector):

@@ -1,0 +1,248 @@
+"""The Kubernetes manifests: sound by the published schemas, and fit for the code."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import requests
+from ruamel.yaml import YAML
+
+import serve
+from demo.proxy import Proxy, free_port
+from localcloud.cloud import LocalCloud
+from resolver.target import PING_PATH, READY_PATH
+
+FOLDER = serve.ROOT / "deploy" / "kubernetes"
+DOCKERFILE = (serve.ROOT / "Dockerfile").read_text()
+OLDEST = "1.30"
+"""Of Kubernetes, as kustomization.yaml says."""
+PATCH = "tls-patch.yaml"
+VERSIONS = (OLDEST, kubernetes_validate.latest_version())
+
+
+def load(text: str) -> Iterator[Any]:
+    """Return the documents in YAML; a key that stands there twice is an error."""
+    yield from YAML(typ="safe", pure=True).load_all(text)
+
+
+(KUSTOMIZATION,) = load((FOLDER / "kustomization.yaml").read_text())
+OBJECTS: Mapping[str, Any] = {
+    document["kind"]: document
+    for name in KUSTOMIZATION["resources"]
+    for document in load((FOLDER / name).read_text())
+}
+POD = OBJECTS["Deployment"]["spec"]["template"]
+(CONTAINER,) = POD["spec"]["containers"]
+PORTS = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
+VARIABLES = {variable["name"]: variable["value"] for variable in CONTAINER["env"]}
+
+
+def render(folder: Path) -> dict[str, Any]:
+    """Return what `kubectl apply -k` would apply, by kind."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed")
+    done = subprocess.run(
+        [kubectl, "kustomize", folder], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return {document["kind"]: document for document in load(done.stdout)}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_objects_fit_the_published_schemas(kind: str, version: str) -> None:
+    """Every object has the fields that Kubernetes knows, and no others."""
+    kubernetes_validate.validate(OBJECTS[kind], version, strict=True)
+
+
+def test_every_file_is_used() -> None:
+    """The folder has one object in each file, and kustomization.yaml names them all."""
+    names = {path.name for path in FOLDER.iterdir()}
+    assert names == {*KUSTOMIZATION["resources"], PATCH, "kustomization.yaml"}
+    assert len(OBJECTS) == len(KUSTOMIZATION["resources"])
+    for name in KUSTOMIZATION["resources"]:
+        (document,) = load((FOLDER / name).read_text())
+        assert name == f"{document['kind'].lower()}.yaml"
+
+
+def test_folder_is_applied_as_it_stands() -> None:
+    """`kubectl apply -k` finds everything, and puts the image's name in."""
+    rendered = render(FOLDER)
+    assert set(rendered) == set(OBJECTS)
+    (image,) = KUSTOMIZATION["images"]
+    (container,) = rendered["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert CONTAINER["image"] == image["name"]
+    assert container["image"] == f"{image['newName']}:{image['newTag']}"
+
+
+def test_proxy_ends_tls_where_that_is_uncommented(tmp_path: Path) -> None:
+    """What is a comment in kustomization.yaml has the proxy end TLS with a Secret."""
+    folder = shutil.copytree(FOLDER, tmp_path / "kubernetes")
+    file = folder / "kustomization.yaml"
+    text, count = re.subn(
+        r"^# (patches:|  - path:)", r"\1", file.read_text(), flags=re.MULTILINE
+    )
+    assert count == 2
+    file.write_text(text.replace("  - ingress.yaml\n", ""))
+    rendered = render(folder)
+    assert set(rendered) == {*OBJECTS} - {"Ingress"}
+    for version in VERSIONS:
+        for document in rendered.values():
+            kubernetes_validate.validate(document, version, strict=True)
+    pod = rendered["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    (mode,) = (v["secret"]["defaultMode"] for v in pod["volumes"] if "secret" in v)
+    assert mode == 0o440
+    # The names that every Secret of the type kubernetes.io/tls has.
+    assert variables["TLS_CERT"] == f"{mounts['tls']}/tls.crt"
+    assert variables["TLS_KEY"] == f"{mounts['tls']}/tls.key"
+    assert {*VARIABLES} < {*variables}
+    (port,) = rendered["Service"]["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (443, "http")
+
+
+def test_variables_are_those_that_are_read() -> None:
+    """Every variable is one of serve.py's, with a value that it takes."""
+    read = set(
+        re.findall(r'"([A-Z][A-Z0-9_]+)"', (serve.ROOT / "serve.py").read_text())
+    )
+    assert {*VARIABLES} <= read
+    assert serve.mitmdump_arguments(VARIABLES)
+
+
+def test_replica_passes_its_probes_and_is_scraped() -> None:
+    """With these variables the proxy answers all probes, and Prometheus."""
+    metrics_port = free_port()
+    with LocalCloud() as cloud:
+        environment = VARIABLES | {
+            "API_URL": cloud.api_url,
+            "METRICS_PORT": str(metrics_port),
+        }
+        with Proxy(cloud.registry_url, environment=environment) as proxy:
+            probed = [
+                f"http://127.0.0.1:{proxy.port}{CONTAINER[probe]['httpGet']['path']}"
+                for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+            ]
+            path = POD["metadata"]["annotations"]["prometheus.io/path"]
+            scraped = f"http://127.0.0.1:{metrics_port}{path}"
+            with requests.Session() as session:
+                session.trust_env = False
+                for url in (*probed, scraped):
+                    assert session.get(url, timeout=10).status_code == 200
+                assert (
+                    "balena_proxy_build_info" in session.get(scraped, timeout=10).text
+                )
+
+
+def test_probes_wait_for_registry_and_api_at_the_start_only() -> None:
+    """Where registry or API fail, running replicas stay, and say so to clients."""
+    paths = {
+        probe: CONTAINER[probe]["httpGet"]["path"]
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+    }
+    assert paths == {
+        "startupProbe": READY_PATH,
+        "readinessProbe": PING_PATH,
+        "livenessProbe": PING_PATH,
+    }
+    for probe in paths:
+        assert CONTAINER[probe]["httpGet"]["port"] in PORTS
+
+
+def test_transfers_have_their_time_to_finish() -> None:
+    """A replica is killed only after it has waited, and after its grace period."""
+    pause = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"]
+    given = POD["spec"]["terminationGracePeriodSeconds"]
+    assert given >= pause + int(VARIABLES["GRACE_PERIOD"]) + 5
+
+
+def test_ports_agree() -> None:
+    """Service, Ingress, network policy and annotations name ports that there are."""
+    assert PORTS["http"] == int(VARIABLES.get("PROXY_PORT", "8080"))
+    assert PORTS["metrics"] == int(VARIABLES["METRICS_PORT"])
+    annotations = POD["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == VARIABLES["METRICS_PORT"]
+    (served,) = OBJECTS["Service"]["spec"]["ports"]
+    assert served["targetPort"] == "http"
+    (rule,) = OBJECTS["Ingress"]["spec"]["rules"]
+    backend = rule["http"]["paths"][0]["backend"]["service"]
+    assert backend["name"] == OBJECTS["Service"]["metadata"]["name"]
+    assert backend["port"]["name"] == served["name"]
+    opened = OBJECTS["NetworkPolicy"]["spec"]["ingress"]
+    assert {port["port"] for entry in opened for port in entry["ports"]} == {*PORTS}
+
+
+def test_selectors_find_the_replicas() -> None:
+    """Everything that selects pods selects those of the Deployment."""
+    labels = POD["metadata"]["labels"].items()
+    deployment = OBJECTS["Deployment"]
+    spread = POD["spec"]["topologySpreadConstraints"]
+    selectors = [
+        deployment["spec"]["selector"]["matchLabels"],
+        OBJECTS["Service"]["spec"]["selector"],
+        OBJECTS["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        OBJECTS["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+        *(constraint["labelSelector"]["matchLabels"] for constraint in spread),
+    ]
+    assert all(selector and selector.items() <= labels for selector in selectors)
+    scaled = OBJECTS["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert scaled == {
+        "apiVersion": deployment["apiVersion"],
+        "kind": "Deployment",
+        "name": deployment["metadata"]["name"],
+    }
+
+
+def test_clients_are_told_the_host_of_the_ingress() -> None:
+    """The realm of challenges is on the host that the Ingress has a certificate for."""
+    (rule,) = OBJECTS["Ingress"]["spec"]["rules"]
+    (tls,) = OBJECTS["Ingress"]["spec"]["tls"]
+    assert VARIABLES["PUBLIC_URL"] == f"https://{rule['host']}"
+    assert tls["hosts"] == [rule["host"]]
+
+
+def test_there_is_always_a_replica() -> None:
+    """Neither a rollout nor a drained node takes away the last one."""
+    assert OBJECTS["HorizontalPodAutoscaler"]["spec"]["minReplicas"] > 1
+    assert OBJECTS["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
+    rollout = OBJECTS["Deployment"]["spec"]["strategy"]["rollingUpdate"]
+    assert rollout["maxUnavailable"] == 0
+
+
+def test_container_may_do_nothing_that_it_need_not() -> None:
+    """The pod is one of the pod security standard "restricted", and more."""
+    pod, own = POD["spec"]["securityContext"], CONTAINER["securityContext"]
+    assert pod["runAsNonRoot"]
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert own == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert POD["spec"]["automountServiceAccountToken"] is False
+    assert POD["spec"]["enableServiceLinks"] is False
+    assert {kind for volume in POD["spec"]["volumes"] for kind in volume} == {
+        "name",
+        "emptyDir",
+    }
+
+
+def test_image_and_pod_are_at_one() -> None:
+    """The pod runs as the image's user, who can write where the image has to."""
+    user = re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)[-1]
+    context = POD["spec"]["securityContext"]
+    assert (str(context["runAsUser"]), str(context["runAsGroup"])) == user
+    assert str(context["fsGroup"]) == user[1]
+    confdir = re.findall(r"\bCONFDIR=(\S+)", DOCKERFILE)[-1]
+    mounts = {mount["mountPath"]: mount["name"] for mount in CONTAINER["volumeMounts"]}
+    assert {*mounts} == {confdir, "/tmp"}
+    volumes = {volume["name"] for volume in POD["spec"]["volumes"]}
+    assert {*mounts.values()} == volumes
