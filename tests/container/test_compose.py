@@ -1,0 +1,189 @@
+"""compose.yaml: what compose makes of it, and pulls through what it starts."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+import serve
+from demo.proxy import free_port
+from localcloud.sample import sample_images
+from tests.container.conftest import BASE
+from tests.container.engine import Engine
+from tests.integration.client import Skopeo
+from tests.integration.fault import ALIAS, LOCATION
+from tests.integration.session import TIMEOUT, plain_session
+from tests.integration.tool import find_tool, run, wait_until
+
+IN_THE_CONTAINER = {"LISTEN_HOST", "PROXY_PORT", "CONFDIR"}
+"""Variables with a meaning of their own there, which the image sets."""
+HAPROXY_CONFIG = "/usr/local/etc/haproxy/haproxy.cfg"
+HAPROXY_CHANGES = (
+    "USER 99",
+    f'CMD ["haproxy", "-W", "-db", "-f", "{HAPROXY_CONFIG}"]',
+)
+"""As docker's own image of it has them."""
+
+
+class Compose:
+    """A project, and the variables that its user has set."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._compose = (
+            *(find_tool("docker-compose"), "--project-name", "registry-proxy-test"),
+            *("--file", serve.ROOT / "compose.yaml"),
+        )
+        self.variables = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **variables}
+
+    def __call__(self, *arguments: str) -> str:
+        """Return what it prints, and if it fails what it complains of."""
+        return run(*self._compose, *arguments, environment=self.variables)
+
+    def services(self) -> Mapping[str, Any]:
+        """Return the services as they come out, with those of all profiles."""
+        text = self("--profile", "try", "--profile", "scale", "config")
+        services: Mapping[str, Any] = YAML(typ="safe").load(text)["services"]
+        return services
+
+
+@contextmanager
+def project(engine: Engine, *services: str, **variables: str) -> Iterator[Compose]:
+    """Run services of compose.yaml, of images that are there already."""
+    settings = {
+        name: engine.environment[name] for name in ("DOCKER_HOST", "DOCKER_CONFIG")
+    }
+    compose = Compose({**settings, **variables})
+    try:
+        compose("up", "--detach", "--no-build", *services)
+        yield compose
+    finally:
+        compose("--profile", "try", "--profile", "scale", "down", "--volumes")
+
+
+@pytest.fixture(scope="module")
+def images(engine: Engine, image: str) -> dict[str, str]:
+    """The images, as the variables of compose.yaml that name them."""
+    docker = ("build", "--target", "localcloud", "--build-arg", f"PYTHON_IMAGE={BASE}")
+    engine.build([engine.docker_path, *docker, "--tag", "localcloud", "."])
+    find_tool("haproxy")
+    find_tool("wget")
+    engine.import_base("haproxy", "haproxy", "wget", changes=HAPROXY_CHANGES)
+    return {
+        "IMAGE": image,
+        "LOCALCLOUD_IMAGE": "localcloud",
+        "HAPROXY_IMAGE": "haproxy",
+    }
+
+
+@pytest.fixture(scope="module")
+def digest() -> str:
+    """What the alias stands for in any localcloud."""
+    images = {image.repository: image for image in sample_images()}
+    return images[f"v2/{LOCATION}"].digest
+
+
+def test_every_container_is_locked_down() -> None:
+    """None may write, gain rights or keep any, and all come back after a crash."""
+    for service in Compose({}).services().values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["restart"] == "unless-stopped"
+
+
+def test_ports_are_published_on_loopback_alone() -> None:
+    """Who wants more says so; no two services want the same, and replicas none."""
+    services = Compose({}).services()
+    found = {name: published(service) for name, service in services.items()}
+    assert {name: ports for name, ports in found.items() if ports} == {
+        "single": ["127.0.0.1:8080"],
+        "try": ["127.0.0.1:8081"],
+        "haproxy": ["127.0.0.1:8082"],
+    }
+
+
+def test_listen_host_and_port_are_what_is_published() -> None:
+    """LISTEN_HOST and PROXY_PORT mean what they mean to `make run`."""
+    services = Compose({"LISTEN_HOST": "0.0.0.0", "PROXY_PORT": "5000"}).services()
+    assert published(services["single"]) == ["0.0.0.0:5000"]
+
+
+def test_variables_of_the_proxy_are_passed() -> None:
+    """Each variable that serve.py reads reaches the container, if it is set."""
+    source = (serve.ROOT / "serve.py").read_text()
+    read = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', source)) - set(serve.UNBUFFERED)
+    passed = dict.fromkeys(read - IN_THE_CONTAINER, "1")
+    services = Compose(passed).services()
+    assert services["single"]["environment"] == passed
+    assert services["proxy"]["environment"]["TRUST_PROXY"] == "true"
+
+
+def test_stop_waits_for_transfers() -> None:
+    """Compose gives a proxy longer than the proxy gives its transfers."""
+    services = Compose({}).services()
+    for name in ("single", "try", "proxy"):
+        assert services[name]["stop_grace_period"] == "30s"
+
+
+def test_try_needs_no_network(
+    engine: Engine, images: dict[str, str], digest: str, tmp_path: Path
+) -> None:
+    """A proxy in front of localcloud serves its images, beside the usual proxy."""
+    ports = {"TRY_PORT": free_port(), "PROXY_PORT": free_port()}
+    variables = images | {name: str(port) for name, port in ports.items()}
+    with project(engine, "single", "try", **variables):
+        wait_until(lambda: all(map(answers, ports.values())), "the proxies")
+        reference = f"localhost:{ports['TRY_PORT']}/{ALIAS}"
+        assert Skopeo(tmp_path).pull(reference) == digest
+
+
+def test_scale_balances_over_replicas(
+    engine: Engine, images: dict[str, str], digest: str, tmp_path: Path
+) -> None:
+    """HAProxy finds each of three replicas by the name, and does with one of them."""
+    port = free_port()
+    variables = {
+        **images,
+        "HAPROXY_PORT": str(port),
+        "REGISTRY_URL": "http://localcloud:5000",
+        "API_URL": "http://localcloud:8000",
+    }
+    services = ("--scale", "proxy=3", "haproxy", "localcloud")
+    with project(engine, *services, **variables) as compose:
+        wait_until(
+            lambda: all(
+                f"replica{number} is UP" in compose("logs", "haproxy")
+                for number in (1, 2, 3)
+            ),
+            "three replicas",
+        )
+        reference = f"localhost:{port}/{ALIAS}"
+        assert Skopeo(tmp_path / "three").pull(reference) == digest
+        used = set(re.findall(r"replica=(\S+)", compose("logs", "haproxy")))
+        assert len(used) > 1
+        replicas = compose("ps", "--quiet", "proxy").split()
+        engine.docker("kill", *replicas[1:])
+        assert Skopeo(tmp_path / "one").pull(reference) == digest
+
+
+def published(service: Mapping[str, Any]) -> list[str]:
+    """Return the addresses that it takes, which each version of compose writes anew."""
+    return [
+        port.rpartition(":")[0]
+        if isinstance(port, str)
+        else f"{port.get('host_ip', '')}:{port['published']}"
+        for port in service.get("ports", ())
+    ]
+
+
+def answers(port: int) -> bool:
+    """Return whether a proxy answers on the port."""
+    with plain_session() as session:
+        try:
+            return session.get(f"http://127.0.0.1:{port}/ping", timeout=TIMEOUT).ok
+        except OSError:
+            return False

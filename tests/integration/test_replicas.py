@@ -1,0 +1,357 @@
+"""Replicas behind HAProxy: which of them answers, or ends, is no matter to a client."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from demo.client import Client as SmallClient
+from localcloud.relay import Failure, Fault
+from localcloud.server import Response
+from tests.authority import Authority
+from tests.integration.balancer import (
+    CONFIG,
+    Balanced,
+    Balancer,
+    Replica,
+    balanced,
+    balancing,
+    pulling,
+)
+from tests.integration.client import Docker, Skopeo
+from tests.integration.fault import ALIAS, IN_BLOB, MANIFEST
+from tests.integration.registry import Installation
+from tests.integration.session import TIMEOUT, get_token, logged_in, plain_session
+from tests.integration.tool import ToolError, find_tool, run, wait_until
+
+NOTICE_SECONDS = 3
+CLIENTS = 3
+REQUESTS = 30
+PATH = f"/v2/{ALIAS}/manifests/latest"
+PART = 250_000
+"""So many bytes of a blob have passed, when it stalls."""
+DONE, SERVER_DIED = "----", "SD--"
+"""How the log says that a transfer ended."""
+NOBODY = "<NOSRV>"
+"""What the log has where HAProxy answers: to a client that tries TLS first, too."""
+NO_REPLICA = "no registry proxy is running at the moment"
+
+
+@pytest.fixture(scope="module")
+def running(
+    installation: Installation, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Balanced]:
+    """Three replicas behind HAProxy."""
+    with balanced(tmp_path_factory.mktemp("balanced"), installation) as made:
+        yield made
+
+
+@pytest.fixture
+def whole(running: Balanced) -> Iterator[Balanced]:
+    """The same, and all of them serve again after the test."""
+    yield running
+    running.mend()
+
+
+def manifest(url: str, token: str) -> requests.Response:
+    """Return the answer to a manifest request on a connection of its own."""
+    with plain_session() as session:
+        session.headers["Accept"] = MANIFEST
+        session.headers["Authorization"] = f"Bearer {token}"
+        return session.get(url + PATH, timeout=TIMEOUT)
+
+
+def docker_pull(docker: Docker, reference: str) -> str:
+    """Return all that docker says while it pulls; it tries a blob again by itself."""
+    command = (find_tool("docker"), "--host", docker.url, "pull", reference)
+    return run(*command, environment=docker.environment)
+
+
+def skopeo_pull(skopeo: Skopeo, reference: str) -> str:
+    """Return the digest that skopeo has, at the second attempt if need be.
+
+    Its --retry-times does not count a transfer that breaks off among what may pass;
+    newer ones resume it.
+    """
+    try:
+        return skopeo.pull(reference)
+    except ToolError:
+        return skopeo.pull(reference)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_configuration_is_sound(tmp_path: Path, *, tls: bool) -> None:
+    """HAProxy takes the file as it is deployed without a warning, with TLS or not."""
+    environment = {"PATH": "/usr/sbin:/usr/bin"}
+    if tls:
+        file = Authority("balancer").server_file(tmp_path)
+        environment["TLS_CERT"] = str(file)
+    said = run(
+        *(find_tool("haproxy"), "-dW", "-c", "-f", CONFIG), environment=environment
+    )
+    assert said == "Configuration file is valid\n"
+
+
+@pytest.mark.parametrize("name", ["docker", "skopeo"])
+def test_pull_takes_all_replicas(
+    whole: Balanced, request: pytest.FixtureRequest, name: str
+) -> None:
+    """A token that one replica issued serves at those that did not (section 5)."""
+    client: Docker | Skopeo = request.getfixturevalue(name)
+    before = len(whole.balancer.entries)
+    assert client.pull(f"{whole.balancer.host}/{ALIAS}") == whole.digest
+    seen = [e for e in whole.balancer.entries[before:] if e["replica"] != NOBODY]
+    (issued,) = (e for e in seen if e["path"] == "/auth/v1/token")
+    users = {e["replica"] for e in seen if e["status"] == "200" and ALIAS in e["path"]}
+    assert users - {issued["replica"]}
+    assert {entry["replica"] for entry in seen} == {r.name for r in whole.replicas}
+    # The one that issued it has the request in its own log, by the same id.
+    logs = {replica.name: replica.proxy.log for replica in whole.replicas}
+    knowing = [name for name, log in logs.items() if issued["id"][:8] in log]
+    assert knowing == [issued["replica"]]
+
+
+def test_token_serves_at_each_replica(whole: Balanced) -> None:
+    """Without HAProxy between, each takes the token that the first one issued."""
+    first = whole.replicas[0]
+    token = get_token(first.url, ALIAS)
+    assert f"{ALIAS} is 2.3.8" in first.proxy.log
+    for replica in whole.replicas:
+        answer = manifest(replica.url, token)
+        assert answer.headers["Docker-Content-Digest"] == whole.digest
+
+
+def test_requests_are_spread(whole: Balanced) -> None:
+    """Each replica gets its share, also of one client's connection."""
+    before = len(whole.balancer.entries)
+    with logged_in(whole.balancer.url, ALIAS) as session:
+        for _ in range(REQUESTS):
+            session.get(whole.balancer.url + PATH, timeout=TIMEOUT)
+    counts = Counter(entry["replica"] for entry in whole.balancer.entries[before:])
+    assert all(counts[r.name] > REQUESTS // 5 for r in whole.replicas), counts
+
+
+@pytest.mark.parametrize("name", ["docker", "skopeo"])
+def test_replica_is_killed_in_mid_pull(
+    whole: Balanced, request: pytest.FixtureRequest, name: str
+) -> None:
+    """A client that tries again has the right image, by way of the other replicas."""
+    client = request.getfixturevalue(name)
+    pull = docker_pull if name == "docker" else skopeo_pull
+    before = len(whole.balancer.entries)
+
+    def has_part(replica: Replica) -> bool:
+        return whole.balancer.is_sending(replica, PART)
+
+    for replica in whole.replicas:
+        replica.registry.fail(Fault(Failure.STALL, IN_BLOB, 300_000))
+    with ThreadPoolExecutor(1) as background:
+        pulled = background.submit(pull, client, f"{whole.balancer.host}/{ALIAS}")
+        wait_until(lambda: any(map(has_part, whole.replicas)), "a blob is on its way")
+        victim = next(filter(has_part, whole.replicas))
+        victim.kill()
+        for replica in whole.replicas:
+            replica.registry.mend()
+        assert whole.digest in pulled.result()
+    seen = whole.balancer.entries[before:]
+    broken = [entry for entry in seen if entry["end"] == SERVER_DIED]
+    assert {entry["replica"] for entry in broken} == {victim.name}
+    for entry in broken:
+        assert int(entry["bytes"]) >= PART
+        (*_, last) = (again for again in seen if again["path"] == entry["path"])
+        assert (last["end"], last["replica"] == victim.name) == (DONE, False)
+
+
+def test_replica_is_killed_before_it_answers(whole: Balanced) -> None:
+    """Another one is asked in its place, and the client does not notice."""
+    token = get_token(whole.balancer.url, ALIAS)
+    for replica in whole.replicas:
+        replica.registry.drop()
+        replica.registry.fail(Fault(Failure.HANG))
+    before = {replica: replica.registry.accepted for replica in whole.replicas}
+
+    def is_waiting(replica: Replica) -> bool:
+        return replica.registry.accepted > before[replica]
+
+    with ThreadPoolExecutor(1) as background:
+        asked = background.submit(manifest, whole.balancer.url, token)
+        wait_until(lambda: any(map(is_waiting, whole.replicas)), "one has the request")
+        victim = next(filter(is_waiting, whole.replicas))
+        for replica in whole.replicas:
+            if replica is not victim:
+                replica.registry.mend()
+        victim.kill()
+        answer = asked.result()
+    assert answer.headers["Docker-Content-Digest"] == whole.digest
+    assert whole.balancer.entries[-1]["retries"] == "+1"
+
+
+def test_replicas_die_under_kept_connections(whole: Balanced) -> None:
+    """Where two of three are gone, not one request fails, whatever its method."""
+    url = whole.balancer.url
+    with logged_in(url, ALIAS) as session:
+        session.headers["Accept"] = MANIFEST
+        for _ in range(REQUESTS):
+            session.get(url + PATH, timeout=TIMEOUT)
+        for replica in whole.replicas[:2]:
+            replica.kill()
+        form = {
+            "grant_type": "password",
+            "service": "registry",
+            "username": "u",
+            "password": whole.installation.cloud.keys["carol"],
+            "scope": f"repository:{ALIAS}:pull",
+        }
+        for _ in range(REQUESTS):
+            issued = session.post(f"{url}/auth/v1/token", form, timeout=TIMEOUT)
+            got = session.get(url + PATH, timeout=TIMEOUT)
+            assert (issued.status_code, got.status_code) == (200, 200)
+
+
+def restart_in_mid_transfer(balancer: Balancer, replica: Replica) -> None:
+    """Restart the replica while it sends a blob, as an orchestrator does it."""
+    replica.registry.fail(Fault(Failure.STALL, IN_BLOB, 300_000, is_once=True))
+    wait_until(lambda: balancer.is_sending(replica, PART), "a blob is on its way")
+    asked = time.monotonic()
+    replica.ask_to_end()
+    wait_until(lambda: not balancer.is_up(replica), "it is out")
+    assert time.monotonic() - asked < NOTICE_SECONDS
+    replica.registry.mend()
+    assert "no request was cut off" in replica.wait()
+    replica.restart()
+    wait_until(lambda: balancer.is_up(replica), "it is back")
+
+
+def test_rolling_restart(whole: Balanced, skopeo: Skopeo) -> None:
+    """Replicas are restarted one after another, and no pull fails or is cut off."""
+    url, reference = whole.balancer.url, f"{whole.balancer.host}/{ALIAS}"
+    pulls: list[Callable[[], object]] = [lambda: skopeo.pull(reference)]
+    pulls += [lambda: SmallClient(url, lambda _: None).pull(ALIAS)] * CLIENTS
+    with pulling(*pulls) as pulled:
+        for replica in whole.replicas:
+            restart_in_mid_transfer(whole.balancer, replica)
+    assert pulled.errors == []
+    assert pulled.count > CLIENTS * len(whole.replicas)
+
+
+def test_no_replica(whole: Balanced, docker: Docker) -> None:
+    """HAProxy's own 503 reads like the proxy's errors, and is over when one is back."""
+    for replica in whole.replicas:
+        replica.kill()
+    wait_until(lambda: not any(map(whole.balancer.is_up, whole.replicas)), "all out")
+    with plain_session() as session:
+        for method in ("GET", "HEAD"):
+            answer = session.request(method, whole.balancer.url + PATH, timeout=TIMEOUT)
+            assert answer.status_code == 503
+            assert int(answer.headers["Retry-After"]) > 0
+            assert answer.headers["Content-Type"] == "application/json"
+            assert (NO_REPLICA in answer.text) == (method == "GET")
+    with pytest.raises(ToolError, match="503 Service Unavailable"):
+        docker.pull(f"{whole.balancer.host}/{ALIAS}")
+    replica = whole.replicas[0]
+    replica.restart()
+    wait_until(lambda: whole.balancer.is_up(replica), "one is back")
+    assert docker.pull(f"{whole.balancer.host}/{ALIAS}") == whole.digest
+
+
+def test_failure_of_the_api_is_told_by_the_proxy(whole: Balanced) -> None:
+    """The client reads the proxy's words, and the API is not asked once more for it."""
+    url = whole.balancer.url
+    token = get_token(url, ALIAS)
+    cloud = whole.installation.cloud
+    cloud.api.interpose = lambda _: Response(500)
+    cloud.requests.clear()
+    try:
+        with pytest.raises(requests.HTTPError) as failed:
+            get_token(url, "balenablocks/pinned-app")
+        asked = len(cloud.requests)
+        assert manifest(url, token).status_code == 200
+    finally:
+        cloud.api.interpose = None
+    assert failed.value.response.status_code == 503
+    assert "balena API" in failed.value.response.text
+    assert (asked, whole.balancer.entries[-2]["retries"]) == (1, "0")
+
+
+def test_replica_without_registry_is_alive(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """What all replicas miss is no reason to let none of them answer."""
+    with Replica("replica1", installation) as replica:
+        replica.registry.refuse()
+        with balancing(tmp_path, [replica]) as balancer, plain_session() as session:
+            wait_until(lambda: balancer.is_checked(replica), "it passes the check")
+            assert session.get(f"{replica.url}/ready").status_code == 503
+            answer = session.get(f"{balancer.url}/v2/", timeout=TIMEOUT)
+    assert answer.status_code == 502
+    assert "the registry behind this proxy" in answer.text
+
+
+def test_forwarding_headers_are_those_of_haproxy(whole: Balanced) -> None:
+    """What a client says of itself does not count; the realm is HAProxy's URL (T2)."""
+    headers = {
+        "Forwarded": "host=evil.example;proto=https",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "https",
+        "X-Request-ID": "mine",
+    }
+    with plain_session() as session:
+        url = f"{whole.balancer.url}/v2/"
+        answer = session.get(url, headers=headers, timeout=TIMEOUT)
+    challenge = answer.headers["WWW-Authenticate"]
+    assert f'realm="{whole.balancer.url}/auth/v1/token"' in challenge
+    assert answer.headers["X-Request-ID"] == whole.balancer.entries[-1]["id"]
+
+
+def test_tls_ends_at_haproxy(whole: Balanced, skopeo: Skopeo, tmp_path: Path) -> None:
+    """With a certificate, clients pull over TLS, and HTTP/2 is spoken, too."""
+    authority = Authority("balancer")
+    (tmp_path / "trusted").mkdir()
+    trusted = authority.write_file(tmp_path / "trusted" / "ca.crt")
+    certificate = str(authority.server_file(tmp_path))
+    with balancing(tmp_path, whole.replicas, TLS_CERT=certificate) as balancer:
+        host = balancer.tls_host
+        shown = skopeo.inspect(f"{host}/{ALIAS}", authorities=tmp_path / "trusted")
+        assert shown["Digest"] == whole.digest
+        curl = (find_tool("curl"), "-si", "--cacert", trusted, f"https://{host}/v2/")
+        answer = run(*curl, environment={})
+    assert answer.startswith("HTTP/2 401")
+    assert f'realm="https://{host}/auth/v1/token"' in answer
+
+
+def test_address_is_held_to_its_share(whole: Balanced, tmp_path: Path) -> None:
+    """Beyond it requests get 429 in words, and connections are closed (T8)."""
+    with (
+        balancing(tmp_path, whole.replicas, REQUESTS_MAX="9") as balancer,
+        plain_session() as session,
+    ):
+        answers = [session.get(f"{balancer.url}/ping") for _ in range(11)]
+    assert [answers[i].status_code for i in (0, -1)] == [200, 429]
+    assert answers[-1].json()["errors"][0]["code"] == "TOOMANYREQUESTS"
+    for limit in ("CONNECTIONS_MAX", "NEW_CONNECTIONS_MAX"):
+        with (
+            balancing(tmp_path, whole.replicas, **{limit: "0"}) as balancer,
+            plain_session() as session,
+            pytest.raises(requests.ConnectionError),
+        ):
+            session.get(f"{balancer.url}/ping")
+
+
+def test_log_has_no_secrets(whole: Balanced) -> None:
+    """Keys and tokens stay out of HAProxy's log, in whatever request they came."""
+    key = whole.installation.cloud.keys["carol"]
+    name = "balenablocks/private-block/1.0.0"
+    token = get_token(whole.balancer.url, name, key=key)
+    with plain_session() as session:
+        session.headers["Authorization"] = f"Bearer {token}"
+        url = f"{whole.balancer.url}/v2/{name}/manifests/latest?account={key}"
+        assert session.get(url, timeout=TIMEOUT).status_code == 200
+    log = whole.balancer.log
+    assert name in log
+    assert key not in log
+    assert token not in log
+    assert token.partition(".")[0] not in log
