@@ -7,9 +7,10 @@ SOURCES := addon.py serve.py trust.py mitm resolver localcloud demo soak bench t
 export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
 export PUBLIC_URL TRUST_PROXY GRACE_PERIOD CONFDIR TLS_CERT TLS_KEY
 export METRICS_HOST METRICS_PORT LOG_FORMAT ARGS ONCE PYTHON REF MINUTES HOST JSON
+export CONTAINER IMAGE PYTHON_IMAGE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo trust test fuzz soak capacity resolve check format requirements clean
+.PHONY: help install run demo trust test fuzz soak capacity image resolve check format requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -42,6 +43,9 @@ soak: install ## pull, fail and misbehave for MINUTES=20, and see what grows
 capacity: install ## measure what one replica can do; JSON=<file> keeps all figures
 	@$(BIN)/python -m bench.capacity $(if $(JSON),--json "$(JSON)")
 
+image: ## build the container image, and say how large it is
+	@tools/image
+
 resolve: install ## show what REF=<org>/<app>[/<version>] stands for; ALL=1 lists the releases
 	@$(BIN)/python -m resolver $(if $(ALL),--all) "$$REF"
 
@@ -57,6 +61,7 @@ format: install ## format the code
 requirements: install ## pin the newest versions that fit pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group localcloud -c requirements-dev.txt -o requirements-localcloud.txt
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) tests/integration/balena/node_modules .mitmproxy .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,6 +27,7 @@ END_SECONDS = 30
 _SERVERS = re.compile(r"^ *server-template .*$", re.MULTILINE)
 _FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|(\S+))')
 _STREAM = re.compile(r"^  server=(\S+) (?:.*\n)+?  res=.* total=(\d+)\)", re.MULTILINE)
+"""What `show sess all` has about a request: who answers, and how much of it passed."""
 
 type Entry = Mapping[str, str]
 """A line of HAProxy's log about a request."""
@@ -104,13 +105,13 @@ class Balancer:
 
     @property
     def log(self) -> str:
-        """What it printed so far."""
+        """What it printed, once no request is being answered: each has a line then."""
+        wait_until(lambda: not self._transfers(), "all requests are over")
         return (self.folder / "haproxy.log").read_text()
 
     @property
     def entries(self) -> list[Entry]:
-        """What the log has about requests, once none is being answered."""
-        wait_until(lambda: not self._transfers(), "all requests are over")
+        """What the log has about requests, the first one first."""
         found = [
             {name: quoted or bare for name, quoted, bare in _FIELD.findall(line)}
             for line in self.log.splitlines()
@@ -235,14 +236,12 @@ def balancing(
 
 
 @contextmanager
-def balanced(
-    folder: Path, installation: Installation, **variables: str
-) -> Iterator[Balanced]:
+def balanced(folder: Path, installation: Installation) -> Iterator[Balanced]:
     """Run replicas, and HAProxy in front of them."""
     with ExitStack() as stack:
         replicas = [
             stack.enter_context(Replica(f"replica{number}", installation))
             for number in range(1, REPLICAS + 1)
         ]
-        balancer = stack.enter_context(balancing(folder, replicas, **variables))
+        balancer = stack.enter_context(balancing(folder, replicas))
         yield Balanced(installation, replicas, balancer)
