@@ -53,8 +53,6 @@ from resolver import (
 
 logger = logging.getLogger("balena")
 BUG = "a bug of the registry proxy; its operator finds the reason in the log"
-STOPPED_RETRY_AFTER = 1
-"""Seconds; whoever takes over from a proxy that is being stopped may be there."""
 
 
 class RegistryProxy:
@@ -277,10 +275,6 @@ class RegistryProxy:
         if isinstance(wanted, target.Ready):
             await self._answer_ready(flow)
             return
-        if self._connections.is_stopping:
-            raise errors.ServiceUnavailable.with_retry_after(
-                "this proxy is being stopped; try again", STOPPED_RETRY_AFTER
-            )
         url = inbound.client_url(flow, authority, headers, settings)
         if isinstance(wanted, target.TokenEndpoint):
             await self._answer_token(flow, wanted, begun)

@@ -183,6 +183,8 @@ class Connections:
 
         Returns what reads it, where that is known.
         """
+        if is_streamed:
+            self._say_whether_it_is_the_last(flow)
         if reader := self._registry(flow):
             is_endless = is_streamed or flow.server_conn.alpn == b"h2"
             reader.expect_body(None if is_endless else BUFFER_LENGTH_MAX)
@@ -197,8 +199,7 @@ class Connections:
         if client is None:
             return
         client.flows.discard(flow.id)
-        if self.is_stopping and flow.response and not _is_multiplexed(flow):
-            flow.response.headers["Connection"] = "close"
+        self._say_whether_it_is_the_last(flow)
         if not client.flows:
             client.reader.expect_request()
             self._rest(flow.client_conn.id)
@@ -222,6 +223,11 @@ class Connections:
         """Close every connection, whatever it is at."""
         for client in self._clients.values():
             client.reader.wait(0)
+
+    def _say_whether_it_is_the_last(self, flow: http.HTTPFlow) -> None:
+        """Let a connection end with its answer, if the proxy is being stopped."""
+        if self.is_stopping and flow.response and not _is_multiplexed(flow):
+            flow.response.headers["Connection"] = "close"
 
     def _rest(self, name: str) -> None:
         """Take note that a client is idle, and has been for less than all others."""

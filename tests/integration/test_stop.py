@@ -82,8 +82,8 @@ def test_no_grace_period_ends_at_once(tmp_path: Path) -> None:
         assert whole.proxy.process.wait(END_SECONDS) == 0
 
 
-def test_request_on_a_kept_connection_is_refused(tmp_path: Path) -> None:
-    """It gets 503 and the end of the connection; a health check is still answered."""
+def test_request_on_a_kept_connection_is_the_last(tmp_path: Path) -> None:
+    """It is answered, so that nobody notices it, and closed; only /ready fails."""
     with stalled(tmp_path, grace=60) as (whole, _, _):
         # A request that is whole just after the signal is one on its way before it.
         waiting = [begin_request(whole, path) for path in ("/v2/", "/ping", "/ready")]
@@ -93,14 +93,34 @@ def test_request_on_a_kept_connection_is_refused(tmp_path: Path) -> None:
             connection.sendall(b"\r\n")
             answers.append(receive(connection))
             connection.close()
-        assert [answer.split()[1] for answer in answers] == [b"503", b"200", b"503"]
-        assert b"being stopped" in answers[0]
+        assert [answer.split()[1] for answer in answers] == [b"401", b"200", b"503"]
         assert b'"stopping": true' in answers[2]
         assert all(b"connection: close" in answer.lower() for answer in answers)
 
 
-def begin_request(whole: Parts, path: str) -> socket.socket:
+def test_blob_on_a_kept_connection_is_the_last(tmp_path: Path) -> None:
+    """Also a streamed answer says that its connection ends, and comes as a whole."""
+    with stalled(tmp_path, grace=60) as (whole, transfer, size):
+        token = get_token(whole.url, ALIAS)
+        with with_token(whole) as session:
+            digest, _ = first_layer(session, whole.url, ALIAS)
+        path = f"/v2/{ALIAS}/blobs/{digest}"
+        connection = begin_request(whole, path, f"Authorization: Bearer {token}\r\n")
+        stop(whole)
+        whole.registry.mend()
+        connection.sendall(b"\r\n")
+        answer = receive(connection)
+        connection.close()
+        assert len(receive(transfer)) > size
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer.partition(b"\r\n\r\n")[0].lower()
+    assert len(answer) > size
+
+
+def begin_request(whole: Parts, path: str, headers: str = "") -> socket.socket:
     """Return a connection on which all but the end of a request was sent."""
     connection = socket.create_connection(("127.0.0.1", whole.proxy.port), TIMEOUT)
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: proxy.example\r\n".encode())
+    connection.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: proxy.example\r\n{headers}".encode()
+    )
     return connection
