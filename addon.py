@@ -87,6 +87,7 @@ class RegistryProxy:
             return
         try:
             settings = option.read_settings()
+            self._certificate.use(settings.certificate)
             self._journal.show_metrics(settings.metrics_address)
         except exceptions.OptionsError as error:
             if self._settings:
@@ -96,7 +97,6 @@ class RegistryProxy:
             return
         if settings == self._settings:
             return
-        self._certificate.use(settings.certificate)
         # What was in use goes on for the requests that still use it.
         self._settings = settings
         self._transport = transport.Transport(settings.verification)

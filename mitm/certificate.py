@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from mitmproxy import ctx
+from mitmproxy import ctx, exceptions
 
 logger = logging.getLogger(__name__)
 
@@ -77,15 +77,29 @@ class CertificateKeeper:
         self._timer: asyncio.TimerHandle | None = None
 
     def use(self, own: OwnCertificate | None) -> None:
-        """Show this certificate to clients from now on; None is mitmproxy's."""
-        self._own = own
+        """Show this certificate to clients from now on; None is mitmproxy's.
+
+        Raises:
+            OptionsError: it cannot be read, or not be handed to mitmproxy.
+
+        """
         if own or self._file:
-            self._load(own.read() if own else None)
+            try:
+                self._load(own.read() if own else None)
+            except CertificateError as error:
+                raise exceptions.OptionsError(str(error)) from error
+        self._own = own
 
     def watch(self) -> None:
-        """Look at the files now and then, and when SIGHUP asks for it."""
+        """Look at the files now and then, and when SIGHUP asks for it.
+
+        Without files SIGHUP ends mitmproxy, as where its terminal is closed.
+        """
+        if self._own is None:
+            return
         loop = asyncio.get_running_loop()
-        with suppress(NotImplementedError, AttributeError):  # As on Windows.
+        # Windows has no such signal, and no handlers of signals.
+        with suppress(NotImplementedError, AttributeError):
             loop.add_signal_handler(signal.SIGHUP, self.look)
         self._timer = loop.call_later(LOOK_SECONDS, self._look_again)
 
@@ -99,11 +113,11 @@ class CertificateKeeper:
         if self._own is None:
             return
         try:
-            content = self._own.read()
+            is_new = self._load(self._own.read())
         except CertificateError as error:
             logger.warning("%s; the certificate in use stays", error)
             return
-        if self._load(content):
+        if is_new:
             logger.info("the certificate in %s is in use", self._own.certificate)
 
     def _look_again(self) -> None:
@@ -121,17 +135,28 @@ class CertificateKeeper:
             file = confdir / name
             if file == self._file:
                 return False
-            for left in confdir.glob(f"{PREFIX}*.pem"):
-                if left != file:
-                    left.unlink()
-            file.touch(mode=0o600)
-            file.write_bytes(content)
+            _replace(confdir, file, content)
         certs = [spec for spec in ctx.options.certs if PREFIX not in spec]
         if file:
             certs.append(f"{EVERY_HOST}{file}")
         self._file = file
         ctx.options.update(certs=certs)
         return True
+
+
+def _replace(confdir: Path, file: Path, content: bytes) -> None:
+    """Write the file, which nobody else may read, in the place of those before it."""
+    try:
+        file.touch(mode=0o600)
+        file.write_bytes(content)
+        for left in confdir.glob(f"{PREFIX}*.pem"):
+            if left != file:
+                left.unlink()
+    except OSError as error:
+        raise CertificateError(
+            f"confdir (CONFDIR): {file}: {error.strerror}; it has to be writable, as"
+            " mitmproxy takes certificate and key from a file there"
+        ) from error
 
 
 def _read(option: str, path: Path) -> bytes:

@@ -68,7 +68,7 @@ def test_health_check_fails_without_an_answer(
 ) -> None:
     """A container whose proxy does not answer is not healthy."""
     options = ("--health-retries", "1", "--health-start-period", "1ms")
-    command = ("python", "-c", "import time; time.sleep(600)")
+    command = ("python", "-c", "import signal; signal.pause()")
     with Container(
         engine, image, *command, options=options, variables=variables
     ) as container:

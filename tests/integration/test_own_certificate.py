@@ -106,3 +106,33 @@ def test_files_that_do_not_fit_stop_the_start(
         pass
     assert "Traceback" not in str(stopped.value)
     assert key.read_text()[40:60] not in str(stopped.value)
+
+
+def test_without_a_certificate_a_closed_terminal_ends_the_proxy(
+    installation: Installation,
+) -> None:
+    """SIGHUP means what it usually does where there is nothing to read again."""
+    with Proxy(installation.url) as proxy:
+        proxy.process.send_signal(signal.SIGHUP)
+        assert proxy.process.wait(TIMEOUT) == -signal.SIGHUP
+
+
+def test_copy_that_cannot_be_written_is_named(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """A renewal that fails keeps the certificate in use, and the next one works."""
+    authority = Authority("own")
+    certificate = authority.server_file(folder(tmp_path / "old"))
+    new = authority.server_file(folder(tmp_path / "new"))
+    confdir = tmp_path / "confdir"
+    variables = {"TLS_CERT": str(certificate), "CONFDIR": str(confdir)}
+    with Proxy(installation.url, environment=variables) as proxy:
+        before = shown(proxy.port)
+        confdir.rename(tmp_path / "away")
+        shutil.copy(new, certificate)
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "CONFDIR" in proxy.log, "a warning")
+        assert shown(proxy.port) == before
+        (tmp_path / "away").rename(confdir)
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: shown(proxy.port) == first_certificate(new), "the new one")

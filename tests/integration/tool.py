@@ -98,7 +98,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         if time.monotonic() > last:
             raise ToolError(f"{what}: not within {START_SECONDS} seconds")
-        time.sleep(0.02)
+        time.sleep(0.02)  # Between two looks; it is the condition that is waited for.
 
 
 def listens(port: int) -> bool:
