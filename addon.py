@@ -324,34 +324,23 @@ class RegistryProxy:
         url: str,
         begun: record.Record,
     ) -> None:
-        request = flow.request
         token_url = url + challenge.TOKEN_PATH
         try:
-            decided = forward.forward(wanted, request.headers.get("authorization"))
+            authorization = flow.request.headers.get("authorization")
+            decided = forward.forward(wanted, authorization)
         except errors.TokenError as error:
             service = await self._tokens.registry_service()
             fresh = forward.challenge_for(error, wanted, token_url, service)
             begun.error = error
             reply.fail(flow, error, ("WWW-Authenticate", str(fresh)))
             return
-        request.path = decided.path
-        if request.raw_content:
-            request.content = b""
-        request.host_header = self._upstream.host
-        if not answer.is_blob(wanted):
-            # An error may have to be read and rewritten, whatever it unpacks to.
-            request.headers["accept-encoding"] = "identity"
-        request.headers.pop("authorization", None)
-        if decided.authorization is not None:
-            request.headers["authorization"] = decided.authorization
+        exchange.rewrite_request(flow.request, wanted, decided, self._upstream.host)
         alias = None if decided.alias is None else str(decided.alias)
         if alias is not None:
             flow.metadata[reply.METADATA + "alias"] = alias
         view = answer.View(url, token_url, self._upstream.host, alias, decided.location)
         self._exchanges[flow] = exchange.Exchange(wanted, view, decided.warning)
-        begun.is_forwarded = True
-        begun.has_token = decided.authorization is not None
-        begun.location = decided.location
+        begun.forwarded(decided)
         self._connections.forward_request(flow)
 
     @contextmanager

@@ -1,6 +1,6 @@
-"""Decides how a registry's answer is rewritten in its flow: head first, then body.
+"""Decides how request and answer are rewritten in a flow: of this, head before body.
 
-What is written there is `resolver.answer`'s decision.
+What is written there is `resolver`'s decision, of `forward` and `answer`.
 """
 
 import logging
@@ -11,6 +11,7 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
 from resolver import answer, challenge, errors, observer, target, token
+from resolver.forward import Forward
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,25 @@ class Exchange:
     target: target.Base | target.Content
     view: answer.View
     warning: str | None
+
+
+def rewrite_request(
+    request: http.Request,
+    wanted: target.Base | target.Content,
+    decided: Forward,
+    registry_host: str,
+) -> None:
+    """Make the client's request one that the registry understands."""
+    request.path = decided.path
+    if request.raw_content:
+        request.content = b""
+    request.host_header = registry_host
+    if not answer.is_blob(wanted):
+        # An error may have to be read and rewritten, whatever it unpacks to.
+        request.headers["accept-encoding"] = "identity"
+    request.headers.pop("authorization", None)
+    if decided.authorization is not None:
+        request.headers["authorization"] = decided.authorization
 
 
 def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) -> None:

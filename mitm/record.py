@@ -10,6 +10,7 @@ from mitmproxy import http
 
 from mitm.reader import AnswerReader
 from resolver import errors, observer, target
+from resolver.forward import Forward
 from resolver.reference import Location, parse_location, printable
 from resolver.resolution import Resolution
 from resolver.token_service import TokenAnswer
@@ -111,6 +112,12 @@ class Record:
         name = brief_location(wanted.name) or wanted.name
         self.alias = str(name)
         self.subject = " ".join(filter(None, (self.kind, reference, "of", name)))
+
+    def forwarded(self, decided: Forward) -> None:
+        """Take note that the request goes to the registry."""
+        self.is_forwarded = True
+        self.has_token = decided.authorization is not None
+        self.location = decided.location
 
     def issued(self, answer: TokenAnswer) -> None:
         """Take note of the token that the client gets."""
