@@ -10,7 +10,7 @@ import pytest
 
 from localcloud.relay import Failure, Fault
 from tests.integration.fault import ALIAS, IN_BLOB, Parts, parts, with_token
-from tests.integration.session import TIMEOUT, get_token
+from tests.integration.session import TIMEOUT, get_token, plain_session
 from tests.integration.test_load import connected, is_closed, receive, request
 from tests.integration.test_stream import first_layer
 from tests.integration.tool import listens, wait_until
@@ -35,6 +35,9 @@ def stalled(folder: Path, grace: int) -> Iterator[tuple[Parts, socket.socket, in
 
 def stop(whole: Parts) -> None:
     """Ask the proxy to end, and wait until its port is closed."""
+    # Connections are let in one after the other: those made before are, after this.
+    with plain_session() as session:
+        session.get(f"{whole.url}/ping", timeout=TIMEOUT)
     whole.proxy.process.send_signal(signal.SIGTERM)
     wait_until(lambda: not listens(whole.proxy.port), "the port is closed")
 
