@@ -3,17 +3,17 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
-SOURCES := addon.py serve.py trust.py mitm resolver localcloud demo soak bench tests
+SOURCES := addon.py serve.py trust.py mitm resolver localcloud demo report soak bench tests
 export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
 export PUBLIC_URL TRUST_PROXY GRACE_PERIOD CONFDIR TLS_CERT TLS_KEY
 export METRICS_HOST METRICS_PORT LOG_FORMAT ARGS ONCE PYTHON REF MINUTES HOST JSON
-export CONTAINER IMAGE PYTHON_IMAGE
+export CONTAINER IMAGE PYTHON_IMAGE WEB_PORT FLOWS OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo trust test fuzz soak capacity image resolve check format requirements clean
+.PHONY: help install run demo debug-demo web console report trust test fuzz soak capacity image resolve check format requirements clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 install: $(VENV)/installed ## set up .venv, which the other targets do by themselves
 
@@ -27,6 +27,18 @@ run: install ## serve balenaCloud, or what the variables say
 
 demo: install ## pull a sample release through the proxy, offline; ONCE=1 ends after it
 	@exec $(BIN)/python -m demo
+
+debug-demo: install ## the same with good and bad pulls, to look at in mitmweb
+	@exec $(BIN)/python -m demo.debug
+
+web: install ## like run, with mitmweb to look at what clients and registry say
+	@exec $(BIN)/python serve.py mitmweb
+
+console: install ## the same in the terminal, with mitmproxy
+	@exec $(BIN)/python serve.py mitmproxy
+
+report: install ## make a page of FLOWS=<saved flow file>, to attach to a bug report
+	@$(BIN)/python -m report "$$FLOWS" $(if $(OUT),-o "$$OUT")
 
 trust: install ## print what makes clients trust the proxy at HOST=<host>[:<port>]
 	@$(BIN)/python trust.py "$$HOST"

@@ -7,20 +7,19 @@ is answered here, because mitmproxy forwards the untouched request when a hook r
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from urllib.parse import urlencode
 from weakref import WeakKeyDictionary
 
-from mitmproxy import command, ctx, exceptions, http, log
 from mitmproxy import connection as mitmproxy_connection
+from mitmproxy import ctx, exceptions, http, log
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import server_hooks
 
 from mitm import (
     certificate,
+    commands,
     connection,
     error_page,
     exchange,
@@ -29,29 +28,21 @@ from mitm import (
     log_format,
     memory,
     option,
-    record,
+    own_request,
     redaction,
     reply,
+    secret,
+    service,
     shutdown,
+    story,
 )
-from resolver import (
-    answer,
-    cache,
-    challenge,
-    credential,
-    errors,
-    forward,
-    health,
-    observer,
-    reference,
-    report,
-    target,
-    token_service,
-    transport,
-    upstream,
-)
+from resolver import errors, observer, reference
 
 logger = logging.getLogger("balena")
+SECRETS_SHOWN = (
+    "balena_show_secrets is on: API keys and tokens are in every flow, and in whatever"
+    " is saved or exported; give it to nobody, and switch it off when you are done"
+)
 BUG = "a bug of the registry proxy; its operator finds the reason in the log"
 
 
@@ -60,14 +51,15 @@ class RegistryProxy:
 
     def __init__(self) -> None:
         self._settings: option.Settings | None = None
-        self._transport: transport.Transport
-        self._upstream: upstream.Upstream
-        self._tokens: token_service.TokenService
-        self._health: health.Health
+        self._service: service.Service
         self._connections = connection.Connections()
         self._stop = shutdown.GracefulStop(self._connections)
         self._certificate = certificate.CertificateKeeper()
         self._journal = journal.Journal(self._connections)
+        self._own_requests = own_request.OwnRequests()
+        self._withheld: WeakKeyDictionary[http.HTTPFlow, secret.Withheld] = (
+            WeakKeyDictionary()
+        )
         self._exchanges: WeakKeyDictionary[http.HTTPFlow, exchange.Exchange] = (
             WeakKeyDictionary()
         )
@@ -99,26 +91,18 @@ class RegistryProxy:
             return
         # What was in use goes on for the requests that still use it.
         self._settings = settings
-        self._transport = transport.Transport(settings.verification)
-        watching = self._journal.observer
-        self._upstream = upstream.Upstream(
-            settings.registry_url, settings.api_url, self._transport, watching
-        )
-        self._tokens = token_service.TokenService(
-            self._upstream,
-            cache.ResolutionCache(settings.cache_ttl),
-            timeout=settings.api_timeout,
-            observer=watching,
-        )
-        self._health = health.Health(self._upstream)
+        self._service = service.Service(settings, self._journal, self._own_requests)
         self._connections.limit(settings.limits)
         self._stop.grant(settings.grace_period)
         log_format.use_format(settings.log_format)
+        if settings.show_secrets:
+            logger.log(log.ALERT, SECRETS_SHOWN)
 
     def running(self) -> None:
         """Say in one line what is served where."""
         if not self._settings:
             return
+        self._own_requests.use(asyncio.get_running_loop())
         self._stop.install()
         self._certificate.watch()
         memory.keep_memory_trimmed()
@@ -139,13 +123,11 @@ class RegistryProxy:
         # Where this script is loaded anew, nobody would rewrite answers, nor keep time.
         self._connections.close()
         for flow in list(self._exchanges):
-            redaction.redact(flow)
+            secret.forget(flow)
         self._certificate.stop()
         self._journal.close()
         if self._settings:
-            self._tokens.close()
-            self._health.close()
-            self._transport.close()
+            self._service.close()
 
     def client_connected(self, client: mitmproxy_connection.Client) -> None:
         """Let the client in, if there is room."""
@@ -175,11 +157,13 @@ class RegistryProxy:
         self._connections.disconnected(data)
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Refuse bodies that nobody needs, before they are taken into memory."""
-        self._connections.begin_request(flow)
-        if not _is_open(flow):
+        """Take secrets out of the flow, and refuse bodies that nobody needs."""
+        if not flow.live:
             return
-        if not inbound.has_small_body(flow.request):
+        self._connections.begin_request(flow)
+        has_small_body = inbound.has_small_body(flow.request)
+        self._withheld[flow] = secret.withhold(flow)
+        if _is_open(flow) and not has_small_body:
             flow.kill()
             logger.warning(
                 "%s with a body of unknown or excessive size: connection closed",
@@ -189,14 +173,24 @@ class RegistryProxy:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer the request, or rewrite it for the registry."""
+        if not flow.live:
+            return
         self._connections.complete_request(flow)
         if not _is_open(flow):
             return
         assert self._settings, "configure comes before every flow"  # noqa: S101
-        headers = inbound.joined_values(flow.request.headers)
-        begun = self._journal.begin(flow, headers, self._settings)
+        held = self._withheld.pop(flow, None) or secret.withhold(flow)
+        body = secret.take_body(flow.request)
+        begun = self._journal.begin(flow, held.headers, self._settings)
+        own_request.served.set(flow)
         with self._boundary(flow):
-            await self._request(flow, headers, begun, self._settings)
+            known = await self._service.handle(
+                service.Asked(flow, held, body, begun),
+                is_stopping=self._connections.is_stopping,
+            )
+            if known:
+                self._exchanges[flow] = known
+                self._connections.forward_request(flow)
         self._journal.name_request(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -206,142 +200,68 @@ class RegistryProxy:
             return
         with self._boundary(flow):
             if flow.response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-                self._health.saw(observer.Part.REGISTRY)
+                self._service.saw(observer.Part.REGISTRY)
             exchange.rewrite_head(flow, flow.response, known)
-        if reply.is_failed(flow):
+        if self._journal.has_failed(flow):
             # mitmproxy will put the registry's body in the place of ours.
             self._failures[flow] = flow.response.raw_content
         reader = self._connections.begin_answer(
             flow, is_streamed=bool(flow.response.stream)
         )
         if begun := self._journal.get(flow):
+            begun.began()
             begun.reader = reader
+            if flow.response.stream:
+                story.tell_streaming(flow, begun)
         self._journal.name_request(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Rewrite what was not streamed, and take the secrets out of the flow."""
         known = self._exchanges.pop(flow, None)
         if known and flow.response:
-            if reply.is_failed(flow):
+            if self._journal.has_failed(flow):
                 flow.response.raw_content = self._failures.pop(flow)
             else:
                 with self._boundary(flow):
                     exchange.rewrite_body(flow.response, known)
         self._journal.answered(flow)
-        self._connections.end_answer(flow)
-        redaction.redact(flow)
+        if flow.live:
+            self._connections.end_answer(flow)
+        secret.forget(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """Take the secrets out of a flow that failed, perhaps before `request`."""
+        """Close a flow that failed, perhaps before `request`."""
+        if not self._is_of_client(flow):
+            secret.forget(flow)
+            return
         self._exchanges.pop(flow, None)
         error_page.prepare_page(flow)
-        self._journal.broken(flow, reply.note_failure(flow))
+        reason = redaction.without_bytes(flow.error.msg if flow.error else "unknown")
+        self._journal.broken(flow, reason)
         self._connections.end_answer(flow)
         flow.request.path = flow.request.path.partition("?")[0]
-        redaction.redact(flow)
+        secret.forget(flow)
 
-    @command.command("balena.resolve")  # type: ignore[untyped-decorator]
-    def resolve(self, alias: str) -> None:
-        """Show what an alias stands for, with the API key in BALENA_API_KEY."""
-        self._shown = asyncio.create_task(self._show(alias))
+    def current_service(self) -> service.Service:
+        """Return what answers requests.
 
-    async def _show(self, alias: str) -> None:
-        asker = credential.credential_of_environment(os.environ)
-        try:
-            found = await self._tokens.look_up(alias.replace("+", "_"), asker)
-            logger.log(log.ALERT, "%s", report.describe_resolution(found))
-        except errors.RegistryError as error:
-            logger.log(log.ALERT, "%s", error)
+        Raises:
+            CommandError: the options do not say yet which registry is fronted.
 
-    async def _request(
-        self,
-        flow: http.HTTPFlow,
-        headers: dict[str, str],
-        begun: record.Record,
-        settings: option.Settings,
-    ) -> None:
-        request = flow.request
-        redaction.strip_headers(request)
-        path, authority = request.path, request.authority
-        request.path = path.partition("?")[0]
-        flow.metadata[reply.METADATA + "path"] = reference.printable(request.path)
-        # mitmproxy shows a method in upper case, and sends it as it came.
-        method = request.data.method.decode("latin-1")
-        wanted = target.parse_target(method, path)
-        begun.aim(wanted)
-        if isinstance(wanted, target.Ping):
-            reply.answer(flow, 200, b"pong", ("Content-Type", "text/plain"))
-            return
-        if isinstance(wanted, target.Ready):
-            await self._answer_ready(flow)
-            return
-        url = inbound.client_url(flow, authority, headers, settings)
-        if isinstance(wanted, target.TokenEndpoint):
-            await self._answer_token(flow, wanted, begun)
-        else:
-            await self._forward(flow, wanted, url, begun)
-
-    async def _answer_ready(self, flow: http.HTTPFlow) -> None:
-        is_stopping = self._connections.is_stopping
-        readiness = await self._health.check(is_stopping=is_stopping)
-        status = HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-        headers = (*reply.JSON_HEADERS, reply.NO_STORE)
-        reply.answer(flow, status, readiness.body, *headers)
-
-    async def _answer_token(
-        self,
-        flow: http.HTTPFlow,
-        wanted: target.TokenEndpoint,
-        begun: record.Record,
-    ) -> None:
-        headers = flow.request.headers
-        if flow.request.method == "POST":
-            asked = token_service.parse_token_form(
-                headers.get("content-type"), flow.request.raw_content or b""
+        """
+        if not self._settings:
+            raise exceptions.CommandError(
+                "no registry is fronted: the options have an error, see the log"
             )
-        else:
-            asked = token_service.parse_token_query(
-                wanted.query, headers.get("authorization")
-            )
-        flow.request.path = f"{challenge.TOKEN_PATH}?" + urlencode(
-            [("scope", str(scope)) for scope in asked.scopes]
-        )
-        issued = await self._tokens.answer(asked)
-        self._health.saw(observer.Part.API)
-        self._journal.issue(begun, issued)
-        if issued.refusals:
-            flow.marked = reply.MARK
-        flow.comment = "; ".join(
-            [f"{found.alias} is {found}" for found in issued.resolutions]
-            + [f"refused: {refusal.message}" for refusal in issued.refusals.values()]
-        )
-        reply.answer_token(flow, issued.body)
+        return self._service
 
-    async def _forward(
-        self,
-        flow: http.HTTPFlow,
-        wanted: target.Base | target.Content,
-        url: str,
-        begun: record.Record,
-    ) -> None:
-        token_url = url + challenge.TOKEN_PATH
-        try:
-            authorization = flow.request.headers.get("authorization")
-            decided = forward.forward(wanted, authorization)
-        except errors.TokenError as error:
-            service = await self._tokens.registry_service()
-            fresh = forward.challenge_for(error, wanted, token_url, service)
-            begun.error = error
-            reply.fail(flow, error, ("WWW-Authenticate", str(fresh)))
-            return
-        exchange.rewrite_request(flow.request, wanted, decided, self._upstream.host)
-        alias = None if decided.alias is None else str(decided.alias)
-        if alias is not None:
-            flow.metadata[reply.METADATA + "alias"] = alias
-        view = answer.View(url, token_url, self._upstream.host, alias, decided.location)
-        self._exchanges[flow] = exchange.Exchange(wanted, view, decided.warning)
-        begun.forwarded(decided)
-        self._connections.forward_request(flow)
+    def _is_of_client(self, flow: http.HTTPFlow) -> bool:
+        """Return whether a client waits for the flow, or did until just now.
+
+        Others were read from a file, or are requests of the proxy's own.
+        """
+        is_begun = flow in self._withheld or self._journal.get(flow) is not None
+        return flow.live or is_begun
 
     @contextmanager
     def _boundary(self, flow: http.HTTPFlow) -> Iterator[None]:
@@ -365,4 +285,5 @@ def _is_open(flow: http.HTTPFlow) -> bool:
     return flow.live and flow.response is None and flow.error is None
 
 
-addons = [RegistryProxy()]
+proxy = RegistryProxy()
+addons = [proxy, commands.Commands(proxy.current_service)]

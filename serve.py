@@ -1,13 +1,15 @@
-"""Starts mitmdump with the addon, as the environment says: `make run`, the container.
+"""Starts mitmproxy with the addon, as the environment says: `make run`, the container.
 
-The variables are those of the README's table. An explicit URL beats a host name, a
-host name beats DNS_TLD.
+Without an argument it becomes mitmdump; `mitmweb` and `mitmproxy` are the interfaces
+in which flows are looked at (`make web`, `make console`). The variables are those of
+the README's table. An explicit URL beats a host name, a host name beats DNS_TLD.
 """
 
 import ipaddress
 import os
 import re
 import shlex
+import socket
 import sys
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -26,6 +28,9 @@ OPTIONS = ROOT / "mitm.conf"
 DNS_TLD = "balena-cloud.com"
 PORT_MAX = 65535
 GRACE_PERIOD_MAX = 3600
+PROGRAMS = ("mitmdump", "mitmweb", "mitmproxy")
+WEB_PORT = 8081
+WEB_COLUMNS = ("status", "comment", "time")
 OPEN_FILES = 16384
 """As many as one process of mitmproxy can make use of, and more."""
 VARIABLES = {
@@ -87,16 +92,51 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
-def main() -> None:
-    """Become mitmdump, or end with one line that names the variable at fault."""
+def mitmweb_arguments(environment: Mapping[str, str]) -> list[str]:
+    """Return what mitmweb is to be called with beside what mitmdump is.
+
+    Raises:
+        VariableError: as `mitmdump_arguments`.
+
+    """
+    port = _port(environment, "WEB_PORT") or free_port(WEB_PORT)
+    settings = [f"web_port={port}", *(f"web_columns={name}" for name in WEB_COLUMNS)]
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+def arguments_of(program: str, environment: Mapping[str, str]) -> list[str]:
+    """Return what the program is to be called with.
+
+    Raises:
+        VariableError: as `mitmdump_arguments`.
+
+    """
+    web = mitmweb_arguments(environment) if program == "mitmweb" else []
+    # The user's own arguments come last, and so they count.
+    return [*web, *mitmdump_arguments(environment)]
+
+
+def main(program: str = "mitmdump") -> None:
+    """Become the program, or end with one line that names the variable at fault."""
+    if program not in PROGRAMS:
+        sys.exit(f"registry proxy: {program!r} is not one of {', '.join(PROGRAMS)}")
     try:
-        arguments = mitmdump_arguments(os.environ)
+        arguments = arguments_of(program, os.environ)
         link_options(confdir(os.environ))
     except VariableError as error:
         sys.exit(f"registry proxy: {error}")
     raise_open_files()
-    mitmdump = Path(sys.executable).parent / "mitmdump"
-    os.execve(mitmdump, [str(mitmdump), *arguments], UNBUFFERED | os.environ)  # noqa: S606 - no shell is wanted
+    path = Path(sys.executable).parent / program
+    os.execve(path, [str(path), *arguments], UNBUFFERED | os.environ)  # noqa: S606 - no shell is wanted
+
+
+def free_port(preferred: int = 0) -> int:
+    """Return a port of loopback on which nobody listens, the preferred one if free."""
+    for port in (preferred, 0):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as listener:
+            found: int = listener.getsockname()[1]
+            return found
+    raise VariableError("no port of loopback is free")
 
 
 def confdir(environment: Mapping[str, str]) -> Path:
@@ -285,4 +325,4 @@ def _apart(word: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2])

@@ -9,7 +9,8 @@ from pathlib import Path
 from bench.certificate import make_certificate
 from bench.cloud import Ballast, Cloud, running_cloud
 from bench.visit import Wanted
-from demo.proxy import Proxy, free_port
+from demo.proxy import Proxy
+from serve import free_port
 
 MEBI = 1 << 20
 SMALL = Ballast("bench/small", layers=6, layer_bytes=MEBI)

@@ -45,8 +45,11 @@ class Blob:
 class Client:
     """Pulls from one registry, and tells its steps to `tell`."""
 
-    def __init__(self, url: str, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, url: str, tell: Callable[[str], None], key: str | None = None
+    ) -> None:
         self._url = url
+        self._login = None if key is None else ("me", key)
         self._tell = tell
         self._steps = count(1)
         self._session = requests.Session()
@@ -89,6 +92,7 @@ class Client:
         answer = self._session.get(
             challenge.realm,
             params={"service": challenge.service, "scope": scope},
+            auth=self._login,
             timeout=TIMEOUT,
         )
         _check(answer, 200)

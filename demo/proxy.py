@@ -1,7 +1,6 @@
 """A running registry proxy: started as `make run` does it, ended with its context."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,15 +25,8 @@ class StartError(RuntimeError):
     """mitmdump ended, or did not answer; the message has what it printed."""
 
 
-def free_port() -> int:
-    """Return a port of loopback on which nobody listens at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 class Proxy:
-    """mitmdump with the addon, listening on loopback while the context lasts."""
+    """mitmdump or mitmweb with the addon, on loopback, while the context lasts."""
 
     def __init__(
         self,
@@ -43,8 +35,10 @@ class Proxy:
         port: int | None = None,
         environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
+        program: str = "mitmdump",
     ) -> None:
-        self.port = port or free_port()
+        self.port = port or serve.free_port()
+        self._program = program
         self.host = f"localhost:{self.port}"
         self._variables = {
             "REGISTRY_URL": registry_url,
@@ -63,10 +57,13 @@ class Proxy:
 
     def __enter__(self) -> Self:
         serve.link_options(serve.confdir(self._variables))
-        arguments = [*serve.mitmdump_arguments(self._variables), *self._arguments]
+        arguments = [
+            *serve.arguments_of(self._program, self._variables),
+            *self._arguments,
+        ]
         # The next line has no shell, and arguments of our own making.
         self.process = subprocess.Popen(  # noqa: S603
-            [Path(sys.executable).parent / "mitmdump", *arguments],
+            [Path(sys.executable).parent / self._program, *arguments],
             env=serve.UNBUFFERED | os.environ,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
@@ -104,7 +101,7 @@ class Proxy:
                 time.sleep(0.05)
             else:
                 return
-        raise StartError(f"mitmdump does not serve; it said:\n{self.log}")
+        raise StartError(f"{self._program} does not serve; it said:\n{self.log}")
 
     def _stop(self) -> None:
         self.process.terminate()

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
+from mitm import secret
 from resolver import answer, challenge, errors, observer, target, token
 from resolver.forward import Forward
 
@@ -41,9 +42,7 @@ def rewrite_request(
     if not answer.is_blob(wanted):
         # An error may have to be read and rewritten, whatever it unpacks to.
         request.headers["accept-encoding"] = "identity"
-    request.headers.pop("authorization", None)
-    if decided.authorization is not None:
-        request.headers["authorization"] = decided.authorization
+    secret.send_login(request, decided.authorization)
 
 
 def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) -> None:

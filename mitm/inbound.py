@@ -5,7 +5,7 @@ import re
 from mitmproxy import http
 
 from mitm.option import Settings
-from mitm.record import Record, shown_path
+from mitm.record import Login, Record, shown_path
 from resolver import errors, public_url
 from resolver.reference import printable
 
@@ -14,6 +14,8 @@ BODY_LENGTH_MAX = 16 << 10
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 UNKNOWN_PORT = "-"
+EMPTY_BASIC = "Og=="
+"""What some clients send where nobody is logged in: base64 of a colon."""
 
 
 def has_small_body(request: http.Request) -> bool:
@@ -57,17 +59,26 @@ def begin_record(
         if address := public_url.client_address(headers):
             client = (address, UNKNOWN_PORT)
     method, path = printable(flow.request.method), shown_path(flow.request.path)
-    return Record(request_id, client, method, path)
+    login = _login(headers.get("authorization", ""))
+    return Record(request_id, client, method, path, path, login)
 
 
-def client_url(
-    flow: http.HTTPFlow, authority: str, headers: dict[str, str], settings: Settings
-) -> str:
+def _login(authorization: str) -> Login:
+    """Return what the client logs in with; an empty Basic is no login (rule R3)."""
+    scheme, _, value = authorization.strip().partition(" ")
+    match scheme.lower():
+        case "basic" if value.strip() not in ("", EMPTY_BASIC):
+            return Login.KEY
+        case "bearer" if value.strip():
+            return Login.TOKEN
+    return Login.NONE
+
+
+def client_url(flow: http.HTTPFlow, headers: dict[str, str], settings: Settings) -> str:
     """Return the URL under which the client reached the proxy.
 
     Args:
         flow: the request, of any version.
-        authority: what the request line had as a host, or HTTP/2 in its place.
         headers: the headers, as they came.
         settings: who is to be believed about it.
 
@@ -78,7 +89,7 @@ def client_url(
     is_http2 = flow.client_conn.alpn == b"h2"
     if not is_http2 and flow.request.http_version not in ("HTTP/1.0", "HTTP/1.1"):
         raise errors.RequestInvalid("this is not HTTP/1.1")
-    if not is_http2 and authority:
+    if not is_http2 and flow.request.authority:
         raise errors.RequestInvalid(
             "a request with a whole URL is one to a forward proxy, and this is none"
         )

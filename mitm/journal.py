@@ -5,10 +5,10 @@ from weakref import WeakKeyDictionary
 from cachetools import LRUCache
 from mitmproxy import exceptions, http
 
-from mitm import inbound, log_line, option
+from mitm import inbound, log_line, option, story
 from mitm.connection import Connections
 from mitm.metrics import Metrics
-from mitm.record import Record
+from mitm.record import KnownRelease, Record
 from resolver.observer import NOBODY, Observer
 from resolver.token_service import TokenAnswer
 
@@ -23,7 +23,7 @@ class Journal:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._records: WeakKeyDictionary[http.HTTPFlow, Record] = WeakKeyDictionary()
-        self._releases: LRUCache[str, str] = LRUCache(RELEASES_MAX)
+        self._releases: LRUCache[str, KnownRelease] = LRUCache(RELEASES_MAX)
         self._address: tuple[str, int] | None = None
         self._metrics: Metrics | None = None
 
@@ -66,11 +66,16 @@ class Journal:
         """Return the record of a request that is not over."""
         return self._records.get(flow)
 
+    def has_failed(self, flow: http.HTTPFlow) -> bool:
+        """Return whether the flow was answered with an error of ours."""
+        begun = self._records.get(flow)
+        return begun is not None and begun.error is not None
+
     def issue(self, begun: Record, answer: TokenAnswer) -> None:
         """Take note of the token that a client gets."""
         begun.issued(answer)
         for found in answer.resolutions:
-            self._releases[found.location] = found.release.raw_version
+            self._releases[found.location] = KnownRelease.of(found.release)
 
     def name_request(self, flow: http.HTTPFlow) -> None:
         """Let the client know under which name the log has its request."""
@@ -82,13 +87,15 @@ class Journal:
         """Close the record of a request that was answered as a whole."""
         if flow.response and (over := self._records.pop(flow, None)):
             over.answered(flow.response, is_head=flow.request.method == "HEAD")
-            self._close(over)
+            self._close(flow, over)
 
     def broken(self, flow: http.HTTPFlow, failure: str) -> None:
         """Close the record of one that was not."""
         if over := self._records.pop(flow, None):
             over.broken(failure, is_client_there=flow.client_conn.connected)
-            self._close(over)
+            self._close(flow, over)
+        else:
+            story.tell_unread(flow, failure)
 
     def close(self) -> None:
         """Show the metrics no longer."""
@@ -96,9 +103,10 @@ class Journal:
             self._metrics.close()
         self._metrics = self._address = None
 
-    def _close(self, over: Record) -> None:
+    def _close(self, flow: http.HTTPFlow, over: Record) -> None:
         if over.location:
             over.release = self._releases.get(over.location)
+        story.tell(flow, over)
         log_line.write(over)
         if self._metrics:
             self._metrics.count(over)

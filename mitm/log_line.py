@@ -35,7 +35,7 @@ def describe(record: Record) -> str:
     """Return the line."""
     parts = [_result(record)]
     if record.release and record.kind is not Kind.TOKEN:
-        parts.append(f"release {record.release}")
+        parts.append(f"release {record.release.version}")
     has_size = record.size and record.location and record.kind is not Kind.TOKEN
     size = f"{record.size} bytes " if has_size else ""
     parts.append(f"{size}in {record.seconds:.3f} s")
@@ -56,7 +56,7 @@ def facts(record: Record) -> dict[str, object]:
         "code": record.error and record.error.code,
         "alias": record.alias,
         "digest": record.digest,
-        "release": record.release,
+        "release": record.release and record.release.version,
         "location": brief_location(record.location),
         "aliases": _aliases(record) or None,
         "bytes": record.size,

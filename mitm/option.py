@@ -133,6 +133,12 @@ _OPTIONS = (
         "text, or json for one object in each line of mitmdump's log.",
         choices=tuple(LogFormat),
     ),
+    Option(
+        "balena_show_secrets",
+        default=False,
+        help="Leave API keys and tokens in flows, and so in whatever is saved or"
+        " exported. Only for debugging on your own: who has the file can use them.",
+    ),
 )
 OPTIONS = tuple(option.name for option in _OPTIONS)
 REQUIRED = {
@@ -175,6 +181,7 @@ class Settings:
     certificate: OwnCertificate | None
     metrics_address: tuple[str, int] | None
     log_format: LogFormat
+    show_secrets: bool
     verification: transport.Verification
 
 
@@ -243,6 +250,7 @@ def read_settings() -> Settings:
         certificate=_read_certificate(options.balena_tls_cert, options.balena_tls_key),
         metrics_address=_read_address(options.balena_metrics_listen),
         log_format=LogFormat(options.balena_log_format),
+        show_secrets=options.balena_show_secrets,
         verification=transport.Verification(
             enabled=not options.ssl_insecure,
             ca_file=_read_path("ssl_verify_upstream_trusted_ca"),

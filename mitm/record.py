@@ -1,10 +1,12 @@
 """Decides what is known of a request when it is over, and how it ended."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
+from typing import Self
 
 from mitmproxy import http
 
@@ -12,6 +14,7 @@ from mitm.reader import AnswerReader
 from resolver import errors, observer, target
 from resolver.forward import Forward
 from resolver.reference import Location, parse_location, printable
+from resolver.release import Release
 from resolver.resolution import Resolution
 from resolver.token_service import TokenAnswer
 
@@ -49,6 +52,31 @@ class Outcome(StrEnum):
     """The client went away."""
 
 
+class Login(StrEnum):
+    """What the client sent to prove who it is."""
+
+    NONE = "none"
+    KEY = "key"
+    """A user name and an API key, to the token endpoint."""
+    TOKEN = "token"  # noqa: S105 - no password
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRelease:
+    """What is shown of a release."""
+
+    version: str
+    """Its `raw_version`."""
+    revision: str
+    commit: str
+
+    @classmethod
+    def of(cls, release: Release) -> Self:
+        """Return what is shown of the release."""
+        revision = "draft" if release.revision is None else str(release.revision)
+        return cls(release.raw_version, revision, release.commit)
+
+
 _KINDS: Mapping[object, Kind] = {
     target.Ping: Kind.PING,
     target.Ready: Kind.READY,
@@ -74,12 +102,15 @@ class Record:
     method: str
     subject: str
     """What is asked for, in words: the path as long as it is not read."""
+    path: str = ""
+    """As the client sent it, without the query, in characters that print."""
+    login: Login = Login.NONE
     begin: float = field(default_factory=time.monotonic)
     kind: Kind = Kind.OTHER
     alias: str | None = None
     digest: str | None = None
     location: Location | None = None
-    release: str | None = None
+    release: KnownRelease | None = None
     is_forwarded: bool = False
     has_token: bool = False
     resolutions: tuple[Resolution, ...] = ()
@@ -97,6 +128,11 @@ class Record:
     size: int | None = None
     """Bytes of the body; of a broken one, what came of it, and of the head."""
     seconds: float = 0.0
+    api_seconds: float | None = None
+    """How much of that the API took, retries included."""
+    registry_seconds: float | None = None
+    """How much of it passed until the registry's answer began, from `forward_begin`."""
+    forward_begin: float = 0.0
     outcome: Outcome = Outcome.FAILED
 
     def aim(self, wanted: target.Target) -> None:
@@ -116,6 +152,7 @@ class Record:
     def forwarded(self, decided: Forward) -> None:
         """Take note that the request goes to the registry."""
         self.is_forwarded = True
+        self.forward_begin = time.monotonic()
         self.has_token = decided.authorization is not None
         self.location = decided.location
 
@@ -128,13 +165,26 @@ class Record:
             (self.alias,) = answer.states
         if len(answer.resolutions) == 1:
             (one,) = answer.resolutions
-            self.release, self.location = one.release.raw_version, one.location
+            self.release, self.location = KnownRelease.of(one.release), one.location
 
     def failed(self, error: errors.RegistryError) -> None:
         """Take note that the proxy answers with an error of its own."""
         self.error = error
         if self.is_forwarded and isinstance(error, errors.ServiceUnavailable):
             self.reason = error.reason
+
+    @contextmanager
+    def asking_api(self) -> Iterator[None]:
+        """Take note of how long the API is waited for, whatever comes of it."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.api_seconds = time.monotonic() - begin
+
+    def began(self) -> None:
+        """Take note that the registry's answer begins."""
+        self.registry_seconds = time.monotonic() - self.forward_begin
 
     def answered(self, response: http.Response, *, is_head: bool) -> None:
         """Take note of how the answer ended: as a whole."""

@@ -1,62 +1,84 @@
-"""Decides what flows and log lines show: no credential, and no token (rule R15)."""
+"""Decides what is shown in place of a credential or token (rule R15).
 
+An API key is not shown at all. Of a registry token the claims are, because they tell
+why a pull fails; without its signature it opens nothing.
+"""
+
+import json
 import logging
 import re
+from urllib.parse import parse_qsl, urlencode
 
-from mitmproxy import http
-
-from resolver import forward
+from resolver import errors, token
 
 REDACTED = "[redacted]"
-READ_HEADERS = frozenset({"authorization", "content-length", "content-type", "host"})
+_SHOWN_FIELDS = frozenset({"client_id", "grant_type", "scope", "service"})
+_NAMED_FIELDS = frozenset({"password", "refresh_token", "username"})
+"""Of the form of a token request (rule R5); any other may be anything."""
 _BYTES = re.compile(r"""\bb(?:'.*'|".*"|['"].*)""", re.DOTALL)
 """Bytes as Python shows them, also where they are cut off before the end."""
 
 
-class TokenResponse(http.Response):
-    """Sends a token, and shows none to whatever saves, prints or views flows.
+def redacted_login(authorization: str) -> str:
+    """Return the ``Authorization`` header without what it proves."""
+    scheme, _, login = authorization.strip().partition(" ")
+    match scheme.lower():
+        case "bearer" if login:
+            return f"{scheme} {redacted_token(login.strip())}"
+        case "basic" if login:
+            return f"{scheme} {REDACTED}"
+    return REDACTED
 
-    mitmproxy sends `raw_content`; everything else reads `content` or the state (R15).
+
+def redacted_token(text: str) -> str:
+    """Return a registry token without its signature, and of anything else nothing.
+
+    A token of a user's session is a JWT as well, and has secrets among its claims; a
+    registry's has an access list.
     """
-
-    _sent: bytes | None = None
-
-    @property
-    def raw_content(self) -> bytes | None:
-        """The body as the client gets it."""
-        return self._sent
-
-    @raw_content.setter
-    def raw_content(self, content: bytes | None) -> None:
-        self._sent = content
-        self.data.content = REDACTED.encode()
-
-    def get_content(self, strict: bool = True) -> bytes | None:  # noqa: ARG002, FBT001, FBT002 - mitmproxy's
-        """Return what may be shown."""
-        return self.data.content
+    jwt, separator, suffix = text.partition(token.SEPARATOR)
+    if "access" not in token.read_payload(jwt):
+        return REDACTED
+    claims = jwt.rpartition(".")[0]
+    if separator:
+        try:
+            token.parse_token(text)
+        except errors.TokenInvalid:
+            suffix = REDACTED
+    return f"{claims}.{REDACTED}{separator}{suffix}"
 
 
-def strip_headers(request: http.Request) -> None:
-    """Keep the headers that are forwarded, and those that the addon itself reads."""
-    kept = forward.FORWARDED_HEADERS | READ_HEADERS
-    request.headers = http.Headers(
-        [
-            (name, value)
-            for name, value in request.headers.fields
-            if name.decode("latin-1").lower() in kept
-        ]
-    )
+def redacted_answer(body: bytes) -> bytes:
+    """Return the answer of a token endpoint with its tokens redacted."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        return REDACTED.encode()
+    shown = {
+        name: redacted_token(str(value))
+        for name, value in answer.items()
+        if name in ("token", "access_token")
+    }
+    for name in ("expires_in", "issued_at"):
+        if isinstance(answer.get(name), str | int):
+            shown[name] = answer[name]
+    return json.dumps(shown).encode()
 
 
-def redact(flow: http.HTTPFlow) -> None:
-    """Take credentials out of a flow that has done its work (rule R15)."""
-    strip_headers(flow.request)
-    if "authorization" in flow.request.headers:
-        scheme, _, login = flow.request.headers["authorization"].partition(" ")
-        shown = f"{scheme} {REDACTED}" if login else REDACTED
-        flow.request.headers["authorization"] = shown
-    if flow.request.raw_content:
-        flow.request.content = REDACTED.encode()
+def redacted_form(body: bytes) -> bytes:
+    """Return the form of a token request without user and password."""
+    try:
+        fields = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)
+    except ValueError:
+        return REDACTED.encode()
+    shown = [
+        (name, value if name in _SHOWN_FIELDS else REDACTED)
+        for name, value in fields
+        if name in _SHOWN_FIELDS | _NAMED_FIELDS
+    ]
+    return urlencode(shown, safe="[]:/,").encode() or REDACTED.encode()
 
 
 def quieten_logs() -> None:

@@ -5,13 +5,9 @@ from http import HTTPStatus
 
 from mitmproxy import http
 
-from mitm import redaction
+from mitm import secret
 from resolver import errors
 
-METADATA = "balena."
-"""The prefix of what is noted in a flow's metadata."""
-MARK = ":x:"
-"""What mitmproxy's interfaces show beside refused and failed flows."""
 JSON_HEADERS = (("Content-Type", "application/json"), errors.API_VERSION_HEADER)
 NO_STORE = ("Cache-Control", "no-store")
 
@@ -28,32 +24,17 @@ def answer(
 def answer_token(flow: http.HTTPFlow, body: bytes) -> None:
     """Answer the flow with a token, which only the client gets to see."""
     headers = http.Headers(fields([*JSON_HEADERS, NO_STORE]))
-    flow.response = redaction.TokenResponse.make(HTTPStatus.OK, body, headers)
+    flow.response = secret.TokenResponse.of(
+        http.Response.make(HTTPStatus.OK, body, headers)
+    )
 
 
 def fail(
     flow: http.HTTPFlow, error: errors.RegistryError, *headers: tuple[str, str]
 ) -> None:
-    """Answer the flow with an OCI error, and mark it for whoever looks at flows."""
+    """Answer the flow with an OCI error."""
     body = errors.error_body(error.code, error.message)
     answer(flow, error.status, body, *JSON_HEADERS, *error.headers, *headers)
-    flow.metadata[METADATA + "error"] = str(error.code)
-    flow.comment = f"refused: {error.message}"
-    # A client without the right token is told so, and comes back: nothing is wrong.
-    flow.marked = "" if isinstance(error, errors.TokenError) else MARK
-
-
-def note_failure(flow: http.HTTPFlow) -> str:
-    """Mark a flow that mitmproxy could not finish, and return why."""
-    reason = redaction.without_bytes(flow.error.msg if flow.error else "unknown")
-    flow.comment = f"failed: {reason}"
-    flow.marked = MARK
-    return reason
-
-
-def is_failed(flow: http.HTTPFlow) -> bool:
-    """Return whether the flow was answered with an error of ours."""
-    return METADATA + "error" in flow.metadata
 
 
 def fields(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

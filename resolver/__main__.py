@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from resolver import query
 from resolver.api import Api
 from resolver.credential import credential_of_environment
+from resolver.deadline import Deadline
 from resolver.errors import RegistryError
 from resolver.public_url import parse_url
 from resolver.reference import parse_alias
 from resolver.release import parse_all_releases
 from resolver.report import describe_releases, describe_resolution
 from resolver.resolution import ApiResolver, denied
-from resolver.transport import Deadline, Transport, Verification
+from resolver.transport import Transport, Verification
 
 SECONDS = 30
 

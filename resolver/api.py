@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from resolver.challenge import TOKEN_PATH
 from resolver.credential import Credential
+from resolver.deadline import Deadline
 from resolver.errors import (
     RETRY_AFTER_DEFAULT,
     CredentialRejected,
@@ -23,7 +24,7 @@ from resolver.errors import (
 )
 from resolver.observer import NOBODY, Endpoint, Observer, Part, Reason
 from resolver.scope import Scope
-from resolver.transport import Answer, Deadline
+from resolver.transport import Answer
 
 _TOKEN = re.compile(r"[A-Za-z0-9._+/=-]+")
 """RFC 6750 section 2.1, without the `~` that begins our suffix."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from cachetools import TLRUCache
 
-from resolver.credential import Credential
+from resolver.credential import ANONYMOUS, Credential
 from resolver.errors import RateLimited, Refusal, ServiceUnavailable
 from resolver.observer import CacheState
 from resolver.reference import Alias
@@ -36,6 +36,18 @@ class Remembered:
 
     outcome: Resolution | Refusal
     state: CacheState
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is remembered, for somebody who wants to see it."""
+
+    alias: Alias
+    asker: str
+    """Which credential it is for: one from another can be told by it, and no more."""
+    outcome: Resolution | Refusal
+    seconds: float
+    """For how long it still serves; less than 0 where only if the API fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,35 @@ class ResolutionCache:
         task.add_done_callback(lambda done: self._finish(key, done))
         # One client that goes away does not take the answer from the others.
         return await asyncio.shield(task)
+
+    def entries(self) -> list[Entry]:
+        """Return what is remembered, by alias."""
+        self._entries.expire()
+        now = self._clock()
+        return sorted(
+            (
+                Entry(
+                    key.alias,
+                    self._asker(key),
+                    entry.outcome,
+                    entry.fresh_until - now,
+                )
+                for key, entry in self._entries.items()
+            ),
+            key=lambda entry: (str(entry.alias), entry.asker),
+        )
+
+    def forget(self, begin: str = "") -> int:
+        """Forget what is remembered of aliases that begin so; return how many."""
+        found = [key for key in self._entries if str(key.alias).startswith(begin)]
+        for key in found:
+            self._entries.pop(key, None)
+        return len(found)
+
+    def _asker(self, key: _Key) -> str:
+        if key.fingerprint == self._fingerprint(ANONYMOUS):
+            return "anybody"
+        return f"key {key.fingerprint.hex()[:6]}"
 
     async def _load(
         self,

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from resolver.deadline import Deadline
 from resolver.errors import RateLimited, RegistryError
 from resolver.observer import Part
 from resolver.timestamp import format_timestamp
-from resolver.transport import Deadline
 from resolver.upstream import Upstream
 
 logger = logging.getLogger(__name__)

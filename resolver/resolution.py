@@ -12,6 +12,7 @@ from typing import Protocol
 from resolver import query
 from resolver.api import Api
 from resolver.credential import Credential
+from resolver.deadline import Deadline
 from resolver.errors import AccessDenied, Refusal, ReleaseUnknown
 from resolver.reference import Alias, Location, Slug, parse_location
 from resolver.release import (
@@ -28,7 +29,6 @@ from resolver.selector import (
     TargetReading,
     parse_selector,
 )
-from resolver.transport import Deadline
 
 logger = logging.getLogger(__name__)
 

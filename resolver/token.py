@@ -114,7 +114,7 @@ def append_aliases(jwt: str, aliases: Aliases) -> str:
 
 def read_claims(jwt: str) -> Claims:
     """Return what the JWT says of its time; nothing where it says nothing."""
-    payload = _payload(jwt)
+    payload = read_payload(jwt)
     issued, expires = _time(payload.get("iat")), _time(payload.get("exp"))
     if issued is None or expires is None:
         return Claims(issued_at=None, expires_in=None)
@@ -123,7 +123,7 @@ def read_claims(jwt: str) -> Claims:
 
 def pullable_names(jwt: str) -> frozenset[str] | None:
     """Return the repositories that may be pulled from, or None where it is no JWT."""
-    if not _payload(jwt):
+    if not read_payload(jwt):
         return None
     return frozenset(
         str(entry.get("name"))
@@ -146,12 +146,12 @@ def _claimed_locations(jwt: str) -> dict[str, Location]:
 
 def _access(jwt: str) -> list[dict[str, Any]]:
     """Return the JWT's access list, without what is no entry of one."""
-    access = _payload(jwt).get("access")
+    access = read_payload(jwt).get("access")
     entries = access if isinstance(access, list) else []
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def _payload(jwt: str) -> dict[str, Any]:
+def read_payload(jwt: str) -> dict[str, Any]:
     """Return the JWT's claims unverified, or nothing where it is no JWT."""
     parts = jwt.split(".")
     if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature: RFC 7515

@@ -6,6 +6,7 @@ clients give up after 15 seconds.
 """
 
 import asyncio
+import contextvars
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
+from resolver import attempt
 from resolver.cache import Remembered, ResolutionCache
 from resolver.credential import (
     Credential,
     basic_authorization,
     parse_authorization,
 )
+from resolver.deadline import Deadline
 from resolver.errors import (
     AliasInvalid,
     RateLimited,
@@ -31,7 +34,6 @@ from resolver.reference import Alias, is_stored_name, parse_alias
 from resolver.resolution import Resolution, denied
 from resolver.scope import Scope, parse_scopes
 from resolver.token import Aliases, append_aliases, pullable_names, read_claims
-from resolver.transport import Deadline
 from resolver.upstream import Backend, Upstream
 
 REFUSAL_EXPIRY = 60
@@ -178,6 +180,11 @@ class TokenService:
             raise outcome
         return outcome
 
+    @property
+    def cache(self) -> ResolutionCache:
+        """What is remembered."""
+        return self._cache
+
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -200,6 +207,7 @@ class TokenService:
         outcomes = [remembered.outcome for remembered in found.values()]
         resolved = [o for o in outcomes if isinstance(o, Resolution)]
         wanted = [*stored, *(Scope(resolution.location) for resolution in resolved)]
+        attempt.purpose.set(attempt.SEPARATOR.join(names))
         jwt = await self._run(
             backend.api.token,
             tuple(dict.fromkeys(wanted)),
@@ -218,6 +226,7 @@ class TokenService:
         except AliasInvalid as refusal:
             # Nobody had to be asked, as if it had been known.
             return Remembered(refusal, CacheState.HIT)
+        attempt.purpose.set(str(alias))
         try:
             found = await self._cache.resolve(
                 alias,
@@ -236,7 +245,11 @@ class TokenService:
         return found
 
     async def _run[*A, R](self, call: Callable[[*A], R], *args: *A) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+        """Run what blocks in a thread, which knows for whom it does so."""
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, context.run, call, *args
+        )
 
 
 def _compose(jwt: str, found: Mapping[str, Remembered]) -> TokenAnswer:

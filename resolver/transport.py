@@ -6,7 +6,6 @@ read up to a limit, redirects are not followed, and neither cookies nor the envi
 (`.netrc`, proxies) add anything to it.
 """
 
-import io
 import logging
 import random
 import time
@@ -14,21 +13,21 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http.client import HTTPResponse, RemoteDisconnected
 from http.cookiejar import DefaultCookiePolicy
 from socket import SHUT_RDWR, socket
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
+from resolver.attempt import Attempt, Tap, ignore
+from resolver.deadline import Deadline
 from resolver.errors import ServiceUnavailable
 from resolver.observer import Reason
+from resolver.stream import pools
 
 logger = logging.getLogger(__name__)
 
@@ -59,24 +58,6 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
-class Deadline:
-    """A moment after which nobody waits for the answer any more."""
-
-    at: float
-    clock: Callable[[], float] = time.monotonic
-
-    @classmethod
-    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Self:
-        """Return the deadline that is so many seconds away."""
-        return cls(clock() + seconds, clock)
-
-    @property
-    def remaining(self) -> float:
-        """The seconds left, never negative."""
-        return max(0.0, self.at - self.clock())
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
     """A whole HTTP answer."""
 
@@ -99,8 +80,10 @@ class Transport:
         *,
         connections: int = 32,
         sleep: Callable[[float], None] = time.sleep,
+        tap: Tap = ignore,
     ) -> None:
         self._sleep = sleep
+        self._tap = tap
         self._sockets: WeakSet[socket] = WeakSet()
         self._is_closed = False
         self._session = _Session()
@@ -131,7 +114,7 @@ class Transport:
             last = attempt == ATTEMPTS
             pause = BACKOFF * 4 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
             try:
-                answer = self._get(url, headers, deadline)
+                answer = self._tapped(url, headers, deadline)
             except requests.exceptions.SSLError as error:
                 raise _unreachable(url, error) from error  # No try mends a certificate.
             except requests.ConnectionError as error:
@@ -160,6 +143,30 @@ class Transport:
             with suppress(OSError):
                 connection.shutdown(SHUT_RDWR)
         self._session.close()
+
+    def _tapped(self, url: str, headers: dict[str, str], deadline: Deadline) -> Answer:
+        """Return the answer to one attempt, and tell of it."""
+        begin, authorization = time.time(), headers.get("Authorization")
+        try:
+            answer = self._get(url, headers, deadline)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            failure = _cause(error)
+            self._tap(
+                Attempt(url, authorization, begin, time.time(), None, failure=failure)
+            )
+            raise
+        self._tap(
+            Attempt(
+                url,
+                authorization,
+                begin,
+                time.time(),
+                answer.status,
+                tuple(answer.headers.items()),
+                answer.body,
+            )
+        )
+        return answer
 
     def _get(self, url: str, headers: dict[str, str], deadline: Deadline) -> Answer:
         remaining = deadline.remaining
@@ -195,85 +202,6 @@ class _Session(requests.Session):
         return None
 
 
-class _TimedStream(io.RawIOBase):
-    """What comes from a socket within the socket's timeout, all of it together.
-
-    A socket grants its timeout anew to every piece, so a server that sends a byte now
-    and then would hold a thread for ever.
-    """
-
-    def __init__(self, stream: io.RawIOBase, connection: socket) -> None:
-        self._stream = stream
-        self._connection = connection
-        timeout = connection.gettimeout()
-        self._deadline = None if timeout is None else Deadline.after(timeout)
-
-    def readable(self) -> bool:
-        """Return that it is."""
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        """Read what is there, or wait for it as long as there is time."""
-        if self._deadline:
-            remaining = self._deadline.remaining
-            if not remaining:
-                raise TimeoutError("the answer came too slowly")
-            self._connection.settimeout(remaining)
-        return self._stream.readinto(buffer)
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._stream.close()
-        super().close()
-
-
-class _WholeLines(io.BufferedReader):
-    """Takes no end in the place of a line, as Python does for the end of a head.
-
-    A refusal of a key may then be the beginning of something else.
-    """
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        """Return the next line.
-
-        Raises:
-            RemoteDisconnected: there is none.
-
-        """
-        line = super().readline(size)
-        if not line:
-            raise RemoteDisconnected("the answer broke off")
-        return line
-
-
-class _TimedResponse(HTTPResponse):
-    """An answer whose status line and headers have to come whole, and in time."""
-
-    def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        # The socket's timeout is what the whole request has left.
-        self.fp = _WholeLines(_TimedStream(self.fp.detach(), sock))
-
-
-def _pools(sockets: WeakSet[socket]) -> dict[str, type[HTTPConnectionPool]]:
-    """Return pools of connections that keep the time, and note what they read from."""
-
-    class Response(_TimedResponse):
-        def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
-            sockets.add(sock)
-            super().__init__(sock, *args, **options)
-
-    class HttpPool(HTTPConnectionPool):
-        class ConnectionCls(HTTPConnection):
-            response_class = Response
-
-    class HttpsPool(HTTPSConnectionPool):
-        class ConnectionCls(HTTPSConnection):
-            response_class = Response
-
-    return {"http": HttpPool, "https": HttpsPool}
-
-
 class _Adapter(HTTPAdapter):
     """Keeps the time, and takes a file and a folder of authorities together.
 
@@ -285,7 +213,7 @@ class _Adapter(HTTPAdapter):
     ) -> None:
         self._verification = verification
         super().__init__(pool_maxsize=connections)
-        self.poolmanager.pool_classes_by_scheme = _pools(sockets)
+        self.poolmanager.pool_classes_by_scheme = pools(sockets)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Set the authorities on a pool of connections."""
@@ -315,20 +243,29 @@ def origin(url: str) -> str:
 
 
 def _unreachable(url: str, error: Exception) -> ServiceUnavailable:
-    """Log why there is no answer, and return what the client is told.
+    """Log why there is no answer, and return what the client is told."""
+    logger.warning("%s does not answer: %s", origin(url), _cause(error))
+    return ServiceUnavailable.because(
+        _reason(error, _bottom(error)),
+        "the registry or its API does not answer at the moment; try again later",
+    )
+
+
+def _bottom(error: BaseException) -> BaseException:
+    """Return the exception that began it."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def _cause(error: Exception) -> str:
+    """Return why there is no answer, in words.
 
     Messages of the libraries contain the whole URL, and with it the location; the
     exception at the bottom has the reason alone.
     """
-    reason: BaseException = error
-    while reason.__context__ is not None:
-        reason = reason.__context__
-    cause = f"{type(reason).__name__}: {reason}" if reason is not error else repr(error)
-    logger.warning("%s does not answer: %s", origin(url), cause)
-    return ServiceUnavailable.because(
-        _reason(error, reason),
-        "the registry or its API does not answer at the moment; try again later",
-    )
+    bottom = _bottom(error)
+    return f"{type(bottom).__name__}: {bottom}" if bottom is not error else repr(error)
 
 
 def _reason(error: Exception, bottom: BaseException) -> Reason:

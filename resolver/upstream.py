@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 from resolver.api import Api, Getter
 from resolver.challenge import parse_challenge
 from resolver.credential import ANONYMOUS
+from resolver.deadline import Deadline
 from resolver.errors import ServiceUnavailable
 from resolver.observer import NOBODY, Observer, Part, Reason
 from resolver.public_url import parse_url
 from resolver.resolution import ApiResolver, Resolver
-from resolver.transport import Answer, Deadline
+from resolver.transport import Answer
 
 
 @dataclass(frozen=True, slots=True)

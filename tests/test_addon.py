@@ -16,8 +16,10 @@ from mitmproxy.test import taddons, tflow, tutils
 
 import addon
 from mitm import inbound
+from mitm.commands import Commands
 from mitm.option import REQUIRED
 from mitm.reader import RequestReader
+from mitm.secret import SENDER
 from resolver import credential, errors
 from resolver.reference import Location, parse_alias
 from resolver.token import Aliases, append_aliases
@@ -101,6 +103,11 @@ async def answered(
     await proxy.request(flow)
     assert flow.response is not None
     return flow.response
+
+
+def sent(response: http.Response) -> object:
+    """Return the body that mitmproxy's own layer sends to the client."""
+    return eval("response.raw_content", {"__name__": SENDER, "response": response})
 
 
 def message(response: http.Response) -> tuple[int, str, str]:
@@ -216,7 +223,7 @@ def test_error_that_cannot_be_decoded_is_left_out(proxy: addon.RegistryProxy) ->
 
 def test_token_for_another_alias_is_sent_back(proxy: addon.RegistryProxy) -> None:
     """A token without the alias gets a challenge, and nothing of another alias."""
-    proxy._tokens = Tokens(errors.InternalError("not asked"))  # type: ignore[assignment]
+    proxy._service._tokens = Tokens(errors.InternalError("not asked"))  # type: ignore[assignment]
     headers = ("Authorization", f"Bearer {TOKEN}")
     response = asyncio.run(
         answered(proxy, "GET", "/v2/org/other/manifests/latest", headers)
@@ -254,13 +261,14 @@ def test_bug_is_answered_with_500(
 def test_token_answer_is_sent_but_not_saved(proxy: addon.RegistryProxy) -> None:
     """The client gets its token; a saved flow has neither token nor key (R15)."""
     body = json.dumps({"token": TOKEN}).encode()
-    proxy._tokens = Tokens(TokenAnswer(body, (), {}))  # type: ignore[assignment]
+    proxy._service._tokens = Tokens(TokenAnswer(body, (), {}))  # type: ignore[assignment]
     flow = make_flow("GET", "/auth/v1/token", ("Authorization", "Basic dTprZXk="))
     asyncio.run(proxy.request(flow))
     proxy.responseheaders(flow)
     proxy.response(flow)
     assert flow.response is not None
-    assert flow.response.raw_content == body
+    assert sent(flow.response) == body
+    assert flow.response.raw_content == flow.response.content
     assert int(flow.response.headers["content-length"]) == len(body)
     saved = str(flow.get_state())
     assert "dTprZXk=" not in saved
@@ -270,7 +278,7 @@ def test_token_answer_is_sent_but_not_saved(proxy: addon.RegistryProxy) -> None:
 
 def test_key_of_a_form_is_not_saved(proxy: addon.RegistryProxy) -> None:
     """The password grant's form is taken out of the flow when it is answered."""
-    proxy._tokens = Tokens(errors.CredentialRejected("no"))  # type: ignore[assignment]
+    proxy._service._tokens = Tokens(errors.CredentialRejected("no"))  # type: ignore[assignment]
     flow = make_flow(
         "POST",
         "/auth/v1/token",
@@ -361,7 +369,7 @@ def test_key_in_a_query_is_not_kept(proxy: addon.RegistryProxy) -> None:
         "/auth/v1/token?apikey=secretkey",
         "/x?secretkey",
     ):
-        proxy._tokens = Tokens(errors.CredentialRejected("no"))  # type: ignore[assignment]
+        proxy._service._tokens = Tokens(errors.CredentialRejected("no"))  # type: ignore[assignment]
         flow = make_flow("GET", path)
         asyncio.run(proxy.request(flow))
         assert "secretkey" not in str(flow.get_state())
@@ -477,11 +485,12 @@ def test_command_shows_what_an_alias_stands_for(
         "resolver.report.describe_resolution", "{} is what was asked for".format
     )
     caplog.set_level(logging.INFO)
-    proxy._tokens = Known(errors.InternalError("not asked"))  # type: ignore[assignment]
+    proxy._service._tokens = Known(errors.InternalError("not asked"))  # type: ignore[assignment]
 
     async def call() -> None:
-        proxy.resolve(alias)
-        await proxy._shown
+        prompt = Commands(proxy.current_service)
+        prompt.resolve(alias)
+        await asyncio.gather(*prompt._running)
 
     asyncio.run(call())
     assert said in caplog.text

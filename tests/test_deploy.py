@@ -13,9 +13,10 @@ import requests
 from ruamel.yaml import YAML
 
 import serve
-from demo.proxy import Proxy, free_port
+from demo.proxy import Proxy
 from localcloud.cloud import LocalCloud
 from resolver.target import PING_PATH, READY_PATH
+from serve import free_port
 
 FOLDER = serve.ROOT / "deploy" / "kubernetes"
 DOCKERFILE = (serve.ROOT / "Dockerfile").read_text()

@@ -10,8 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 import serve
-from demo.proxy import free_port
 from localcloud.sample import sample_images
+from serve import free_port
 from tests.container.conftest import BASE
 from tests.container.engine import Engine
 from tests.integration.client import Skopeo

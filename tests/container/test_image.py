@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.proxy import free_port
 from localcloud import LocalCloud
 from mitm.version import VERSION
+from serve import free_port
 from tests.container.engine import Container, Engine
 from tests.integration.client import Skopeo
 from tests.integration.tool import ToolError, listens, wait_until

@@ -14,8 +14,9 @@ from typing import Self
 
 import serve
 from demo.client import PullError
-from demo.proxy import Proxy, free_port
+from demo.proxy import Proxy
 from localcloud.relay import Relay
+from serve import free_port
 from tests.integration.fault import LOCATION, port_of
 from tests.integration.registry import Installation
 from tests.integration.tool import ToolError, find_tool, listens, running, wait_until

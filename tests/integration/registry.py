@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.proxy import free_port
 from localcloud.cloud import LocalCloud
 from localcloud.publication import push_images
+from serve import free_port
 from tests.authority import tls_context
 from tests.integration.tool import find_tool, listens, running
 

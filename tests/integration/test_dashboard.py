@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import serve
-from demo.proxy import Proxy, free_port
+from demo.proxy import Proxy
 from localcloud.cloud import LocalCloud
 from localcloud.server import Request, Response
+from serve import free_port
 from tests.integration.session import TIMEOUT, logged_in, plain_session
 from tests.integration.tool import find_tool, listens, running, wait_until
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo.proxy import Proxy, StartError, free_port
+from demo.proxy import Proxy, StartError
 from localcloud.relay import Failure, Fault
+from serve import free_port
 from tests.integration.client import Skopeo
 from tests.integration.fault import ALIAS, IN_BLOB, OPTIONS, Parts, parts, with_token
 from tests.integration.registry import Installation

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from demo.proxy import free_port
 from localcloud import LocalCloud
+from serve import free_port
 from tests.authority import Authority
 from tests.integration.client import Skopeo
 from tests.integration.machine import NAME, Machine

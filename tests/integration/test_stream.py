@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from demo.proxy import Proxy, free_port
+from demo.proxy import Proxy
 from localcloud.relay import Failure, Fault, Relay
+from serve import free_port
 from tests.integration.client import Client, Skopeo
 from tests.integration.registry import Installation, installed, serving
 from tests.integration.session import TIMEOUT, logged_in, plain_session

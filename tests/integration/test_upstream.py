@@ -7,9 +7,10 @@ from http import HTTPStatus
 import pytest
 import requests
 
-from demo.proxy import Proxy, free_port
+from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.server import Request, Response
+from serve import free_port
 from tests.integration.session import TIMEOUT, get_token, logged_in, plain_session
 
 SLUG = "balenablocks/browser-aarch64"

@@ -10,7 +10,8 @@ from mitmproxy.certs import Cert
 
 import serve
 import trust
-from demo.proxy import Proxy, free_port
+from demo.proxy import Proxy
+from serve import free_port
 from tests.authority import Authority
 from tests.integration.machine import ADDRESS, NAME, Machine
 from tests.integration.tool import find_tool, listens, run, running

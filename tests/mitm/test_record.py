@@ -4,7 +4,7 @@ import pytest
 from mitmproxy import http
 
 from mitm import log_line
-from mitm.record import Kind, Outcome, Record
+from mitm.record import Kind, KnownRelease, Outcome, Record
 from resolver import errors, target
 from resolver.reference import Location
 
@@ -93,7 +93,11 @@ def test_subject_is_in_words(path: str, kind: Kind, subject: str) -> None:
 
 def test_line_and_facts_have_no_whole_location() -> None:
     """The beginning tells two apart; more is nobody's business (R15)."""
-    over = record(location=LOCATION, release="2.3.8", is_forwarded=True)
+    over = record(
+        location=LOCATION,
+        release=KnownRelease("2.3.8", "0", "b4b201f"),
+        is_forwarded=True,
+    )
     over.answered(http.Response.make(200, b"body"), is_head=False)
     over.seconds = 0.25
     line = log_line.describe(over)

@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from hypothesis import settings
 
-from resolver.transport import Answer, Deadline
+from resolver.deadline import Deadline
+from resolver.transport import Answer
 
 PROPERTY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 """How long a property is tried: the same in every run."""

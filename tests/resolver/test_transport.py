@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from resolver import query
+from resolver.deadline import Deadline
 from resolver.errors import ServiceUnavailable
 from resolver.reference import Slug
 from resolver.selector import VersionReading
 from resolver.transport import (
     ATTEMPTS,
     BODY_LENGTH_MAX,
-    Deadline,
     Transport,
     Verification,
     origin,

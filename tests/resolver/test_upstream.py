@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from resolver.credential import ANONYMOUS
+from resolver.deadline import Deadline
 from resolver.errors import ReleaseUnknown, ServiceUnavailable
 from resolver.reference import parse_alias
-from resolver.transport import Answer, Deadline
+from resolver.transport import Answer
 from resolver.upstream import Upstream
 from tests.resolver.fake import (
     API,

@@ -1,0 +1,92 @@
+"""`make debug-demo`: good and bad pulls, in mitmweb, to see how they look there.
+
+Everything runs on this machine: localcloud stands for balenaCloud. With ONCE set in
+the environment it ends after the pulls.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+
+from demo.client import Client, PullError
+from demo.proxy import Proxy, StartError
+from demo.terminal import PREFERRED_PORT, say, until_ended
+from localcloud.cloud import LocalCloud
+from mitm.size import describe_size
+from serve import free_port
+
+BROWSER = ("--set", "web_open_browser=false")
+WEB = re.compile(r"flows are shown at (\S+)")
+WRONG_KEY = "wrongkey".ljust(33, "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """A pull, and what is to be seen by it."""
+
+    reference: str
+    what: str
+    user: str | None = None
+    """Whose key of localcloud is used; a wrong one for a name that it does not know."""
+
+
+PULLS = (
+    Pull("balenablocks/browser-aarch64/2.3", "a public block, by a range"),
+    Pull("balenablocks/browser-aarch64/9.9.9", "a version that does not exist"),
+    Pull("balenablocks/private-block/1.0.0", "a private block without a login"),
+    Pull("balenablocks/private-block/1.0.0", "the same with a wrong key", "nobody"),
+    Pull("balenablocks/private-block/1.0.0", "the same with a right key", "carol"),
+    Pull("balenablocks/multi-app/1.0.0", "a release of several images"),
+    Pull("balenablocks/browser-aarch64/2.3", "the first one again, remembered"),
+)
+
+
+def main() -> int:
+    """Return the exit status."""
+    try:
+        with (
+            until_ended() as wait,
+            LocalCloud() as cloud,
+            Proxy(
+                cloud.registry_url,
+                port=free_port(PREFERRED_PORT),
+                arguments=BROWSER,
+                program="mitmweb",
+            ) as proxy,
+        ):
+            url = f"http://{proxy.host}"
+            say(f"registry proxy: {url}, in front of localcloud\n")
+            for pull in PULLS:
+                say(f"{pull.reference:<36} {pull.what}")
+                say(f"  {outcome(url, pull, cloud)}")
+            say(f"\nLook at them: {web_url(proxy)}")
+            if not os.environ.get("ONCE"):
+                say("Ctrl-C ends everything.")
+                wait()
+    except StartError as error:
+        sys.stderr.write(f"\n{error}\n")
+        return 1
+    return 0
+
+
+def web_url(proxy: Proxy) -> str:
+    """Return the address of mitmweb's page, with the token that opens it."""
+    found = WEB.search(proxy.log)
+    if found is None:
+        raise StartError(f"mitmweb does not say where its page is:\n{proxy.log}")
+    return found[1]
+
+
+def outcome(url: str, pull: Pull, cloud: LocalCloud) -> str:
+    """Pull, and return in words what came of it."""
+    key = cloud.keys.get(pull.user, WRONG_KEY) if pull.user else None
+    try:
+        size = Client(url, lambda _: None, key).pull(pull.reference)
+    except PullError as error:
+        return str(error)
+    return f"pulled {describe_size(size)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""What the demos have in common: they print, and run until somebody ends them."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+PREFERRED_PORT = 8080
+"""The usual port, because it is the easiest to type."""
+
+
+def say(text: str) -> None:
+    """Print a line; one that ends in a carriage return is written over."""
+    if text.endswith("\r") and not sys.stdout.isatty():
+        return
+    sys.stdout.write(text if text.endswith("\r") else f"{text}\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def until_ended() -> Iterator[Callable[[], object]]:
+    """Yield what waits for Ctrl-C and its like, which end everything in the context."""
+    end = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        end.set()
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    try:
+        yield end.wait
+    except KeyboardInterrupt:
+        say("\nEnded.")

@@ -1,0 +1,130 @@
+"""Decides what somebody can ask at the prompt of mitmproxy and mitmweb, or by a key."""
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import Callable, Sequence
+
+from mitmproxy import command, ctx, exceptions, flow, http
+from mitmproxy.log import ALERT
+
+from mitm.explain import explain
+from mitm.fact import Fact, read, text
+from mitm.record import Kind
+from mitm.service import Service
+from resolver import credential, errors, report
+from resolver.cache import Entry
+
+logger = logging.getLogger("balena")
+
+HIGHLIGHT = "#/flows?h=~marked"
+"""Has mitmweb highlight refused and failed flows."""
+KEYS = {
+    "y": ("balena.explain @focus", ("flowlist", "flowview"), "Why? Explain this flow"),
+    "t": ("balena.flows.like @focus", ("flowlist",), "This pull only"),
+    "T": ("balena.flows", ("flowlist",), "All pulls again"),
+    "c": ("balena.cache", ("flowlist",), "What is remembered"),
+}
+"""Keys of the console that mitmproxy leaves free: command, contexts, help."""
+
+
+class Commands:
+    """The commands; an addon of mitmproxy beside the proxy itself."""
+
+    def __init__(self, service: Callable[[], Service]) -> None:
+        self._service = service
+        self._running: set[asyncio.Task[None]] = set()
+
+    def running(self) -> None:
+        """Bind the keys of a console, and say where the page of mitmweb is."""
+        if url := getattr(ctx.master, "web_url", None):
+            _say(f"flows are shown at {url}{HIGHLIGHT}")
+        if "console.key.bind" in ctx.master.commands.commands:
+            for key, (bound, contexts, help_text) in KEYS.items():
+                ctx.master.keymap.add(key, bound, list(contexts), help_text)  # type: ignore[attr-defined]
+
+    @command.command("balena.resolve")  # type: ignore[untyped-decorator]
+    def resolve(self, alias: str) -> None:
+        """Show what an alias stands for, with the API key in BALENA_API_KEY."""
+        service = self._service()
+        task = asyncio.create_task(_show(service, alias))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    @command.command("balena.explain")  # type: ignore[untyped-decorator]
+    def explain(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
+        """Tell what happened, and what the client will do next."""
+        told: list[str] = []
+        for one in flows:
+            if isinstance(one, http.HTTPFlow):
+                told += [one.comment or one.request.path, *explain(one)]
+        if not told:
+            raise exceptions.CommandError("no flow is given: try @focus, or @marked")
+        _say("\n".join(told))
+        return told
+
+    @command.command("balena.flows")  # type: ignore[untyped-decorator]
+    def flows(self, alias: str = "") -> None:
+        """Show only the flows of aliases that begin so, and pings; none shows all."""
+        if "view_filter" not in ctx.options:
+            raise exceptions.CommandError(
+                "mitmdump shows no flows: start mitmweb or mitmproxy, with make web or"
+                " make console"
+            )
+        ctx.options.view_filter = filter_for(alias) if alias else None
+        _say(f"shown are the flows of {alias}" if alias else "all flows are shown")
+
+    @command.command("balena.flows.like")  # type: ignore[untyped-decorator]
+    def flows_like(self, like: flow.Flow) -> None:
+        """Show only the flows of the same pull, and pings."""
+        if alias := text(read(like), Fact.ALIAS):
+            self.flows(alias)
+        else:
+            raise exceptions.CommandError("this flow is about no alias")
+
+    @command.command("balena.cache")  # type: ignore[untyped-decorator]
+    def cache(self) -> Sequence[str]:
+        """Show what is remembered, for whom, and for how long."""
+        entries = self._service().cache.entries()
+        told = [_describe(entry) for entry in entries] or ["nothing is remembered"]
+        _say("\n".join(told))
+        return told
+
+    @command.command("balena.cache.clear")  # type: ignore[untyped-decorator]
+    def clear_cache(self, alias: str = "") -> str:
+        """Forget what is remembered of aliases that begin so, or everything."""
+        count = self._service().cache.forget(alias)
+        what = f"of {alias}" if alias else "of every alias"
+        told = f"{count} {'entry' if count == 1 else 'entries'} {what} forgotten"
+        _say(told)
+        return told
+
+
+def filter_for(alias: str) -> str:
+    """Return the filter for the flows of aliases that begin so, and for pings.
+
+    A ping is about no alias, and a pull begins with it.
+    """
+    begin = re.escape(alias).replace("\\", "\\\\")
+    return f'~meta "^{Fact.ALIAS}: (.*, )?{begin}" | ~meta "^{Fact.KIND}: {Kind.BASE}$"'
+
+
+def _describe(entry: Entry) -> str:
+    seconds = f"{entry.seconds:.0f} s" if entry.seconds > 0 else "if the API fails"
+    outcome = entry.outcome
+    found = f"refused, {outcome}" if isinstance(outcome, errors.Refusal) else outcome
+    return f"{entry.alias} for {entry.asker}: {found}, {seconds}"
+
+
+async def _show(service: Service, alias: str) -> None:
+    asker = credential.credential_of_environment(os.environ)
+    try:
+        _say(report.describe_resolution(await service.look_up(alias, asker)))
+    except errors.RegistryError as error:
+        _say(str(error))
+
+
+def _say(told: str) -> None:
+    """Show it in the event log, which mitmweb and mitmdump have."""
+    logger.log(ALERT, "%s", told)

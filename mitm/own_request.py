@@ -1,0 +1,192 @@
+"""Decides how the proxy's own requests are shown: as flows, beside those of clients.
+
+To answer a token request the resolver asks registry and API by itself, past mitmproxy.
+Somebody who wants to see why a pull fails wants to see that too; where nobody looks,
+no flow is made.
+"""
+
+import asyncio
+import re
+from contextvars import ContextVar
+from http import HTTPStatus
+from urllib.parse import unquote, urlsplit
+
+from mitmproxy import connection, ctx, eventsequence, flow, http
+
+from mitm import redaction, story
+from mitm.fact import Fact, OwnKind, note
+from mitm.record import Outcome
+from mitm.size import describe_size
+from resolver import attempt
+from resolver.challenge import TOKEN_PATH
+
+_SLUG = re.compile(r"slug(?:%20| )eq(?:%20| )'([^']+)'")
+_ASKED = {
+    "should_be_running__release": "the target release",
+    "owns__release($select=raw_version;": "the newest versions",
+}
+"""What a query of `resolver.query` with that part in it is for."""
+_DROPPED_HEADERS = frozenset({"content-encoding", "transfer-encoding", "set-cookie"})
+"""The body is the decoded one."""
+
+served: ContextVar[http.HTTPFlow | None] = ContextVar("served", default=None)
+"""The client's flow that is being answered."""
+
+
+def is_watched() -> bool:
+    """Return whether anybody looks at flows, or saves them."""
+    options = ctx.options
+    return bool(
+        options.save_stream_file or options.hardump or ctx.master.addons.get("view")
+    )
+
+
+class OwnRequests:
+    """Shows each attempt of the resolver; a `resolver.attempt.Tap`."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._shown: set[asyncio.Task[None]] = set()
+
+    def use(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Show flows in this event loop, which is mitmproxy's."""
+        self._loop = loop
+
+    def __call__(self, made: attempt.Attempt) -> None:
+        """Show an attempt; called from a worker thread."""
+        if self._loop and is_watched():
+            asked_for, purpose = served.get(), attempt.purpose.get()
+            self._loop.call_soon_threadsafe(self._show, made, asked_for, purpose)
+
+    def _show(
+        self, made: attempt.Attempt, asked_for: http.HTTPFlow | None, purpose: str
+    ) -> None:
+        task = asyncio.get_running_loop().create_task(
+            _announce(make_flow(made, asked_for, purpose))
+        )
+        self._shown.add(task)
+        task.add_done_callback(self._shown.discard)
+
+
+def is_own(shown: flow.Flow) -> bool:
+    """Return whether the flow is one of the proxy's own requests."""
+    return shown.metadata.get(Fact.KIND) in set(OwnKind)
+
+
+def make_flow(
+    made: attempt.Attempt, asked_for: http.HTTPFlow | None, purpose: str
+) -> http.HTTPFlow:
+    """Return the flow of an attempt.
+
+    Args:
+        made: what was asked, and what came of it.
+        asked_for: the client's request that it was made for.
+        purpose: the alias or aliases that it is about.
+
+    """
+    parts = urlsplit(made.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    shown = http.HTTPFlow(
+        _client(asked_for), connection.Server(address=(parts.hostname or "", port))
+    )
+    shown.request = http.Request.make("GET", made.url, headers=_request_headers(made))
+    shown.request.timestamp_start = shown.request.timestamp_end = made.begin
+    if made.status is None:
+        shown.error = flow.Error(made.failure, made.end)
+    else:
+        shown.response = http.Response.make(made.status, _body(made), _headers(made))
+        shown.response.timestamp_start = shown.response.timestamp_end = made.end
+    kind = _kind(parts.path)
+    outcome = _outcome(kind, made.status)
+    request_id = asked_for.metadata.get(Fact.REQUEST_ID) if asked_for else None
+    note(
+        shown,
+        {
+            Fact.KIND: kind,
+            Fact.REQUEST_ID: request_id,
+            Fact.ALIAS: purpose or None,
+            Fact.OUTCOME: outcome,
+            Fact.FAILURE: made.failure or None,
+            Fact.BYTES: len(made.body),
+            Fact.SECONDS: round(made.end - made.begin, 4),
+        },
+    )
+    shown.marked = "" if outcome is Outcome.SERVED else story.MARK
+    shown.comment = f"{_words(kind, parts.query)}: {_result(made)}"
+    return shown
+
+
+async def _announce(shown: http.HTTPFlow) -> None:
+    """Let mitmproxy's addons see the flow, as if it had been read from a file."""
+    for event in eventsequence.iterate(shown):
+        await ctx.master.addons.handle_lifecycle(event)
+
+
+def _client(asked_for: http.HTTPFlow | None) -> connection.Client:
+    """Return the client that the request was made for, or nobody."""
+    if asked_for is None:
+        return connection.Client(peername=("", 0), sockname=("", 0))
+    return asked_for.client_conn.copy()
+
+
+def _kind(path: str) -> OwnKind:
+    if path == TOKEN_PATH:
+        return OwnKind.GRANT
+    return OwnKind.PROBE if path == "/v2/" else OwnKind.RESOLUTION
+
+
+def _outcome(kind: OwnKind, status: int | None) -> Outcome:
+    match kind, status:
+        # The probe wants nothing but the challenge.
+        case (_, HTTPStatus.OK) | (OwnKind.PROBE, HTTPStatus.UNAUTHORIZED):
+            return Outcome.SERVED
+        case (_, HTTPStatus.UNAUTHORIZED):
+            return Outcome.UNAUTHORIZED
+        case (_, HTTPStatus.TOO_MANY_REQUESTS):
+            return Outcome.LIMITED
+    return Outcome.FAILED
+
+
+def _words(kind: OwnKind, query: str) -> str:
+    match kind:
+        case OwnKind.PROBE:
+            return "asked the registry which API it belongs to"
+        case OwnKind.GRANT:
+            return "asked the API for a token"
+    what = next((words for part, words in _ASKED.items() if part in query), "releases")
+    slug = _SLUG.search(query)
+    return f"asked the API for {what}" + (f" of {unquote(slug[1])}" if slug else "")
+
+
+def _result(made: attempt.Attempt) -> str:
+    seconds = f"in {made.end - made.begin:.3f} s"
+    if made.status is None:
+        return f"no answer {seconds}, {made.failure}"
+    return f"{made.status}, {describe_size(len(made.body))} {seconds}"
+
+
+def _request_headers(made: attempt.Attempt) -> http.Headers:
+    if made.authorization is None:
+        return http.Headers()
+    scheme = made.authorization.partition(" ")[0]
+    shown = f"{scheme} {redaction.REDACTED}"
+    if ctx.options.balena_show_secrets:
+        shown = made.authorization
+    return http.Headers(Authorization=shown)
+
+
+def _headers(made: attempt.Attempt) -> http.Headers:
+    return http.Headers(
+        [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in made.headers
+            if name.lower() not in _DROPPED_HEADERS
+        ]
+    )
+
+
+def _body(made: attempt.Attempt) -> bytes:
+    is_token = urlsplit(made.url).path == TOKEN_PATH and made.status == HTTPStatus.OK
+    if is_token and not ctx.options.balena_show_secrets:
+        return redaction.redacted_answer(made.body)
+    return made.body

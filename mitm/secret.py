@@ -1,0 +1,159 @@
+"""Decides how a secret passes through a flow without being in it (rule R15).
+
+Whatever shows, saves or exports flows reads them at any moment, also while a blob is
+streamed for minutes. So the login is taken out before anybody else sees the flow, and
+what is sent is not what is shown.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Self
+
+from mitmproxy import ctx, http
+from mitmproxy.proxy.layers import http as http_layer
+
+from mitm import inbound, redaction
+from resolver import forward
+
+READ_HEADERS = frozenset({"content-length", "content-type", "host"})
+"""Headers that this addon or mitmproxy itself reads."""
+SENDER = http_layer.__name__
+"""The module of mitmproxy that sends answers."""
+_KEPT_HEADERS = forward.FORWARDED_HEADERS | READ_HEADERS | {"authorization"}
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """What a client sent, and no flow shows."""
+
+    target: str = field(repr=False)
+    """Path and query."""
+    headers: dict[str, str] = field(repr=False)
+    """All of them, by their names in lower case."""
+
+    @property
+    def authorization(self) -> str | None:
+        """The client's login, or its token."""
+        return self.headers.get("authorization")
+
+
+def withhold(flow: http.HTTPFlow) -> Withheld:
+    """Take out of a flow what may be a secret, and return it.
+
+    Called before the body is there, and before any other addon sees the flow.
+    """
+    request = flow.request
+    held = Withheld(request.path, inbound.joined_values(request.headers))
+    request.path = request.path.partition("?")[0]
+    _keep_headers(request)
+    if held.authorization is not None:
+        request.headers["authorization"] = (
+            held.authorization
+            if ctx.options.balena_show_secrets
+            else redaction.redacted_login(held.authorization)
+        )
+    return held
+
+
+def take_body(request: http.Request) -> bytes:
+    """Take the body out of a request, where a login may be in it, and return it."""
+    body = request.raw_content or b""
+    if body and not ctx.options.balena_show_secrets:
+        request.content = redaction.redacted_form(body)
+    return body
+
+
+def send_login(request: http.Request, authorization: str | None) -> None:
+    """Let the request go upstream with a token, or without any login."""
+    request.headers.pop("authorization", None)
+    if authorization is None:
+        return
+    request.headers["authorization"] = authorization
+    # HTTP/2 sends what is shown; there the token is in the flow until it was sent.
+    if not (ctx.options.balena_show_secrets or ctx.options.http2):
+        request.headers = _SecretHeaders.hiding(request.headers)
+
+
+def forget(flow: http.HTTPFlow) -> None:
+    """Leave nothing that is secret in a flow that has done its work."""
+    request = flow.request
+    if ctx.options.balena_show_secrets:
+        return
+    _keep_headers(request)
+    if "authorization" in request.headers:
+        request.headers["authorization"] = redaction.redacted_login(
+            request.headers["authorization"]
+        )
+
+
+class _SecretHeaders(http.Headers):
+    """Headers with a login that is sent, and shown to nobody.
+
+    mitmproxy sends `bytes`; everything else reads `fields`.
+    """
+
+    _sent = b""
+    _shown = b""
+
+    @classmethod
+    def hiding(cls, headers: http.Headers) -> Self:
+        """Return the headers with their login hidden."""
+        sent = headers["authorization"]
+        made = cls(headers.fields)
+        made["authorization"] = redaction.redacted_login(sent)
+        made._sent = sent.encode("latin-1")
+        made._shown = made["authorization"].encode("latin-1")
+        return made
+
+    def __bytes__(self) -> bytes:
+        """Return the headers as they are sent."""
+        return bytes(
+            http.Headers(
+                [
+                    (name, self._sent if value == self._shown else value)
+                    for name, value in self.fields
+                ]
+            )
+        )
+
+
+class TokenResponse(http.Response):
+    """Sends a token, and shows its claims to whatever saves, prints or views flows.
+
+    The layer of mitmproxy that sends it reads `raw_content`, and so does much else:
+    only that layer gets the token. If another version sends it from elsewhere, clients
+    get a token without its signature, and every test of a pull fails.
+    """
+
+    _sent: bytes | None
+
+    @classmethod
+    def of(cls, response: http.Response) -> http.Response:
+        """Return the answer with the token in its body hidden."""
+        if ctx.options.balena_show_secrets:
+            return response
+        made = cls(**vars(response.data))
+        made._sent = response.raw_content
+        made.data.content = redaction.redacted_answer(made._sent or b"")
+        return made
+
+    @property
+    def raw_content(self) -> bytes | None:
+        """The body: as it is for whoever sends it, and as it is shown for others."""
+        caller = sys._getframe(1).f_globals.get("__name__")  # noqa: SLF001
+        return self._sent if caller == SENDER else self.data.content
+
+    @raw_content.setter
+    def raw_content(self, content: bytes | None) -> None:
+        self._sent = self.data.content = content
+
+
+def _keep_headers(request: http.Request) -> None:
+    """Keep the headers that are forwarded or read, and the shown login."""
+    request.headers = http.Headers(
+        [
+            (name, value)
+            for name, value in request.headers.fields
+            if name.decode("latin-1").lower() in _KEPT_HEADERS
+        ]
+    )

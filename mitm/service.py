@@ -1,0 +1,150 @@
+"""Decides what becomes of a client's request: answered here, or sent upstream."""
+
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from mitmproxy import http
+
+from mitm import exchange, inbound, own_request, reply, secret, story
+from mitm.fact import SEPARATOR
+from mitm.journal import Journal
+from mitm.option import Settings
+from mitm.record import Record
+from resolver import answer, challenge, errors, forward, target, token_service
+from resolver.cache import ResolutionCache
+from resolver.credential import Credential
+from resolver.health import Health
+from resolver.observer import Part
+from resolver.resolution import Resolution
+from resolver.transport import Transport
+from resolver.upstream import Upstream
+
+
+class Asked(NamedTuple):
+    """A client's request, and what was taken out of its flow."""
+
+    flow: http.HTTPFlow
+    held: secret.Withheld
+    body: bytes
+    record: Record
+
+
+class Service:
+    """Registry and API as the options name them, and what is asked of them."""
+
+    def __init__(
+        self, settings: Settings, journal: Journal, tap: own_request.OwnRequests
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        watching = journal.observer
+        self._transport = Transport(settings.verification, tap=tap)
+        self._upstream = Upstream(
+            settings.registry_url, settings.api_url, self._transport, watching
+        )
+        self._tokens = token_service.TokenService(
+            self._upstream,
+            ResolutionCache(settings.cache_ttl),
+            timeout=settings.api_timeout,
+            observer=watching,
+        )
+        self._health = Health(self._upstream)
+
+    async def handle(
+        self, asked: Asked, *, is_stopping: bool
+    ) -> exchange.Exchange | None:
+        """Answer a request, or rewrite it; return what its answer has to be held to.
+
+        Raises:
+            RegistryError: it cannot be served.
+
+        """
+        flow, held, _, begun = asked
+        # mitmproxy shows a method in upper case, and sends it as it came.
+        method = flow.request.data.method.decode("latin-1")
+        try:
+            wanted = target.parse_target(method, held.target)
+            begun.aim(wanted)
+        finally:
+            story.begin(flow, begun)
+        if isinstance(wanted, target.Ping):
+            reply.answer(flow, 200, b"pong", ("Content-Type", "text/plain"))
+            return None
+        if isinstance(wanted, target.Ready):
+            await self._answer_ready(flow, is_stopping=is_stopping)
+            return None
+        url = inbound.client_url(flow, held.headers, self._settings)
+        if isinstance(wanted, target.TokenEndpoint):
+            await self._answer_token(asked, wanted)
+            return None
+        return await self._forward(asked, wanted, url)
+
+    async def look_up(self, alias: str, asker: Credential) -> Resolution:
+        """Return what an alias stands for, for somebody who wants to know.
+
+        Raises:
+            RegistryError: as in `TokenService.look_up`.
+
+        """
+        return await self._tokens.look_up(alias.replace("+", "_"), asker)
+
+    @property
+    def cache(self) -> ResolutionCache:
+        """What is remembered."""
+        return self._tokens.cache
+
+    def saw(self, part: Part) -> None:
+        """Take note that registry or API answered."""
+        self._health.saw(part)
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+        self._tokens.close()
+        self._health.close()
+        self._transport.close()
+
+    async def _answer_ready(self, flow: http.HTTPFlow, *, is_stopping: bool) -> None:
+        readiness = await self._health.check(is_stopping=is_stopping)
+        status = HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        headers = (*reply.JSON_HEADERS, reply.NO_STORE)
+        reply.answer(flow, status, readiness.body, *headers)
+
+    async def _answer_token(self, asked: Asked, wanted: target.TokenEndpoint) -> None:
+        flow, held, body, begun = asked
+        if flow.request.method == "POST":
+            request = token_service.parse_token_form(
+                held.headers.get("content-type"), body
+            )
+        else:
+            request = token_service.parse_token_query(wanted.query, held.authorization)
+        flow.request.path = f"{challenge.TOKEN_PATH}?" + urlencode(
+            [("scope", str(scope)) for scope in request.scopes]
+        )
+        begun.alias = SEPARATOR.join(scope.name for scope in request.scopes) or None
+        story.begin(flow, begun)
+        with begun.asking_api():
+            issued = await self._tokens.answer(request)
+        self._health.saw(Part.API)
+        self._journal.issue(begun, issued)
+        reply.answer_token(flow, issued.body)
+
+    async def _forward(
+        self, asked: Asked, wanted: target.Base | target.Content, url: str
+    ) -> exchange.Exchange | None:
+        flow, held, _, begun = asked
+        token_url = url + challenge.TOKEN_PATH
+        try:
+            decided = forward.forward(wanted, held.authorization)
+        except errors.TokenError as error:
+            service = await self._tokens.registry_service()
+            fresh = forward.challenge_for(error, wanted, token_url, service)
+            begun.error = error
+            reply.fail(flow, error, ("WWW-Authenticate", str(fresh)))
+            return None
+        host = self._upstream.host
+        exchange.rewrite_request(flow.request, wanted, decided, host)
+        begun.forwarded(decided)
+        alias = None if decided.alias is None else str(decided.alias)
+        view = answer.View(url, token_url, host, alias, decided.location)
+        return exchange.Exchange(wanted, view, decided.warning)

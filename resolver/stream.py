@@ -1,0 +1,94 @@
+"""Decides how long a server may take to send an answer, piece by piece.
+
+The connections of `resolver.transport`, for what its library leaves open.
+"""
+
+import io
+from http.client import HTTPResponse, RemoteDisconnected
+from socket import socket
+from typing import Any
+from weakref import WeakSet
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from resolver.deadline import Deadline
+
+
+class _TimedStream(io.RawIOBase):
+    """What comes from a socket within the socket's timeout, all of it together.
+
+    A socket grants its timeout anew to every piece, so a server that sends a byte now
+    and then would hold a thread for ever.
+    """
+
+    def __init__(self, stream: io.RawIOBase, connection: socket) -> None:
+        self._stream = stream
+        self._connection = connection
+        timeout = connection.gettimeout()
+        self._deadline = None if timeout is None else Deadline.after(timeout)
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what is there, or wait for it as long as there is time."""
+        if self._deadline:
+            remaining = self._deadline.remaining
+            if not remaining:
+                raise TimeoutError("the answer came too slowly")
+            self._connection.settimeout(remaining)
+        return self._stream.readinto(buffer)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._stream.close()
+        super().close()
+
+
+class _WholeLines(io.BufferedReader):
+    """Takes no end in the place of a line, as Python does for the end of a head.
+
+    A refusal of a key may then be the beginning of something else.
+    """
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return the next line.
+
+        Raises:
+            RemoteDisconnected: there is none.
+
+        """
+        line = super().readline(size)
+        if not line:
+            raise RemoteDisconnected("the answer broke off")
+        return line
+
+
+class _TimedResponse(HTTPResponse):
+    """An answer whose status line and headers have to come whole, and in time."""
+
+    def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        # The socket's timeout is what the whole request has left.
+        self.fp = _WholeLines(_TimedStream(self.fp.detach(), sock))
+
+
+def pools(sockets: WeakSet[socket]) -> dict[str, type[HTTPConnectionPool]]:
+    """Return pools of connections that keep the time, and note what they read from."""
+
+    class Response(_TimedResponse):
+        def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
+            sockets.add(sock)
+            super().__init__(sock, *args, **options)
+
+    class HttpPool(HTTPConnectionPool):
+        class ConnectionCls(HTTPConnection):
+            response_class = Response
+
+    class HttpsPool(HTTPSConnectionPool):
+        class ConnectionCls(HTTPSConnection):
+            response_class = Response
+
+    return {"http": HttpPool, "https": HttpsPool}
