@@ -74,8 +74,11 @@ SEPARATOR = ", "
 
 def note(flow: mitmproxy_flow.Flow, facts: Mapping[Fact, Value | None]) -> None:
     """Write down what is known; None leaves what was known before."""
-    known = {str(fact): value for fact, value in facts.items() if value is not None}
-    flow.metadata.update(known)
+    for fact, value in facts.items():
+        if value is not None:
+            # A member of an enumeration is no plain string.
+            plain = str(value) if isinstance(value, str) else value
+            flow.metadata[str(fact)] = plain
 
 
 def read(flow: mitmproxy_flow.Flow) -> dict[Fact, Value]:

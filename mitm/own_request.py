@@ -36,9 +36,10 @@ served: ContextVar[http.HTTPFlow | None] = ContextVar("served", default=None)
 def is_watched() -> bool:
     """Return whether anybody looks at flows, or saves them."""
     options = ctx.options
-    return bool(
-        options.save_stream_file or options.hardump or ctx.master.addons.get("view")
-    )
+    if options.save_stream_file or options.hardump:
+        return True
+    # A list without flows counts as false.
+    return ctx.master.addons.get("view") is not None
 
 
 class OwnRequests:

@@ -10,6 +10,7 @@ from socket import socket
 from types import TracebackType
 from typing import Self
 
+from resolver.attempt import Tap, ignore
 from resolver.transport import Transport, Verification
 
 
@@ -121,11 +122,11 @@ class _QuietServer(ThreadingHTTPServer):
 
 @contextmanager
 def connected(
-    server: Server, verification: Verification | None = None
+    server: Server, verification: Verification | None = None, tap: Tap = ignore
 ) -> Iterator[tuple[Transport, list[float]]]:
     """Yield a transport, and the pauses that it would make; the server runs."""
     pauses: list[float] = []
-    ours = Transport(verification or Verification(), sleep=pauses.append)
+    ours = Transport(verification or Verification(), sleep=pauses.append, tap=tap)
     with server, closing(ours):
         yield ours, pauses
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -271,3 +272,34 @@ def test_concurrent_requests_make_one(
     with caplog.at_level(logging.ERROR):
         assert asyncio.run(gather(outcome)) == (1, {str(outcome)})
     assert not caplog.records
+
+
+def test_entries_can_be_seen_without_a_credential(fixture: Fixture) -> None:
+    """Whoever debugs sees what is remembered, for whom, and for how long."""
+    fixture.get(Loader("found"), ALICE, "org/app/2")
+    fixture.get(Loader("found"))
+    fixture.get(Loader(MISSING), name="org/app/9")
+    fixture.clock.now += 1
+    two, found, refused = fixture.cache.entries()
+    assert [str(entry.alias) for entry in (two, found, refused)] == [
+        "org/app/2",
+        "org/app/2.3",
+        "org/app/9",
+    ]
+    assert re.fullmatch("key [0-9a-f]{6}", two.asker)
+    assert (found.asker, found.seconds) == ("anybody", TTL - 1)
+    assert (refused.outcome, refused.seconds) == (MISSING, REFUSAL_SECONDS - 1)
+    fixture.clock.now += TTL
+    assert [entry.seconds for entry in fixture.cache.entries()] == [-1, -1]
+
+
+def test_entries_can_be_forgotten(fixture: Fixture) -> None:
+    """What is forgotten is asked for again; the rest stays."""
+    load = Loader("first", "other", "again")
+    fixture.get(load)
+    fixture.get(load, name="org/other")
+    assert fixture.cache.forget("org/app") == 1
+    assert fixture.get(load, name="org/other") == "other"
+    assert fixture.get(load) == "again"
+    assert fixture.cache.forget() == 2
+    assert fixture.cache.entries() == []

@@ -96,3 +96,24 @@ def test_body_is_an_oci_error(message: str) -> None:
     expected = {"code": "NAME_UNKNOWN", "message": message, "detail": None}
     assert json.loads(body) == {"errors": [expected]}
     assert body.isascii()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (error_body(ErrorCode.DENIED, "no"), ("DENIED", "no")),
+        (b'{"errors":[{"code":"X"},{"code":"Y"}]}', ("X", "X")),
+        (b'{"errors":[{"code":"X","message":7}]}', ("X", "7")),
+        (b'{"errors":[{"code":7,"message":"m"}]}', None),
+        (b'{"errors":[]}', None),
+        (b'{"errors":{}}', None),
+        (b"[" * 100_000, None),
+        (b"not found", None),
+        (b"\xff", None),
+    ],
+)
+def test_first_error_of_a_body_is_read(
+    body: bytes, expected: tuple[str, str] | None
+) -> None:
+    """Code and message come back where it is an OCI error body."""
+    assert errors.read_error(body) == expected

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from resolver import query
+from resolver.attempt import Attempt
 from resolver.deadline import Deadline
 from resolver.errors import ServiceUnavailable
 from resolver.reference import Slug
@@ -51,6 +52,21 @@ def test_answer_is_whole() -> None:
     assert (found.status, found.body, pauses) == (418, b"body", [])
     assert found.headers["www-authenticate"] == "Bearer x"
     assert found.retry_after is None
+
+
+def test_each_attempt_is_told() -> None:
+    """Whoever watches sees every request, its answer or why there is none."""
+    seen: list[Attempt] = []
+    server = Server([Reply(503), HANG_UP, Reply(200, b"body", {"X-Name": "value"})])
+    with connected(server, tap=seen.append) as (ours, _):
+        ours.get(f"{server.url}/v7/x?y", authorization=SECRET, deadline=SOON)
+    assert [attempt.status for attempt in seen] == [503, None, 200]
+    assert [bool(attempt.failure) for attempt in seen] == [False, True, False]
+    assert {attempt.url for attempt in seen} == {f"{server.url}/v7/x?y"}
+    assert seen[-1].body == b"body"
+    assert dict(seen[-1].headers)["X-Name"] == "value"
+    assert all(attempt.begin <= attempt.end for attempt in seen)
+    assert SECRET not in repr(seen)
 
 
 @pytest.mark.parametrize("authorization", [None, SECRET])

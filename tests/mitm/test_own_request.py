@@ -1,0 +1,152 @@
+"""The proxy's own requests are shown as flows, without what is secret in them."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+from mitmproxy import http
+from mitmproxy.addons.view import View
+from mitmproxy.test import taddons, tflow
+
+import addon
+from mitm import own_request
+from mitm.fact import Fact, OwnKind, read
+from resolver import attempt, query
+from resolver.reference import Slug
+from tests.resolver.fake import API, LOCATION, REGISTRY, SLUG, jwt, pullable
+
+KEY = "secretkey0123456789"
+GRANT = f"{API}/auth/v1/token?service=x&scope=repository%3A{LOCATION}%3Apull"
+
+
+@pytest.fixture
+def options() -> Iterator[taddons.context]:
+    """mitmproxy, with the addon's options and somebody who looks at flows."""
+    with taddons.context(View(), addon.RegistryProxy()) as context:
+        yield context
+
+
+def made(url: str, status: int | None = 200, body: bytes = b"{}") -> attempt.Attempt:
+    """Return an attempt."""
+    return attempt.Attempt(
+        url,
+        f"Bearer {KEY}",
+        1000.0,
+        1000.25,
+        status,
+        (("Content-Type", "application/json"), ("Content-Encoding", "gzip")),
+        body,
+        "" if status else "OSError: nobody is there",
+    )
+
+
+def shown(
+    attempted: attempt.Attempt, asked_for: http.HTTPFlow | None = None
+) -> http.HTTPFlow:
+    """Return the flow of an attempt."""
+    return own_request.make_flow(attempted, asked_for, f"{SLUG}/2.3")
+
+
+RELEASES = f"{API}/v7/{query.all_releases(Slug(SLUG))}"
+NEWEST = f"{API}/v7/{query.newest_versions(Slug(SLUG))}"
+TARGET = f"{API}/v7/{query.target_release(Slug(SLUG))}"
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "kind", "comment"),
+    [
+        (
+            f"{REGISTRY}/v2/",
+            401,
+            OwnKind.PROBE,
+            "asked the registry which API it belongs to: 401, 2 bytes in 0.250 s",
+        ),
+        (
+            TARGET,
+            200,
+            OwnKind.RESOLUTION,
+            f"asked the API for the target release of {SLUG}: 200, 2 bytes in 0.250 s",
+        ),
+        (
+            NEWEST,
+            200,
+            OwnKind.RESOLUTION,
+            f"asked the API for the newest versions of {SLUG}: 200, 2 bytes in 0.250 s",
+        ),
+        (
+            RELEASES,
+            503,
+            OwnKind.RESOLUTION,
+            f"asked the API for releases of {SLUG}: 503, 2 bytes in 0.250 s",
+        ),
+        (
+            GRANT,
+            None,
+            OwnKind.GRANT,
+            "asked the API for a token: no answer in 0.250 s, OSError: nobody is there",
+        ),
+    ],
+)
+def test_flow_says_what_was_asked(
+    options: taddons.context,  # noqa: ARG001 - the options are read
+    url: str,
+    status: int | None,
+    kind: OwnKind,
+    comment: str,
+) -> None:
+    """Which of its questions it was, what came, and how long it took."""
+    flow = shown(made(url, status))
+    assert flow.comment == comment
+    assert read(flow)[Fact.KIND] == kind
+    assert bool(flow.marked) == (status in (503, None))
+    assert own_request.is_own(flow)
+    assert not own_request.is_own(tflow.tflow())
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_key_and_signature_are_shown_on_demand_only(
+    options: taddons.context, *, is_open: bool
+) -> None:
+    """The API's token loses its signature, the login what it proves (R15)."""
+    options.options.balena_show_secrets = is_open
+    token = jwt(pullable([LOCATION]))
+    flow = shown(made(GRANT, 200, json.dumps({"token": token}).encode()))
+    saved = str(flow.get_state())
+    assert (KEY in saved) == is_open
+    assert (token in saved) == is_open
+    assert token.rpartition(".")[0] in saved
+
+
+def test_flow_belongs_to_the_request_that_it_was_made_for(
+    options: taddons.context,  # noqa: ARG001 - the options are read
+) -> None:
+    """Client and request id are those of the token request."""
+    asked_for = tflow.tflow()
+    asked_for.metadata[Fact.REQUEST_ID] = "3f2a"
+    flow = shown(made(RELEASES), asked_for)
+    assert read(flow)[Fact.REQUEST_ID] == "3f2a"
+    assert read(flow)[Fact.ALIAS] == f"{SLUG}/2.3"
+    assert flow.client_conn.peername == asked_for.client_conn.peername
+    assert flow.request.pretty_url == RELEASES
+    assert flow.response is not None
+    assert "content-encoding" not in flow.response.headers
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_flow_is_made_only_where_somebody_looks(*, is_watched: bool) -> None:
+    """Mitmdump that saves nothing spends nothing on it."""
+    looking = [View()] if is_watched else []
+
+    async def steps() -> int:
+        with taddons.context(*looking, addon.RegistryProxy()) as context:
+            context.options.add_option("save_stream_file", str, "", "")
+            context.options.add_option("hardump", str, "", "")
+            requests = own_request.OwnRequests()
+            requests.use(asyncio.get_running_loop())
+            await asyncio.to_thread(requests, made(RELEASES))
+            await asyncio.sleep(0)
+            await asyncio.gather(*requests._shown)
+            return sum(len(view) for view in looking)
+
+    assert asyncio.run(steps()) == int(is_watched)
