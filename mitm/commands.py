@@ -18,6 +18,7 @@ from resolver.cache import Entry
 
 logger = logging.getLogger("balena")
 
+_SPECIAL = re.compile(r"[^\w/-]")
 HIGHLIGHT = "#/flows?h=~marked"
 """Has mitmweb highlight refused and failed flows."""
 KEYS = {
@@ -106,7 +107,8 @@ def filter_for(alias: str) -> str:
 
     A ping is about no alias, and a pull begins with it.
     """
-    begin = re.escape(alias).replace("\\", "\\\\")
+    # The backslash of a regular expression is one of a filter's string as well.
+    begin = _SPECIAL.sub(r"\\\\\g<0>", alias)
     return f'~meta "^{Fact.ALIAS}: (.*, )?{begin}" | ~meta "^{Fact.KIND}: {Kind.BASE}$"'
 
 
