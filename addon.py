@@ -35,6 +35,7 @@ from mitm import (
     service,
     shutdown,
     story,
+    view,
 )
 from resolver import errors, observer, reference
 
@@ -68,10 +69,11 @@ class RegistryProxy:
         )
 
     def load(self, loader: Loader) -> None:
-        """Declare the options."""
+        """Declare the options and the content views."""
         redaction.quieten_logs()
         error_page.install_error_pages()
         option.declare_options(loader)
+        view.register_views()
 
     def configure(self, updated: set[str]) -> None:
         """Check the options, build what stands on them, then swap it in."""

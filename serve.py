@@ -62,8 +62,7 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
         VariableError: a variable has a value that cannot work; the message names it.
 
     """
-    listen = _address(environment, "LISTEN_HOST", "PROXY_PORT") or "127.0.0.1"
-    port = _port(environment, "PROXY_PORT") or 8080
+    listen, port = _listen(environment)
     registry = _url(environment, "REGISTRY_URL", "REGISTRY2_HOST", "registry2")
     api = _url(environment, "API_URL", "API_HOST", "api")
     public = _url(environment, "PUBLIC_URL")
@@ -100,7 +99,14 @@ def mitmweb_arguments(environment: Mapping[str, str]) -> list[str]:
 
     """
     port = _port(environment, "WEB_PORT") or free_port(WEB_PORT)
-    settings = [f"web_port={port}", *(f"web_columns={name}" for name in WEB_COLUMNS)]
+    listen, proxy_port = _listen(environment)
+    settings = [
+        f"web_port={port}",
+        *(f"web_columns={name}" for name in WEB_COLUMNS),
+        # Without effect where the mode has an address, but the page shows them.
+        f"listen_host={listen}",
+        f"listen_port={proxy_port}",
+    ]
     return [word for setting in settings for word in ("--set", setting)]
 
 
@@ -218,6 +224,12 @@ def _address(environment: Mapping[str, str], variable: str, port: str) -> str:
             f" 127.0.0.1, and the port as {port}"
         )
     return _host(environment, variable)
+
+
+def _listen(environment: Mapping[str, str]) -> tuple[str, int]:
+    """Return address and port of the proxy."""
+    address = _address(environment, "LISTEN_HOST", "PROXY_PORT") or "127.0.0.1"
+    return address, _port(environment, "PROXY_PORT") or 8080
 
 
 def _port(environment: Mapping[str, str], variable: str) -> int | None:

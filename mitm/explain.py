@@ -80,7 +80,8 @@ def _token(known: _Known) -> Iterator[str]:
     what = (
         f"to pull {known.alias}" if known.alias else "for no repository, as to log in"
     )
-    yield f"The client asked for a token {what}, {_LOGINS[known.text(Fact.LOGIN)]}."
+    login = _LOGINS.get(known.text(Fact.LOGIN), "with a login that is not known")
+    yield f"The client asked for a token {what}, {login}."
     if known.text(Fact.OUTCOME) not in (Outcome.SERVED, Outcome.REFUSED):
         yield from _ended(known)
         return
@@ -227,7 +228,6 @@ _LOGINS = {
     Login.NONE: "without a login",
     Login.KEY: "with a user name and an API key",
     Login.TOKEN: "with a key or session token as Bearer",
-    "": "with a login that is not known",
 }
 _CACHES = {
     CacheState.HIT: "That was remembered, so the API was not asked for it",

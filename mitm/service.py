@@ -10,7 +10,7 @@ from mitm import exchange, inbound, own_request, reply, secret, story
 from mitm.fact import SEPARATOR
 from mitm.journal import Journal
 from mitm.option import Settings
-from mitm.record import Record
+from mitm.record import Login, Record
 from resolver import answer, challenge, errors, forward, target, token_service
 from resolver.cache import ResolutionCache
 from resolver.credential import Credential
@@ -118,9 +118,12 @@ class Service:
             )
         else:
             request = token_service.parse_token_query(wanted.query, held.authorization)
-        flow.request.path = f"{challenge.TOKEN_PATH}?" + urlencode(
-            [("scope", str(scope)) for scope in request.scopes]
-        )
+        if request.credential.authorization and not held.authorization:
+            begun.login = Login.KEY  # It stood in the form.
+        if request.scopes:
+            flow.request.path = f"{challenge.TOKEN_PATH}?" + urlencode(
+                [("scope", str(scope)) for scope in request.scopes]
+            )
         begun.alias = SEPARATOR.join(scope.name for scope in request.scopes) or None
         story.begin(flow, begun)
         with begun.asking_api():

@@ -110,6 +110,11 @@ def test_each_alias_of_a_token_is_explained() -> None:
     assert "org/gone was refused: there is none." in told
 
 
+def test_login_of_another_version_is_not_known() -> None:
+    """A file of an older or newer proxy is explained as far as it goes."""
+    assert "with a login that is not known." in explained({**FOUND, Fact.LOGIN: "new"})
+
+
 def test_refusal_says_where_the_client_meets_it() -> None:
     """The token request is 200; the reason comes with the manifest."""
     told = explained(REFUSED)

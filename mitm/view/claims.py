@@ -1,0 +1,128 @@
+"""Decides how a registry token reads: whose it is, how long, and what it opens.
+
+The signature is never shown, also where the flow has it. Nor is any other JWT, because
+that of a user's session has secrets among its claims; a registry's has an access list.
+"""
+
+from typing import Any
+
+from mitm.view.line import cell, fields, first, rest, section, shown, table
+from mitm.view.quantity import duration, moment, read_moment
+from resolver import errors, token
+
+NO_TOKEN = "  no registry token; what else it is, as an API key, is not shown"  # noqa: S105
+_REPOSITORY = "repository"
+_ACCESS_COLUMNS = ("repository", "actions", "alias that the API knows it by")
+
+
+def describe_token(text: str, told: object = None) -> list[str]:
+    """Return what a token says; `told` is the time that its answer promised."""
+    jwt, separator, _ = text.partition(token.SEPARATOR)
+    claims = token.read_payload(jwt)
+    if "access" not in claims:
+        return [NO_TOKEN, *fields(_told(claims, told, is_refusing=False))]
+    aliases, unreadable = token.Aliases(), ""
+    if separator:
+        try:
+            aliases = token.parse_token(text).aliases
+        except errors.TokenInvalid as error:
+            unreadable = f"{error.message}, so it is good for locations only"
+    return [
+        *fields(
+            [
+                ("who", _subject(claims.get("sub"))),
+                ("issuer", shown(claims.get("iss"))),
+                ("audience", shown(claims.get("aud"))),
+                ("issued", _issued(claims)),
+                ("valid", _valid(claims)),
+                *_told(claims, told, is_refusing=bool(aliases.refusals)),
+                *((("aliases", unreadable),) if unreadable else ()),
+            ]
+        ),
+        *_refusals(aliases),
+        *_locations(aliases),
+        *_access(claims["access"]),
+    ]
+
+
+def _subject(value: object) -> str:
+    return shown(value) if value else "anonymous, without a login"
+
+
+def _issued(claims: dict[str, Any]) -> str:
+    issued, begin = (read_moment(claims.get(name)) for name in ("iat", "nbf"))
+    text = moment(claims.get("iat"))
+    if issued is None or begin is None or begin == issued:
+        return text
+    order = "earlier" if begin < issued else "later"
+    return f"{text}, valid from {duration(abs(issued - begin))} {order}"
+
+
+def _valid(claims: dict[str, Any]) -> str:
+    issued, expiry = (read_moment(claims.get(name)) for name in ("iat", "exp"))
+    text = f"until {moment(claims.get('exp'))}"
+    if issued is None or expiry is None:
+        return text
+    if expiry < issued:
+        return f"{text}, which is before it was issued"
+    return f"{text}, for {duration(expiry - issued)}"
+
+
+def _told(
+    claims: dict[str, Any], told: object, *, is_refusing: bool
+) -> list[tuple[str, str]]:
+    """Return what the client was told of the time, where that is another one."""
+    if told is None:
+        return []
+    issued, expiry, seconds = (
+        read_moment(value) for value in (claims.get("iat"), claims.get("exp"), told)
+    )
+    if seconds is None:
+        return [("told", "the client a time that is none")]
+    if issued is not None and expiry is not None and expiry - issued == seconds:
+        return []
+    why = ", because of the refusal, so that it soon asks again" if is_refusing else ""
+    return [("told", f"the client that it is good for {duration(seconds)}{why}")]
+
+
+def _refusals(aliases: token.Aliases) -> list[str]:
+    lines = fields(
+        (alias, f"{refusal.code}: {refusal.message}")
+        for alias, refusal in aliases.refusals.items()
+    )
+    return section("refused", lines)
+
+
+def _locations(aliases: token.Aliases) -> list[str]:
+    rows = [(cell(name), cell(place)) for name, place in aliases.locations.items()]
+    return section("stands for", table(("alias", "location"), rows) if rows else [])
+
+
+def _access(access: object) -> list[str]:
+    if not isinstance(access, list):
+        return section("opens", [f"  no list: {shown(access)}"])
+    if not access:
+        return section("opens", ["  nothing"])
+    rows = [_entry(entry) for entry in first(access)]
+    columns = 3 if any(alias for _, _, alias in rows) else 2
+    lines = table(_ACCESS_COLUMNS[:columns], [row[:columns] for row in rows])
+    return section("opens", [*lines, *rest(access)])
+
+
+def _entry(entry: object) -> tuple[str, str, str]:
+    if not isinstance(entry, dict):
+        return cell(entry), "", ""
+    name, kind = cell(entry.get("name")), entry.get("type", _REPOSITORY)
+    alias = cell(entry["alias"]) if "alias" in entry else ""
+    is_usual = kind == _REPOSITORY
+    return (
+        name if is_usual else f"{name} ({cell(kind)})",
+        _actions(entry.get("actions")),
+        alias,
+    )
+
+
+def _actions(actions: object) -> str:
+    if isinstance(actions, list) and all(isinstance(each, str) for each in actions):
+        return cell(", ".join(actions)) if actions else "nothing"
+    return cell(actions)

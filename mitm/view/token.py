@@ -1,0 +1,35 @@
+"""Decides how the answer of a token endpoint reads: the token's claims, in words."""
+
+import re
+from http import HTTPStatus
+
+from mitm.fact import OwnKind
+from mitm.record import Kind
+from mitm.view.body import Body, View
+from mitm.view.claims import describe_token
+
+_KINDS: frozenset[str] = frozenset({Kind.TOKEN, OwnKind.GRANT})
+_TOKEN = re.compile(rb'"(?:access_)?token"\s*:\s*"')
+
+
+class TokenView(View):
+    """The token that the API issued, or the one that the proxy made of it."""
+
+    name = "registry token"
+
+    def fits(self, body: Body) -> bool:
+        """Return whether a token endpoint answered with a token."""
+        return (
+            body.kind in _KINDS
+            and body.status == HTTPStatus.OK
+            and body.is_object
+            and bool(_TOKEN.search(body.data))
+        )
+
+    def describe(self, body: Body) -> list[str]:
+        """Return what the token says; never its signature."""
+        answer = body.read_object()
+        text = answer.get("token", answer.get("access_token"))
+        if not isinstance(text, str):
+            raise ValueError("no answer with a token")  # noqa: TRY004 - see View
+        return describe_token(text, told=answer.get("expires_in"))

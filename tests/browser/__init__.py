@@ -1,0 +1,1 @@
+"""mitmweb and the report in a real browser."""

@@ -1,0 +1,64 @@
+"""Takes the pictures of the documentation from the real thing: `make screenshots`."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import serve
+from demo.debug import BROWSER, PULLS, outcome, web_url
+from demo.proxy import Proxy
+from localcloud import LocalCloud
+from tests.browser.browser import Browser, browsing
+
+FOLDER = serve.ROOT / "docs" / "images"
+REFUSED = "refused: balenablocks/browser-aarch64 has no release 9.9.9"
+FOUND = "token for balenablocks/browser-aarch64/2.3"
+MANIFEST = "manifest of balenablocks/browser-aarch64/2.3"
+
+
+def main() -> None:
+    """Save every picture."""
+    FOLDER.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalCloud() as cloud,
+        Proxy(
+            cloud.registry_url,
+            arguments=(*BROWSER, "-w", f"{folder}/flows"),
+            program="mitmweb",
+        ) as proxy,
+        browsing(Path(folder) / "profile") as browser,
+    ):
+        for pull in PULLS:
+            outcome(f"http://{proxy.host}", pull, cloud)
+        take_mitmweb(browser, web_url(proxy))
+        take_report(browser, Path(folder))
+
+
+def take_mitmweb(browser: Browser, url: str) -> None:
+    """Take the flow list, and what is to be seen of single flows."""
+    browser.resize(1280, 720)
+    browser.open(url)
+    browser.find_text("td.col-comment", FOUND)
+    browser.picture(FOLDER / "flows.png")
+    browser.resize(1600, 900)
+    for comment, tab, name in (
+        (REFUSED, "Request", "refused.png"),
+        (FOUND, "Response", "claims.png"),
+        (MANIFEST, "Response", "manifest.png"),
+    ):
+        browser.find_text("td.col-comment", comment).click()
+        browser.find_text("nav a", tab).click()
+        browser.find_text(".contentview h5", "registry" if tab != "Request" else "No")
+        browser.picture(FOLDER / name)
+
+
+def take_report(browser: Browser, folder: Path) -> None:
+    """Take the beginning of a report."""
+    page = folder / "flows.html"
+    sys.argv = ["report", str(folder / "flows"), "-o", str(page)]
+    __import__("report.__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""What the tests of the views share: a mitmproxy that knows them, and real answers."""
+
+from collections.abc import Iterator
+
+import pytest
+from mitmproxy.test import taddons
+
+from localcloud import LocalCloud
+from mitm.view import register_views
+
+
+@pytest.fixture(autouse=True)
+def _context() -> Iterator[None]:
+    """mitmproxy, as far as content views need it."""
+    with taddons.context():
+        register_views()
+        yield
+
+
+@pytest.fixture(scope="package")
+def cloud() -> Iterator[LocalCloud]:
+    """API, token issuer and registry, with images published."""
+    with LocalCloud() as running:
+        yield running

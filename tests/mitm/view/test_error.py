@@ -1,0 +1,146 @@
+"""An error reads as who says so, what it means, and what comes of it."""
+
+import json
+
+import pytest
+
+from localcloud import LocalCloud
+from localcloud.issuer import Access
+from mitm.fact import Fact, OwnKind
+from mitm.record import Kind, Outcome
+from mitm.view.error import _PROXY_WORDS, _REGISTRY_WORDS
+from resolver.errors import ErrorCode, error_body
+from tests.localcloud.client import ask
+from tests.mitm.view.sample import make_flow, shown, squeezed
+from tests.resolver.fake import LOCATION
+
+MESSAGE = "org/app has no release 9.9.9 that can be pulled; its newest are 2.3.8_rev2"
+
+
+def described(
+    body: bytes, status: int = 404, kind: str = Kind.MANIFEST, **headers: str
+) -> list[str]:
+    """Return the lines that are shown of the error."""
+    facts = {
+        Fact.OUTCOME: Outcome.REFUSED,
+        Fact.MESSAGE: MESSAGE,
+        Fact.ALIAS: "org/app",
+    }
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    flow = make_flow(
+        kind, "/v2/x", status=status, body=body, headers=named, facts=facts
+    )
+    view, text = shown(flow)
+    assert view == "registry error"
+    return squeezed(text)
+
+
+def errors(*found: object) -> bytes:
+    """Return a body in the form that the specification gives errors."""
+    return json.dumps({"errors": found}).encode()
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_error_of_the_proxy(code: ErrorCode) -> None:
+    """Each code in the registry's words, and in those of who wrote it here."""
+    lines = described(error_body(code, MESSAGE))
+    assert lines[:4] == [
+        "404 Not Found",
+        "",
+        f"{code}: {_REGISTRY_WORDS[code]}",
+        f"message {MESSAGE}",
+    ]
+    assert lines[4] == f"from this proxy: {_PROXY_WORDS[code]}"
+
+
+def test_story_is_told_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the client does next, and what would help, is explained in one place."""
+    monkeypatch.setattr("mitm.view.error.explain", lambda _: ["It gives up.", "a\nb"])
+    lines = described(error_body(ErrorCode.DENIED, MESSAGE), 403)
+    assert lines[-4:] == ["", "what happened", "It gives up.", r"a\nb"]
+
+
+def test_message_is_not_repeated() -> None:
+    """The sentence that ends in what stands above already is left out."""
+    lines = described(error_body(ErrorCode.NAME_UNKNOWN, MESSAGE))
+    assert sum(MESSAGE in line for line in lines) == 1
+    assert lines[lines.index("what happened") + 1 :]
+
+
+def test_error_of_the_registry(cloud: LocalCloud) -> None:
+    """What the registry itself does not know, with its detail."""
+    token = cloud.issuer.issue("", [Access(LOCATION, ("pull",))])
+    path = f"/v2/{LOCATION}/manifests/nope"
+    answer = ask(cloud.registry_url, path, {"Authorization": f"Bearer {token}"})
+    lines = described(answer.body, answer.status)
+    assert lines[:6] == [
+        "404 Not Found",
+        "",
+        "MANIFEST_UNKNOWN: manifest unknown to registry",
+        "message manifest unknown",
+        'detail {"Tag": "nope"}',
+        "from the registry",
+    ]
+
+
+def test_challenge(cloud: LocalCloud) -> None:
+    """A challenge says for what a token is wanted, and from whom."""
+    answer = ask(cloud.registry_url, f"/v2/{LOCATION}/manifests/latest")
+    challenge = answer.headers["WWW-Authenticate"]
+    lines = described(answer.body, answer.status, WWW_Authenticate=challenge)
+    assert lines[0] == "401 Unauthorized"
+    said = " ".join(lines[1:3])
+    assert f"wants a token for repository:{LOCATION}:pull, from" in said
+    assert f"{cloud.api_url}/auth/v1/token" in said
+    refused = f'{challenge},error="insufficient_scope"'
+    lines = described(answer.body, answer.status, WWW_Authenticate=refused)
+    assert "because insufficient_scope" in lines
+
+
+@pytest.mark.parametrize(
+    ("wait", "line"),
+    [("10", "wait 10 s"), ("Mon, 23 Nov 2026", "wait Mon, 23 Nov 2026")],
+)
+def test_time_to_wait(wait: str, line: str) -> None:
+    """Clients are told when to come back, in seconds or by a date."""
+    body = error_body(ErrorCode.TOOMANYREQUESTS, "slow down")
+    lines = described(body, 429, Kind.TOKEN, Retry_After=wait)
+    assert lines[:2] == ["429 Too Many Requests", line]
+
+
+def test_error_of_the_api() -> None:
+    """What the proxy itself was answered is not taken for the registry's."""
+    body = errors({"code": "DENIED", "message": "no"})
+    sources = {
+        kind: described(body, 403, kind)[4] for kind in (*OwnKind, Kind.MANIFEST)
+    }
+    assert sources == {
+        OwnKind.RESOLUTION: "from the API",
+        OwnKind.GRANT: "from the API",
+        OwnKind.PROBE: "from the registry",
+        Kind.MANIFEST: "from the registry",
+    }
+
+
+def test_several_errors() -> None:
+    """Each has its own part; what is none is shown as it stands."""
+    lines = described(
+        errors({"code": "X", "message": None}, "odd", {"message": "a\n\x1b[2J"}, 5), 499
+    )
+    assert lines[:12] == [
+        *("499", "", "X", "message none", "from the registry"),
+        *("", "odd", "", "none", r"message a\n\x1b[2J", "from the registry", ""),
+    ]
+
+
+def test_error_that_looks_like_the_proxys() -> None:
+    """Only what the proxy would have written to the byte is said to be from it."""
+    body = errors({"code": "DENIED", "message": "requested access is denied"})
+    assert "from the registry" in described(body, 403)
+
+
+def test_other_errors_are_left_to_the_other_views() -> None:
+    """Errors of another form keep the view that they have."""
+    for body in (b'{"error": "no"}', b'"Malformed url"', b'{"detail": "errors"}'):
+        flow = make_flow(Kind.TOKEN, status=400, body=body)
+        assert shown(flow)[0] == "JSON"

@@ -1,0 +1,184 @@
+"""A request tells its story, and what is known of it."""
+
+import json
+
+import pytest
+from mitmproxy import contentviews, http
+
+from localcloud import LocalCloud
+from mitm.fact import Fact, OwnKind, Value
+from mitm.record import Kind
+from mitm.redaction import redacted_form, redacted_login
+from resolver import query
+from resolver.reference import Slug
+from tests.mitm.view.sample import (
+    ALIAS,
+    UNKNOWN,
+    issue_token,
+    make_flow,
+    reloaded,
+    shown,
+    squeezed,
+)
+from tests.resolver.fake import LOCATION, base64url
+
+FORM = "application/x-www-form-urlencoded"
+KEY = "carolkey0000000000000000000000000"
+FACTS: dict[Fact, Value] = {
+    Fact.OUTCOME: "served",
+    Fact.ALIAS: ALIAS,
+    Fact.LOCATION: LOCATION,
+    Fact.BYTES: 2097982,
+    Fact.SECONDS: 0.0211,
+    Fact.REGISTRY_SECONDS: 0.003,
+}
+
+
+def described(flow: http.HTTPFlow) -> str:
+    """Return what is shown of the request."""
+    view, text = shown(flow, flow.request)
+    assert view == "registry request"
+    return text
+
+
+def asking(path: str, authorization: str = "", kind: str = Kind.MANIFEST) -> str:
+    """Return what is shown of a request with that login."""
+    flow = make_flow(kind, path, facts=FACTS)
+    if authorization:
+        flow.request.headers["Authorization"] = authorization
+    return described(flow)
+
+
+def test_story_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentences, each on lines of its own, and then the facts."""
+    told = ["It was refused.", "a word " * 30, "two\nlines"]
+    monkeypatch.setattr("mitm.view.request.explain", lambda _: told)
+    lines = asking("/v2/").splitlines()
+    assert lines[0] == told[0]
+    assert max(map(len, lines)) <= 100
+    assert " ".join(lines[1:4]).strip() == told[1].strip()
+    assert lines[4:7] == [r"two\nlines", " ", "known"]
+
+
+def test_story_is_that_of_the_flow() -> None:
+    """What was asked and what came of it, also from a file."""
+    flow = make_flow(Kind.MANIFEST, "/v2/x/manifests/latest", facts=FACTS)
+    first = described(flow).splitlines()[0]
+    assert ALIAS in first
+    assert described(reloaded(flow)) == described(flow)
+
+
+def test_facts_have_units() -> None:
+    """Every fact by its short name, sizes also to the byte."""
+    lines = squeezed(asking("/v2/"))
+    begin = lines.index("known")
+    assert lines[begin + 1 :] == [
+        "kind manifest",
+        "outcome served",
+        f"alias {ALIAS}",
+        f"location {LOCATION}",
+        "bytes 2.1 MB (2,097,982 bytes)",
+        "seconds 0.021 s",
+        "registry_seconds 0.003 s",
+    ]
+
+
+def test_token_is_read_out(cloud: LocalCloud) -> None:
+    """The claims stand there in the words of the token's own view."""
+    token = json.loads(issue_token(cloud, ALIAS, UNKNOWN))["token"]
+    shown_token = asking("/v2/", redacted_login(f"Bearer {token}"))
+    body = json.dumps({"token": token}).encode()
+    alone = shown(make_flow(Kind.TOKEN, body=body))[1]
+    assert f"with the token\n{alone}" in shown_token
+    with_secrets = asking("/v2/", f"Bearer {token}")
+    assert with_secrets == shown_token
+    assert token.partition("~")[0].rpartition(".")[2] not in with_secrets
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        f"Bearer {KEY}",
+        f"Bearer e30.{base64url({'sub': 'u', 'x': KEY})}.{KEY}",
+        f"Basic {KEY}",
+        f"bearer  {KEY}~{KEY}",
+        KEY,
+    ],
+)
+def test_keys_are_not_shown(login: str) -> None:
+    """Not even where the flow has them because the operator wants it so."""
+    text = asking("/v7/release?apikey=" + KEY, login, OwnKind.RESOLUTION)
+    assert KEY not in text
+    assert base64url({"sub": "u", "x": KEY}) not in text
+    assert squeezed(text)[squeezed(text).index("asked for") + 1] == "apikey [redacted]"
+
+
+def test_query_of_the_api_is_decoded() -> None:
+    """What the API was asked can be read, a parameter each."""
+    path = f"/v7/{query.all_releases(Slug('org/app'))}"
+    text = asking(path, kind=OwnKind.RESOLUTION)
+    lines = squeezed(text)
+    assert "$filter slug eq 'org/app'" in lines
+    assert "$expand owns__release($select=id, commit, raw_version" in " ".join(lines)
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_scopes_are_decoded() -> None:
+    """A token request names its scopes, one in a line."""
+    path = (
+        "/auth/v1/token?scope=repository%3Aa%2Fb%3Apull&scope=repository%3Ac%2Fd%3Apull"
+    )
+    lines = squeezed(asking(path, kind=Kind.TOKEN))
+    assert lines[-2:] == ["scope repository:a/b:pull", "scope repository:c/d:pull"]
+
+
+@pytest.mark.parametrize("is_redacted", [True, False])
+def test_form_of_a_token_request(*, is_redacted: bool) -> None:
+    """The form of containerd is shown, without what proves anything."""
+    form = (
+        f"grant_type=password&service=x&client_id=containerd-client&username=u"
+        f"&password={KEY}&scope=repository%3Aa%2Fb%3Apull&other={KEY}"
+    ).encode()
+    flow = make_flow(Kind.TOKEN, "/auth/v1/token", facts=FACTS)
+    flow.request.headers["Content-Type"] = FORM
+    flow.request.content = redacted_form(form) if is_redacted else form
+    text = described(flow)
+    lines = squeezed(text)
+    begin = lines.index("form")
+    assert lines[begin + 1 : begin + 7] == [
+        "grant_type password",
+        "service x",
+        "client_id containerd-client",
+        "username [redacted]",
+        "password [redacted]",
+        "scope repository:a/b:pull",
+    ]
+    assert KEY not in text
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "line"),
+    [
+        ("text/plain", b"key=" + KEY.encode(), "37 bytes, text/plain"),
+        ("", KEY.encode(), "33 bytes, no type"),
+        (FORM, b"[redacted]", f"10 bytes, {FORM}"),
+        (FORM, b"&".join([b"a=1"] * 300), "more than 256 parameters"),
+    ],
+)
+def test_other_bodies_are_not_shown(content_type: str, body: bytes, line: str) -> None:
+    """Of what is no form only type and size are told."""
+    flow = make_flow(Kind.TOKEN, "/auth/v1/token", facts=FACTS)
+    flow.request.content = body
+    if content_type:
+        flow.request.headers["Content-Type"] = content_type
+    text = described(flow)
+    assert squeezed(text)[-1] == line
+    assert KEY not in text
+
+
+def test_chosen_by_hand_for_other_traffic() -> None:
+    """Of a flow that is not this proxy's there is nothing to tell."""
+    flow = make_flow(None)
+    result = contentviews.prettify_message(flow.request, flow, "registry request")
+    assert result.syntax_highlight == "error"
+    assert "nothing is known of it" in result.text
