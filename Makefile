@@ -10,7 +10,7 @@ export METRICS_HOST METRICS_PORT LOG_FORMAT ARGS ONCE PYTHON REF MINUTES HOST JS
 export CONTAINER IMAGE PYTHON_IMAGE WEB_PORT FLOWS OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo debug-demo web console report trust test fuzz soak capacity image resolve check format requirements clean
+.PHONY: help install run demo debug-demo web console report screenshots trust test fuzz soak capacity image resolve check format requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ trust: install ## print what makes clients trust the proxy at HOST=<host>[:<port
 
 test: install ## run every test that this machine can run
 	$(BIN)/python -m pytest
+
+screenshots: install ## take the pictures of the documentation again
+	@$(BIN)/python -m tests.browser.screenshot
 
 fuzz: install ## try each property of tests/fuzz for SECONDS=60
 	FUZZ_SECONDS=$(or $(SECONDS),60) $(BIN)/python -m pytest -q tests/fuzz
