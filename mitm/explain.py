@@ -224,7 +224,7 @@ def _advice(known: _Known) -> Iterator[str]:
         yield "The client shows this and gives up."
 
 
-_LOGINS = {
+_LOGINS: Mapping[str, str] = {
     Login.NONE: "without a login",
     Login.KEY: "with a user name and an API key",
     Login.TOKEN: "with a key or session token as Bearer",

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.ballast import Ballast
 from bench.capacity import main
 from bench.case import MEGA, Name, all_cases
 from bench.certificate import make_certificate
-from bench.cloud import Ballast, running_cloud
+from bench.cloud import running_cloud
 from bench.estimate import Shape, pulls_per_processor_second
 from bench.figure import Figure, quantile, shown
 from bench.load import LoadError, Task, running_load

@@ -62,9 +62,13 @@ class Browser:
         """Make the window so large."""
         self.driver.set_window_size(width, height)
 
-    def picture(self, path: Path) -> None:
-        """Save what is to be seen."""
-        assert self.driver.save_screenshot(str(path))
+    def picture(self, path: Path, selector: str | None = None) -> None:
+        """Save what is to be seen, or an element."""
+        shown = self.find(selector) if selector else self.driver
+        if isinstance(shown, WebElement):
+            assert shown.screenshot(str(path))
+        else:
+            assert shown.save_screenshot(str(path))
 
     def _all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)

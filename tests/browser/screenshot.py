@@ -1,6 +1,5 @@
 """Takes the pictures of the documentation from the real thing: `make screenshots`."""
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import serve
 from demo.debug import BROWSER, PULLS, outcome, web_url
 from demo.proxy import Proxy
 from localcloud import LocalCloud
+from report import __main__ as report
 from tests.browser.browser import Browser, browsing
 
 FOLDER = serve.ROOT / "docs" / "images"
@@ -32,12 +32,12 @@ def main() -> None:
         for pull in PULLS:
             outcome(f"http://{proxy.host}", pull, cloud)
         take_mitmweb(browser, web_url(proxy))
-        take_report(browser, Path(folder))
+        take_report(browser, Path(folder) / "flows")
 
 
 def take_mitmweb(browser: Browser, url: str) -> None:
     """Take the flow list, and what is to be seen of single flows."""
-    browser.resize(1280, 720)
+    browser.resize(1280, 900)
     browser.open(url)
     browser.find_text("td.col-comment", FOUND)
     browser.picture(FOLDER / "flows.png")
@@ -53,11 +53,15 @@ def take_mitmweb(browser: Browser, url: str) -> None:
         browser.picture(FOLDER / name)
 
 
-def take_report(browser: Browser, folder: Path) -> None:
-    """Take the beginning of a report."""
-    page = folder / "flows.html"
-    sys.argv = ["report", str(folder / "flows"), "-o", str(page)]
-    __import__("report.__main__")
+def take_report(browser: Browser, flows: Path) -> None:
+    """Take the beginning of a report, and a pull that failed."""
+    page = flows.with_suffix(".html")
+    report.main([str(flows), "-o", str(page)])
+    browser.resize(1280, 900)
+    browser.open(page.as_uri())
+    browser.find("#contents")
+    browser.picture(FOLDER / "report.png")
+    browser.picture(FOLDER / "waterfall.png", "#pull-1")
 
 
 if __name__ == "__main__":

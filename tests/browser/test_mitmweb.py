@@ -60,7 +60,8 @@ def test_refusals_stand_out(page: Browser) -> None:
 def test_request_tells_what_happened(page: Browser) -> None:
     """The request tab has the story and all that is known, which no column has."""
     shown = show(page, FOUND, "Request")
-    assert "is release 2.3.8+rev2, because it is the greatest final release" in shown
+    told = " ".join(shown.split())
+    assert "is release 2.3.8+rev2, because it is the greatest final release" in told
     assert re.search(r"commit +b4b201f0003841fd5509c6d06b45899b", shown)
     assert re.search(r"cache +miss", shown)
     assert re.search(r"api_seconds +[0-9.]+ s", shown)

@@ -1,0 +1,167 @@
+"""Decides in which words the page says things."""
+
+import datetime as dt
+from collections.abc import Mapping
+
+from mitm.fact import Fact, OwnKind
+from mitm.record import Kind, Outcome
+from mitm.size import describe_size
+from report.pull import CONTENT, Pull, Result, reference_of
+from report.request import Request
+from report.timeline import Part, split_time
+
+_KINDS: Mapping[str, str] = {
+    Kind.PING: "health check",
+    Kind.READY: "health check",
+    Kind.BASE: "ping",
+    Kind.TOKEN: "token",
+    Kind.MANIFEST: "manifest",
+    Kind.BLOB: "blob",
+    Kind.TAGS: "list of tags",
+    Kind.REFERRERS: "referrers of",
+    Kind.OTHER: "unknown path",
+    OwnKind.RESOLUTION: "look-up at the API",
+    OwnKind.GRANT: "token at the API",
+    OwnKind.PROBE: "ping of the registry",
+}
+_ENDINGS: Mapping[Outcome | None, str] = {
+    Outcome.SERVED: "",
+    Outcome.CHALLENGED: "get a token",
+    Outcome.ABORTED: "client gone",
+    None: "not over",
+}
+RESULTS: Mapping[Result, str] = {
+    Result.SERVED: "served",
+    Result.UNFINISHED: "unfinished",
+    Result.ABORTED: "client gone",
+    Result.REFUSED: "refused",
+    Result.LIMITED: "rate limited",
+    Result.UNAUTHORIZED: "unauthorized",
+    Result.FAILED: "failed",
+}
+SIGNS: Mapping[Result, str] = {
+    Result.SERVED: "✓",
+    Result.UNFINISHED: "…",
+    Result.ABORTED: "✕",
+    Result.REFUSED: "✕",
+    Result.LIMITED: "!",
+    Result.UNAUTHORIZED: "!",
+    Result.FAILED: "✕",
+}
+PARTS: Mapping[Part, str] = {
+    Part.API: "waiting for the API",
+    Part.REGISTRY: "waiting for the registry",
+    Part.TRANSFER: "transfer",
+    Part.PROXY: "the proxy itself",
+}
+_MINUTE = 60
+_HOUR = 60 * _MINUTE
+
+
+def what(request: Request) -> str:
+    """Say what was asked for."""
+    method = "" if request.method == "GET" else f"({request.method})"
+    words = (_KINDS[request.kind], reference_of(request), method)
+    return " ".join(filter(None, words))
+
+
+def ending(request: Request) -> str:
+    """Say how a request ended, beside its status; nothing where that says it all."""
+    if request.is_own:
+        return "no answer" if request.status is None else ""
+    outcome = Outcome.REFUSED if request.refused else request.outcome
+    return _ENDINGS[outcome] if outcome in _ENDINGS else str(outcome)
+
+
+def sign(request: Request) -> str:
+    """Return a sign for how a request ended, which is no colour."""
+    if request.is_bad:
+        return "✕"
+    if request.outcome is Outcome.CHALLENGED:
+        return "→"
+    return "✓" if request.is_own or request.outcome else "…"
+
+
+def size(request: Request) -> str:
+    """Say how large the answer was, where it is what was asked for."""
+    is_said = request.kind in CONTENT or request.is_own
+    return describe_size(request.sent) if request.sent and is_said else ""
+
+
+def spent(request: Request) -> str:
+    """Say on whom the time of a request was spent."""
+    parts = split_time(request).items()
+    return ", ".join(f"{PARTS[part]} {seconds(value)}" for part, value in parts)
+
+
+def reason(pull: Pull) -> str:
+    """Say why a pull is no success, or how much was served."""
+    if decisive := pull.decisive:
+        return why(decisive)
+    took = seconds(pull.end - pull.begin)
+    if pull.result is Result.SERVED:
+        return f"{describe_size(pull.bytes)} in {took}"
+    last = pull.requests[-1]
+    if last.outcome is Outcome.CHALLENGED:
+        return "the client was told to get a token, and did not come back with one"
+    if last.outcome is None:
+        return "the last request was not over when the file was saved"
+    return "the client got a token, and asked for nothing"
+
+
+def why(request: Request) -> str:
+    """Say why a request is no success, as the log does."""
+    if message := request.say(Fact.MESSAGE):
+        return message
+    failure = request.say(Fact.FAILURE)
+    if request.outcome is Outcome.ABORTED:
+        return f"the client went away, {failure}"
+    if request.outcome is Outcome.FAILED and failure:
+        return f"not answered by the registry, {failure}"
+    return request.comment or f"answered with status {request.status}"
+
+
+def tick(value: float) -> str:
+    """Return what stands at a mark of the time axis."""
+    if 0 < value < 1:
+        return f"{value * 1000:g} ms"
+    return f"{value:g} s" if value < _MINUTE else f"{value / _MINUTE:.3g} min"
+
+
+def seconds(value: float) -> str:
+    """Say how long something took."""
+    if 0 < value < 0.001:  # noqa: PLR2004 - or it would be 0 ms
+        return f"{value * 1000:.1f} ms"
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < _MINUTE:
+        return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"  # noqa: PLR2004
+    if value < _HOUR:
+        return f"{value // _MINUTE:.0f} min {value % _MINUTE:.0f} s"
+    return f"{value // _HOUR:.0f} h {value % _HOUR // _MINUTE:.0f} min"
+
+
+def lifetime(value: int) -> str:
+    """Say how long a token lives, without what is nothing: 4 h, 1 min."""
+    rest = ((value // _HOUR, "h"), (value % _HOUR // _MINUTE, "min"), (value % 60, "s"))
+    return " ".join(f"{count} {unit}" for count, unit in rest if count) or "0 s"
+
+
+def timestamp(moment: float) -> str:
+    """Return a moment as machines read it."""
+    return f"{dt.datetime.fromtimestamp(moment, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def day(moment: float) -> str:
+    """Return the date of a moment, in UTC."""
+    return f"{dt.datetime.fromtimestamp(moment, dt.UTC):%Y-%m-%d}"
+
+
+def clock(moment: float) -> str:
+    """Return the time of a moment, in UTC."""
+    return f"{dt.datetime.fromtimestamp(moment, dt.UTC):%H:%M:%S}"
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return a number of things: 1 pull, 2 pulls."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

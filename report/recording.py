@@ -1,0 +1,117 @@
+"""Decides what of a flow file the page is about, and says why it cannot be made."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from mitmproxy import exceptions, flow, http, io
+
+from mitm.fact import Fact
+from report.request import Request, read_request
+from report.secret import Secrets
+
+PREFIX = "balena."
+"""Of what this proxy notes in a flow, in all of its versions."""
+HOW_TO_RECORD = "record with make run ARGS='-w flows'"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class RecordingError(ValueError):
+    """There is nothing to make a page of; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What was recorded of this proxy's requests."""
+
+    name: str
+    """The file's."""
+    requests: tuple[Request, ...]
+    """In the order of time; without any secret."""
+    foreign: int
+    """How many flows were somebody else's."""
+    is_cut: bool
+    """Whether the file breaks off."""
+
+
+def read_recording(path: Path) -> Recording:
+    """Return what the file has.
+
+    Raises:
+        RecordingError: it cannot be read, or has no request of this proxy with facts.
+
+    """
+    try:
+        with path.open("rb") as file:
+            if _is_har(file):
+                raise RecordingError(
+                    f"{path} is a HAR file, and those keep nothing of what the proxy"
+                    f" notes of a request; save flows instead, or {HOW_TO_RECORD}"
+                )
+            return _read(path, file)
+    except OSError as error:
+        raise RecordingError(f"{path}: {error.strerror or error}") from error
+
+
+def _is_har(file: BinaryIO) -> bool:
+    """Return whether it begins as mitmproxy takes it for a HAR file."""
+    start = file.read(4)
+    file.seek(0)
+    return start.removeprefix(_BYTE_ORDER_MARK).startswith(b"{")
+
+
+def _read(path: Path, file: BinaryIO) -> Recording:
+    secrets = Secrets()
+    requests: list[Request] = []
+    foreign = older = 0
+    is_cut = False
+    try:
+        for one in _flows(file):
+            if isinstance(one, http.HTTPFlow) and Fact.KIND in one.metadata:
+                secrets.collect(one)
+                requests.append(read_request(one))
+            else:
+                foreign += 1
+                older += any(str(key).startswith(PREFIX) for key in one.metadata)
+    except exceptions.FlowReadException:
+        is_cut = True
+    if not requests:
+        raise RecordingError(f"{path} {_why_nothing(foreign, older, is_cut=is_cut)}")
+    requests.sort(key=lambda request: request.begin)
+    clean = tuple(request.with_texts(secrets.cut) for request in requests)
+    return Recording(path.name, clean, foreign, is_cut)
+
+
+def _flows(file: BinaryIO) -> Iterator[flow.Flow]:
+    """Return the flows.
+
+    Raises:
+        FlowReadException: from here on the file is none of flows.
+
+    """
+    try:
+        for one in io.FlowReader(file).stream():
+            noted: tuple[object, object] = one.metadata, one.comment
+            match noted:
+                case dict(), str():
+                    yield one
+                case _:
+                    raise exceptions.FlowReadException("nobody noted that")
+    except (AssertionError, AttributeError, LookupError, OverflowError) as error:
+        # It has the form of a flow file, and not the parts of a flow.
+        raise exceptions.FlowReadException(str(error)) from error
+
+
+def _why_nothing(foreign: int, older: int, *, is_cut: bool) -> str:
+    if not foreign and is_cut:
+        return "is no flow file of mitmproxy, or breaks off in its first flow"
+    if not foreign:
+        return f"is empty: mitmproxy saves a flow when it is over; {HOW_TO_RECORD}"
+    flows = "has one flow" if foreign == 1 else f"has {foreign} flows"
+    if older:
+        return (
+            f"{flows} without facts, as older versions of this proxy wrote them;"
+            f" {HOW_TO_RECORD}"
+        )
+    return f"{flows}, and none of this proxy; {HOW_TO_RECORD}"

@@ -1,0 +1,123 @@
+"""Decides how the time of a pull is drawn: an axis, and a bar for each request."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mitm.fact import Fact, OwnKind
+from mitm.record import Kind
+from report.pull import Pull
+from report.request import Request
+
+TICKS_MAX = 5
+WIDTH_MIN = 0.6
+"""Percent of the axis: as little as can be seen."""
+_STEPS = (1.0, 2.0, 5.0, 10.0)
+
+
+class Part(StrEnum):
+    """On whom time was spent; the name is the class of the page's style."""
+
+    API = "api"
+    REGISTRY = "registry"
+    TRANSFER = "transfer"
+    PROXY = "proxy"
+    """Reading, looking up what is remembered, waiting for another's look-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a bar; place and width in percent of the axis."""
+
+    part: Part
+    seconds: float
+    left: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark of the axis."""
+
+    seconds: float
+    left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A request, and its bar."""
+
+    request: Request
+    offset: float
+    """Seconds after the pull began."""
+    segments: Sequence[Segment]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """All rows of a pull over one axis."""
+
+    rows: Sequence[Row]
+    ticks: Sequence[Tick]
+
+
+def draw(pull: Pull) -> Timeline:
+    """Return the timeline of a pull."""
+    begin, span = pull.begin, max(pull.end - pull.begin, 0.001)
+    rows = [
+        Row(one, one.begin - begin, _segments(one, begin, span)) for one in pull.rows
+    ]
+    step = _step(span)
+    count = math.floor(span / step + 0.001)
+    ticks = [Tick(n * step, 100 * n * step / span) for n in range(count + 1)]
+    return Timeline(rows, ticks)
+
+
+def split_time(request: Request) -> dict[Part, float]:
+    """Return on whom the time of a request was spent, as far as that was noted."""
+    match request.kind:
+        case OwnKind.RESOLUTION | OwnKind.GRANT:
+            return {Part.API: request.seconds}
+        case OwnKind.PROBE:
+            return {Part.REGISTRY: request.seconds}
+    left = request.seconds
+    spent: dict[Part, float] = {}
+    registry = request.number(Fact.REGISTRY_SECONDS)
+    for part, seconds in (
+        (Part.API, request.number(Fact.API_SECONDS)),
+        (Part.REGISTRY, registry),
+    ):
+        if seconds:
+            spent[part] = min(seconds, left)
+            left -= spent[part]
+    if left > 0 or not spent:
+        spent[_rest(request, is_answered=registry is not None)] = left
+    return spent
+
+
+def _rest(request: Request, *, is_answered: bool) -> Part:
+    """Return on whom the time was spent that is not noted by itself."""
+    if request.kind == Kind.TOKEN:
+        return Part.PROXY
+    if is_answered:
+        return Part.TRANSFER
+    # There was no answer, so nobody noted how long it was waited for.
+    return Part.REGISTRY if request.say(Fact.FAILURE) else Part.PROXY
+
+
+def _segments(request: Request, begin: float, span: float) -> list[Segment]:
+    segments: list[Segment] = []
+    after = request.begin - begin
+    for part, seconds in split_time(request).items():
+        width = max(100 * seconds / span, WIDTH_MIN)
+        left = min(100 * after / span, 100 - WIDTH_MIN)
+        segments.append(Segment(part, seconds, left, width))
+        after += seconds
+    return segments
+
+
+def _step(span: float) -> float:
+    """Return a round number of seconds that divides the span into a few parts."""
+    power = 10.0 ** math.floor(math.log10(span / TICKS_MAX))
+    return next(n * power for n in _STEPS if span / (n * power) <= TICKS_MAX + 0.001)

@@ -1,0 +1,140 @@
+"""Flows as the proxy leaves them, made without one."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+from mitmproxy import flow, http, io
+from mitmproxy.test import tflow
+
+from mitm.fact import Fact, OwnKind, Value, note
+from mitm.record import Kind, Login, Outcome
+from report.pull import CONTENT
+from report.request import Request, read_request
+
+ALIAS = "balenablocks/browser/2.3"
+CLIENT = "192.0.2.7"
+LOCATION = "v2/567e62d1e73529e7a31757ac1f3fb902"
+DIGEST = "sha256:" + "ab" * 32
+BEGIN = 1_700_000_000.0
+"""2023-11-14, 22:13:20 UTC."""
+MESSAGE = "balenablocks/browser has no release 9; its newest are 2.3.8"
+FOUND: Mapping[Fact, Value] = {
+    Fact.SELECTOR: "2.3",
+    Fact.RELEASE: "2.3.8+rev2",
+    Fact.REVISION: "2",
+    Fact.COMMIT: "b4b201f0003841fd5509c6d06b45899b",
+    Fact.LOCATION: LOCATION,
+    Fact.CACHE: "miss",
+    Fact.REASON: "the greatest final release of 2.3.x",
+}
+
+
+def make_flow(
+    kind: Kind | OwnKind,
+    outcome: Outcome | None = Outcome.SERVED,
+    *,
+    at: float = 0.0,
+    seconds: float = 0.1,
+    status: int = 200,
+    alias: str = ALIAS,
+    facts: Mapping[Fact, Value] | None = None,
+    method: str = "GET",
+    client: str = CLIENT,
+    comment: str = "",
+    body: bytes = b"",
+    path: str = "",
+) -> http.HTTPFlow:
+    """Return a flow that began so many seconds after `BEGIN`."""
+    path = path or _path(kind, alias)
+    agent = http.Headers([(b"User-Agent", b"docker/20")])
+    asked = http.Request.make(method, f"https://registry.example{path}", b"", agent)
+    answer = http.Response.make(status, body)
+    answer.timestamp_end = BEGIN + at + seconds
+    made = tflow.tflow(req=asked, resp=answer)
+    made.client_conn.peername = (client, 50_000)
+    made.request.timestamp_start = BEGIN + at
+    made.comment = comment
+    known: dict[Fact, Value | None] = {
+        Fact.KIND: kind,
+        Fact.OUTCOME: outcome,
+        Fact.REQUEST_ID: made.id,
+        Fact.ALIAS: None if kind == Kind.BASE else alias or None,
+        Fact.PATH: path,
+        Fact.LOGIN: _login(kind, outcome),
+        Fact.SECONDS: seconds,
+    }
+    note(made, {**known, **(facts or {})})
+    return made
+
+
+def docker_pull(
+    at: float = 0.0, *, alias: str = ALIAS, client: str = CLIENT
+) -> list[http.HTTPFlow]:
+    """Return the flows of a pull as docker makes it; it takes 1.8 seconds."""
+    make = partial(make_flow, alias=alias, client=client)
+    token = make(
+        Kind.TOKEN,
+        at=at + 0.2,
+        seconds=0.3,
+        facts={**FOUND, Fact.API_SECONDS: 0.25},
+        comment="token for it",
+        body=b'{"token": "[redacted]", "expires_in": 14400}',
+    )
+    mine = {Fact.REQUEST_ID: str(token.metadata[Fact.REQUEST_ID])}
+    sent: Mapping[Fact, Value] = {
+        Fact.BYTES: 1_000_000,
+        Fact.REGISTRY_SECONDS: 0.2,
+        Fact.DIGEST: DIGEST,
+    }
+    return [
+        make(Kind.BASE, Outcome.CHALLENGED, at=at, status=401),
+        make(OwnKind.RESOLUTION, at=at + 0.25, facts=mine, comment="asked"),
+        make(OwnKind.GRANT, at=at + 0.4, facts=mine),
+        token,
+        make(Kind.MANIFEST, at=at + 0.6, method="HEAD", facts=FOUND),
+        make(Kind.BLOB, at=at + 0.8, seconds=1.0, facts={**FOUND, **sent}),
+    ]
+
+
+def refused_pull(at: float = 0.0, *, alias: str = ALIAS) -> list[http.HTTPFlow]:
+    """Return the flows of a pull of a release that there is not."""
+    make = partial(make_flow, alias=alias)
+    why = {Fact.CODE: "NAME_UNKNOWN", Fact.MESSAGE: MESSAGE}
+    refused = {**why, Fact.REFUSED: alias}
+    return [
+        make(Kind.BASE, Outcome.CHALLENGED, at=at, status=401),
+        make(Kind.TOKEN, Outcome.REFUSED, at=at + 0.1, facts=refused),
+        make(Kind.MANIFEST, Outcome.REFUSED, at=at + 0.3, status=404, facts=why),
+    ]
+
+
+def requests_of(flows: Iterable[http.HTTPFlow]) -> list[Request]:
+    """Return what the page knows of the flows, in the order of time."""
+    return sorted(map(read_request, flows), key=lambda one: one.begin)
+
+
+def save(path: Path, flows: Iterable[flow.Flow]) -> Path:
+    """Save the flows as mitmproxy does."""
+    with path.open("wb") as file:
+        writer = io.FlowWriter(file)
+        for one in flows:
+            writer.add(one)
+    return path
+
+
+def _login(kind: Kind | OwnKind, outcome: Outcome | None) -> Login:
+    """Return how the client logged in: for content with a token, once it has one."""
+    has_token = kind in CONTENT and outcome is not Outcome.CHALLENGED
+    return Login.TOKEN if has_token else Login.NONE
+
+
+def _path(kind: Kind | OwnKind, alias: str) -> str:
+    match kind:
+        case Kind.TOKEN:
+            return "/auth/v1/token"
+        case Kind.MANIFEST:
+            return f"/v2/{alias}/manifests/latest"
+        case Kind.BLOB:
+            return f"/v2/{alias}/blobs/{DIGEST}"
+    return "/v2/"

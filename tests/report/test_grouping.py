@@ -1,0 +1,158 @@
+"""Which requests are taken for one pull."""
+
+from mitm.fact import Fact, OwnKind
+from mitm.record import Kind, Outcome
+from report.grouping import group_requests
+from report.request import Request
+from tests.report.flow import (
+    ALIAS,
+    DIGEST,
+    docker_pull,
+    make_flow,
+    refused_pull,
+    requests_of,
+)
+
+
+def kinds(requests: list[Request]) -> list[str]:
+    """Return what each request asked for."""
+    return [request.kind for request in requests]
+
+
+def test_pull_of_docker() -> None:
+    """Ping, token, manifest and blobs are a pull, with what the proxy asked for it."""
+    groups = group_requests(requests_of(docker_pull()))
+    (pull,) = groups.pulls
+    assert kinds(pull.requests) == ["base", "token", "manifest", "blob"]
+    assert kinds(pull.rows)[1:4] == ["token", "resolution", "grant"]
+    assert not groups.others
+
+
+def test_one_after_the_other() -> None:
+    """Each command of docker begins with a ping, so two are two pulls."""
+    again = docker_pull(at=3)
+    groups = group_requests(requests_of([*docker_pull(), *again]))
+    assert [len(pull.requests) for pull in groups.pulls] == [4, 4]
+    assert not groups.others
+
+
+def test_right_after_a_refusal() -> None:
+    """Somebody who tries again at once, with a login, begins another pull."""
+    groups = group_requests(requests_of([*refused_pull(), *docker_pull(at=0.45)]))
+    assert [pull.result for pull in groups.pulls] == ["refused", "served"]
+
+
+def test_pings_within_a_command() -> None:
+    """A command that pings twice, as skopeo inspect does, is one pull."""
+    more = [
+        make_flow(Kind.BASE, Outcome.CHALLENGED, at=1.9, status=401),
+        make_flow(Kind.TOKEN, at=2.0),
+        make_flow(Kind.TAGS, at=2.1),
+    ]
+    groups = group_requests(requests_of([*docker_pull(), *more]))
+    (pull,) = groups.pulls
+    assert kinds(pull.requests).count("base") == 2
+    assert not groups.others
+
+
+def containerd_pull(at: float) -> list[Request]:
+    """Return the requests of containerd, which pings nobody."""
+    blob = {Fact.DIGEST: DIGEST}
+    return requests_of(
+        [
+            make_flow(Kind.MANIFEST, Outcome.CHALLENGED, at=at, status=401),
+            make_flow(Kind.TOKEN, at=at + 0.1),
+            make_flow(Kind.MANIFEST, at=at + 0.2),
+            make_flow(Kind.BLOB, Outcome.CHALLENGED, at=at + 0.4, facts=blob),
+            make_flow(Kind.TOKEN, at=at + 0.5),
+            make_flow(Kind.BLOB, at=at + 0.6, facts=blob),
+        ]
+    )
+
+
+def test_pulls_of_containerd() -> None:
+    """Each command of containerd asks for the manifest without a token first."""
+    pulls = group_requests([*containerd_pull(0), *containerd_pull(0.8)]).pulls
+    assert [len(pull.requests) for pull in pulls] == [6, 6]
+
+
+def test_silence() -> None:
+    """After a minute without a request the next one is another pull."""
+    first, near = make_flow(Kind.BLOB, at=0), make_flow(Kind.BLOB, at=60)
+    far = make_flow(Kind.BLOB, at=121)
+    pulls = group_requests(requests_of([first, near, far])).pulls
+    assert [len(pull.requests) for pull in pulls] == [2, 1]
+
+
+def test_long_blob_is_no_silence() -> None:
+    """A pull goes on as long as a blob is sent."""
+    long = make_flow(Kind.BLOB, at=0, seconds=600)
+    after = make_flow(Kind.BLOB, at=610)
+    assert len(group_requests(requests_of([long, after])).pulls) == 1
+
+
+def test_clients_and_aliases() -> None:
+    """What another address asks for, or under another alias, is another pull."""
+    flows = [
+        *docker_pull(),
+        *docker_pull(0.05, alias="a/b"),
+        *docker_pull(0.07, client="192.0.2.8"),
+    ]
+    groups = group_requests(requests_of(flows))
+    assert {(p.client, p.alias): len(p.requests) for p in groups.pulls} == {
+        ("192.0.2.7", ALIAS): 4,
+        ("192.0.2.7", "a/b"): 4,
+        ("192.0.2.8", ALIAS): 4,
+    }
+    assert not groups.others
+
+
+def test_token_for_several_aliases() -> None:
+    """A token for two aliases belongs to the pulls of both, and counts once."""
+    token = make_flow(Kind.TOKEN, alias=f"{ALIAS}, a/b")
+    groups = group_requests(requests_of([token]))
+    assert [pull.alias for pull in groups.pulls] == [ALIAS, "a/b"]
+    assert len(groups.requests) == 1
+
+
+def test_login_belongs_to_no_pull() -> None:
+    """A login asks for a token for nothing; the pull after it has its own ping."""
+    login = [
+        make_flow(Kind.BASE, Outcome.CHALLENGED, at=0, status=401),
+        make_flow(Kind.TOKEN, at=0.1, alias=""),
+        make_flow(Kind.BASE, at=0.2),
+    ]
+    groups = group_requests(requests_of([*login, *docker_pull(at=1)]))
+    assert kinds(list(groups.others)) == ["base", "token", "base"]
+    assert [len(pull.requests) for pull in groups.pulls] == [4]
+
+
+def test_failed_ping_belongs_to_no_pull() -> None:
+    """A client whose ping fails gives up, so what comes next is another's."""
+    failed = make_flow(Kind.BASE, Outcome.FAILED, status=502)
+    groups = group_requests(requests_of([failed, make_flow(Kind.MANIFEST, at=1)]))
+    assert kinds(list(groups.others)) == ["base"]
+
+
+def test_ping_of_another_client_belongs_to_no_pull() -> None:
+    """Two programs at one address are told apart by what they call themselves."""
+    base, token = make_flow(Kind.BASE, at=0), make_flow(Kind.TOKEN, at=1)
+    token.request.headers["User-Agent"] = "containerd/1.6"
+    groups = group_requests(requests_of([base, token]))
+    assert kinds(list(groups.others)) == ["base"]
+
+
+def test_old_ping_belongs_to_no_pull() -> None:
+    """A ping long before a pull has nothing to do with it."""
+    groups = group_requests(
+        requests_of([make_flow(Kind.BASE, at=0), make_flow(Kind.TOKEN, at=9)])
+    )
+    assert kinds(list(groups.others)) == ["base"]
+
+
+def test_own_request_for_nobody() -> None:
+    """What the proxy asked for no client, as for its readiness, is not lost."""
+    probe = make_flow(OwnKind.PROBE, status=401)
+    groups = group_requests(requests_of([probe]))
+    assert kinds(list(groups.others)) == ["probe"]
+    assert not groups.requests
