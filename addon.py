@@ -163,9 +163,8 @@ class RegistryProxy:
         if not flow.live:
             return
         self._connections.begin_request(flow)
-        has_small_body = inbound.has_small_body(flow.request)
-        self._withheld[flow] = secret.withhold(flow)
-        if _is_open(flow) and not has_small_body:
+        held = self._withheld[flow] = secret.withhold(flow)
+        if _is_open(flow) and not inbound.has_small_body(held.headers):
             flow.kill()
             logger.warning(
                 "%s with a body of unknown or excessive size: connection closed",

@@ -69,15 +69,13 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         _explain_refused_token(flow, response)
     # Latin-1 keeps every byte of a header as it is.
-    texts = (
-        (name.decode("latin-1"), value.decode("latin-1"))
+    header = known.view.header
+    response.headers.fields = tuple(
+        (
+            name,
+            header(name.decode("latin-1"), value.decode("latin-1")).encode("latin-1"),
+        )
         for name, value in response.headers.fields
-    )
-    response.headers = http.Headers(
-        [
-            (name.encode("latin-1"), known.view.header(name, value).encode("latin-1"))
-            for name, value in texts
-        ]
     )
     is_rewritten = answer.is_rewritten(known.target, response.status_code)
     if flow.request.method == "HEAD" and is_rewritten:

@@ -18,11 +18,11 @@ EMPTY_BASIC = "Og=="
 """What some clients send where nobody is logged in: base64 of a colon."""
 
 
-def has_small_body(request: http.Request) -> bool:
+def has_small_body(headers: dict[str, str]) -> bool:
     """Return whether the body may be taken into memory, going by its head."""
-    length = request.headers.get("content-length", "0")
+    length = headers.get("content-length", "0")
     return (
-        "transfer-encoding" not in request.headers
+        "transfer-encoding" not in headers
         and length.isdecimal()
         and int(length) <= BODY_LENGTH_MAX
     )

@@ -7,6 +7,7 @@ why a pull fails; without its signature it opens nothing.
 import json
 import logging
 import re
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
 from resolver import errors, token
@@ -30,6 +31,7 @@ def redacted_login(authorization: str) -> str:
     return REDACTED
 
 
+@lru_cache(token.PARSED_MAX)
 def redacted_token(text: str) -> str:
     """Return a registry token without its signature, and of anything else nothing.
 

@@ -19,7 +19,9 @@ READ_HEADERS = frozenset({"content-length", "content-type", "host"})
 """Headers that this addon or mitmproxy itself reads."""
 SENDER = http_layer.__name__
 """The module of mitmproxy that sends answers."""
-_KEPT_HEADERS = forward.FORWARDED_HEADERS | READ_HEADERS | {"authorization"}
+_KEPT_HEADERS = frozenset(
+    name.encode() for name in forward.FORWARDED_HEADERS | READ_HEADERS
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,10 @@ def withhold(flow: http.HTTPFlow) -> Withheld:
     request = flow.request
     held = Withheld(request.path, inbound.joined_values(request.headers))
     request.path = request.path.partition("?")[0]
-    _keep_headers(request)
-    if held.authorization is not None:
-        request.headers["authorization"] = (
-            held.authorization
-            if ctx.options.balena_show_secrets
-            else redaction.redacted_login(held.authorization)
-        )
+    shown = held.authorization
+    if shown is not None and not ctx.options.balena_show_secrets:
+        shown = redaction.redacted_login(shown)
+    _keep_headers(request, shown)
     return held
 
 
@@ -65,13 +64,12 @@ def take_body(request: http.Request) -> bytes:
 
 def send_login(request: http.Request, authorization: str | None) -> None:
     """Let the request go upstream with a token, or without any login."""
-    request.headers.pop("authorization", None)
-    if authorization is None:
+    if authorization is None or ctx.options.balena_show_secrets or ctx.options.http2:
+        # HTTP/2 sends what is shown; there the token is in the flow until it was sent.
+        _keep_headers(request, authorization)
         return
-    request.headers["authorization"] = authorization
-    # HTTP/2 sends what is shown; there the token is in the flow until it was sent.
-    if not (ctx.options.balena_show_secrets or ctx.options.http2):
-        request.headers = _SecretHeaders.hiding(request.headers)
+    _keep_headers(request, redaction.redacted_login(authorization))
+    request.headers = _SecretHeaders.of(request.headers, authorization)
 
 
 def forget(flow: http.HTTPFlow) -> None:
@@ -79,11 +77,11 @@ def forget(flow: http.HTTPFlow) -> None:
     request = flow.request
     if ctx.options.balena_show_secrets:
         return
-    _keep_headers(request)
-    if "authorization" in request.headers:
-        request.headers["authorization"] = redaction.redacted_login(
-            request.headers["authorization"]
-        )
+    if isinstance(request.headers, _SecretHeaders):
+        request.headers = http.Headers(request.headers.fields)
+        return
+    shown = request.headers.get("authorization")
+    _keep_headers(request, None if shown is None else redaction.redacted_login(shown))
 
 
 class _SecretHeaders(http.Headers):
@@ -96,13 +94,11 @@ class _SecretHeaders(http.Headers):
     _shown = b""
 
     @classmethod
-    def hiding(cls, headers: http.Headers) -> Self:
-        """Return the headers with their login hidden."""
-        sent = headers["authorization"]
+    def of(cls, headers: http.Headers, authorization: str) -> Self:
+        """Return the headers, in which the login is shown already, with it hidden."""
         made = cls(headers.fields)
-        made["authorization"] = redaction.redacted_login(sent)
-        made._sent = sent.encode("latin-1")
-        made._shown = made["authorization"].encode("latin-1")
+        made._shown = headers["authorization"].encode("latin-1")
+        made._sent = authorization.encode("latin-1")
         return made
 
     def __bytes__(self) -> bytes:
@@ -148,12 +144,13 @@ class TokenResponse(http.Response):
         self._sent = self.data.content = content
 
 
-def _keep_headers(request: http.Request) -> None:
-    """Keep the headers that are forwarded or read, and the shown login."""
-    request.headers = http.Headers(
-        [
-            (name, value)
-            for name, value in request.headers.fields
-            if name.decode("latin-1").lower() in _KEPT_HEADERS
-        ]
-    )
+def _keep_headers(request: http.Request, authorization: str | None) -> None:
+    """Keep the headers that are forwarded or read, and show this login, or none."""
+    fields = [
+        (name, value)
+        for name, value in request.headers.fields
+        if name.lower() in _KEPT_HEADERS
+    ]
+    if authorization is not None:
+        fields.append((b"Authorization", authorization.encode("latin-1")))
+    request.headers.fields = tuple(fields)

@@ -92,6 +92,9 @@ class View:
         alias = self.alias
         if alias is None or self.location is None:
             return text
+        # Nearly no header has it, and to look for it is much cheaper than to match.
+        if self.location.partition("/")[2] not in text:
+            return text
         return re.sub(_pattern(self.location), lambda _: alias, text)
 
 

@@ -20,6 +20,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -33,6 +34,8 @@ SUFFIX_LENGTH_MAX = 4096
 """Characters; a token and its suffix have to fit into one header of 8 kB."""
 MESSAGE_LENGTH_MAX = 300
 """Characters of a refusal's message."""
+PARSED_MAX = 256
+"""Tokens that are remembered as they were read; one is some kilobytes."""
 _SUFFIX_VERSION = 1
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -60,7 +63,8 @@ class Token:
 
         """
         if refusal := self.aliases.refusals.get(alias):
-            raise refusal
+            # It may be raised again, and must not keep who met it before.
+            raise refusal.with_traceback(None)
         return self.aliases.locations.get(alias) or _claimed_locations(self.jwt).get(
             alias
         )
@@ -76,8 +80,9 @@ class Claims:
     """Seconds from `issued_at` on."""
 
 
+@lru_cache(PARSED_MAX)
 def parse_token(text: str) -> Token:
-    """Return the token with its suffix read.
+    """Return the token with its suffix read; remembered, as a pull shows it often.
 
     Raises:
         TokenInvalid: there is a suffix, and it is not exactly as we write it.
