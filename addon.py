@@ -26,6 +26,7 @@ from mitm import (
     inbound,
     journal,
     log_format,
+    log_level,
     memory,
     option,
     own_request,
@@ -51,6 +52,7 @@ class RegistryProxy:
     """Rewrites the flows between container clients and a balena registry."""
 
     def __init__(self) -> None:
+        self._is_running = False
         self._settings: option.Settings | None = None
         self._service: service.Service
         self._connections = connection.Connections()
@@ -77,6 +79,8 @@ class RegistryProxy:
 
     def configure(self, updated: set[str]) -> None:
         """Check the options, build what stands on them, then swap it in."""
+        if "termlog_verbosity" in updated and self._is_running:
+            log_level.spare_unread_lines()
         if not updated.intersection(option.OPTIONS + option.OPTIONS_OF_MITMPROXY):
             return
         try:
@@ -102,6 +106,8 @@ class RegistryProxy:
 
     def running(self) -> None:
         """Say in one line what is served where."""
+        self._is_running = True
+        log_level.spare_unread_lines()
         if not self._settings:
             return
         self._own_requests.use(asyncio.get_running_loop())

@@ -68,6 +68,7 @@ class Fact(StrEnum):
     """How much of that it took until the registry's answer began."""
 
 
+_KEYS = {fact: str(fact) for fact in Fact}
 SEPARATOR = ", "
 """Between the aliases, releases and so on of a request about several."""
 
@@ -78,7 +79,7 @@ def note(flow: mitmproxy_flow.Flow, facts: Mapping[Fact, Value | None]) -> None:
         if value is not None:
             # A member of an enumeration is no plain string.
             plain = str(value) if isinstance(value, str) else value
-            flow.metadata[str(fact)] = plain
+            flow.metadata[_KEYS[fact]] = plain
 
 
 def read(flow: mitmproxy_flow.Flow) -> dict[Fact, Value]:

@@ -27,8 +27,10 @@ _QUIET = (Kind.PING, Kind.READY)
 
 def write(record: Record) -> None:
     """Log the line of a request that is over."""
-    extra = {"client": record.client, FACTS: facts(record)}
-    logger.log(_level(record), "%s", describe(record), extra=extra)
+    level = _level(record)
+    if logger.isEnabledFor(level):
+        extra = {"client": record.client, FACTS: facts(record)}
+        logger.log(level, "%s", describe(record), extra=extra)
 
 
 def describe(record: Record) -> str:

@@ -60,7 +60,8 @@ def tell(flow: http.HTTPFlow, record: Record) -> None:
     """Say how the request ended."""
     told = _error(flow, record)
     note(flow, _facts(record))
-    note(flow, {Fact.CODE: told and told[0], Fact.MESSAGE: told and told[1]})
+    if told:
+        note(flow, {Fact.CODE: told[0], Fact.MESSAGE: told[1]})
     flow.comment = _comment(flow, record, told and told[1])
     flow.marked = MARK if record.outcome in _MARKED else ""
 

@@ -1,0 +1,28 @@
+"""Decides which lines of the log are made at all: those that somebody gets to see.
+
+mitmproxy makes every line of every library, at debug level, and hands each to all of
+its addons as an event that hardly any addon takes any more.
+"""
+
+import logging
+
+from mitmproxy import ctx
+from mitmproxy.log import LegacyLogEvents
+
+
+def spare_unread_lines() -> None:
+    """Make no line from now on that no handler would write.
+
+    Called again where the verbosity changes, or who listens.
+    """
+    root = logging.getLogger()
+    is_wanted = any(
+        hasattr(addon, "add_log") for addon in ctx.master.addons.lookup.values()
+    )
+    levels = [logging.CRITICAL]
+    for handler in root.handlers:
+        if isinstance(handler, LegacyLogEvents) and not is_wanted:
+            handler.setLevel(logging.CRITICAL + 1)
+        else:
+            levels.append(handler.level)
+    root.setLevel(max(logging.DEBUG, min(levels)))
