@@ -40,7 +40,7 @@ class Listener:
 def test_level_is_that_of_whoever_reads(
     root: logging.Logger, addons: tuple[object, ...], verbosity: int, expected: int
 ) -> None:
-    """mitmproxy's events count only where an addon takes them."""
+    """The events of mitmproxy count only where an addon takes them."""
     with taddons.context(*addons) as context:
         root.handlers[:] = [
             LegacyLogEvents(context.master),
