@@ -4,6 +4,10 @@ import asyncio
 import logging
 import os
 import re
+import signal
+import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 
 from mitmproxy import command, ctx, exceptions, flow, http
@@ -18,6 +22,8 @@ from resolver.cache import Entry
 
 logger = logging.getLogger("balena")
 
+TERMINAL_SECONDS = 5
+"""How often it is looked whether the console still has a terminal."""
 _SPECIAL = re.compile(r"[^\w/-]")
 HIGHLIGHT = "#/flows?h=~marked"
 """Has mitmweb highlight refused and failed flows."""
@@ -44,12 +50,15 @@ class Commands:
         if "console.key.bind" in ctx.master.commands.commands:
             for key, (bound, contexts, help_text) in KEYS.items():
                 ctx.master.keymap.add(key, bound, list(contexts), help_text)  # type: ignore[attr-defined]
+            if sys.stdin.isatty():
+                threading.Thread(target=_end_with_terminal, daemon=True).start()
 
     @command.command("balena.resolve")  # type: ignore[untyped-decorator]
     def resolve(self, alias: str) -> None:
         """Show what an alias stands for, with the API key in BALENA_API_KEY."""
-        service = self._service()
-        task = asyncio.create_task(_show(service, alias))
+        self._keep(asyncio.create_task(_show(self._service(), alias)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -100,6 +109,17 @@ class Commands:
         told = f"{count} {'entry' if count == 1 else 'entries'} {what} forgotten"
         _say(told)
         return told
+
+
+def _end_with_terminal() -> None:
+    """End where the terminal is gone, which the console's own loop reads from for ever.
+
+    A shell tells its programs by SIGHUP; make, where it is started in place of a shell,
+    keeps that to itself.
+    """
+    while os.isatty(sys.stdin.fileno()):
+        time.sleep(TERMINAL_SECONDS)
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
 def filter_for(alias: str) -> str:
