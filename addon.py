@@ -31,6 +31,7 @@ from mitm import (
     option,
     own_request,
     redaction,
+    replay,
     reply,
     secret,
     service,
@@ -102,7 +103,7 @@ class RegistryProxy:
         self._stop.grant(settings.grace_period)
         log_format.use_format(settings.log_format)
         if settings.show_secrets:
-            logger.log(log.ALERT, SECRETS_SHOWN)
+            logger.warning("%s", SECRETS_SHOWN)
 
     def running(self) -> None:
         """Say in one line what is served where."""
@@ -166,8 +167,9 @@ class RegistryProxy:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Take secrets out of the flow, and refuse bodies that nobody needs."""
-        if not flow.live:
+        if not flow.live or own_request.is_own(flow):
             return
+        replay.prepare(flow)
         self._connections.begin_request(flow)
         held = self._withheld[flow] = secret.withhold(flow)
         if _is_open(flow) and not inbound.has_small_body(held.headers):
@@ -180,7 +182,7 @@ class RegistryProxy:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer the request, or rewrite it for the registry."""
-        if not flow.live:
+        if not flow.live or own_request.is_own(flow):
             return
         self._connections.complete_request(flow)
         if not _is_open(flow):
@@ -231,22 +233,22 @@ class RegistryProxy:
             else:
                 with self._boundary(flow):
                     exchange.rewrite_body(flow.response, known)
+        if not self._is_of_client(flow):
+            return
         self._journal.answered(flow)
-        if flow.live:
-            self._connections.end_answer(flow)
+        self._connections.end_answer(flow)
         secret.forget(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Close a flow that failed, perhaps before `request`."""
         if not self._is_of_client(flow):
-            secret.forget(flow)
             return
+        self._withheld.pop(flow, None)
         self._exchanges.pop(flow, None)
         error_page.prepare_page(flow)
         reason = redaction.without_bytes(flow.error.msg if flow.error else "unknown")
         self._journal.broken(flow, reason)
         self._connections.end_answer(flow)
-        flow.request.path = flow.request.path.partition("?")[0]
         secret.forget(flow)
 
     def current_service(self) -> service.Service:
@@ -268,7 +270,7 @@ class RegistryProxy:
         Others were read from a file, or are requests of the proxy's own.
         """
         is_begun = flow in self._withheld or self._journal.get(flow) is not None
-        return flow.live or is_begun
+        return (flow.live or is_begun) and not own_request.is_own(flow)
 
     @contextmanager
     def _boundary(self, flow: http.HTTPFlow) -> Iterator[None]:

@@ -98,8 +98,18 @@ def mitmweb_arguments(environment: Mapping[str, str]) -> list[str]:
         VariableError: as `mitmdump_arguments`.
 
     """
-    port = _port(environment, "WEB_PORT") or free_port(WEB_PORT)
     listen, proxy_port = _listen(environment)
+    port = _port(environment, "WEB_PORT")
+    if port == proxy_port:
+        raise VariableError(
+            f"WEB_PORT: {port} is the port of the proxy itself; choose another, as"
+            f" {WEB_PORT + 1}"
+        )
+    if port and free_port(port) != port:
+        raise VariableError(
+            f"WEB_PORT: {port} is taken; choose another, or none for a free one"
+        )
+    port = port or free_port(0 if proxy_port == WEB_PORT else WEB_PORT)
     settings = [
         f"web_port={port}",
         *(f"web_columns={name}" for name in WEB_COLUMNS),
@@ -161,6 +171,11 @@ def link_options(folder: Path) -> None:
     link = folder / "config.yaml"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if link.exists() and not link.is_symlink():
+            raise VariableError(
+                f"CONFDIR: {link} is a file of your own, and would be replaced; name"
+                " another folder, or move its options into mitm.conf"
+            )
         if not link.is_symlink() or link.readlink() != OPTIONS:
             link.unlink(missing_ok=True)
             link.symlink_to(OPTIONS)

@@ -18,6 +18,14 @@ from serve import free_port
 
 BROWSER = ("--set", "web_open_browser=false")
 WEB = re.compile(r"flows are shown at (\S+)")
+COMMANDS = """
+Look at them: {page}
+
+Make more, in another terminal:
+  docker pull {host}/balenablocks/browser-aarch64/2.3
+  skopeo inspect --tls-verify=false docker://{host}/balenablocks/browser-aarch64/9.9.9
+  docker login -u carol -p {cloud.keys[carol]} {host}    (a key of this demo only)
+Ctrl-C ends everything."""
 WRONG_KEY = "wrongkey".ljust(33, "0")
 
 
@@ -60,9 +68,9 @@ def main() -> int:
             for pull in PULLS:
                 say(f"{pull.reference:<36} {pull.what}")
                 say(f"  {outcome(url, pull, cloud)}")
-            say(f"\nLook at them: {web_url(proxy)}")
+            page = web_url(proxy)
             if not os.environ.get("ONCE"):
-                say("Ctrl-C ends everything.")
+                say(COMMANDS.format(page=page, host=proxy.host, cloud=cloud))
                 wait()
     except StartError as error:
         sys.stderr.write(f"\n{error}\n")

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from mitmproxy import command, ctx, exceptions, flow, http
 from mitmproxy.log import ALERT
 
 from mitm.explain import explain
-from mitm.fact import Fact, read, text
+from mitm.fact import SEPARATOR, Fact, read, text
 from mitm.record import Kind
 from mitm.service import Service
 from resolver import credential, errors, report
@@ -22,6 +23,8 @@ from resolver.cache import Entry
 
 logger = logging.getLogger("balena")
 
+WIDTH = 100
+"""Columns in which the console shows what a command says."""
 TERMINAL_SECONDS = 5
 """How often it is looked whether the console still has a terminal."""
 _SPECIAL = re.compile(r"[^\w/-]")
@@ -68,7 +71,9 @@ class Commands:
         told: list[str] = []
         for one in flows:
             if isinstance(one, http.HTTPFlow):
-                told += [one.comment or one.request.path, *explain(one)]
+                told.append(one.comment or one.request.path)
+                for sentence in explain(one):
+                    told += textwrap.wrap(sentence, WIDTH, break_on_hyphens=False)
         if not told:
             raise exceptions.CommandError("no flow is given: try @focus, or @marked")
         _say("\n".join(told))
@@ -77,21 +82,24 @@ class Commands:
     @command.command("balena.flows")  # type: ignore[untyped-decorator]
     def flows(self, alias: str = "") -> None:
         """Show only the flows of aliases that begin so, and pings; none shows all."""
+        self._filter(filter_for(alias) if alias else None, alias)
+
+    def _filter(self, wanted: str | None, alias: str) -> None:
         if "view_filter" not in ctx.options:
             raise exceptions.CommandError(
                 "mitmdump shows no flows: start mitmweb or mitmproxy, with make web or"
                 " make console"
             )
-        ctx.options.view_filter = filter_for(alias) if alias else None
+        ctx.options.view_filter = wanted
         _say(f"shown are the flows of {alias}" if alias else "all flows are shown")
 
     @command.command("balena.flows.like")  # type: ignore[untyped-decorator]
     def flows_like(self, like: flow.Flow) -> None:
-        """Show only the flows of the same pull, and pings."""
-        if alias := text(read(like), Fact.ALIAS):
-            self.flows(alias)
-        else:
+        """Show only the flows of pulls by the same name, and pings."""
+        aliases = text(read(like), Fact.ALIAS)
+        if not aliases:
             raise exceptions.CommandError("this flow is about no alias")
+        self._filter(filter_for(*aliases.split(SEPARATOR), end="(,|$)"), aliases)
 
     @command.command("balena.cache")  # type: ignore[untyped-decorator]
     def cache(self) -> Sequence[str]:
@@ -122,14 +130,17 @@ def _end_with_terminal() -> None:
     os.kill(os.getpid(), signal.SIGHUP)
 
 
-def filter_for(alias: str) -> str:
+def filter_for(*aliases: str, end: str = "") -> str:
     """Return the filter for the flows of aliases that begin so, and for pings.
 
     A ping is about no alias, and a pull begins with it.
     """
     # The backslash of a regular expression is one of a filter's string as well.
-    begin = _SPECIAL.sub(r"\\\\\g<0>", alias)
-    return f'~meta "^{Fact.ALIAS}: (.*, )?{begin}" | ~meta "^{Fact.KIND}: {Kind.BASE}$"'
+    begins = "|".join(_SPECIAL.sub(r"\\\\\g<0>", alias) for alias in aliases)
+    return (
+        f'~meta "^{Fact.ALIAS}: (.*, )?({begins}){end}"'
+        f' | ~meta "^{Fact.KIND}: {Kind.BASE}$"'
+    )
 
 
 def _describe(entry: Entry) -> str:
@@ -148,5 +159,6 @@ async def _show(service: Service, alias: str) -> None:
 
 
 def _say(told: str) -> None:
-    """Show it in the event log, which mitmweb and mitmdump have."""
-    logger.log(ALERT, "%s", told)
+    """Show it in the log; the one of mitmweb's page leaves alerts out."""
+    is_web = hasattr(ctx.master, "web_url")
+    logger.log(logging.INFO if is_web else ALERT, "%s", told)

@@ -81,6 +81,7 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
     if flow.request.method == "HEAD" and is_rewritten:
         # The length is that of a body with the location in it.
         response.headers.pop("content-length", None)
+    secret.hide_redirect(flow, response)
     if known.warning:
         response.headers["Warning"] = f'299 - "{known.warning}"'
     if response.status_code >= HTTPStatus.BAD_REQUEST:

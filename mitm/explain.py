@@ -5,6 +5,7 @@ What clients do is that of docker, containerd, podman and skopeo.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import NamedTuple
 
 from mitmproxy import http
@@ -55,7 +56,11 @@ def explain(flow: http.HTTPFlow) -> list[str]:
     tell = _KINDS.get(known.text(Fact.KIND), _other)
     sentences = [*tell(known)]
     if Fact.OUTCOME not in facts:
-        sentences.append("It is not answered yet.")
+        sentences.append(
+            f"It ended here: {flow.error.msg}."
+            if flow.error
+            else "It is not answered yet."
+        )
     return sentences
 
 
@@ -82,7 +87,8 @@ def _token(known: _Known) -> Iterator[str]:
     )
     login = _LOGINS.get(known.text(Fact.LOGIN), "with a login that is not known")
     yield f"The client asked for a token {what}, {login}."
-    if known.text(Fact.OUTCOME) not in (Outcome.SERVED, Outcome.REFUSED):
+    is_answered = known.text(Fact.OUTCOME) in (Outcome.SERVED, Outcome.REFUSED)
+    if not is_answered or known.status != HTTPStatus.OK:
         yield from _ended(known)
         return
     refused = known.text(Fact.REFUSED).split(SEPARATOR)
@@ -124,6 +130,8 @@ def _content(known: _Known) -> Iterator[str]:
             " asked the registry for it"
             + (f"; it is release {release}." if release else ".")
         )
+    if warning := known.text(Fact.WARNING):
+        yield f"It was told beside the answer: {warning}."
     match known.text(Fact.OUTCOME):
         case Outcome.CHALLENGED:
             yield (
@@ -138,6 +146,9 @@ def _content(known: _Known) -> Iterator[str]:
 
 def _served(known: _Known) -> Iterator[str]:
     size = known.facts.get(Fact.BYTES)
+    if known.status == HTTPStatus.NOT_MODIFIED:
+        yield "The client has it already, and was told that it did not change."
+        return
     if known.storage:
         yield (
             f"The registry redirected it to {known.storage}: the bytes go from there to"
@@ -149,7 +160,9 @@ def _served(known: _Known) -> Iterator[str]:
             f" and sent {describe_size(size)}; all of it took"
             f" {known.seconds(Fact.SECONDS)}."
         )
-    if known.text(Fact.KIND) == Kind.MANIFEST:
+    if known.text(Fact.KIND) == Kind.MANIFEST and known.method == "HEAD":
+        yield "Next it asks for the manifest itself, by its digest, unless it has it."
+    elif known.text(Fact.KIND) == Kind.MANIFEST:
         yield (
             "Next the client asks for the blobs that it names and that it does not"
             " have yet; of an index first for the manifest of its platform."
@@ -179,18 +192,24 @@ def _other(known: _Known) -> Iterator[str]:
 def _ended(known: _Known) -> Iterator[str]:
     """Say why there is nothing, and what helps."""
     failure, message = known.text(Fact.FAILURE), known.text(Fact.MESSAGE)
+    said = f": {message}" if message else ""
     match known.text(Fact.OUTCOME):
         case Outcome.ABORTED:
             yield f"The client went away before it had everything: {failure}."
             yield "If it was not stopped, it or something before the proxy timed out."
         case Outcome.FAILED if failure:
             yield f"The registry did not answer, or not to the end: {failure}."
-            yield "Clients try again; docker and containerd go on where they were."
+            is_blob = known.text(Fact.KIND) == Kind.BLOB
+            yield (
+                "Clients try again; docker and containerd go on where they were."
+                if is_blob
+                else "The client was told so with 502, and tries again a few times."
+            )
         case Outcome.FAILED | Outcome.LIMITED:
-            yield f"It could not be answered, with status {known.status}: {message}."
+            yield f"It could not be answered, with status {known.status}{said}."
             yield "Clients try a few times, some seconds apart, and then give up."
         case Outcome.UNAUTHORIZED | Outcome.REFUSED:
-            yield f"It was refused with status {known.status}: {message}."
+            yield f"It was refused with status {known.status}{said}."
             yield from _advice(known)
 
 
@@ -219,6 +238,11 @@ def _advice(known: _Known) -> Iterator[str]:
         yield (
             "The client shows this and gives up. The token request before this one"
             " says whether it had logged in."
+        )
+    elif known.method == "HEAD":
+        yield (
+            "An answer to HEAD has no words in it: docker asks again with GET, and"
+            " containerd shows no more than that there is nothing."
         )
     elif kind != Kind.TOKEN:
         yield "The client shows this and gives up."

@@ -56,6 +56,8 @@ class Fact(StrEnum):
     """The OCI error code of a refusal, or of an error of the proxy's own."""
     MESSAGE = "balena.message"
     """What the client was told then."""
+    WARNING = "balena.warning"
+    """What the client was told beside the answer, as that its tag is ignored."""
     FAILURE = "balena.failure"
     """Why there was no answer, or none to its end."""
     BYTES = "balena.bytes"
@@ -80,6 +82,12 @@ def note(flow: mitmproxy_flow.Flow, facts: Mapping[Fact, Value | None]) -> None:
             # A member of an enumeration is no plain string.
             plain = str(value) if isinstance(value, str) else value
             flow.metadata[_KEYS[fact]] = plain
+
+
+def clear(flow: mitmproxy_flow.Flow) -> None:
+    """Take back what was noted."""
+    for key in _KEYS.values():
+        flow.metadata.pop(key, None)
 
 
 def read(flow: mitmproxy_flow.Flow) -> dict[Fact, Value]:

@@ -121,6 +121,8 @@ async def _announce(shown: http.HTTPFlow) -> None:
     """Let mitmproxy's addons see the flow, as if it had been read from a file."""
     for event in eventsequence.iterate(shown):
         await ctx.master.addons.handle_lifecycle(event)
+        # It is over already, whatever mitmproxy is told to hold back.
+        shown.resume()
 
 
 def _client(asked_for: http.HTTPFlow | None) -> connection.Client:

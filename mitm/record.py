@@ -12,7 +12,7 @@ from mitmproxy import http
 
 from mitm.reader import AnswerReader
 from resolver import errors, observer, target
-from resolver.forward import Forward
+from resolver.forward import Forward, is_artifact_tag
 from resolver.reference import Location, parse_location, printable
 from resolver.release import Release
 from resolver.resolution import Resolution
@@ -109,6 +109,10 @@ class Record:
     kind: Kind = Kind.OTHER
     alias: str | None = None
     digest: str | None = None
+    is_artifact: bool = False
+    """Whether a signature or the like is asked for, which most images do not have."""
+    warning: str | None = None
+    """What the client is told beside the answer."""
     location: Location | None = None
     release: KnownRelease | None = None
     is_forwarded: bool = False
@@ -147,10 +151,21 @@ class Record:
             reference = reference[:DIGEST_LENGTH]
         name = brief_location(wanted.name) or wanted.name
         self.alias = str(name)
+        self.is_artifact = reference is not None and is_artifact_tag(reference)
         self.subject = " ".join(filter(None, (self.kind, reference, "of", name)))
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether clients ask for it only to see whether it is there."""
+        is_missing = self.status == HTTPStatus.NOT_FOUND and self.error is None
+        is_question = self.kind is Kind.REFERRERS or (
+            self.kind is Kind.BLOB and self.method == "HEAD"
+        )
+        return is_missing and (is_question or self.is_artifact)
 
     def forwarded(self, decided: Forward) -> None:
         """Take note that the request goes to the registry."""
+        self.warning = decided.warning
         self.is_forwarded = True
         self.forward_begin = time.monotonic()
         self.has_token = decided.authorization is not None

@@ -50,6 +50,12 @@ def redacted_token(text: str) -> str:
     return f"{claims}.{REDACTED}{separator}{suffix}"
 
 
+def redacted_url(url: str) -> str:
+    """Return the URL without its query, in which a storage's signature stands."""
+    target, separator, _ = url.partition("?")
+    return f"{target}{separator}{REDACTED}" if separator else url
+
+
 def redacted_answer(body: bytes) -> bytes:
     """Return the answer of a token endpoint with its tokens redacted."""
     try:

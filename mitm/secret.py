@@ -68,8 +68,21 @@ def send_login(request: http.Request, authorization: str | None) -> None:
         # HTTP/2 sends what is shown; there the token is in the flow until it was sent.
         _keep_headers(request, authorization)
         return
-    _keep_headers(request, redaction.redacted_login(authorization))
-    request.headers = _SecretHeaders.of(request.headers, authorization)
+    shown = redaction.redacted_login(authorization)
+    _keep_headers(request, shown)
+    request.headers = _SecretHeaders.of(request.headers, shown, authorization)
+
+
+def hide_redirect(flow: http.HTTPFlow, response: http.Response) -> None:
+    """Let the client go to the storage, and show the URL without what signs it."""
+    sent = response.headers.get("location", "")
+    shown = redaction.redacted_url(sent)
+    if shown == sent or ctx.options.balena_show_secrets:
+        return
+    if flow.client_conn.alpn == b"h2":
+        return  # HTTP/2 sends what is shown; it is taken out afterwards.
+    response.headers["location"] = shown
+    response.headers = _SecretHeaders.of(response.headers, shown, sent)
 
 
 def forget(flow: http.HTTPFlow) -> None:
@@ -77,6 +90,10 @@ def forget(flow: http.HTTPFlow) -> None:
     request = flow.request
     if ctx.options.balena_show_secrets:
         return
+    if (response := flow.response) and response.stream:
+        # What is not streamed is sent only now.
+        for location in response.headers.get_all("location"):
+            response.headers["location"] = redaction.redacted_url(location)
     if isinstance(request.headers, _SecretHeaders):
         request.headers = http.Headers(request.headers.fields)
         return
@@ -85,7 +102,7 @@ def forget(flow: http.HTTPFlow) -> None:
 
 
 class _SecretHeaders(http.Headers):
-    """Headers with a login that is sent, and shown to nobody.
+    """Headers with a value that is sent, and shown to nobody.
 
     mitmproxy sends `bytes`; everything else reads `fields`.
     """
@@ -94,11 +111,11 @@ class _SecretHeaders(http.Headers):
     _shown = b""
 
     @classmethod
-    def of(cls, headers: http.Headers, authorization: str) -> Self:
-        """Return the headers, in which the login is shown already, with it hidden."""
+    def of(cls, headers: http.Headers, shown: str, sent: str) -> Self:
+        """Return the headers; where they show the one value, they send the other."""
         made = cls(headers.fields)
-        made._shown = headers["authorization"].encode("latin-1")
-        made._sent = authorization.encode("latin-1")
+        made._shown = shown.encode("utf-8", "surrogateescape")
+        made._sent = sent.encode("utf-8", "surrogateescape")
         return made
 
     def __bytes__(self) -> bytes:
@@ -133,6 +150,14 @@ class TokenResponse(http.Response):
         made.data.content = redaction.redacted_answer(made._sent or b"")
         return made
 
+    def set_content(self, value: bytes | None) -> None:
+        """Change what is sent, unless what is shown is only set again.
+
+        As mitmproxy's own options do that change bodies, and find nothing to change.
+        """
+        if value != self.data.content:
+            super().set_content(value)
+
     @property
     def raw_content(self) -> bytes | None:
         """The body: as it is for whoever sends it, and as it is shown for others."""
@@ -152,5 +177,6 @@ def _keep_headers(request: http.Request, authorization: str | None) -> None:
         if name.lower() in _KEPT_HEADERS
     ]
     if authorization is not None:
-        fields.append((b"Authorization", authorization.encode("latin-1")))
+        shown = authorization.encode("utf-8", "surrogateescape")
+        fields.append((b"Authorization", shown))
     request.headers.fields = tuple(fields)

@@ -16,6 +16,7 @@ from resolver.cache import ResolutionCache
 from resolver.credential import Credential
 from resolver.health import Health
 from resolver.observer import Part
+from resolver.reference import printable
 from resolver.resolution import Resolution
 from resolver.transport import Transport
 from resolver.upstream import Upstream
@@ -124,7 +125,8 @@ class Service:
             flow.request.path = f"{challenge.TOKEN_PATH}?" + urlencode(
                 [("scope", str(scope)) for scope in request.scopes]
             )
-        begun.alias = SEPARATOR.join(scope.name for scope in request.scopes) or None
+        names = [printable(scope.name) for scope in request.scopes]
+        begun.alias = SEPARATOR.join(names) or None
         story.begin(flow, begun)
         with begun.asking_api():
             issued = await self._tokens.answer(request)

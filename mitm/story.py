@@ -28,10 +28,7 @@ _REDIRECTS = range(300, 400)
 
 def begin(flow: http.HTTPFlow, record: Record) -> None:
     """Say what is asked for, as long as there is no more to say."""
-    subject = record.subject
-    if record.kind is Kind.TOKEN:
-        subject = f"token for {record.alias or 'nothing yet'}"
-    flow.comment = f"{subject}: waiting for an answer"
+    flow.comment = f"{_subject(record)}: waiting for an answer"
     note(
         flow,
         {
@@ -63,7 +60,8 @@ def tell(flow: http.HTTPFlow, record: Record) -> None:
     if told:
         note(flow, {Fact.CODE: told[0], Fact.MESSAGE: told[1]})
     flow.comment = _comment(flow, record, told and told[1])
-    flow.marked = MARK if record.outcome in _MARKED else ""
+    is_marked = record.outcome in _MARKED and not record.is_optional
+    flow.marked = MARK if is_marked else ""
 
 
 def _facts(record: Record) -> dict[Fact, str | int | float | None]:
@@ -73,7 +71,8 @@ def _facts(record: Record) -> dict[Fact, str | int | float | None]:
         releases = [KnownRelease.of(one.release) for one in found]
     else:
         releases = [release] if release else []
-    aliases = [str(one.alias) for one in found] + list(record.refusals)
+    refused = [printable(name) for name in record.refusals]
+    aliases = [str(one.alias) for one in found] + refused
     selectors = [one.alias.selector or "" for one in found]
     states = {str(one.alias): record.states.get(str(one.alias)) for one in found}
     return {
@@ -86,7 +85,8 @@ def _facts(record: Record) -> dict[Fact, str | int | float | None]:
         Fact.LOCATION: _joined(one.location for one in found) or location,
         Fact.CACHE: _joined(str(state) for state in states.values()),
         Fact.REASON: _joined(one.reason for one in found) or record.reason,
-        Fact.REFUSED: _joined(record.refusals),
+        Fact.REFUSED: _joined(refused),
+        Fact.WARNING: record.warning,
         Fact.FAILURE: record.failure,
         Fact.BYTES: record.size,
         Fact.SECONDS: round(record.seconds, 4),
@@ -119,7 +119,11 @@ def _error(flow: http.HTTPFlow, record: Record) -> tuple[str, str] | None:
         return SEPARATOR.join(sorted(codes)), "; ".join(messages)
     if flow.response and flow.response.status_code >= HTTPStatus.BAD_REQUEST:
         said = errors.read_error(flow.response.get_content(strict=False) or b"")
-        return said and (said[0], printable(said[1][:MESSAGE_LENGTH_MAX]))
+        # A registry's own words do not say of what.
+        return said and (
+            printable(said[0]),
+            f"{record.subject}: {printable(said[1][:MESSAGE_LENGTH_MAX])}",
+        )
     return None
 
 
@@ -128,11 +132,10 @@ def _comment(flow: http.HTTPFlow, record: Record, message: str | None) -> str:
         return _broken(record, record.failure)
     status = flow.response.status_code if flow.response else 0
     if record.outcome is Outcome.CHALLENGED:
-        subject = "ping" if record.kind is Kind.BASE else record.subject
-        return f"{subject}: told the client to get a token here"
+        return f"{_subject(record)}: told the client to get a token here"
     if record.outcome in _MARKED and not record.refusals:
         word = "failed" if record.outcome is Outcome.FAILED else "refused"
-        return f"{word}: {message or f'{record.subject}: {status}'}"
+        return f"{word}: {message or f'{_subject(record)}: {status}'}"
     return _WORDS.get(record.kind, _served)(record, status)
 
 
@@ -140,8 +143,20 @@ def _broken(record: Record, failure: str) -> str:
     """Say why there is no answer, or none to its end."""
     size = f" after {describe_size(record.size)}" if record.size else ""
     if record.outcome is Outcome.ABORTED:
-        return f"{record.subject}: the client went away{size}"
-    return f"failed: {record.subject}: {failure}{size}"
+        return f"{_subject(record)}: the client went away{size}"
+    return f"failed: {_subject(record)}: {failure}{size}"
+
+
+def _subject(record: Record) -> str:
+    """Return what was asked for, in words."""
+    match record.kind:
+        case Kind.BASE:
+            return "ping"
+        case Kind.TOKEN:
+            return f"token for {record.alias or 'no repository'}"
+        case Kind.READY:
+            return "health check"
+    return record.subject
 
 
 def _token(record: Record, _status: int) -> str:
@@ -150,9 +165,11 @@ def _token(record: Record, _status: int) -> str:
     parts += [f"refused: {one.message}" for one in record.refusals.values()]
     if parts:
         return "; ".join(parts)
+    if record.alias:
+        return f"token for {record.alias}"  # A location, or an image of the host OS.
     if record.login is not Login.NONE:
         return "login: the API accepts the key"
-    return "token for nobody, to nothing"
+    return "token without a login, for no repository"
 
 
 def _found(one: Resolution) -> str:
@@ -163,6 +180,8 @@ def _found(one: Resolution) -> str:
 
 def _blob(record: Record, status: int) -> str:
     digest = (record.digest or "")[:DIGEST_LENGTH]
+    if status == HTTPStatus.NOT_MODIFIED:
+        return f"blob {digest} of {_named(record)}: the client has it already"
     if status in _REDIRECTS:
         return f"blob {digest} of {_named(record)}, redirected to the storage"
     if record.method == "HEAD":
@@ -172,10 +191,16 @@ def _blob(record: Record, status: int) -> str:
     return f"{part}blob {size} of {_named(record)}, streamed"
 
 
-def _manifest(record: Record, _status: int) -> str:
+def _manifest(record: Record, status: int) -> str:
+    subject = f"manifest of {_named(record)}"
+    ignored = "; its tag is ignored" if record.warning else ""
+    if status == HTTPStatus.NOT_MODIFIED:
+        return f"{subject}: the client has it already{ignored}"
+    if status in _REDIRECTS:
+        return f"{subject}, redirected{ignored}"
     if record.method == "HEAD":
-        return f"manifest of {_named(record)}: it is there"
-    return f"manifest of {_named(record)}, {describe_size(record.size or 0)}"
+        return f"{subject}: it is there{ignored}"
+    return f"{subject}, {describe_size(record.size or 0)}{ignored}"
 
 
 def _named(record: Record) -> str:

@@ -39,6 +39,7 @@ class Secrets:
 
     def __init__(self) -> None:
         self._known: set[str] = set()
+        self._longest_first: list[str] = []
 
     def collect(self, flow: http.HTTPFlow) -> None:
         """Remember the secrets of a flow that was saved with them."""
@@ -50,10 +51,13 @@ class Secrets:
         self._known.update(
             text for text in found if len(text) >= LENGTH_MIN and REDACTED not in text
         )
+        self._longest_first.clear()
 
     def cut(self, text: str) -> str:
         """Return the text without any secret."""
-        for secret in sorted(self._known, key=len, reverse=True):
+        if not self._longest_first:
+            self._longest_first = sorted(self._known, key=len, reverse=True)
+        for secret in self._longest_first:
             text = text.replace(secret, REDACTED)
         return _LOCATION.sub(_brief, _SECRETS.sub(REDACTED, text))
 

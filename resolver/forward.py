@@ -108,12 +108,17 @@ def _rewrite(target: Content, alias: Alias, token: Token) -> Forward:
     return Forward(stored.path, _authorization(token.jwt), alias, location, warning)
 
 
+def is_artifact_tag(reference: str) -> bool:
+    """Return whether the reference is a tag of a signature or the like (rule R9)."""
+    return _ARTIFACT_TAG.fullmatch(reference) is not None
+
+
 def _is_ignored(reference: str | None) -> bool:
     """Return whether the reference is a tag of the user's own (rule R9)."""
     return (
         reference is not None
         and ":" not in reference
-        and not _ARTIFACT_TAG.fullmatch(reference)
+        and not is_artifact_tag(reference)
     )
 
 

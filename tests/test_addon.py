@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from mitmproxy import exceptions, hooks, http
+from mitmproxy import ctx, exceptions, hooks, http
 from mitmproxy.addons.onboarding import Onboarding
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.test import taddons, tflow, tutils
 
 import addon
-from mitm import inbound
+from mitm import inbound, secret
 from mitm.commands import Commands
+from mitm.fact import Fact
 from mitm.option import REQUIRED
 from mitm.reader import RequestReader
 from mitm.secret import SENDER
@@ -384,13 +385,49 @@ def test_large_body_is_not_taken(
     proxy: addon.RegistryProxy, header: tuple[str, str]
 ) -> None:
     """A body that nobody needs is not read into memory."""
-    flow = make_flow("POST", "/auth/v1/token", header)
-    proxy.requestheaders(flow)
-    assert flow.error is not None
-    flow.request.path += "?apikey=secretkey"
+    flow = make_flow("POST", "/auth/v1/token?apikey=secretkey", header)
     flow.request.headers["Cookie"] = flow.request.headers["Authorization"] = "secretkey"
+    proxy.requestheaders(flow)
+    assert "secretkey" not in str(flow.get_state())
+    assert flow.error is not None
     proxy.error(flow)
     assert "secretkey" not in str(flow.get_state())
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_signed_redirect_is_sent_and_not_shown(
+    proxy: addon.RegistryProxy, *, is_open: bool
+) -> None:
+    """The client finds the storage; what is saved opens nothing there."""
+    ctx.options.balena_show_secrets = is_open
+    path = f"/v2/{ALIAS}/blobs/{DIGEST}"
+    flow = make_flow("GET", path, ("Authorization", f"Bearer {TOKEN}"))
+    proxy.requestheaders(flow)
+    asyncio.run(proxy.request(flow))
+    url = "https://storage.example/blob?Signature=secret"
+    flow.response = http.Response.make(307, b"", {"Location": url})
+    proxy.responseheaders(flow)
+    assert url.encode() in bytes(flow.response.headers)
+    proxy.response(flow)
+    assert ("Signature=secret" in str(flow.get_state())) == is_open
+    assert "https://storage.example/blob?" in str(flow.get_state())
+
+
+def test_replayed_request_is_asked_as_at_first(proxy: addon.RegistryProxy) -> None:
+    """Its path is the client's again, and what proves nothing is no login."""
+    flow = make_flow(
+        "GET", f"/v2/{ALIAS}/manifests/latest", ("Authorization", f"Bearer {TOKEN}")
+    )
+    proxy.requestheaders(flow)
+    asyncio.run(proxy.request(flow))
+    assert flow.request.path == f"/v2/{LOCATION}/manifests/latest"
+    secret.forget(flow)
+    flow.is_replay = "request"
+    proxy.requestheaders(flow)
+    asyncio.run(proxy.request(flow))
+    assert flow.request.path == f"/v2/{ALIAS}/manifests/latest"
+    assert "authorization" not in flow.request.headers
+    assert flow.metadata[Fact.LOGIN] == "none"
 
 
 def test_answered_flow_is_left_alone(proxy: addon.RegistryProxy) -> None:

@@ -8,7 +8,7 @@ import json
 import textwrap
 from collections.abc import Iterable, Sequence
 
-WIDTH = 92
+WIDTH = 76
 """Columns at which text is wrapped; what has no space in it stays whole."""
 TEXT_LENGTH_MAX = 2000
 CELL_LENGTH_MAX = 80

@@ -20,8 +20,8 @@ from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.tool import find_tool, run, wait_until
 
 REPLICAS = 3
-IN_THE_CONTAINER = {"LISTEN_HOST", "PROXY_PORT", "CONFDIR"}
-"""Variables with a meaning of their own there, which the image sets."""
+IN_THE_CONTAINER = {"LISTEN_HOST", "PROXY_PORT", "CONFDIR", "WEB_PORT"}
+"""Variables with a meaning of their own there, or none: it serves no pages."""
 HAPROXY_CONFIG = "/usr/local/etc/haproxy/haproxy.cfg"
 HAPROXY_CHANGES = (
     "USER 99",

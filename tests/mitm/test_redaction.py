@@ -1,8 +1,172 @@
-"""What mitmproxy says is shown without the bytes that it quotes."""
+"""What is shown in place of logins, tokens, forms, answers, and bytes in messages."""
+
+import json
+from urllib.parse import urlencode
 
 import pytest
 
-from mitm.redaction import without_bytes
+from mitm.redaction import (
+    REDACTED,
+    redacted_answer,
+    redacted_form,
+    redacted_login,
+    redacted_token,
+    without_bytes,
+    without_login,
+)
+from tests.mitm.sample import CLAIMS, KEY, LOGIN, REGISTRY, SESSION, SUFFIX, jwt
+
+SHOWN = f"{CLAIMS}.{REDACTED}"
+
+
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [
+        pytest.param(REGISTRY, SHOWN, id="of a registry"),
+        pytest.param(REGISTRY + SUFFIX, SHOWN + SUFFIX, id="with aliases"),
+        pytest.param(
+            f"{REGISTRY}~{KEY}", f"{SHOWN}~{REDACTED}", id="with a key behind"
+        ),
+        pytest.param(
+            f"{REGISTRY}{SUFFIX}, Bearer {KEY}",
+            f"{SHOWN}~{REDACTED}",
+            id="with a login behind",
+        ),
+        pytest.param(f"{REGISTRY}~", f"{SHOWN}~{REDACTED}", id="with an empty suffix"),
+        pytest.param(f"{SHOWN}{SUFFIX}", f"{SHOWN}{SUFFIX}", id="shown before"),
+        pytest.param(SESSION, REDACTED, id="of a session"),
+        pytest.param(SESSION + SUFFIX, REDACTED, id="of a session, with aliases"),
+        pytest.param(jwt({"access": KEY}), REDACTED, id="with an access that is none"),
+        pytest.param(jwt([{"access": []}]), REDACTED, id="with a list for claims"),
+        pytest.param(f"{KEY}, Bearer {REGISTRY}", REDACTED, id="behind a login"),
+        pytest.param(f"{KEY} {REGISTRY}", REDACTED, id="behind a key"),
+        pytest.param(f"{KEY}.{REGISTRY}", REDACTED, id="of four parts"),
+        pytest.param(f"\xe9{REGISTRY}", REDACTED, id="with what is no ASCII"),
+        pytest.param(CLAIMS, REDACTED, id="without a signature"),
+        pytest.param(
+            f"{CLAIMS}.", f"{CLAIMS}.{REDACTED}", id="with an empty signature"
+        ),
+        pytest.param(f"a.{KEY}.c", REDACTED, id="with a key for claims"),
+        pytest.param(KEY, REDACTED, id="an API key"),
+        pytest.param("", REDACTED, id="nothing"),
+    ],
+)
+def test_token_is_shown_without_what_it_proves(token: str, shown: str) -> None:
+    """A registry's keeps claims and aliases, and anything else is not shown at all."""
+    assert redacted_token(token) == shown
+
+
+@pytest.mark.parametrize(
+    ("login", "shown"),
+    [
+        (f"Basic {LOGIN}", f"Basic {REDACTED}"),
+        (f"basic  {LOGIN} ", f"basic {REDACTED}"),
+        (f"Bearer {KEY}", f"Bearer {REDACTED}"),
+        (f"Bearer {SESSION}", f"Bearer {REDACTED}"),
+        (f"Bearer {REGISTRY}", f"Bearer {SHOWN}"),
+        (f"BEARER   {REGISTRY}", f"BEARER {SHOWN}"),
+        (f"Bearer {KEY}, Bearer {REGISTRY}", f"Bearer {REDACTED}"),
+        (f"Basic {LOGIN}, Bearer {REGISTRY}", f"Basic {REDACTED}"),
+        (f"Bearer\t{KEY}", REDACTED),
+        (f"Token {KEY}", REDACTED),
+        (KEY, REDACTED),
+        ("Basic", REDACTED),
+        ("Bearer ", REDACTED),
+        ("", REDACTED),
+    ],
+)
+def test_login_is_shown_by_its_scheme(login: str, shown: str) -> None:
+    """What is shown once stays so, as a flow may be redacted several times."""
+    assert redacted_login(login) == shown
+    assert redacted_login(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (
+            {"token": REGISTRY, "access_token": REGISTRY + SUFFIX, "expires_in": 60},
+            {"token": SHOWN, "access_token": SHOWN + SUFFIX, "expires_in": 60},
+        ),
+        (
+            {"token": REGISTRY, "issued_at": "2026-11-25T14:00:00Z"},
+            {"token": SHOWN, "issued_at": "2026-11-25T14:00:00Z"},
+        ),
+        ({"token": KEY, "refresh_token": KEY}, {"token": REDACTED}),
+        ({"token": REGISTRY, "expires_in": KEY}, {"token": SHOWN}),
+        ({"token": REGISTRY, "issued_at": {KEY: KEY}}, {"token": SHOWN}),
+        ({"token": [REGISTRY]}, {"token": REDACTED}),
+        ({KEY: KEY}, {}),
+    ],
+)
+def test_answer_is_shown_without_its_tokens(answer: object, shown: object) -> None:
+    """Only what is known to be harmless is left in the answer of a token endpoint."""
+    assert json.loads(redacted_answer(json.dumps(answer).encode())) == shown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", KEY.encode(), json.dumps([REGISTRY]).encode(), b"\xff", b"[" * 100_000],
+    ids=["nothing", "text", "a list", "no UTF-8", "nested deeply"],
+)
+def test_answer_that_is_none_is_not_shown(body: bytes) -> None:
+    """Where the answer cannot be read, a token may be anywhere in it."""
+    assert redacted_answer(body) == REDACTED.encode()
+
+
+FORM = {"grant_type": "password", "username": "u", "password": KEY, "service": "a:80"}
+
+
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [
+        (
+            urlencode(FORM),
+            f"grant_type=password&username={REDACTED}&password={REDACTED}&service=a:80",
+        ),
+        (
+            "scope=repository%3Aa/b%3Apull&scope=x+y&client_id=docker",
+            "scope=repository:a/b:pull&scope=x+y&client_id=docker",
+        ),
+        (f"refresh_token={KEY}&{KEY}={KEY}", f"refresh_token={REDACTED}"),
+        (f"grant_type=password;password={KEY}", f"grant_type={REDACTED}"),
+        (f"scope=x%0Apassword%3D{KEY}", f"scope={REDACTED}"),
+        (f"scope=\n{KEY}", f"scope={REDACTED}"),
+        (f"{KEY}={KEY}", REDACTED),
+        (KEY, REDACTED),
+        (json.dumps(FORM), REDACTED),
+        (f"password={KEY}&\xff", REDACTED),
+        ("", REDACTED),
+    ],
+)
+def test_form_is_shown_without_user_and_password(form: str, shown: str) -> None:
+    """What is asked for stays, and what the client proves itself with does not."""
+    assert redacted_form(form.encode("latin-1")).decode() == shown
+
+
+def test_form_is_redacted_only_once() -> None:
+    """What is shown of a form is shown of itself."""
+    shown = redacted_form(urlencode(FORM).encode())
+    assert redacted_form(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("said", "login", "shown"),
+    [
+        (f"no key {KEY}", f"Bearer {KEY}", f"no key {REDACTED}"),
+        (f"{LOGIN}, {KEY}", f"Basic {LOGIN}", f"{REDACTED}, {REDACTED}"),
+        ("no such key", f"Bearer {KEY}", "no such key"),
+        ("a word", "Basic dTp3b3Jk", "a word"),
+        ("as it is", None, "as it is"),
+        ("as it is", "Basic", "as it is"),
+        ("as it is", "Basic no!base64", "as it is"),
+    ],
+)
+def test_login_that_is_repeated_is_taken_out(
+    said: str, login: str | None, shown: str
+) -> None:
+    """As it was sent, and the password alone; a short one may be any word."""
+    assert without_login(said.encode(), login).decode() == shown
 
 
 @pytest.mark.parametrize(

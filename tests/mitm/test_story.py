@@ -73,7 +73,10 @@ CASES = {
     "login": Case(
         "login: the API accepts the key", "/auth/v1/token", known={"login": Login.KEY}
     ),
-    "nobody": Case("token for nobody, to nothing", "/auth/v1/token"),
+    "nobody": Case("token without a login, for no repository", "/auth/v1/token"),
+    "token for a location": Case(
+        "token for resin/app", "/auth/v1/token", known={"alias": "resin/app"}
+    ),
     "wrong key": Case(
         "refused: this key is wrong",
         "/auth/v1/token",
@@ -102,7 +105,7 @@ CASES = {
         is_marked=True,
     ),
     "manifest that the registry does not have": Case(
-        "refused: manifest\\nunknown",
+        f"refused: manifest latest of {ALIAS}: manifest\\nunknown",
         status=404,
         body=errors.error_body(errors.ErrorCode.NAME_UNKNOWN, "manifest\nunknown"),
         is_marked=True,
@@ -118,6 +121,24 @@ CASES = {
     "redirect": Case(
         f"blob sha256:abababababab of {ALIAS}, redirected to the storage", BLOB, 307
     ),
+    "blob that the client has": Case(
+        f"blob sha256:abababababab of {ALIAS}: the client has it already", BLOB, 304
+    ),
+    "manifest that the client has": Case(
+        f"manifest of {ALIAS}: the client has it already", status=304
+    ),
+    "ignored tag": Case(
+        f"manifest of {ALIAS}, 5 bytes; its tag is ignored", known={"warning": "it is"}
+    ),
+    "signature that is not there": Case(
+        f"refused: manifest sha256-{'ab' * 32}.sig of {ALIAS}: 404",
+        f"/v2/{ALIAS}/manifests/sha256-{'ab' * 32}.sig",
+        404,
+    ),
+    "blob that is asked about": Case(
+        f"refused: blob sha256:abababababab of {ALIAS}: 404", BLOB, 404, method="HEAD"
+    ),
+    "not ready": Case("failed: health check: 503", "/ready", 503, is_marked=True),
     "rate": Case(
         f"refused: manifest latest of {ALIAS}: 429", status=429, is_marked=True
     ),

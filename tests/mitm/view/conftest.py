@@ -22,3 +22,9 @@ def cloud() -> Iterator[LocalCloud]:
     """API, token issuer and registry, with images published."""
     with LocalCloud() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wrap text late, so that a test can look for a sentence."""
+    monkeypatch.setattr("mitm.view.line.WIDTH", 100)
