@@ -110,6 +110,8 @@ class Record:
     alias: str | None = None
     digest: str | None = None
     location: Location | None = None
+    storage: str | None = None
+    """The host that the blob is fetched from, where that is not the registry."""
     release: KnownRelease | None = None
     is_forwarded: bool = False
     has_token: bool = False

@@ -12,7 +12,7 @@ from typing import Self
 from mitmproxy import ctx, http
 from mitmproxy.proxy.layers import http as http_layer
 
-from mitm import inbound, redaction
+from mitm import inbound, redaction, signed
 from resolver import forward
 
 READ_HEADERS = frozenset({"content-length", "content-type", "host"})
@@ -75,6 +75,8 @@ def send_login(request: http.Request, authorization: str | None) -> None:
 def forget(flow: http.HTTPFlow) -> None:
     """Leave nothing that is secret in a flow that has done its work."""
     request = flow.request
+    if isinstance(request, signed.SignedRequest):
+        request.forget()
     if ctx.options.balena_show_secrets:
         return
     if isinstance(request.headers, _SecretHeaders):
