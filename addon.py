@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 from weakref import WeakKeyDictionary
 
 from mitmproxy import connection as mitmproxy_connection
@@ -33,13 +32,14 @@ from mitm import (
     redaction,
     replay,
     reply,
+    route,
     secret,
     service,
     shutdown,
     story,
     view,
 )
-from resolver import errors, observer, reference
+from resolver import errors, reference
 
 logger = logging.getLogger("balena")
 SECRETS_SHOWN = (
@@ -60,6 +60,7 @@ class RegistryProxy:
         self._stop = shutdown.GracefulStop(self._connections)
         self._certificate = certificate.CertificateKeeper()
         self._journal = journal.Journal(self._connections)
+        self._routes = route.Routes()
         self._own_requests = own_request.OwnRequests()
         self._withheld: WeakKeyDictionary[http.HTTPFlow, secret.Withheld] = (
             WeakKeyDictionary()
@@ -98,7 +99,9 @@ class RegistryProxy:
             return
         # What was in use goes on for the requests that still use it.
         self._settings = settings
-        self._service = service.Service(settings, self._journal, self._own_requests)
+        self._service = service.Service(
+            settings, self._journal, self._own_requests, self._routes
+        )
         self._connections.limit(settings.limits)
         self._stop.grant(settings.grace_period)
         log_format.use_format(settings.log_format)
@@ -148,17 +151,19 @@ class RegistryProxy:
         self._connections.forget(client)
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
-        """Name the registry in the TLS handshake, not what the client called us."""
+        """Connect to the registry, or to where a blob is stored."""
         if self._settings:
-            data.server.sni = self._settings.registry.address[0]
+            origin = self._settings.registry.address
+            self._routes.connect(data, origin, follows=self._settings.follows_redirects)
             self._connections.connect(data)
 
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Listen to the registry with a limit."""
-        self._connections.connected(data)
+        self._connections.connected(data, self._routes.connected(data))
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Let go of a connection that did not come about."""
+        self._routes.connected(data)
         self._connections.not_connected(data)
 
     def server_disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
@@ -208,9 +213,7 @@ class RegistryProxy:
         if known is None or flow.response is None:
             return
         with self._boundary(flow):
-            if flow.response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-                self._service.saw(observer.Part.REGISTRY)
-            exchange.rewrite_head(flow, flow.response, known)
+            self._service.rewrite_head(flow, flow.response, known)
         if self._journal.has_failed(flow):
             # mitmproxy will put the registry's body in the place of ours.
             self._failures[flow] = flow.response.raw_content
@@ -244,8 +247,8 @@ class RegistryProxy:
         if not self._is_of_client(flow):
             return
         self._withheld.pop(flow, None)
-        self._exchanges.pop(flow, None)
-        error_page.prepare_page(flow)
+        known = self._exchanges.pop(flow, None)
+        error_page.prepare_page(flow, is_led_away=bool(known and known.route))
         reason = redaction.without_bytes(flow.error.msg if flow.error else "unknown")
         self._journal.broken(flow, reason)
         self._connections.end_answer(flow)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
+from resolver.address import parse_allowed
 from resolver.public_url import parse_host, parse_url
 
 if sys.platform != "win32":
@@ -43,6 +44,8 @@ VARIABLES = {
     "balena_tls_key": "TLS_KEY",
     "balena_metrics_listen": "METRICS_PORT",
     "balena_log_format": "LOG_FORMAT",
+    "balena_blobs": "BLOBS",
+    "balena_blobs_allow": "BLOBS_ALLOW",
 }
 """The variable behind each option."""
 _LISTEN_FLAGS = frozenset({"--listen-host", "--listen-port", "-p"})
@@ -76,11 +79,17 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
         "balena_tls_cert": _file(environment, "TLS_CERT"),
         "balena_tls_key": _file(environment, "TLS_KEY"),
         "balena_metrics_listen": _metrics(environment, listen, port),
-        "balena_log_format": _log_format(environment),
+        "balena_log_format": _word(environment, "LOG_FORMAT", ("text", "json")),
+        "balena_blobs": _word(environment, "BLOBS", ("redirect", "follow")),
+        "balena_blobs_allow": _allowed(environment, "BLOBS_ALLOW"),
     }
     if options["balena_tls_key"] and not options["balena_tls_cert"]:
         raise VariableError(
             "TLS_KEY: has no effect without TLS_CERT; set TLS_CERT=/path/to/chain.pem"
+        )
+    if options["balena_blobs_allow"] and options["balena_blobs"] != "follow":
+        raise VariableError(
+            "BLOBS_ALLOW: has no effect without BLOBS=follow; set that as well"
         )
     settings = [f"{name}={value}" for name, value in options.items() if value]
     return [
@@ -291,10 +300,21 @@ def _file(environment: Mapping[str, str], variable: str) -> str:
     return str(path.resolve()) if text else ""
 
 
-def _log_format(environment: Mapping[str, str]) -> str:
-    text = environment.get("LOG_FORMAT", "").lower()
-    if text not in ("", "text", "json"):
-        raise VariableError(f"LOG_FORMAT: {text!r} is neither text nor json")
+def _word(
+    environment: Mapping[str, str], variable: str, choices: tuple[str, str]
+) -> str:
+    text = environment.get(variable, "").lower()
+    if text not in ("", *choices):
+        raise VariableError(f"{variable}: {text!r} is neither {' nor '.join(choices)}")
+    return text
+
+
+def _allowed(environment: Mapping[str, str], variable: str) -> str:
+    text = environment.get(variable, "")
+    try:
+        parse_allowed(text)
+    except ValueError as error:
+        raise VariableError(f"{variable}: {error}") from error
     return text
 
 

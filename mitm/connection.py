@@ -16,7 +16,7 @@ from mitmproxy import connection, ctx, http
 from mitmproxy.proxy import server_hooks
 from mitmproxy.proxy.server import ConnectionHandler
 
-from mitm.reader import AnswerReader, RequestReader, Traffic
+from mitm.reader import REGISTRY, AnswerReader, RequestReader, Traffic
 from resolver.answer import BUFFER_LENGTH_MAX
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class _Client:
 
     reader: RequestReader
     writer: StreamWriter
-    registry: dict[str, AnswerReader] = field(default_factory=dict)
+    registry: dict[connection.Server, AnswerReader] = field(default_factory=dict)
     flows: set[str] = field(default_factory=set)
 
 
@@ -133,8 +133,10 @@ class Connections:
                 self._limits.registry_seconds, task.cancel, "it took too long"
             )
 
-    def connected(self, data: server_hooks.ServerConnectionHookData) -> None:
-        """Listen to the registry with a limit."""
+    def connected(
+        self, data: server_hooks.ServerConnectionHookData, peer: str = REGISTRY
+    ) -> None:
+        """Listen to the registry, or to who it is, with a limit."""
         self.not_connected(data)
         client, handler = self._clients.get(data.client.id), _handler(data.client)
         if client is None or handler is None:
@@ -145,9 +147,10 @@ class Connections:
                 stream.reader,
                 seconds=self._limits.registry_seconds,
                 traffic=self.traffic,
+                peer=peer,
             )
             stream.reader = reader  # type: ignore[assignment]
-            client.registry[data.server.id] = reader
+            client.registry[data.server] = reader
 
     def not_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Stop the time of a connection that there is, or that there will not be."""
@@ -157,7 +160,7 @@ class Connections:
     def disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Forget a connection to the registry."""
         if client := self._clients.get(data.client.id):
-            client.registry.pop(data.server.id, None)
+            client.registry.pop(data.server, None)
 
     def begin_request(self, flow: http.HTTPFlow) -> None:
         """Take note that a client's request begins."""
@@ -173,8 +176,9 @@ class Connections:
     def forward_request(self, flow: http.HTTPFlow) -> None:
         """Let the time begin in which the registry has to say something."""
         if client := self._clients.get(flow.client_conn.id):
-            for reader in client.registry.values():
-                reader.expect_head()
+            for server, reader in client.registry.items():
+                if server.address == (flow.request.host, flow.request.port):
+                    reader.expect_head()
 
     def begin_answer(
         self, flow: http.HTTPFlow, *, is_streamed: bool
@@ -237,7 +241,7 @@ class Connections:
 
     def _registry(self, flow: http.HTTPFlow) -> AnswerReader | None:
         if client := self._clients.get(flow.client_conn.id):
-            return client.registry.get(flow.server_conn.id)
+            return client.registry.get(flow.server_conn)
         return None
 
     def _make_room(self) -> bool:

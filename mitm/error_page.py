@@ -13,16 +13,25 @@ from mitmproxy.proxy.layers.http import _http1
 from mitm.reply import JSON_HEADERS, fields
 from resolver import errors, observer
 
+_SILENT = "registry behind this proxy"
 _has_body: ContextVar[bool] = ContextVar("has_body", default=True)
 """Whether the page is for a request that takes a body in its answer."""
+_silent: ContextVar[str] = ContextVar("silent", default=_SILENT)
+"""Who did not answer it."""
 
 
-def prepare_page(flow: http.HTTPFlow) -> None:
+def prepare_page(flow: http.HTTPFlow, *, is_led_away: bool = False) -> None:
     """Say for which flow the next page is, from its `error` hook.
 
     mitmproxy makes the page right after that hook, in the same task.
+
+    Args:
+        flow: the one that failed.
+        is_led_away: whether the storage was asked, and not the registry.
+
     """
     _has_body.set(flow.request.method != "HEAD")
+    _silent.set("storage of the registry" if is_led_away else _SILENT)
 
 
 def install_error_pages() -> None:
@@ -46,8 +55,7 @@ def error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - 
     if status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         error = errors.ServiceUnavailable.because(
             observer.Reason.CONNECTION,
-            "the registry behind this proxy does not answer at the moment; try again"
-            " later",
+            f"the {_silent.get()} does not answer at the moment; try again later",
         )
     headers = [*JSON_HEADERS, *error.headers, ("Connection", "close")]
     body = errors.error_body(error.code, error.message)

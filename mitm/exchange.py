@@ -10,9 +10,10 @@ from http import HTTPStatus
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from mitm import secret
+from mitm import secret, storage
 from resolver import answer, challenge, errors, observer, target, token
 from resolver.forward import Forward
+from resolver.redirect import Route
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ class Exchange:
     target: target.Base | target.Content
     view: answer.View
     warning: str | None
+    route: Route | None = None
+    """Where it went instead of the registry."""
 
 
 def rewrite_request(
@@ -66,6 +69,9 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
             observer.Reason.SENSELESS,
             "the registry does not say how long its answer is; try again later",
         )
+    if known.route and isinstance(known.target, target.Content):
+        storage.rewrite_head(flow, response, known.route, str(known.target.reference))
+        return
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         _explain_refused_token(flow, response)
     # Latin-1 keeps every byte of a header as it is.
@@ -120,6 +126,9 @@ def _explain_refused_token(flow: http.HTTPFlow, response: http.Response) -> None
 
 def rewrite_body(response: http.Response, known: Exchange) -> None:
     """Rewrite the body of an answer that was not streamed."""
+    if known.route:
+        storage.rewrite_body(response)
+        return
     if not answer.is_rewritten(known.target, response.status_code):
         return
     try:

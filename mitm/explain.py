@@ -155,10 +155,15 @@ def _served(known: _Known) -> Iterator[str]:
             " the client, without its token and past this proxy."
         )
     elif known.method != "HEAD" and isinstance(size, int):
+        if stored := known.text(Fact.STORAGE):
+            yield (
+                f"The registry redirected it to {stored}, and the proxy fetched it"
+                " there for the client, without its token."
+            )
         yield (
-            f"The registry began to answer after {known.seconds(Fact.REGISTRY_SECONDS)}"
-            f" and sent {describe_size(size)}; all of it took"
-            f" {known.seconds(Fact.SECONDS)}."
+            f"The {_sender(known)} began to answer after"
+            f" {known.seconds(Fact.REGISTRY_SECONDS)} and sent {describe_size(size)};"
+            f" all of it took {known.seconds(Fact.SECONDS)}."
         )
     if known.text(Fact.KIND) == Kind.MANIFEST and known.method == "HEAD":
         yield "Next it asks for the manifest itself, by its digest, unless it has it."
@@ -169,12 +174,17 @@ def _served(known: _Known) -> Iterator[str]:
         )
 
 
+def _sender(known: _Known) -> str:
+    return "storage" if known.text(Fact.STORAGE) else "registry"
+
+
 def _own(known: _Known) -> Iterator[str]:
     about = f" for {known.alias}" if known.alias else ""
     yield {
         OwnKind.PROBE: "The proxy asked the registry where its tokens are issued.",
         OwnKind.RESOLUTION: f"The proxy asked the API{about}, as the client.",
         OwnKind.GRANT: f"The proxy asked the API for a token{about}, as the client.",
+        OwnKind.SEARCH: f"The proxy asked where a blob{about} is, without taking it.",
     }[OwnKind(known.text(Fact.KIND))]
     took = known.seconds(Fact.SECONDS)
     if failure := known.text(Fact.FAILURE):
@@ -198,7 +208,7 @@ def _ended(known: _Known) -> Iterator[str]:
             yield f"The client went away before it had everything: {failure}."
             yield "If it was not stopped, it or something before the proxy timed out."
         case Outcome.FAILED if failure:
-            yield f"The registry did not answer, or not to the end: {failure}."
+            yield f"The {_sender(known)} did not answer, or not to the end: {failure}."
             is_blob = known.text(Fact.KIND) == Kind.BLOB
             yield (
                 "Clients try again; docker and containerd go on where they were."

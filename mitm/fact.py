@@ -13,7 +13,7 @@ type Value = str | int | float
 
 
 class OwnKind(StrEnum):
-    """What the proxy itself asked for, to answer a token request."""
+    """What the proxy itself asked for, to answer a client's request."""
 
     PROBE = "probe"
     """Which API the registry belongs to; asked once, at the first need."""
@@ -21,6 +21,8 @@ class OwnKind(StrEnum):
     """Which releases there are."""
     GRANT = "grant"
     """A token."""
+    SEARCH = "search"
+    """Where a blob is stored: what the proxy asks for the client of a blob."""
 
 
 class Fact(StrEnum):
@@ -45,6 +47,8 @@ class Fact(StrEnum):
     REVISION = "balena.revision"
     COMMIT = "balena.commit"
     LOCATION = "balena.location"
+    STORAGE = "balena.storage"
+    """The host that a blob was fetched from, where that is not the registry."""
     CACHE = "balena.cache"
     """Where the resolution is known from: one of `resolver.observer.CacheState`."""
     REASON = "balena.reason"

@@ -38,6 +38,8 @@ def describe(record: Record) -> str:
     parts = [_result(record)]
     if record.release and record.kind is not Kind.TOKEN:
         parts.append(f"release {record.release.version}")
+    if record.storage:
+        parts.append("from the storage")
     has_size = record.size and record.location and record.kind is not Kind.TOKEN
     size = f"{record.size} bytes " if has_size else ""
     parts.append(f"{size}in {record.seconds:.3f} s")
@@ -60,6 +62,7 @@ def facts(record: Record) -> dict[str, object]:
         "digest": record.digest,
         "release": record.release and record.release.version,
         "location": brief_location(record.location),
+        "storage": record.storage,
         "aliases": _aliases(record) or None,
         "bytes": record.size,
         "duration": round(record.seconds, 3),
@@ -92,7 +95,8 @@ def _result(record: Record) -> str:
     if record.failure and record.outcome is Outcome.ABORTED:
         return f"the client went away, {record.failure}"
     if record.failure:
-        return f"not answered by the registry, {record.failure}"
+        silent = "storage" if record.storage else "registry"
+        return f"not answered by the {silent}, {record.failure}"
     return "; ".join(_outcomes(record)) or str(record.status)
 
 

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from mitmproxy import ctx, exceptions
@@ -14,11 +15,19 @@ from mitm.certificate import CertificateError, OwnCertificate
 from mitm.connection import Limits
 from mitm.log_format import LogFormat
 from resolver import public_url, transport
+from resolver.address import Allowed, parse_allowed
 
 if sys.platform != "win32":
     import resource
 
 logger = logging.getLogger(__name__)
+
+
+class Blobs(StrEnum):
+    """What becomes of a blob that the registry redirects to a storage."""
+
+    REDIRECT = "redirect"
+    FOLLOW = "follow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +80,9 @@ _OPTIONS = (
     Option(
         "balena_registry_timeout",
         10,
-        "Seconds in which the registry has to be connected and to answer, and for"
-        " which it may be silent within a blob. Then the client gets an error, or a"
-        " broken transfer.",
+        "Seconds in which the registry, or the storage of a blob, has to be connected"
+        " and to answer, and for which it may be silent within a blob. Then the client"
+        " gets an error, or a broken transfer.",
         least=1,
         most=600,
     ),
@@ -107,6 +116,20 @@ _OPTIONS = (
         "Seconds for which running transfers go on after SIGTERM, while nobody else is"
         " let in. 0 ends them at once.",
         most=3600,
+    ),
+    Option(
+        "balena_blobs",
+        Blobs.REDIRECT.value,
+        "redirect passes the registry's redirect of a blob on to the client; follow"
+        " fetches the blob for it, where clients reach the proxy and not the storage.",
+        choices=tuple(Blobs),
+    ),
+    Option(
+        "balena_blobs_allow",
+        "",
+        "Hosts, addresses and networks that a blob may be fetched from although they"
+        " are not on the internet, with commas, as in minio.example.com,10.1.0.0/16."
+        " The registry's own host is one of them.",
     ),
     Option(
         "balena_tls_cert",
@@ -182,6 +205,9 @@ class Settings:
     metrics_address: tuple[str, int] | None
     log_format: LogFormat
     show_secrets: bool
+    follows_redirects: bool
+    """Whether those of blobs are, instead of being passed to the client."""
+    blobs_allowed: Allowed
     verification: transport.Verification
 
 
@@ -251,6 +277,8 @@ def read_settings() -> Settings:
         metrics_address=_read_address(options.balena_metrics_listen),
         log_format=LogFormat(options.balena_log_format),
         show_secrets=options.balena_show_secrets,
+        follows_redirects=(follows := options.balena_blobs == Blobs.FOLLOW),
+        blobs_allowed=_read_allowed(options.balena_blobs_allow, follows=follows),
         verification=transport.Verification(
             enabled=not options.ssl_insecure,
             ca_file=_read_path("ssl_verify_upstream_trusted_ca"),
@@ -285,6 +313,17 @@ def _read_url(option: str, text: str) -> str | None:
         return public_url.parse_url(text) if text else None
     except ValueError as error:
         raise exceptions.OptionsError(f"{option}: {error}") from error
+
+
+def _read_allowed(text: str, *, follows: bool) -> Allowed:
+    if text and not follows:
+        raise exceptions.OptionsError(
+            "balena_blobs_allow: has no effect without balena_blobs=follow (BLOBS)"
+        )
+    try:
+        return parse_allowed(text)
+    except ValueError as error:
+        raise exceptions.OptionsError(f"balena_blobs_allow: {error}") from error
 
 
 def _read_certificate(certificate: str, key: str) -> OwnCertificate | None:

@@ -1,6 +1,6 @@
 """Decides how the proxy's own requests are shown: as flows, beside those of clients.
 
-To answer a token request the resolver asks registry and API by itself, past mitmproxy.
+To answer a request the resolver asks registry and API by itself, past mitmproxy.
 Somebody who wants to see why a pull fails wants to see that too; where nobody looks,
 no flow is made.
 """
@@ -9,13 +9,14 @@ import asyncio
 import re
 from contextvars import ContextVar
 from http import HTTPStatus
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from mitmproxy import connection, ctx, eventsequence, flow, http
 
 from mitm import redaction, story
 from mitm.fact import Fact, OwnKind, note
 from mitm.record import Outcome
+from mitm.signed import without_signature
 from mitm.size import describe_size
 from resolver import attempt
 from resolver.challenge import TOKEN_PATH
@@ -90,14 +91,16 @@ def make_flow(
     shown = http.HTTPFlow(
         _client(asked_for), connection.Server(address=(parts.hostname or "", port))
     )
-    shown.request = http.Request.make("GET", made.url, headers=_request_headers(made))
+    shown.request = http.Request.make(
+        made.method, _url(made), headers=_request_headers(made)
+    )
     shown.request.timestamp_start = shown.request.timestamp_end = made.begin
     if made.status is None:
         shown.error = flow.Error(made.failure, made.end)
     else:
         shown.response = http.Response.make(made.status, _body(made), _headers(made))
         shown.response.timestamp_start = shown.response.timestamp_end = made.end
-    kind = _kind(parts.path)
+    kind = _kind(made)
     outcome = _outcome(kind, made.status)
     request_id = asked_for.metadata.get(Fact.REQUEST_ID) if asked_for else None
     note(
@@ -113,7 +116,7 @@ def make_flow(
         },
     )
     shown.marked = "" if outcome is Outcome.SERVED else story.MARK
-    shown.comment = f"{_words(kind, parts.query)}: {_result(made)}"
+    shown.comment = f"{_words(kind, parts)}: {_result(made)}"
     return shown
 
 
@@ -132,7 +135,15 @@ def _client(asked_for: http.HTTPFlow | None) -> connection.Client:
     return asked_for.client_conn.copy()
 
 
-def _kind(path: str) -> OwnKind:
+def _url(made: attempt.Attempt) -> str:
+    """Return the URL as it is shown; that of a storage may be signed."""
+    return without_signature(made.url) if made.is_search else made.url
+
+
+def _kind(made: attempt.Attempt) -> OwnKind:
+    path = urlsplit(made.url).path
+    if made.is_search:
+        return OwnKind.SEARCH
     if path == TOKEN_PATH:
         return OwnKind.GRANT
     return OwnKind.PROBE if path == "/v2/" else OwnKind.RESOLUTION
@@ -147,11 +158,16 @@ def _outcome(kind: OwnKind, status: int | None) -> Outcome:
             return Outcome.UNAUTHORIZED
         case (_, HTTPStatus.TOO_MANY_REQUESTS):
             return Outcome.LIMITED
+        case (OwnKind.SEARCH, int()) if status < HTTPStatus.BAD_REQUEST:
+            return Outcome.SERVED
     return Outcome.FAILED
 
 
-def _words(kind: OwnKind, query: str) -> str:
+def _words(kind: OwnKind, url: SplitResult) -> str:
+    query = url.query
     match kind:
+        case OwnKind.SEARCH:
+            return f"asked {url.hostname} where the blob is"
         case OwnKind.PROBE:
             return "asked the registry which API it belongs to"
         case OwnKind.GRANT:
@@ -165,6 +181,8 @@ def _result(made: attempt.Attempt) -> str:
     seconds = f"in {made.end - made.begin:.3f} s"
     if made.status is None:
         return f"no answer {seconds}, {made.failure}"
+    if made.is_search:
+        return f"{made.status}, {seconds}"
     return f"{made.status}, {describe_size(len(made.body))} {seconds}"
 
 
@@ -181,11 +199,15 @@ def _request_headers(made: attempt.Attempt) -> http.Headers:
 def _headers(made: attempt.Attempt) -> http.Headers:
     return http.Headers(
         [
-            (name.encode("latin-1"), value.encode("latin-1"))
+            (name.encode("latin-1"), _shown(name, value).encode("latin-1"))
             for name, value in made.headers
             if name.lower() not in _DROPPED_HEADERS
         ]
     )
+
+
+def _shown(name: str, value: str) -> str:
+    return without_signature(value) if name.lower() == "location" else value
 
 
 def _body(made: attempt.Attempt) -> bytes:

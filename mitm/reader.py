@@ -18,6 +18,8 @@ REQUEST_LENGTH_MAX = 64 << 10
 """Bytes of a request with all its headers; tokens of 8 kB are the longest in use."""
 HEAD_LENGTH_MAX = 256 << 10
 """Bytes of the head of a registry's answer."""
+REGISTRY, STORAGE = "the registry", "the storage"
+"""Who is listened to, in the log."""
 
 
 class Reader(Protocol):
@@ -136,9 +138,15 @@ class AnswerReader(LimitedReader):
     """
 
     def __init__(
-        self, reader: Reader, *, seconds: int, traffic: Traffic | None = None
+        self,
+        reader: Reader,
+        *,
+        seconds: int,
+        traffic: Traffic | None = None,
+        peer: str = REGISTRY,
     ) -> None:
         super().__init__(reader)
+        self._peer = peer
         self._seconds = seconds
         self._traffic = traffic or Traffic()
         self._left: int | None = HEAD_LENGTH_MAX
@@ -174,13 +182,14 @@ class AnswerReader(LimitedReader):
             return
         self._left -= length
         if self._left < 0:
-            logger.warning("an answer of the registry is too long to be held")
+            logger.warning("an answer of %s is too long to be held", self._peer)
             raise ConnectionAbortedError("the answer is too long")
 
     def _expired(self) -> None:
         self.is_expired = True
         if self._is_awaited:
             logger.warning(
-                "the registry did not answer within %d s: connection closed",
+                "%s did not answer within %d s: connection closed",
+                self._peer,
                 self._seconds,
             )

@@ -114,6 +114,8 @@ class Record:
     warning: str | None = None
     """What the client is told beside the answer."""
     location: Location | None = None
+    storage: str | None = None
+    """The host that the blob is fetched from, where that is not the registry."""
     release: KnownRelease | None = None
     is_forwarded: bool = False
     has_token: bool = False

@@ -12,7 +12,7 @@ from typing import Self
 from mitmproxy import ctx, http
 from mitmproxy.proxy.layers import http as http_layer
 
-from mitm import inbound, redaction
+from mitm import inbound, redaction, signed
 from resolver import forward
 
 READ_HEADERS = frozenset({"content-length", "content-type", "host"})
@@ -88,6 +88,8 @@ def hide_redirect(flow: http.HTTPFlow, response: http.Response) -> None:
 def forget(flow: http.HTTPFlow) -> None:
     """Leave nothing that is secret in a flow that has done its work."""
     request = flow.request
+    if isinstance(request, signed.SignedRequest):
+        request.forget()
     if ctx.options.balena_show_secrets:
         return
     if (response := flow.response) and response.stream:
@@ -138,7 +140,8 @@ class TokenResponse(http.Response):
     get a token without its signature, and every test of a pull fails.
     """
 
-    _sent: bytes | None
+    _sent: bytes | None = None
+    """None in a copy, which was never meant to be sent."""
 
     @classmethod
     def of(cls, response: http.Response) -> http.Response:
@@ -162,7 +165,8 @@ class TokenResponse(http.Response):
     def raw_content(self) -> bytes | None:
         """The body: as it is for whoever sends it, and as it is shown for others."""
         caller = sys._getframe(1).f_globals.get("__name__")  # noqa: SLF001
-        return self._sent if caller == SENDER else self.data.content
+        is_sent = caller == SENDER and self._sent is not None
+        return self._sent if is_sent else self.data.content
 
     @raw_content.setter
     def raw_content(self, content: bytes | None) -> None:

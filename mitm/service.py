@@ -6,16 +6,18 @@ from urllib.parse import urlencode
 
 from mitmproxy import http
 
-from mitm import exchange, inbound, own_request, reply, secret, story
+from mitm import exchange, inbound, own_request, reply, secret, storage, story
 from mitm.fact import SEPARATOR
 from mitm.journal import Journal
 from mitm.option import Settings
 from mitm.record import Login, Record
+from mitm.route import Routes
 from resolver import answer, challenge, errors, forward, target, token_service
 from resolver.cache import ResolutionCache
 from resolver.credential import Credential
 from resolver.health import Health
 from resolver.observer import Part
+from resolver.redirect import Route
 from resolver.reference import printable
 from resolver.resolution import Resolution
 from resolver.transport import Transport
@@ -35,9 +37,17 @@ class Service:
     """Registry and API as the options name them, and what is asked of them."""
 
     def __init__(
-        self, settings: Settings, journal: Journal, tap: own_request.OwnRequests
+        self,
+        settings: Settings,
+        journal: Journal,
+        tap: own_request.OwnRequests,
+        routes: Routes,
     ) -> None:
         self._settings = settings
+        self._routes = routes
+        self._storage = (
+            storage.Storage(settings, tap) if settings.follows_redirects else None
+        )
         self._journal = journal
         watching = journal.observer
         self._transport = Transport(settings.verification, tap=tap)
@@ -95,15 +105,30 @@ class Service:
         """What is remembered."""
         return self._tokens.cache
 
-    def saw(self, part: Part) -> None:
-        """Take note that registry or API answered."""
-        self._health.saw(part)
+    def rewrite_head(
+        self, flow: http.HTTPFlow, response: http.Response, known: exchange.Exchange
+    ) -> None:
+        """Rewrite the head of an answer, of the registry or of the storage.
+
+        Raises:
+            ServiceUnavailable: as `exchange.rewrite_head`, and where it is a redirect
+                that was to be followed.
+
+        """
+        is_sound = response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+        if is_sound and known.route is None:
+            self._health.saw(Part.REGISTRY)
+        if self._storage and answer.is_blob(known.target):
+            self._storage.check_head(flow.request.method, response, known.route)
+        exchange.rewrite_head(flow, response, known)
 
     def close(self) -> None:
         """Let go of threads and connections."""
         self._tokens.close()
         self._health.close()
         self._transport.close()
+        if self._storage:
+            self._storage.close()
 
     async def _answer_ready(self, flow: http.HTTPFlow, *, is_stopping: bool) -> None:
         readiness = await self._health.check(is_stopping=is_stopping)
@@ -148,8 +173,30 @@ class Service:
             reply.fail(flow, error, ("WWW-Authenticate", str(fresh)))
             return None
         host = self._upstream.host
-        exchange.rewrite_request(flow.request, wanted, decided, host)
         begun.forwarded(decided)
+        if route := await self._find_blob(flow, wanted, decided):
+            begun.storage = route.destination.host
+            storage.rewrite_request(flow, route, decided.authorization)
+        else:
+            exchange.rewrite_request(flow.request, wanted, decided, host)
         alias = None if decided.alias is None else str(decided.alias)
         view = answer.View(url, token_url, host, alias, decided.location)
-        return exchange.Exchange(wanted, view, decided.warning)
+        return exchange.Exchange(wanted, view, decided.warning, route)
+
+    async def _find_blob(
+        self,
+        flow: http.HTTPFlow,
+        wanted: target.Base | target.Content,
+        decided: forward.Forward,
+    ) -> Route | None:
+        """Return where the blob is, if one is asked for, and the registry has it not.
+
+        Without a token the registry has nothing to say but where to get one.
+        """
+        if not (self._storage and answer.is_blob(wanted) and decided.authorization):
+            return None
+        route = await self._storage.find(flow.request.method, decided)
+        if route:
+            self._health.saw(Part.REGISTRY)
+            self._routes.lead(flow.client_conn, route)
+        return route

@@ -83,6 +83,7 @@ def _facts(record: Record) -> dict[Fact, str | int | float | None]:
         Fact.REVISION: _joined(one.revision for one in releases),
         Fact.COMMIT: _joined(one.commit for one in releases),
         Fact.LOCATION: _joined(one.location for one in found) or location,
+        Fact.STORAGE: record.storage,
         Fact.CACHE: _joined(str(state) for state in states.values()),
         Fact.REASON: _joined(one.reason for one in found) or record.reason,
         Fact.REFUSED: _joined(refused),
@@ -188,7 +189,8 @@ def _blob(record: Record, status: int) -> str:
         return f"blob {digest} of {_named(record)}: it is there"
     part = "part of a " if status == HTTPStatus.PARTIAL_CONTENT else ""
     size = describe_size(record.size or 0)
-    return f"{part}blob {size} of {_named(record)}, streamed"
+    way = "from the storage" if record.storage else "streamed"
+    return f"{part}blob {size} of {_named(record)}, {way}"
 
 
 def _manifest(record: Record, status: int) -> str:

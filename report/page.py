@@ -130,7 +130,12 @@ class Page:
     @property
     def registries(self) -> Sequence[str]:
         """The registries that requests went to."""
-        return _hosts(r for r in self.recording.requests if r.kind not in _API_KINDS)
+        elsewhere = (*_API_KINDS, OwnKind.SEARCH)
+        return _hosts(
+            r
+            for r in self.recording.requests
+            if r.kind not in elsewhere and not r.say(Fact.STORAGE)
+        )
 
     @property
     def apis(self) -> Sequence[str]:

@@ -23,6 +23,7 @@ _KINDS: Mapping[str, str] = {
     OwnKind.RESOLUTION: "look-up at the API",
     OwnKind.GRANT: "token at the API",
     OwnKind.PROBE: "ping of the registry",
+    OwnKind.SEARCH: "search for the blob",
 }
 _ENDINGS: Mapping[Outcome | None, str] = {
     Outcome.SERVED: "",

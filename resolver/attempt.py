@@ -29,6 +29,9 @@ class Attempt:
     body: bytes = field(default=b"", repr=False)
     failure: str = ""
     """Why there was none."""
+    method: str = "GET"
+    is_search: bool = False
+    """Whether it asks where a blob is stored: its URLs may be signed."""
 
 
 type Tap = Callable[[Attempt], None]

@@ -18,6 +18,7 @@
     ├── CredentialRejected          401 UNAUTHORIZED   wrong or expired API key
     ├── RateLimited                 429 TOOMANYREQUESTS
     ├── ServiceUnavailable          503 UNAVAILABLE    the API is down, slow, senseless
+    │   └── RedirectRefused         502 UNAVAILABLE    a blob is where none may be
     └── InternalError               500 UNKNOWN        a bug of ours
 
 The body is that of the OCI distribution specification, "Error Codes":
@@ -173,6 +174,13 @@ class ServiceUnavailable(RegistryError):
         error = cls.with_retry_after(message, RETRY_AFTER_DEFAULT)
         error.reason = reason
         return error
+
+
+class RedirectRefused(ServiceUnavailable):
+    """The registry redirects a blob to where the proxy does not follow."""
+
+    status = 502
+    reason = Reason.SENSELESS
 
 
 class InternalError(RegistryError):

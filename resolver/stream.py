@@ -4,6 +4,7 @@ The connections of `resolver.transport`, for what its library leaves open.
 """
 
 import io
+from collections.abc import Callable
 from http.client import HTTPResponse, RemoteDisconnected
 from socket import socket
 from typing import Any
@@ -13,6 +14,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from resolver.deadline import Deadline
+
+type AddressOf = Callable[[str, int], str | None]
+"""Says at which address a host is reached; None where any of its own will do."""
 
 
 class _TimedStream(io.RawIOBase):
@@ -75,20 +79,40 @@ class _TimedResponse(HTTPResponse):
         self.fp = _WholeLines(_TimedStream(self.fp.detach(), sock))
 
 
-def pools(sockets: WeakSet[socket]) -> dict[str, type[HTTPConnectionPool]]:
-    """Return pools of connections that keep the time, and note what they read from."""
+def pools(
+    sockets: WeakSet[socket], address_of: AddressOf | None = None
+) -> dict[str, type[HTTPConnectionPool]]:
+    """Return pools of connections that keep the time, and note what they read from.
+
+    Where it is said which address a host is reached at, it is reached there.
+    """
 
     class Response(_TimedResponse):
         def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
             sockets.add(sock)
             super().__init__(sock, *args, **options)
 
+    def connect(connection: HTTPConnection, usual: Callable[[], socket]) -> socket:
+        name = connection._dns_host  # noqa: SLF001 - what is looked up, and nothing else
+        address = address_of(name, connection.port or 0) if address_of else None
+        connection._dns_host = address or name  # noqa: SLF001
+        try:
+            return usual()
+        finally:
+            connection._dns_host = name  # noqa: SLF001
+
     class HttpPool(HTTPConnectionPool):
         class ConnectionCls(HTTPConnection):
             response_class = Response
 
+            def _new_conn(self) -> socket:
+                return connect(self, super()._new_conn)
+
     class HttpsPool(HTTPSConnectionPool):
         class ConnectionCls(HTTPSConnection):
             response_class = Response
+
+            def _new_conn(self) -> socket:
+                return connect(self, super()._new_conn)
 
     return {"http": HttpPool, "https": HttpsPool}

@@ -6,17 +6,15 @@ read up to a limit, redirects are not followed, and neither cookies nor the envi
 (`.netrc`, proxies) add anything to it.
 """
 
-import logging
 import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from socket import SHUT_RDWR, socket
 from typing import Any
-from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import requests
@@ -25,14 +23,13 @@ from urllib3.exceptions import HTTPError
 
 from resolver.attempt import Attempt, Tap, ignore
 from resolver.deadline import Deadline
-from resolver.errors import ServiceUnavailable
-from resolver.observer import Reason
-from resolver.stream import pools
-
-logger = logging.getLogger(__name__)
+from resolver.failure import TooLarge, cause, unreachable
+from resolver.stream import AddressOf, pools
 
 BODY_LENGTH_MAX = 4 << 20
 """Bytes; a release with a hundred images takes about 40 kB."""
+SEARCH_LENGTH_MAX = 64 << 10
+"""Bytes of an answer that is read away: of a redirect, which is small, or an error."""
 ATTEMPTS = 3
 CONNECT_SECONDS = 3
 """An address that does not answer leaves time for another attempt."""
@@ -40,8 +37,9 @@ BACKOFF = 0.2
 """Seconds before the second attempt; each later one waits four times as long."""
 RETRIED = frozenset({429, 502, 503, 504})
 _CHUNK = 1 << 16
+USER_AGENT = "balena-registry-proxy"
 _HEADERS = {
-    "User-Agent": "balena-registry-proxy",
+    "User-Agent": USER_AGENT,
     "Accept": "application/json",
 }
 
@@ -71,6 +69,24 @@ class Answer:
         return parse_retry_after(self.headers.get("Retry-After"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A request to make."""
+
+    url: str = field(repr=False)
+    authorization: str | None = field(repr=False)
+    method: str = "GET"
+    is_search: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the request has beside the usual headers."""
+        made = {"Accept": "*/*", "Range": "bytes=0-0"} if self.is_search else {}
+        if self.authorization is not None:
+            made["Authorization"] = self.authorization
+        return made
+
+
 class Transport:
     """A pool of connections, for many threads and many credentials."""
 
@@ -81,6 +97,7 @@ class Transport:
         connections: int = 32,
         sleep: Callable[[float], None] = time.sleep,
         tap: Tap = ignore,
+        address_of: AddressOf | None = None,
     ) -> None:
         self._sleep = sleep
         self._tap = tap
@@ -93,7 +110,7 @@ class Transport:
         self._session.headers.update(_HEADERS)
         self._session.verify = verification.enabled
         for scheme in ("http://", "https://"):
-            adapter = _Adapter(verification, connections, self._sockets)
+            adapter = _Adapter(verification, connections, self._sockets, address_of)
             self._session.mount(scheme, adapter)
 
     def get(
@@ -109,23 +126,45 @@ class Transport:
             ServiceUnavailable: there was no answer in time, or one too large.
 
         """
-        headers = {} if authorization is None else {"Authorization": authorization}
+        return self._persist(_Wanted(url, authorization), deadline)
+
+    def search(
+        self, url: str, *, method: str, authorization: str | None, deadline: Deadline
+    ) -> Answer:
+        """Return the answer to a request for a blob, without its body.
+
+        One that is no redirect has a byte of the blob, so nothing is moved in vain,
+        and the connection can be kept.
+
+        Raises:
+            ServiceUnavailable: there was no answer in time.
+
+        """
+        return self._persist(
+            _Wanted(url, authorization, method, is_search=True), deadline
+        )
+
+    def _persist(self, wanted: _Wanted, deadline: Deadline) -> Answer:
+        """Return the answer, after a few tries."""
+        url = wanted.url
+        # Of a blob the client itself is told the status, and may try again.
+        retried = frozenset[int]() if wanted.is_search else RETRIED
         for attempt in range(1, ATTEMPTS + 1):
             last = attempt == ATTEMPTS
             pause = BACKOFF * 4 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
             try:
-                answer = self._tapped(url, headers, deadline)
+                answer = self._tapped(wanted, deadline)
             except requests.exceptions.SSLError as error:
-                raise _unreachable(url, error) from error  # No try mends a certificate.
+                raise unreachable(url, error) from error  # No try mends a certificate.
             except requests.ConnectionError as error:
                 if last or self._is_closed or pause >= deadline.remaining:
-                    raise _unreachable(url, error) from error
+                    raise unreachable(url, error) from error
             except (requests.RequestException, HTTPError, OSError) as error:
-                raise _unreachable(url, error) from error
+                raise unreachable(url, error) from error
             else:
                 pause = max(pause, answer.retry_after or 0)
                 if (
-                    answer.status not in RETRIED
+                    answer.status not in retried
                     or last
                     or pause >= deadline.remaining / 2
                 ):
@@ -144,37 +183,42 @@ class Transport:
                 connection.shutdown(SHUT_RDWR)
         self._session.close()
 
-    def _tapped(self, url: str, headers: dict[str, str], deadline: Deadline) -> Answer:
+    def _tapped(self, wanted: _Wanted, deadline: Deadline) -> Answer:
         """Return the answer to one attempt, and tell of it."""
-        begin, authorization = time.time(), headers.get("Authorization")
+        told = Attempt(
+            wanted.url,
+            wanted.authorization,
+            begin := time.time(),
+            begin,
+            None,
+            method=wanted.method,
+            is_search=wanted.is_search,
+        )
         try:
-            answer = self._get(url, headers, deadline)
+            answer = self._get(wanted, deadline)
         except (requests.RequestException, HTTPError, OSError) as error:
-            failure = _cause(error)
-            self._tap(
-                Attempt(url, authorization, begin, time.time(), None, failure=failure)
-            )
+            self._tap(replace(told, end=time.time(), failure=cause(error)))
             raise
+        headers = tuple(answer.headers.items())
         self._tap(
-            Attempt(
-                url,
-                authorization,
-                begin,
-                time.time(),
-                answer.status,
-                tuple(answer.headers.items()),
-                answer.body,
+            replace(
+                told,
+                end=time.time(),
+                status=answer.status,
+                headers=headers,
+                body=answer.body,
             )
         )
         return answer
 
-    def _get(self, url: str, headers: dict[str, str], deadline: Deadline) -> Answer:
+    def _get(self, wanted: _Wanted, deadline: Deadline) -> Answer:
         remaining = deadline.remaining
         if not remaining:
             raise requests.Timeout("the time for the request is over")
-        with self._session.get(
-            url,
-            headers=headers,
+        with self._session.request(
+            wanted.method,
+            wanted.url,
+            headers=wanted.headers,
             timeout=(min(CONNECT_SECONDS, remaining), remaining),
             allow_redirects=False,
             stream=True,
@@ -183,15 +227,14 @@ class Transport:
             # Not `iter_content`, which waits for a whole chunk, past any deadline.
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 body += chunk
+                if wanted.is_search and len(body) > SEARCH_LENGTH_MAX:
+                    break  # The connection is closed, and the rest never comes.
                 if len(body) > BODY_LENGTH_MAX:
                     raise TooLarge("the answer is too large")
                 if not deadline.remaining:
                     raise requests.Timeout("the answer came too slowly")
-            return Answer(response.status_code, response.headers, bytes(body))
-
-
-class TooLarge(requests.RequestException):
-    """An answer is longer than any that makes sense."""
+            held = b"" if wanted.is_search else bytes(body)
+            return Answer(response.status_code, response.headers, held)
 
 
 class _Session(requests.Session):
@@ -209,11 +252,15 @@ class _Adapter(HTTPAdapter):
     """
 
     def __init__(
-        self, verification: Verification, connections: int, sockets: WeakSet[socket]
+        self,
+        verification: Verification,
+        connections: int,
+        sockets: WeakSet[socket],
+        address_of: AddressOf | None,
     ) -> None:
         self._verification = verification
         super().__init__(pool_maxsize=connections)
-        self.poolmanager.pool_classes_by_scheme = pools(sockets)
+        self.poolmanager.pool_classes_by_scheme = pools(sockets, address_of)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Set the authorities on a pool of connections."""
@@ -234,45 +281,3 @@ def parse_retry_after(value: str | None) -> int | None:
     except (ValueError, OverflowError):
         return None
     return max(0, min(seconds, 86400))
-
-
-def origin(url: str) -> str:
-    """Return scheme and host of the URL: as much of it as a log may show."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _unreachable(url: str, error: Exception) -> ServiceUnavailable:
-    """Log why there is no answer, and return what the client is told."""
-    logger.warning("%s does not answer: %s", origin(url), _cause(error))
-    return ServiceUnavailable.because(
-        _reason(error, _bottom(error)),
-        "the registry or its API does not answer at the moment; try again later",
-    )
-
-
-def _bottom(error: BaseException) -> BaseException:
-    """Return the exception that began it."""
-    while error.__context__ is not None:
-        error = error.__context__
-    return error
-
-
-def _cause(error: Exception) -> str:
-    """Return why there is no answer, in words.
-
-    Messages of the libraries contain the whole URL, and with it the location; the
-    exception at the bottom has the reason alone.
-    """
-    bottom = _bottom(error)
-    return f"{type(bottom).__name__}: {bottom}" if bottom is not error else repr(error)
-
-
-def _reason(error: Exception, bottom: BaseException) -> Reason:
-    if isinstance(error, requests.exceptions.SSLError):
-        return Reason.TLS
-    if isinstance(error, requests.Timeout) or isinstance(bottom, TimeoutError):
-        return Reason.TIMEOUT
-    if isinstance(error, TooLarge):
-        return Reason.SENSELESS
-    return Reason.CONNECTION

@@ -455,6 +455,12 @@ def test_answered_flow_is_left_alone(proxy: addon.RegistryProxy) -> None:
         ("balena_api_timeout", 0, "balena_api_timeout: 0 is not between 1 and 60"),
         ("balena_cache_ttl", -1, "balena_cache_ttl: -1 is not between 0 and 86400"),
         ("balena_api_timeout", 61, "balena_api_timeout: 61"),
+        (
+            "balena_blobs",
+            "proxy",
+            "balena_blobs: 'proxy' is not one of redirect, follow",
+        ),
+        ("balena_blobs_allow", "minio", "balena_blobs_allow: has no effect without"),
         ("ssl_verify_upstream_trusted_ca", "/nowhere.pem", "there is no /nowhere.pem"),
     ],
 )

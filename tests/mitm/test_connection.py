@@ -5,9 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mitmproxy import connection
+from mitmproxy.proxy import server_hooks
 from mitmproxy.test import tflow
 
 from mitm.connection import Connections, Limits
+from mitm.reader import AnswerReader
 
 LIMITS = Limits(connections=2, idle_seconds=60, request_seconds=60, registry_seconds=60)
 
@@ -60,6 +63,16 @@ class Side:
         return SimpleNamespace(
             flow=flow, client=client, stream=self._streams[client], writer=writer
         )
+
+    def reach(self, made: Any, address: tuple[str, int]) -> AnswerReader:
+        """Connect for the client; return what listens to the other end."""
+        server = connection.Server(address=address)
+        self._streams[server] = SimpleNamespace(reader=asyncio.StreamReader())
+        data = server_hooks.ServerConnectionHookData(server, made.client)
+        self.connections.connected(data)
+        reader = self._streams[server].reader
+        assert isinstance(reader, AnswerReader)
+        return reader
 
 
 async def is_closed(made: Any) -> bool:
@@ -123,5 +136,23 @@ def test_client_that_left_makes_room(side: Side, unsent: int) -> None:
             side.connections.begin_request(made.flow)
         assert [made.writer.transport.is_aborted for made in gone] == [bool(unsent)] * 2
         assert side.connect().client.error
+
+    asyncio.run(steps())
+
+
+def test_only_who_is_asked_has_to_answer(side: Side) -> None:
+    """While a blob comes from the storage, the registry is not waited for in vain."""
+
+    async def steps() -> None:
+        made = side.connect()
+        registry, storage = (
+            side.reach(made, (host, 443)) for host in ("registry", "storage")
+        )
+        for reader in (registry, storage):
+            reader.end_answer()
+        made.flow.request.host, made.flow.request.port = "storage", 443
+        side.connections.forward_request(made.flow)
+        assert [reader._is_awaited for reader in (registry, storage)] == [False, True]
+        assert side.connections.registry == 2
 
     asyncio.run(steps())

@@ -173,6 +173,16 @@ def test_redirect_names_the_storage() -> None:
     assert "signature" not in told
 
 
+def test_blob_that_was_fetched_says_where() -> None:
+    """The storage is named, and what it is that took so long."""
+    told = explained({**BLOB, Fact.STORAGE: "storage.example"})
+    assert "redirected it to storage.example, and the proxy fetched it" in told
+    assert "The storage began to answer after 0.250 s" in told
+    broken = {**BLOB, Fact.STORAGE: "s", Fact.OUTCOME: Outcome.FAILED}
+    told = explained({**broken, Fact.FAILURE: "it broke"})
+    assert "The storage did not answer, or not to the end: it broke." in told
+
+
 @pytest.mark.parametrize(
     ("outcome", "failure", "said"),
     [

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from mitmproxy import http
@@ -116,6 +117,34 @@ def test_key_and_signature_are_shown_on_demand_only(
     assert (KEY in saved) == is_open
     assert (token in saved) == is_open
     assert token.rpartition(".")[0] in saved
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_signature_of_a_storage_is_shown_on_demand_only(
+    options: taddons.context, *, is_open: bool
+) -> None:
+    """A search says whom it asked, and no URL with which a blob could be had (R15)."""
+    options.options.balena_show_secrets = is_open
+    signed = "https://storage.example/data?Signature=abc"
+    searches = [
+        replace(made(url, status), method="HEAD", is_search=True, headers=headers)
+        for url, status, headers in (
+            (f"{REGISTRY}/v2/{LOCATION}/blobs/x", 307, (("location", signed),)),
+            (signed, 206, ()),
+            (signed, 404, ()),
+        )
+    ]
+    flows = [shown(search) for search in searches]
+    assert [flow.comment for flow in flows] == [
+        "asked registry2.example.com where the blob is: 307, in 0.250 s",
+        "asked storage.example where the blob is: 206, in 0.250 s",
+        "asked storage.example where the blob is: 404, in 0.250 s",
+    ]
+    assert [bool(flow.marked) for flow in flows] == [False, False, True]
+    assert {read(flow)[Fact.KIND] for flow in flows} == {OwnKind.SEARCH}
+    assert {flow.request.method for flow in flows} == {"HEAD"}
+    for flow in flows:
+        assert ("Signature" in str(flow.get_state())) == is_open
 
 
 def test_flow_belongs_to_the_request_that_it_was_made_for(

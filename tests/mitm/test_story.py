@@ -117,6 +117,11 @@ CASES = {
         is_marked=True,
     ),
     "blob": Case(f"blob 5 bytes of {ALIAS}, streamed", BLOB),
+    "blob from a storage": Case(
+        f"blob 5 bytes of {ALIAS}, from the storage",
+        BLOB,
+        known={"storage": "storage.example"},
+    ),
     "part of a blob": Case(f"part of a blob 5 bytes of {ALIAS}, streamed", BLOB, 206),
     "redirect": Case(
         f"blob sha256:abababababab of {ALIAS}, redirected to the storage", BLOB, 307

@@ -17,6 +17,7 @@ from resolver import query
 from resolver.attempt import Attempt
 from resolver.deadline import Deadline
 from resolver.errors import ServiceUnavailable
+from resolver.failure import origin
 from resolver.reference import Slug
 from resolver.selector import VersionReading
 from resolver.transport import (
@@ -24,7 +25,6 @@ from resolver.transport import (
     BODY_LENGTH_MAX,
     Transport,
     Verification,
-    origin,
     parse_retry_after,
 )
 from tests.resolver.fake import LOCATION, SOON, ident

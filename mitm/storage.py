@@ -1,0 +1,195 @@
+"""Decides how a blob comes from the storage that the registry redirects to.
+
+mitmproxy cannot send a request elsewhere once an answer is there, nor stream what
+comes from elsewhere. So the registry is asked first, by ourselves, and the client's
+request then goes to where it redirects, as if that had been the registry.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+
+from mitmproxy import http
+from mitmproxy.net.http import status_codes
+
+from mitm import own_request, secret
+from mitm.option import Settings
+from mitm.reply import JSON_HEADERS, fields
+from mitm.signed import SignedRequest
+from resolver import attempt, errors, forward
+from resolver.deadline import Deadline
+from resolver.observer import Reason
+from resolver.redirect import STATUSES, Redirects, Route, make_border
+from resolver.transport import USER_AGENT, Transport
+
+logger = logging.getLogger(__name__)
+
+THREADS = 32
+"""As many blobs are looked for at the same time; each takes milliseconds."""
+SENT_HEADERS = forward.FORWARDED_HEADERS - {"accept", "connection", "user-agent"}
+"""What of a client's request the storage gets."""
+ERROR_HEADERS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "content-range",
+        "retry-after",
+        "transfer-encoding",
+    }
+)
+"""What of the storage's answer the client gets; nothing that names the storage."""
+BLOB_HEADERS = ERROR_HEADERS | {
+    "accept-ranges",
+    "content-encoding",
+    "content-type",
+    "etag",
+    "last-modified",
+}
+_SERVED = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NOT_MODIFIED)
+_CODES: Mapping[int, errors.ErrorCode] = {
+    HTTPStatus.PRECONDITION_FAILED: errors.ErrorCode.UNSUPPORTED,
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: errors.ErrorCode.UNSUPPORTED,
+    HTTPStatus.TOO_MANY_REQUESTS: errors.ErrorCode.TOOMANYREQUESTS,
+}
+"""Errors below 500 that are kept. Others say that the URL is wrong or over, and it was
+not the client that came with it."""
+_OF_THE_CLIENT = (
+    HTTPStatus.PRECONDITION_FAILED,
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+)
+"""Of these, the ones to what the client itself asked for: a range, a condition."""
+
+
+class Storage:
+    """Finds blobs; the blocking work runs in threads of its own."""
+
+    def __init__(self, settings: Settings, tap: own_request.OwnRequests) -> None:
+        border = make_border(settings.registry_url, settings.blobs_allowed)
+        self._transport = Transport(
+            settings.verification,
+            connections=THREADS,
+            tap=tap,
+            address_of=border.address_of,
+        )
+        self._redirects = Redirects(settings.registry_url, border, self._transport)
+        self._seconds = settings.limits.registry_seconds
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="balena-blob")
+
+    async def find(self, method: str, decided: forward.Forward) -> Route | None:
+        """Return where a blob is; None where the registry is to be asked for it.
+
+        Raises:
+            RedirectRefused: it is where the proxy does not go.
+            ServiceUnavailable: registry or storage do not answer in time.
+
+        """
+        attempt.purpose.set(str(decided.alias or ""))
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        deadline = Deadline.after(self._seconds)
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await loop.run_in_executor(
+                    self._pool,
+                    context.run,
+                    self._redirects.find,
+                    method,
+                    decided.path,
+                    decided.authorization or "",
+                    deadline,
+                )
+        except TimeoutError as error:
+            raise errors.ServiceUnavailable.because(
+                Reason.TIMEOUT,
+                "the registry does not say in time where the blob is; try again later",
+            ) from error
+
+    def check_head(
+        self, method: str, response: http.Response, route: Route | None
+    ) -> None:
+        """See that no client is sent to the storage, which it may not reach.
+
+        Raises:
+            ServiceUnavailable: the answer is a redirect; the next one is followed.
+
+        """
+        if response.status_code not in STATUSES:
+            return
+        self._redirects.saw_redirect(route.destination if route else None, method)
+        raise errors.ServiceUnavailable.with_retry_after(
+            "the blob is stored elsewhere than it was until now; try again", 1
+        )
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._transport.close()
+
+
+def rewrite_request(flow: http.HTTPFlow, route: Route, token: str | None) -> None:
+    """Make the client's request one for the storage, without any login.
+
+    Where the registry redirects to itself, it gets the token again.
+    """
+    request, destination = flow.request, route.destination
+    own = [("Host", destination.netloc), ("User-Agent", USER_AGENT)]
+    sent = [
+        (name, value)
+        for name, value in request.headers.fields
+        if name.decode("latin-1").lower() in SENT_HEADERS
+    ]
+    request.scheme = destination.scheme
+    request.host, request.port = destination.host, destination.port
+    request.headers = http.Headers([*fields(own), *sent])
+    request.raw_content = b""
+    flow.request = SignedRequest.of(request, destination.path)
+    secret.send_login(flow.request, token if route.is_registry else None)
+
+
+def rewrite_head(
+    flow: http.HTTPFlow, response: http.Response, route: Route, digest: str
+) -> None:
+    """Leave of the answer's head what the client may know, and what it needs."""
+    status = response.status_code
+    is_served = status in _SERVED
+    wanted = BLOB_HEADERS if is_served else ERROR_HEADERS
+    response.headers = http.Headers(
+        [
+            (name, value)
+            for name, value in response.headers.fields
+            if name.decode("latin-1").lower() in wanted
+        ]
+    )
+    if is_served:
+        response.headers["Docker-Content-Digest"] = digest
+        response.stream = True
+        return
+    if status not in _OF_THE_CLIENT:
+        logger.warning(
+            "the storage %s answers with status %d", route.destination.host, status
+        )
+    if status not in _CODES and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        response.status_code = HTTPStatus.BAD_GATEWAY
+    if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        response.headers.setdefault("Retry-After", str(errors.RETRY_AFTER_DEFAULT))
+    response.headers.update(dict(JSON_HEADERS))
+    response.reason = status_codes.RESPONSES.get(response.status_code, "")
+    if flow.request.method == "HEAD":
+        # There is no body to replace, and the length is that of the storage's own.
+        response.headers.pop("content-length", None)
+        response.stream = True
+
+
+def rewrite_body(response: http.Response) -> None:
+    """Put our own words in the place of the storage's, which name it."""
+    if response.stream:
+        return
+    status = response.status_code
+    what = "does not send this blob; try again later"
+    if status in _OF_THE_CLIENT:
+        what = f"answers with status {status}"
+    code = _CODES.get(status, errors.ErrorCode.UNAVAILABLE)
+    response.content = errors.error_body(code, f"the storage of the registry {what}")

@@ -1,0 +1,126 @@
+"""What the storage is sent, and where a connection goes."""
+
+from collections.abc import Iterator
+
+import pytest
+from mitmproxy import connection, http
+from mitmproxy.proxy import server_hooks
+from mitmproxy.test import taddons, tflow
+
+import addon
+from mitm import storage
+from mitm.reader import REGISTRY, STORAGE
+from mitm.route import Address, Routes
+from mitm.signed import SignedRequest
+from resolver.destination import Destination
+from resolver.redirect import Route
+
+TOKEN = "Bearer head.payload.signature"
+REGISTRY_ADDRESS = ("registry2.example.com", 443)
+STORAGE_ADDRESS = ("s3.example.com", 8443)
+DESTINATION = Destination("https", *STORAGE_ADDRESS, "/data?Signature=abc")
+ROUTE = Route(DESTINATION, "8.8.8.8", is_registry=False)
+
+
+@pytest.fixture(autouse=True)
+def options() -> Iterator[taddons.context]:
+    """mitmproxy, with the addon's options."""
+    with taddons.context(addon.RegistryProxy()) as context:
+        context.options.http2 = False
+        yield context
+
+
+def client_flow(*headers: tuple[str, str]) -> http.HTTPFlow:
+    """Return a client's request for a blob."""
+    flow = tflow.tflow()
+    fields = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    flow.request.headers = http.Headers(fields)
+    return flow
+
+
+def test_storage_gets_what_it_needs() -> None:
+    """Range and conditions go along; tokens, cookies and the client's name do not."""
+    flow = client_flow(
+        *(("Host", "proxy.example"), ("Authorization", TOKEN), ("Cookie", "a=b")),
+        *(("Accept", "*/*"), ("User-Agent", "docker/20"), ("Connection", "close")),
+        *(("Range", "bytes=5-"), ("If-Range", '"x"'), ("Accept-Encoding", "gzip")),
+        ("X-Forwarded-For", "192.0.2.1"),
+    )
+    storage.rewrite_request(flow, ROUTE, TOKEN)
+    request = flow.request
+    assert isinstance(request, SignedRequest)
+    assert dict(request.headers) == {
+        "Host": "s3.example.com:8443",
+        "User-Agent": "balena-registry-proxy",
+        "Range": "bytes=5-",
+        "If-Range": '"x"',
+        "Accept-Encoding": "gzip",
+    }
+    assert (request.scheme, request.host, request.port) == ("https", *STORAGE_ADDRESS)
+    assert not request.raw_content
+
+
+def test_header_in_any_encoding_passes() -> None:
+    """What a client writes into a condition is the storage's to judge."""
+    flow = client_flow(("If-None-Match", '"\xe4"'))
+    storage.rewrite_request(flow, ROUTE, None)
+    assert (b"If-None-Match", b'"\xe4"') in flow.request.headers.fields
+
+
+def test_registry_gets_its_token_again() -> None:
+    """Where it redirects to itself, and nowhere else (T3)."""
+    flow = client_flow()
+    own = Destination("https", *REGISTRY_ADDRESS, "/storage/x")
+    storage.rewrite_request(flow, Route(own, None, is_registry=True), TOKEN)
+    assert TOKEN.encode() in bytes(flow.request.headers)
+    assert "signature" not in str(flow.request.headers.fields)
+
+
+def connecting(
+    routes: Routes, flow: http.HTTPFlow, address: Address, *, follows: bool = True
+) -> server_hooks.ServerConnectionHookData:
+    """Return a connection that is about to be made."""
+    server = connection.Server(address=address)
+    data = server_hooks.ServerConnectionHookData(server, flow.client_conn)
+    routes.connect(data, REGISTRY_ADDRESS, follows=follows)
+    return data
+
+
+def test_connection_to_the_registry() -> None:
+    """It is made by the registry's name, which TLS verifies."""
+    routes, flow = Routes(), tflow.tflow()
+    data = connecting(routes, flow, REGISTRY_ADDRESS)
+    assert (data.server.sni, data.server.error) == (REGISTRY_ADDRESS[0], None)
+    assert (data.server.address, routes.connected(data)) == (REGISTRY_ADDRESS, REGISTRY)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", None])
+def test_connection_to_a_storage(address: str | None) -> None:
+    """It goes to the address that was checked, and is known by its name (T11)."""
+    routes, flow = Routes(), tflow.tflow()
+    routes.lead(flow.client_conn, Route(DESTINATION, address, is_registry=False))
+    data = connecting(routes, flow, STORAGE_ADDRESS)
+    assert data.server.sni == "s3.example.com"
+    assert data.server.alpn_offers == [b"http/1.1"]
+    assert data.server.address == (address or "s3.example.com", 8443)
+    data.server.state = connection.ConnectionState.OPEN
+    assert routes.connected(data) == STORAGE
+    assert data.server.address == STORAGE_ADDRESS
+
+
+def test_connection_to_elsewhere_does_not_come_about() -> None:
+    """Nothing is connected to that was not said for this client (T11)."""
+    routes, flow, other = Routes(), tflow.tflow(), tflow.tflow()
+    other.client_conn = tflow.tclient_conn()
+    other.client_conn.id = "another"
+    routes.lead(other.client_conn, ROUTE)
+    assert connecting(routes, flow, STORAGE_ADDRESS).server.error
+    assert connecting(routes, other, ("s3.example.com", 443)).server.error
+    assert not connecting(routes, other, STORAGE_ADDRESS).server.error
+
+
+def test_without_the_option_nothing_is_different() -> None:
+    """Every connection is named as the registry, as mitmproxy was told."""
+    data = connecting(Routes(), tflow.tflow(), STORAGE_ADDRESS, follows=False)
+    assert (data.server.sni, data.server.error) == (REGISTRY_ADDRESS[0], None)
+    assert data.server.address == STORAGE_ADDRESS
