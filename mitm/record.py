@@ -13,10 +13,10 @@ from mitmproxy import http
 from mitm.reader import AnswerReader
 from resolver import errors, observer, target
 from resolver.forward import Forward
+from resolver.grant import TokenAnswer
 from resolver.reference import Location, parse_location, printable
 from resolver.release import Release
 from resolver.resolution import Resolution
-from resolver.token_service import TokenAnswer
 
 
 class Kind(StrEnum):
@@ -111,11 +111,17 @@ class Record:
     digest: str | None = None
     location: Location | None = None
     release: KnownRelease | None = None
+    tag: str | None = None
+    """What selected the release, where tags select."""
+    because: str | None = None
+    """Why it selected that one."""
     is_forwarded: bool = False
     has_token: bool = False
     resolutions: tuple[Resolution, ...] = ()
     refusals: Mapping[str, errors.Refusal] = field(default_factory=dict)
     states: Mapping[str, observer.CacheState] = field(default_factory=dict)
+    tagged: Mapping[str, int] = field(default_factory=dict)
+    """How many releases the tags of an alias select among, if they do."""
     error: errors.RegistryError | None = None
     """The answer of the proxy's own."""
     reader: AnswerReader | None = None
@@ -155,12 +161,17 @@ class Record:
         self.forward_begin = time.monotonic()
         self.has_token = decided.authorization is not None
         self.location = decided.location
+        if decided.release:
+            self.release = KnownRelease.of(decided.release)
+        if decided.tagged:
+            self.tag, self.because = decided.tagged.tag, decided.tagged.reason
 
     def issued(self, answer: TokenAnswer) -> None:
         """Take note of the token that the client gets."""
         self.resolutions = answer.resolutions
         self.refusals = answer.refusals
         self.states = answer.states
+        self.tagged = answer.tagged
         if len(answer.states) == 1:
             (self.alias,) = answer.states
         if len(answer.resolutions) == 1:
@@ -224,7 +235,7 @@ class Record:
             return Outcome.LIMITED
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Outcome.FAILED
-        nothing = self.refusals and not self.resolutions
+        nothing = self.refusals and not (self.resolutions or self.tagged)
         if status >= HTTPStatus.BAD_REQUEST or nothing:
             return Outcome.REFUSED
         return Outcome.SERVED

@@ -29,6 +29,7 @@ class Attempt:
     body: bytes = field(default=b"", repr=False)
     failure: str = ""
     """Why there was none."""
+    method: str = "GET"
 
 
 type Tap = Callable[[Attempt], None]

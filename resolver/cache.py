@@ -19,6 +19,7 @@ from resolver.errors import RateLimited, Refusal, ServiceUnavailable
 from resolver.observer import CacheState
 from resolver.reference import Alias
 from resolver.resolution import Resolution
+from resolver.tag_resolution import TagResolution
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +30,15 @@ REFUSAL_SECONDS = 10
 STALE_SECONDS = 3600
 """How long after its time an entry still serves while the API fails."""
 
+type Found = Resolution | TagResolution
+"""What an alias came to: one image, or those that its tags select among."""
+
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """What an alias came to, and where that is known from."""
 
-    outcome: Resolution | Refusal
+    outcome: Found | Refusal
     state: CacheState
 
 
@@ -45,7 +49,7 @@ class Entry:
     alias: Alias
     asker: str
     """Which credential it is for: one from another can be told by it, and no more."""
-    outcome: Resolution | Refusal
+    outcome: Found | Refusal
     seconds: float
     """For how long it still serves; less than 0 where only if the API fails."""
 
@@ -58,7 +62,7 @@ class _Key:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    outcome: Resolution | Refusal
+    outcome: Found | Refusal
     fresh_until: float
     kept_until: float
 
@@ -88,7 +92,7 @@ class ResolutionCache:
         self,
         alias: Alias,
         credential: Credential,
-        load: Callable[[], Awaitable[Resolution]],
+        load: Callable[[], Awaitable[Found]],
     ) -> Remembered:
         """Return what is remembered, or what `load` returns or refuses.
 
@@ -142,7 +146,7 @@ class ResolutionCache:
         self,
         key: _Key,
         entry: _Entry | None,
-        load: Callable[[], Awaitable[Resolution]],
+        load: Callable[[], Awaitable[Found]],
     ) -> Remembered:
         try:
             resolution = await load()
@@ -162,7 +166,7 @@ class ResolutionCache:
         return Remembered(resolution, CacheState.MISS)
 
     def _keep(
-        self, key: _Key, outcome: Resolution | Refusal, ttl: float, *, stale: float
+        self, key: _Key, outcome: Found | Refusal, ttl: float, *, stale: float
     ) -> None:
         if ttl:
             fresh_until = self._clock() + ttl

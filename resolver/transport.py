@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from socket import SHUT_RDWR, socket
 from typing import Any
@@ -110,11 +111,28 @@ class Transport:
 
         """
         headers = {} if authorization is None else {"Authorization": authorization}
+        return self._try("GET", url, headers, deadline)
+
+    def head(
+        self, url: str, *, authorization: str, accept: str, deadline: Deadline
+    ) -> Answer:
+        """Return the answer to a HEAD, after a few tries.
+
+        Raises:
+            ServiceUnavailable: there was no answer in time.
+
+        """
+        headers = {"Authorization": authorization, "Accept": accept}
+        return self._try("HEAD", url, headers, deadline)
+
+    def _try(
+        self, method: str, url: str, headers: dict[str, str], deadline: Deadline
+    ) -> Answer:
         for attempt in range(1, ATTEMPTS + 1):
             last = attempt == ATTEMPTS
             pause = BACKOFF * 4 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
             try:
-                answer = self._tapped(url, headers, deadline)
+                answer = self._tapped(method, url, headers, deadline)
             except requests.exceptions.SSLError as error:
                 raise _unreachable(url, error) from error  # No try mends a certificate.
             except requests.ConnectionError as error:
@@ -144,35 +162,30 @@ class Transport:
                 connection.shutdown(SHUT_RDWR)
         self._session.close()
 
-    def _tapped(self, url: str, headers: dict[str, str], deadline: Deadline) -> Answer:
+    def _tapped(
+        self, method: str, url: str, headers: dict[str, str], deadline: Deadline
+    ) -> Answer:
         """Return the answer to one attempt, and tell of it."""
-        begin, authorization = time.time(), headers.get("Authorization")
+        begin, login = time.time(), headers.get("Authorization")
+        made = partial(Attempt, url, login, begin, method=method)
         try:
-            answer = self._get(url, headers, deadline)
+            answer = self._send(method, url, headers, deadline)
         except (requests.RequestException, HTTPError, OSError) as error:
             failure = _cause(error)
-            self._tap(
-                Attempt(url, authorization, begin, time.time(), None, failure=failure)
-            )
+            self._tap(made(time.time(), None, failure=failure))
             raise
-        self._tap(
-            Attempt(
-                url,
-                authorization,
-                begin,
-                time.time(),
-                answer.status,
-                tuple(answer.headers.items()),
-                answer.body,
-            )
-        )
+        fields = tuple(answer.headers.items())
+        self._tap(made(time.time(), answer.status, fields, answer.body))
         return answer
 
-    def _get(self, url: str, headers: dict[str, str], deadline: Deadline) -> Answer:
+    def _send(
+        self, method: str, url: str, headers: dict[str, str], deadline: Deadline
+    ) -> Answer:
         remaining = deadline.remaining
         if not remaining:
             raise requests.Timeout("the time for the request is over")
-        with self._session.get(
+        with self._session.request(
+            method,
             url,
             headers=headers,
             timeout=(min(CONNECT_SECONDS, remaining), remaining),

@@ -17,6 +17,7 @@ from resolver.credential import ANONYMOUS, Credential
 from resolver.errors import (
     AccessDenied,
     RateLimited,
+    Refusal,
     RegistryError,
     ReleaseUnknown,
     ServiceUnavailable,
@@ -89,7 +90,10 @@ class Fixture:
             return error.message
         self.states.append(remembered.state)
         outcome = remembered.outcome
-        return outcome.reason if isinstance(outcome, Resolution) else outcome.message
+        if isinstance(outcome, Resolution):
+            return outcome.reason
+        assert isinstance(outcome, Refusal)
+        return outcome.message
 
 
 async def _wait(found: Awaitable[Remembered]) -> Remembered:
