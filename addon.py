@@ -230,6 +230,7 @@ class RegistryProxy:
                 flow.response.raw_content = self._failures.pop(flow)
             else:
                 with self._boundary(flow):
+                    self._service.note(flow, known)
                     exchange.rewrite_body(flow.response, known)
         self._journal.answered(flow)
         if flow.live:

@@ -38,6 +38,7 @@ VARIABLES = {
     "balena_api_url": "API_URL",
     "balena_public_url": "PUBLIC_URL",
     "balena_trust_forwarded": "TRUST_PROXY",
+    "balena_tags": "TAGS",
     "balena_grace_period": "GRACE_PERIOD",
     "balena_tls_cert": "TLS_CERT",
     "balena_tls_key": "TLS_KEY",
@@ -72,11 +73,12 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
         "balena_api_url": api,
         "balena_public_url": public,
         "balena_trust_forwarded": _flag(environment, "TRUST_PROXY"),
+        "balena_tags": _choice(environment, "TAGS", ("ignore", "select")),
         "balena_grace_period": _seconds(environment, "GRACE_PERIOD", GRACE_PERIOD_MAX),
         "balena_tls_cert": _file(environment, "TLS_CERT"),
         "balena_tls_key": _file(environment, "TLS_KEY"),
         "balena_metrics_listen": _metrics(environment, listen, port),
-        "balena_log_format": _log_format(environment),
+        "balena_log_format": _choice(environment, "LOG_FORMAT", ("text", "json")),
     }
     if options["balena_tls_key"] and not options["balena_tls_cert"]:
         raise VariableError(
@@ -276,10 +278,12 @@ def _file(environment: Mapping[str, str], variable: str) -> str:
     return str(path.resolve()) if text else ""
 
 
-def _log_format(environment: Mapping[str, str]) -> str:
-    text = environment.get("LOG_FORMAT", "").lower()
-    if text not in ("", "text", "json"):
-        raise VariableError(f"LOG_FORMAT: {text!r} is neither text nor json")
+def _choice(
+    environment: Mapping[str, str], variable: str, choices: tuple[str, str]
+) -> str:
+    text = environment.get(variable, "").lower()
+    if text not in ("", *choices):
+        raise VariableError(f"{variable}: {text!r} is neither {' nor '.join(choices)}")
     return text
 
 

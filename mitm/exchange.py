@@ -26,6 +26,8 @@ class Exchange:
     target: target.Base | target.Content
     view: answer.View
     warning: str | None
+    noted: Forward | None = None
+    """What was decided, where the manifest in the answer is to be noted."""
 
 
 def rewrite_request(

@@ -124,6 +124,8 @@ def _content(known: _Known) -> Iterator[str]:
             " asked the registry for it"
             + (f"; it is release {release}." if release else ".")
         )
+        if (tag := known.text(Fact.SELECTOR)) and kind == Kind.MANIFEST:
+            yield from _selected(known, tag)
     match known.text(Fact.OUTCOME):
         case Outcome.CHALLENGED:
             yield (
@@ -134,6 +136,12 @@ def _content(known: _Known) -> Iterator[str]:
             yield from _served(known)
         case _:
             yield from _ended(known)
+
+
+def _selected(known: _Known, tag: str) -> Iterator[str]:
+    """Say what a tag did, where the alias has no selector of its own."""
+    if known.alias.count("/") == 1 and (reason := known.text(Fact.REASON)):
+        yield f"The tag {tag} selected that one, because it is {reason}."
 
 
 def _served(known: _Known) -> Iterator[str]:
@@ -162,6 +170,8 @@ def _own(known: _Known) -> Iterator[str]:
         OwnKind.PROBE: "The proxy asked the registry where its tokens are issued.",
         OwnKind.RESOLUTION: f"The proxy asked the API{about}, as the client.",
         OwnKind.GRANT: f"The proxy asked the API for a token{about}, as the client.",
+        OwnKind.SEARCH: "The proxy asked the registry, with the client's token, whether"
+        f" this release of {known.alias} has what the client wants.",
     }[OwnKind(known.text(Fact.KIND))]
     took = known.seconds(Fact.SECONDS)
     if failure := known.text(Fact.FAILURE):

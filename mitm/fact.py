@@ -21,6 +21,8 @@ class OwnKind(StrEnum):
     """Which releases there are."""
     GRANT = "grant"
     """A token."""
+    SEARCH = "search"
+    """Which of several locations something is at."""
 
 
 class Fact(StrEnum):

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import sys
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from mitmproxy import ctx, exceptions
@@ -19,6 +20,13 @@ if sys.platform != "win32":
     import resource
 
 logger = logging.getLogger(__name__)
+
+
+class Tags(StrEnum):
+    """What tags do."""
+
+    IGNORE = "ignore"
+    SELECT = "select"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,23 @@ _OPTIONS = (
         10,
         "Seconds for a whole token request: looking up releases, retries, and the"
         " API's answer. Clients give up after 15.",
+        least=1,
+        most=60,
+    ),
+    Option(
+        "balena_tags",
+        Tags.IGNORE.value,
+        "What the tag of <org>/<app> does: ignore, or select a release, so that"
+        " <org>/<app>:2.3 pulls what <org>/<app>/2.3 does. Tokens get longer then,"
+        " because they are for many releases.",
+        choices=tuple(Tags),
+    ),
+    Option(
+        "balena_tags_max",
+        20,
+        "Releases among which the tags of one application select, if they do: the"
+        " target release and the greatest versions. Fewer if the token would not fit"
+        " into a header of 8 kB; any other is found by its path.",
         least=1,
         most=60,
     ),
@@ -175,6 +200,8 @@ class Settings:
     public_url: str | None
     trust_forwarded: bool
     cache_ttl: int
+    tags_max: int
+    """Among how many releases tags select; 0 where they are ignored."""
     api_timeout: int
     grace_period: int
     limits: Limits
@@ -239,6 +266,7 @@ def read_settings() -> Settings:
         public_url=_read_url("balena_public_url", options.balena_public_url),
         trust_forwarded=options.balena_trust_forwarded,
         cache_ttl=options.balena_cache_ttl,
+        tags_max=options.balena_tags_max if options.balena_tags == Tags.SELECT else 0,
         api_timeout=options.balena_api_timeout,
         grace_period=options.balena_grace_period,
         limits=Limits(

@@ -73,12 +73,14 @@ def test_other_variables() -> None:
             "PUBLIC_URL": "https://registry.example.com",
             "TRUST_PROXY": "yes",
             "GRACE_PERIOD": "0",
+            "TAGS": "Select",
             "ARGS": "--set termlog_verbosity=debug -w 'a file'",
         }
     )
     assert option("balena_public_url", arguments) == "https://registry.example.com"
     assert option("balena_trust_forwarded", arguments) == "true"
     assert option("balena_grace_period", arguments) == "0"
+    assert option("balena_tags", arguments) == "select"
     assert arguments[-2:] == ["-w", "a file"]
 
 
@@ -107,6 +109,7 @@ def test_other_variables() -> None:
         ("METRICS_PORT", "8080", "the port of the proxy itself"),
         ("METRICS_HOST", "127.0.0.1", "METRICS_PORT=9090"),
         ("LOG_FORMAT", "xml", "neither text nor json"),
+        ("TAGS", "yes", "neither ignore nor select"),
         ("TLS_CERT", "/nowhere.pem", "there is no file '/nowhere.pem'"),
         ("TLS_KEY", "/nowhere.pem", "there is no file '/nowhere.pem'"),
         ("TLS_KEY", __file__, "set TLS_CERT="),

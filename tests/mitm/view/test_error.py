@@ -118,6 +118,7 @@ def test_error_of_the_api() -> None:
         OwnKind.RESOLUTION: "from the API",
         OwnKind.GRANT: "from the API",
         OwnKind.PROBE: "from the registry",
+        OwnKind.SEARCH: "from the registry",
         Kind.MANIFEST: "from the registry",
     }
 
