@@ -168,7 +168,9 @@ class Buildah(Client):
         command = ("pull", *self.transport, *_credentials(key), reference)
         self._run(*self._buildah, *command)
         rows = self._run(*self._buildah, "images", "--format", "{{.Digest}}", reference)
-        return rows.strip()
+        # One row for each name of the image.
+        (digest,) = set(rows.split())
+        return digest
 
 
 class Skopeo(Client):
