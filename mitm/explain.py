@@ -100,6 +100,8 @@ def _token(known: _Known) -> Iterator[str]:
             yield f"{_CACHES.get(cache, 'It was looked up')}."
         yield f"The API issued the token; it took {known.seconds(Fact.API_SECONDS)}."
         yield "Next the client asks for the manifest, with that token."
+    if tagged := known.text(Fact.TAGGED):
+        yield f"The token is for more releases, which tags select: {tagged}."
     if known.text(Fact.REFUSED):
         yield f"{known.text(Fact.REFUSED)} was refused: {known.text(Fact.MESSAGE)}."
         yield (

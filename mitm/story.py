@@ -89,6 +89,7 @@ def _facts(record: Record) -> dict[Fact, str | int | float | None]:
         or record.reason
         or record.because,
         Fact.REFUSED: _joined(record.refusals),
+        Fact.TAGGED: _joined(f"{n} of {alias}" for alias, n in record.tagged.items()),
         Fact.FAILURE: record.failure,
         Fact.BYTES: record.size,
         Fact.SECONDS: round(record.seconds, 4),

@@ -32,6 +32,7 @@ from resolver.tag_table import TagEntry, TagTable
 _DRAFT = -1
 _INVALIDATED, _FAILING = 1, 2
 _COMMIT = re.compile(r"(?:[0-9a-f]{2}){16,20}")
+_COMMIT_LENGTHS = range(16, 21)
 _TEXT_LENGTH_MAX = 255
 
 
@@ -98,7 +99,10 @@ def _write_entry(
 def _write_commit(commit: str) -> str:
     if not _COMMIT.fullmatch(commit):
         return ""
-    data = bytes.fromhex(commit)
+    return _encode(bytes.fromhex(commit))
+
+
+def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode("ascii").rstrip("=")
 
 
@@ -187,10 +191,10 @@ def _read_commit(text: str) -> str:
     """Return the commit in hex; as it is written, and in no other way."""
     if not text:
         return ""
-    commit = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex()
-    if _write_commit(commit) != text:
+    data = base64.urlsafe_b64decode(text + "==")
+    if len(data) not in _COMMIT_LENGTHS or _encode(data) != text:
         raise ValueError("not a commit")
-    return commit
+    return data.hex()
 
 
 def _read_text(value: object) -> str:

@@ -142,7 +142,7 @@ class TagTable:
             if selection := select_release(alias, readings, self._candidates()):
                 select_image(alias, selection.release)
                 number = selection.release.id
-                (entry,) = (e for e in self.entries if e.release.id == number)
+                entry = next(e for e in self.entries if e.release.id == number)
                 assert entry.location, "select_image let one image pass"  # noqa: S101
                 return Tagged(tag, entry.release, entry.location, selection.reason)
         return None

@@ -21,7 +21,7 @@ from cachetools import LRUCache
 from resolver.reference import Digest, Location, parse_digest
 
 PAIRS_MAX = 20_000
-"""About 300 bytes each; an image of ten layers takes twelve."""
+"""About 380 bytes each, 7.6 MB in all; an image of ten layers takes twelve."""
 NAMES_MAX = 1000
 """So many digests are taken from one manifest; no image has as many layers."""
 DIGEST_HEADER = "Docker-Content-Digest"

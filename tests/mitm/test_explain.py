@@ -131,6 +131,14 @@ def test_tag_that_selected_is_explained() -> None:
     assert "selected" not in explained({**manifest, Fact.ALIAS: ALIAS})
 
 
+def test_token_whose_tags_select_is_explained() -> None:
+    """It is for many releases, also where there is no target release."""
+    said = "The token is for more releases, which tags select: 20 of org/app."
+    for facts in (FOUND, TOKEN):
+        assert said in explained({**facts, Fact.TAGGED: "20 of org/app"})
+        assert said not in explained(facts)
+
+
 def test_search_is_explained() -> None:
     """The proxy's own question where something is says what it was for."""
     search: dict[Fact, Value] = {
