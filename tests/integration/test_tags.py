@@ -18,6 +18,14 @@ NEWEST_REVISION = "567e62d1e73529e7a31757ac1f3fb902"
 SECOND_REVISION = "afcf4e176ef8e94685a9ded8ce9c68b4"
 SELECT = {"TAGS": "select"}
 
+PINNED = [
+    "62ff5ecdd4469f9f75d82e00ee682128",
+    "c94c117e5e15b559a011f53a01bf3a14",
+    "a37b266ac52216196df45f2d96d7f200",
+    "0d80e13006ef50f22a28fe3dccbb9ad0",
+    "c94c117e5e15b559a011f53a01bf3a14",
+]
+"""What balenablocks/pinned-app stores as 1.0.0, 1.1.0, 2.0.0, 2.1.0 and latest."""
 TAGS = {
     "2": "42a5403f721415ca8896ee84f840ba1b",
     "2.3": NEWEST_REVISION,
@@ -62,6 +70,19 @@ def test_client_pulls_by_tag(
         assert digest == installation.digest(location), tag
     latest = client.pull(f"{balancer.host}/{BROWSER}")
     assert latest == installation.digest(NEWEST_REVISION)
+
+
+@pytest.mark.parametrize("name", ["docker", "skopeo"])
+def test_one_process_pulls_all_tags(
+    installation: Installation,
+    balancer: Balancer,
+    request: pytest.FixtureRequest,
+    name: str,
+) -> None:
+    """One client with one token has all of them, layers that they share included."""
+    client: Docker | Skopeo = request.getfixturevalue(name)
+    digests = client.pull_all(f"{balancer.host}/balenablocks/pinned-app")
+    assert digests == [installation.digest(location) for location in PINNED]
 
 
 def test_client_pulls_by_digest(
