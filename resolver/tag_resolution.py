@@ -11,7 +11,7 @@ table, `2` would find the wrong one. What is not in it is refused, and found by 
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from resolver import query
@@ -39,28 +39,30 @@ class TagResolution:
     target: Resolution | Refusal
     """What `latest` stands for, or why for nothing."""
     ranked: tuple[TagEntry, ...]
-    """As in a `TagTable`, and however many."""
+    """As in a `TagTable`."""
     exact: tuple[TagEntry, ...]
-    """The latest first."""
+    """Likewise, the latest first."""
     is_whole: bool
+
+    def __len__(self) -> int:
+        """Return the number of releases."""
+        return len(self.ranked) + len(self.exact)
 
     def __str__(self) -> str:
         """Return what `latest` is, for a log."""
-        count = len(self.ranked) + len(self.exact)
         found = self.target if isinstance(self.target, Resolution) else "no target"
-        return f"{found}, {count} to select by tag"
+        return f"{found}, {len(self)} releases for tags"
 
     def table(self, count: int) -> TagTable:
         """Return the table with so many releases at most."""
-        exact = self.exact[: max(count // DRAFTS_PART, count - len(self.ranked))]
+        exact = self.exact[: _exact_count(count, len(self.ranked))]
         ranked = self.ranked[: count - len(exact)]
         entry = self._target_entry()
         if entry and all(e.release.id != entry.release.id for e in ranked):
             others = [e for e in exact if e.release.id != entry.release.id]
             exact = (entry, *others)[: max(1, len(exact))]
             ranked = ranked[: count - len(exact)]
-        every = len(self.ranked) + len(self.exact)
-        is_all = len(ranked) + len(exact) >= every
+        is_all = len(ranked) + len(exact) >= len(self)
         return TagTable(ranked, exact, self.is_whole and is_all)
 
     def _target_entry(self) -> TagEntry | None:
@@ -102,18 +104,15 @@ class TagResolver:
         beside = {release.id: release for release in (*releases, target) if release}
         exact = self._entries(r for n, r in beside.items() if n not in numbers)
         exact.sort(key=lambda entry: entry.release.id, reverse=True)
-        found = TagResolution(
-            alias,
-            self._target(alias, target, TagTable(tuple(ranked), tuple(exact))),
-            tuple(ranked),
-            tuple(exact),
-            is_whole,
-        )
-        if isinstance(found.target, Refusal) and not (ranked or exact):
+        found = self._target(alias, target, TagTable(tuple(ranked), tuple(exact)))
+        if isinstance(found, Refusal) and not (ranked or exact):
             for release in filter(_is_pullable, releases):
                 self._resolver.location(alias, release.images[0])  # It is elsewhere.
-            raise found.target
-        return found
+            raise found
+        # It is remembered, so no more than any table can be made of.
+        few = exact[: _exact_count(count, len(ranked))]
+        is_all = is_whole and len(ranked) <= count and len(exact) == len(few)
+        return TagResolution(alias, found, tuple(ranked[:count]), tuple(few), is_all)
 
     def _target(
         self, alias: Alias, release: Release | None, table: TagTable
@@ -138,9 +137,9 @@ class TagResolver:
         found: list[TagEntry] = []
         for release in filter(_is_pullable, releases):
             if len(release.images) > 1:
-                found.append(TagEntry(release, None))
+                found.append(TagEntry(_slim(release), None))
             elif location := self._resolver.find_location(release.images[0]):
-                found.append(TagEntry(release, location))
+                found.append(TagEntry(_slim(release), location))
         return found
 
 
@@ -154,6 +153,17 @@ def _gapless(releases: Sequence[Release], *, is_whole: bool) -> list[Release]:
         return list(releases)
     last = _version(releases[-1])
     return [r for r in releases if _version(r) != last] or list(releases)
+
+
+def _exact_count(count: int, ranked: int) -> int:
+    """Return how many of a table are found exactly, with so many to be ranked."""
+    return max(count // DRAFTS_PART, count - ranked)
+
+
+def _slim(release: Release) -> Release:
+    """Return the release without what selection does not need of its images."""
+    images = (replace(i, stored_at="", content_hash=None) for i in release.images)
+    return replace(release, images=tuple(images))
 
 
 def _is_pullable(release: Release) -> bool:

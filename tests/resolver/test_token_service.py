@@ -472,7 +472,7 @@ def test_tags_are_remembered() -> None:
     assert state() == "stale"
     (entry,) = cache.entries()
     assert str(entry.outcome) == (
-        "1.0.0 (commit 0000000) -> v2/0000..., 3 to select by tag"
+        "1.0.0 (commit 0000000) -> v2/0000..., 3 releases for tags"
     )
     # For somebody who wants to know, a name without selector is the target release.
     found = asyncio.run(service.look_up("org/app", asked().credential))
