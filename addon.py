@@ -235,6 +235,7 @@ class RegistryProxy:
                 flow.response.raw_content = self._failures.pop(flow)
             else:
                 with self._boundary(flow):
+                    self._service.note(flow, known)
                     exchange.rewrite_body(flow.response, known)
         if not self._is_of_client(flow):
             return

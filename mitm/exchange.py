@@ -29,6 +29,8 @@ class Exchange:
     warning: str | None
     route: Route | None = None
     """Where it went instead of the registry."""
+    noted: Forward | None = None
+    """What was decided, where the manifest in the answer is to be noted."""
 
 
 def rewrite_request(

@@ -106,6 +106,8 @@ def _token(known: _Known) -> Iterator[str]:
             yield f"{_CACHES.get(cache, 'It was looked up')}."
         yield f"The API issued the token; it took {known.seconds(Fact.API_SECONDS)}."
         yield "Next the client asks for the manifest, with that token."
+    if tagged := known.text(Fact.TAGGED):
+        yield f"The token is for more releases, which tags select: {tagged}."
     if known.text(Fact.REFUSED):
         yield f"{known.text(Fact.REFUSED)} was refused: {known.text(Fact.MESSAGE)}."
         yield (
@@ -130,6 +132,8 @@ def _content(known: _Known) -> Iterator[str]:
             " asked the registry for it"
             + (f"; it is release {release}." if release else ".")
         )
+        if (tag := known.text(Fact.SELECTOR)) and kind == Kind.MANIFEST:
+            yield from _selected(known, tag)
     if warning := known.text(Fact.WARNING):
         yield f"It was told beside the answer: {warning}."
     match known.text(Fact.OUTCOME):
@@ -142,6 +146,12 @@ def _content(known: _Known) -> Iterator[str]:
             yield from _served(known)
         case _:
             yield from _ended(known)
+
+
+def _selected(known: _Known, tag: str) -> Iterator[str]:
+    """Say what a tag did, where the alias has no selector of its own."""
+    if known.alias.count("/") == 1 and (reason := known.text(Fact.REASON)):
+        yield f"The tag {tag} selected that one, because it is {reason}."
 
 
 def _served(known: _Known) -> Iterator[str]:
@@ -185,6 +195,8 @@ def _own(known: _Known) -> Iterator[str]:
         OwnKind.RESOLUTION: f"The proxy asked the API{about}, as the client.",
         OwnKind.GRANT: f"The proxy asked the API for a token{about}, as the client.",
         OwnKind.SEARCH: f"The proxy asked where a blob{about} is, without taking it.",
+        OwnKind.CHOICE: "The proxy asked the registry, with the client's token, whether"
+        f" this release of {known.alias} has what the client wants.",
     }[OwnKind(known.text(Fact.KIND))]
     took = known.seconds(Fact.SECONDS)
     if failure := known.text(Fact.FAILURE):

@@ -23,6 +23,8 @@ class OwnKind(StrEnum):
     """A token."""
     SEARCH = "search"
     """Where a blob is stored: what the proxy asks for the client of a blob."""
+    CHOICE = "choice"
+    """Which of several locations has something, where tags select."""
 
 
 class Fact(StrEnum):
@@ -55,6 +57,8 @@ class Fact(StrEnum):
     """Why it is this release, or why registry or API gave no answer."""
     REFUSED = "balena.refused"
     """The aliases that were refused."""
+    TAGGED = "balena.tagged"
+    """How many releases the tags of each alias select among, if they do."""
     DIGEST = "balena.digest"
     CODE = "balena.code"
     """The OCI error code of a refusal, or of an error of the proxy's own."""

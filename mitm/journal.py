@@ -9,8 +9,8 @@ from mitm import inbound, log_line, option, story
 from mitm.connection import Connections
 from mitm.metrics import Metrics
 from mitm.record import KnownRelease, Record
+from resolver.grant import TokenAnswer
 from resolver.observer import NOBODY, Observer
-from resolver.token_service import TokenAnswer
 
 RELEASES_MAX = 10_000
 """Locations of which it is remembered which release they hold, for the log."""
@@ -105,7 +105,7 @@ class Journal:
 
     def _close(self, flow: http.HTTPFlow, over: Record) -> None:
         if over.location:
-            over.release = self._releases.get(over.location)
+            over.release = over.release or self._releases.get(over.location)
         story.tell(flow, over)
         log_line.write(over)
         if self._metrics:

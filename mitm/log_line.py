@@ -102,15 +102,23 @@ def _result(record: Record) -> str:
 
 def _outcomes(record: Record) -> list[str]:
     found = [_found(record, one) for one in record.resolutions]
+    resolved = {str(one.alias) for one in record.resolutions}
     return [
         *found,
+        *(
+            f"{alias} has no target, {count} to select by tag"
+            for alias, count in record.tagged.items()
+            if alias not in resolved
+        ),
         *(f"refused: {refusal.message}" for refusal in record.refusals.values()),
     ]
 
 
 def _found(record: Record, resolution: Resolution) -> str:
     state = record.states.get(str(resolution.alias), "unknown")
-    return f"{resolution.alias} is {resolution}, cache {state}"
+    count = record.tagged.get(str(resolution.alias))
+    by_tag = f", {count} to select by tag" if count else ""
+    return f"{resolution.alias} is {resolution}{by_tag}, cache {state}"
 
 
 def _level(record: Record) -> int:

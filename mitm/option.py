@@ -30,6 +30,13 @@ class Blobs(StrEnum):
     FOLLOW = "follow"
 
 
+class Tags(StrEnum):
+    """What tags do."""
+
+    IGNORE = "ignore"
+    SELECT = "select"
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One of the addon's own options; its default says of which type it is."""
@@ -74,6 +81,23 @@ _OPTIONS = (
         10,
         "Seconds for a whole token request: looking up releases, retries, and the"
         " API's answer. Clients give up after 15.",
+        least=1,
+        most=60,
+    ),
+    Option(
+        "balena_tags",
+        Tags.IGNORE.value,
+        "What the tag of <org>/<app> does: ignore, or select a release, so that"
+        " <org>/<app>:2.3 pulls what <org>/<app>/2.3 does. Tokens get longer then,"
+        " because they are for many releases.",
+        choices=tuple(Tags),
+    ),
+    Option(
+        "balena_tags_max",
+        20,
+        "Releases among which the tags of one application select, if they do: the"
+        " target release and the greatest versions. Fewer if the token would not fit"
+        " into a header of 8 kB; any other is found by its path.",
         least=1,
         most=60,
     ),
@@ -198,6 +222,8 @@ class Settings:
     public_url: str | None
     trust_forwarded: bool
     cache_ttl: int
+    tags_max: int
+    """Among how many releases tags select; 0 where they are ignored."""
     api_timeout: int
     grace_period: int
     limits: Limits
@@ -265,6 +291,7 @@ def read_settings() -> Settings:
         public_url=_read_url("balena_public_url", options.balena_public_url),
         trust_forwarded=options.balena_trust_forwarded,
         cache_ttl=options.balena_cache_ttl,
+        tags_max=options.balena_tags_max if options.balena_tags == Tags.SELECT else 0,
         api_timeout=options.balena_api_timeout,
         grace_period=options.balena_grace_period,
         limits=Limits(

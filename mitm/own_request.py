@@ -23,6 +23,7 @@ from resolver.challenge import TOKEN_PATH
 
 _SLUG = re.compile(r"slug(?:%20| )eq(?:%20| )'([^']+)'")
 _ASKED = {
+    "),owns__release(": "the target and the greatest releases",
     "should_be_running__release": "the target release",
     "owns__release($select=raw_version;": "the newest versions",
 }
@@ -146,7 +147,9 @@ def _kind(made: attempt.Attempt) -> OwnKind:
         return OwnKind.SEARCH
     if path == TOKEN_PATH:
         return OwnKind.GRANT
-    return OwnKind.PROBE if path == "/v2/" else OwnKind.RESOLUTION
+    if path == "/v2/":
+        return OwnKind.PROBE
+    return OwnKind.CHOICE if path.startswith("/v2/") else OwnKind.RESOLUTION
 
 
 def _outcome(kind: OwnKind, status: int | None) -> Outcome:
@@ -154,6 +157,8 @@ def _outcome(kind: OwnKind, status: int | None) -> Outcome:
         # The probe wants nothing but the challenge.
         case (_, HTTPStatus.OK) | (OwnKind.PROBE, HTTPStatus.UNAUTHORIZED):
             return Outcome.SERVED
+        case (OwnKind.CHOICE, int()) if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Outcome.SERVED  # That it is elsewhere is an answer, too.
         case (_, HTTPStatus.UNAUTHORIZED):
             return Outcome.UNAUTHORIZED
         case (_, HTTPStatus.TOO_MANY_REQUESTS):
@@ -172,6 +177,8 @@ def _words(kind: OwnKind, url: SplitResult) -> str:
             return "asked the registry which API it belongs to"
         case OwnKind.GRANT:
             return "asked the API for a token"
+        case OwnKind.CHOICE:
+            return "asked the registry whether it is here"
     what = next((words for part, words in _ASKED.items() if part in query), "releases")
     slug = _SLUG.search(query)
     return f"asked the API for {what}" + (f" of {unquote(slug[1])}" if slug else "")

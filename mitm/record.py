@@ -12,11 +12,11 @@ from mitmproxy import http
 
 from mitm.reader import AnswerReader
 from resolver import errors, observer, target
-from resolver.forward import Forward, is_artifact_tag
+from resolver.forward import Forward, artifact_digest
+from resolver.grant import TokenAnswer
 from resolver.reference import Location, parse_location, printable
 from resolver.release import Release
 from resolver.resolution import Resolution
-from resolver.token_service import TokenAnswer
 
 
 class Kind(StrEnum):
@@ -117,11 +117,17 @@ class Record:
     storage: str | None = None
     """The host that the blob is fetched from, where that is not the registry."""
     release: KnownRelease | None = None
+    tag: str | None = None
+    """What selected the release, where tags select."""
+    because: str | None = None
+    """Why it selected that one."""
     is_forwarded: bool = False
     has_token: bool = False
     resolutions: tuple[Resolution, ...] = ()
     refusals: Mapping[str, errors.Refusal] = field(default_factory=dict)
     states: Mapping[str, observer.CacheState] = field(default_factory=dict)
+    tagged: Mapping[str, int] = field(default_factory=dict)
+    """How many releases the tags of an alias select among, if they do."""
     error: errors.RegistryError | None = None
     """The answer of the proxy's own."""
     reader: AnswerReader | None = None
@@ -153,7 +159,9 @@ class Record:
             reference = reference[:DIGEST_LENGTH]
         name = brief_location(wanted.name) or wanted.name
         self.alias = str(name)
-        self.is_artifact = reference is not None and is_artifact_tag(reference)
+        self.is_artifact = (
+            reference is not None and artifact_digest(reference) is not None
+        )
         self.subject = " ".join(filter(None, (self.kind, reference, "of", name)))
 
     @property
@@ -172,12 +180,17 @@ class Record:
         self.forward_begin = time.monotonic()
         self.has_token = decided.authorization is not None
         self.location = decided.location
+        if decided.release:
+            self.release = KnownRelease.of(decided.release)
+        if decided.tagged:
+            self.tag, self.because = decided.tagged.tag, decided.tagged.reason
 
     def issued(self, answer: TokenAnswer) -> None:
         """Take note of the token that the client gets."""
         self.resolutions = answer.resolutions
         self.refusals = answer.refusals
         self.states = answer.states
+        self.tagged = answer.tagged
         if len(answer.states) == 1:
             (self.alias,) = answer.states
         if len(answer.resolutions) == 1:
@@ -241,7 +254,7 @@ class Record:
             return Outcome.LIMITED
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Outcome.FAILED
-        nothing = self.refusals and not self.resolutions
+        nothing = self.refusals and not (self.resolutions or self.tagged)
         if status >= HTTPStatus.BAD_REQUEST or nothing:
             return Outcome.REFUSED
         return Outcome.SERVED

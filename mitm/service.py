@@ -20,8 +20,11 @@ from resolver.observer import Part
 from resolver.redirect import Route
 from resolver.reference import printable
 from resolver.resolution import Resolution
+from resolver.tag_list import TagPage
+from resolver.tag_service import TagService
 from resolver.transport import Transport
 from resolver.upstream import Upstream
+from resolver.whereabouts import DIGEST_HEADER
 
 
 class Asked(NamedTuple):
@@ -58,7 +61,18 @@ class Service:
             self._upstream,
             ResolutionCache(settings.cache_ttl),
             timeout=settings.api_timeout,
+            tags=settings.tags_max,
             observer=watching,
+        )
+        self._tags = (
+            TagService(
+                settings.registry_url,
+                self._transport,
+                timeout=settings.limits.registry_seconds,
+                observer=watching,
+            )
+            if settings.tags_max
+            else None
         )
         self._health = Health(self._upstream)
 
@@ -122,9 +136,20 @@ class Service:
             self._storage.check_head(flow.request.method, response, known.route)
         exchange.rewrite_head(flow, response, known)
 
+    def note(self, flow: http.HTTPFlow, known: exchange.Exchange) -> None:
+        """Take note of what a manifest says, if that is needed to find it again."""
+        response = flow.response
+        if not (self._tags and known.noted and response):
+            return
+        digest = response.headers.get(DIGEST_HEADER)
+        body = response.get_content(strict=False) or b""
+        self._tags.note(known.noted, response.status_code, digest, body)
+
     def close(self) -> None:
         """Let go of threads and connections."""
         self._tokens.close()
+        if self._tags:
+            self._tags.close()
         self._health.close()
         self._transport.close()
         if self._storage:
@@ -165,12 +190,16 @@ class Service:
         flow, held, _, begun = asked
         token_url = url + challenge.TOKEN_PATH
         try:
-            decided = forward.forward(wanted, held.authorization)
+            decided = await self._decide(wanted, held.authorization)
         except errors.TokenError as error:
             service = await self._tokens.registry_service()
             fresh = forward.challenge_for(error, wanted, token_url, service)
             begun.error = error
             reply.fail(flow, error, ("WWW-Authenticate", str(fresh)))
+            return None
+        if isinstance(decided, TagPage):
+            links = (("Link", decided.link),) if decided.link else ()
+            reply.answer(flow, 200, decided.body, *reply.JSON_HEADERS, *links)
             return None
         host = self._upstream.host
         begun.forwarded(decided)
@@ -181,7 +210,8 @@ class Service:
             exchange.rewrite_request(flow.request, wanted, decided, host)
         alias = None if decided.alias is None else str(decided.alias)
         view = answer.View(url, token_url, host, alias, decided.location)
-        return exchange.Exchange(wanted, view, decided.warning, route)
+        noted = decided if decided.is_noted and answer.is_manifest(wanted) else None
+        return exchange.Exchange(wanted, view, decided.warning, route, noted)
 
     async def _find_blob(
         self,
@@ -200,3 +230,10 @@ class Service:
             self._health.saw(Part.REGISTRY)
             self._routes.lead(flow.client_conn, route)
         return route
+
+    async def _decide(
+        self, wanted: target.Base | target.Content, authorization: str | None
+    ) -> forward.Forward | TagPage:
+        if self._tags:
+            return await self._tags.decide(wanted, authorization)
+        return forward.forward(wanted, authorization)

@@ -78,16 +78,19 @@ def _facts(record: Record) -> dict[Fact, str | int | float | None]:
     return {
         Fact.OUTCOME: record.outcome,
         Fact.ALIAS: _joined(aliases) or record.alias,
-        Fact.SELECTOR: _joined(selectors) or _selector(record.alias),
+        Fact.SELECTOR: _joined(selectors) or record.tag or _selector(record.alias),
         Fact.RELEASE: _joined(one.version for one in releases),
         Fact.REVISION: _joined(one.revision for one in releases),
         Fact.COMMIT: _joined(one.commit for one in releases),
         Fact.LOCATION: _joined(one.location for one in found) or location,
         Fact.STORAGE: record.storage,
         Fact.CACHE: _joined(str(state) for state in states.values()),
-        Fact.REASON: _joined(one.reason for one in found) or record.reason,
+        Fact.REASON: _joined(one.reason for one in found)
+        or record.reason
+        or record.because,
         Fact.REFUSED: _joined(refused),
         Fact.WARNING: record.warning,
+        Fact.TAGGED: _joined(f"{n} of {alias}" for alias, n in record.tagged.items()),
         Fact.FAILURE: record.failure,
         Fact.BYTES: record.size,
         Fact.SECONDS: round(record.seconds, 4),
@@ -163,6 +166,10 @@ def _subject(record: Record) -> str:
 def _token(record: Record, _status: int) -> str:
     """Say which releases the token is for, and what was refused."""
     parts = [_found(one) for one in record.resolutions]
+    parts += [
+        f"{count} releases of {alias} to select by tag"
+        for alias, count in record.tagged.items()
+    ]
     parts += [f"refused: {one.message}" for one in record.refusals.values()]
     if parts:
         return "; ".join(parts)
@@ -208,6 +215,8 @@ def _manifest(record: Record, status: int) -> str:
 def _named(record: Record) -> str:
     """Return the alias and, where it is known, its release."""
     version = record.release.version if record.release else None
+    if record.tag:
+        return f"{record.alias}:{record.tag} → {version}"
     if version in (None, _selector(record.alias)):
         return str(record.alias)
     return f"{record.alias} ({version})"

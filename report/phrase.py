@@ -24,6 +24,7 @@ _KINDS: Mapping[str, str] = {
     OwnKind.GRANT: "token at the API",
     OwnKind.PROBE: "ping of the registry",
     OwnKind.SEARCH: "search for the blob",
+    OwnKind.CHOICE: "look whether it is here",
 }
 _ENDINGS: Mapping[Outcome | None, str] = {
     Outcome.SERVED: "",

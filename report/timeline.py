@@ -79,7 +79,7 @@ def split_time(request: Request) -> dict[Part, float]:
     match request.kind:
         case OwnKind.RESOLUTION | OwnKind.GRANT:
             return {Part.API: request.seconds}
-        case OwnKind.PROBE | OwnKind.SEARCH:
+        case OwnKind.PROBE | OwnKind.SEARCH | OwnKind.CHOICE:
             return {Part.REGISTRY: request.seconds}
     left = request.seconds
     spent: dict[Part, float] = {}

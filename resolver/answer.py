@@ -122,6 +122,11 @@ def is_blob(target: Base | Content) -> bool:
     return isinstance(target, Content) and target.kind is Kind.BLOB
 
 
+def is_manifest(target: Base | Content) -> bool:
+    """Return whether a manifest is asked for."""
+    return isinstance(target, Content) and target.kind is Kind.MANIFEST
+
+
 def is_rewritten(target: Base | Content, status: int) -> bool:
     """Return whether the answer's body may name the location (R2, R10)."""
     return status >= HTTPStatus.BAD_REQUEST or (

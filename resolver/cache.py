@@ -19,22 +19,28 @@ from resolver.errors import RateLimited, Refusal, ServiceUnavailable
 from resolver.observer import CacheState
 from resolver.reference import Alias
 from resolver.resolution import Resolution
+from resolver.tag_resolution import TagResolution
 
 logger = logging.getLogger(__name__)
 
 ENTRIES_MAX = 10_000
-"""One takes about a kilobyte."""
+"""One takes about a kilobyte; those of which tags select count for several."""
+TAGGED_PART = 4
+"""So many releases that tags select count as one entry: 25 of them take 22 kB."""
 REFUSAL_SECONDS = 10
 """How long a refusal is remembered, so that a new release can soon be pulled."""
 STALE_SECONDS = 3600
 """How long after its time an entry still serves while the API fails."""
+
+type Found = Resolution | TagResolution
+"""What an alias came to: one image, or those that its tags select among."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """What an alias came to, and where that is known from."""
 
-    outcome: Resolution | Refusal
+    outcome: Found | Refusal
     state: CacheState
 
 
@@ -45,7 +51,7 @@ class Entry:
     alias: Alias
     asker: str
     """Which credential it is for: one from another can be told by it, and no more."""
-    outcome: Resolution | Refusal
+    outcome: Found | Refusal
     seconds: float
     """For how long it still serves; less than 0 where only if the API fails."""
 
@@ -58,7 +64,7 @@ class _Key:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    outcome: Resolution | Refusal
+    outcome: Found | Refusal
     fresh_until: float
     kept_until: float
 
@@ -80,7 +86,10 @@ class ResolutionCache:
         self._clock = clock
         self._salt = os.urandom(16)
         self._entries: TLRUCache[_Key, _Entry] = TLRUCache(
-            entries_max, lambda _key, entry, _now: entry.kept_until, clock
+            entries_max,
+            lambda _key, entry, _now: entry.kept_until,
+            clock,
+            getsizeof=lambda entry: _weight(entry.outcome),
         )
         self._loading: dict[_Key, asyncio.Task[Remembered]] = {}
 
@@ -88,7 +97,7 @@ class ResolutionCache:
         self,
         alias: Alias,
         credential: Credential,
-        load: Callable[[], Awaitable[Resolution]],
+        load: Callable[[], Awaitable[Found]],
     ) -> Remembered:
         """Return what is remembered, or what `load` returns or refuses.
 
@@ -142,7 +151,7 @@ class ResolutionCache:
         self,
         key: _Key,
         entry: _Entry | None,
-        load: Callable[[], Awaitable[Resolution]],
+        load: Callable[[], Awaitable[Found]],
     ) -> Remembered:
         try:
             resolution = await load()
@@ -162,7 +171,7 @@ class ResolutionCache:
         return Remembered(resolution, CacheState.MISS)
 
     def _keep(
-        self, key: _Key, outcome: Resolution | Refusal, ttl: float, *, stale: float
+        self, key: _Key, outcome: Found | Refusal, ttl: float, *, stale: float
     ) -> None:
         if ttl:
             fresh_until = self._clock() + ttl
@@ -177,3 +186,10 @@ class ResolutionCache:
         """Return what tells credentials apart, and from which no key can be found."""
         key = "" if credential.key is None else f"key {credential.key}"
         return hashlib.blake2b(key.encode(), key=self._salt, digest_size=16).digest()
+
+
+def _weight(outcome: Found | Refusal) -> int:
+    """Return for how many entries the outcome counts."""
+    if isinstance(outcome, TagResolution):
+        return 1 + len(outcome) // TAGGED_PART
+    return 1

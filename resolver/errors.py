@@ -15,6 +15,9 @@
     ├── TokenError                  401 UNAUTHORIZED   answered with a challenge
     │   ├── TokenInvalid            the suffix of the token cannot be read
     │   └── ScopeInsufficient       the token does not carry the alias
+    ├── ContentUnknown              what none of an alias's releases has
+    │   ├── TagUnknown              404 MANIFEST_UNKNOWN   no tag selects it
+    │   └── BlobUnknown             404 BLOB_UNKNOWN
     ├── CredentialRejected          401 UNAUTHORIZED   wrong or expired API key
     ├── RateLimited                 429 TOOMANYREQUESTS
     ├── ServiceUnavailable          503 UNAVAILABLE    the API is down, slow, senseless
@@ -39,7 +42,9 @@ API_VERSION_HEADER = ("Docker-Distribution-Api-Version", "registry/2.0")
 class ErrorCode(StrEnum):
     """The codes of the OCI specification that this proxy uses, and Docker's two."""
 
+    BLOB_UNKNOWN = "BLOB_UNKNOWN"
     DENIED = "DENIED"
+    MANIFEST_UNKNOWN = "MANIFEST_UNKNOWN"
     NAME_INVALID = "NAME_INVALID"
     NAME_UNKNOWN = "NAME_UNKNOWN"
     TOOMANYREQUESTS = "TOOMANYREQUESTS"
@@ -147,6 +152,22 @@ class ScopeInsufficient(TokenError):
     """The token does not carry the alias that is asked for (rule R7)."""
 
     error = "insufficient_scope"
+
+
+class ContentUnknown(RegistryError):
+    """The alias can be pulled; what is asked for is none of its releases'."""
+
+
+class TagUnknown(ContentUnknown):
+    """No release is selected by the tag, or none that can be pulled by one."""
+
+    code, status = ErrorCode.MANIFEST_UNKNOWN, 404
+
+
+class BlobUnknown(ContentUnknown):
+    """None of the releases that tags select has an image to look into."""
+
+    code, status = ErrorCode.BLOB_UNKNOWN, 404
 
 
 class CredentialRejected(RegistryError):

@@ -9,16 +9,24 @@ import re
 from dataclasses import dataclass, field, replace
 
 from resolver.challenge import Challenge, pull_scope
-from resolver.errors import AliasInvalid, ScopeInsufficient, TokenError
+from resolver.errors import (
+    AliasInvalid,
+    ScopeInsufficient,
+    TokenError,
+    TokenInvalid,
+)
 from resolver.reference import (
     Alias,
+    Digest,
     Location,
     RepositoryName,
     Tag,
     is_stored_name,
     parse_alias,
 )
+from resolver.release import Release
 from resolver.selector import TargetReading, parse_selector
+from resolver.tag_table import Tagged
 from resolver.target import Base, Content, Kind
 from resolver.token import Token, parse_token
 
@@ -42,7 +50,7 @@ FORWARDED_HEADERS = frozenset(
 """What of a request goes upstream, beside the token: nothing that tells where the
 client is (R14), no cookie, and no other login."""
 
-_ARTIFACT_TAG = re.compile(r"sha256-[0-9a-f]{64}(?:\.[a-z]+)?")
+_ARTIFACT_TAG = re.compile(r"sha256-(?P<hash>[0-9a-f]{64})(?:\.[a-z]+)?")
 """Cosign's signatures and the like, and the specification's referrers tag."""
 
 
@@ -58,12 +66,21 @@ class Forward:
     """What stands for it upstream; None as long as the client has no token."""
     warning: str | None = None
     """What the client should be told beside the answer."""
+    tagged: Tagged | None = None
+    """What its tag selected, where tags select."""
+    release: Release | None = None
+    """Whose image it is, as far as the token tells."""
+    is_noted: bool = False
+    """Whether it is to be noted what is at the location: see `resolver.whereabouts`."""
 
 
-def forward(target: Base | Content, authorization: str | None) -> Forward:
+def forward(
+    target: Base | Content, authorization: str | None, *, with_tables: bool = False
+) -> Forward:
     """Return the request that goes upstream.
 
     Only a Bearer token goes along: an API key is nothing for the registry.
+    The token may carry tables where tags select: see `resolver.tag_route`.
 
     Raises:
         AliasInvalid: the name is neither alias nor location.
@@ -72,17 +89,18 @@ def forward(target: Base | Content, authorization: str | None) -> Forward:
         ScopeInsufficient: the token does not carry the alias (R7).
 
     """
-    bearer = _bearer(authorization)
+    bearer = bearer_token(authorization)
+    read = parse_token if with_tables else _parse_plain_token
     if isinstance(target, Base):
-        jwt = parse_token(bearer).jwt if bearer else None
+        jwt = read(bearer).jwt if bearer else None
         return Forward(target.path, _authorization(jwt))
     if is_stored_name(target.name):
-        jwt = parse_token(bearer).jwt if bearer else None
+        jwt = read(bearer).jwt if bearer else None
         return Forward(target.path, _authorization(jwt))
     alias = parse_alias(target.name)
     if bearer is None:
         return Forward(target.path, None, alias)
-    return _rewrite(target, alias, parse_token(bearer))
+    return _rewrite(target, alias, read(bearer))
 
 
 def challenge_for(
@@ -93,33 +111,59 @@ def challenge_for(
     return Challenge(token_url, service, scope, error.error)
 
 
+def send_to(target: Content, alias: Alias, location: Location, jwt: str) -> Forward:
+    """Return the request for what is stored at the location."""
+    stored = replace(target, name=RepositoryName(location))
+    return Forward(stored.path, _authorization(jwt), alias, location)
+
+
+def is_own_tag(target: Content) -> bool:
+    """Return whether a manifest is asked for by a tag of the user's own (rule R9)."""
+    return (
+        target.kind is Kind.MANIFEST
+        and target.reference is not None
+        and ":" not in target.reference
+        and not _ARTIFACT_TAG.fullmatch(target.reference)
+    )
+
+
+def artifact_digest(tag: str) -> Digest | None:
+    """Return the digest of the manifest that a tag such as cosign's is about."""
+    match = _ARTIFACT_TAG.fullmatch(tag)
+    return Digest(f"sha256:{match['hash']}") if match else None
+
+
+def not_issued_for(alias: Alias) -> ScopeInsufficient:
+    """Return the error that makes a client get another token (R7)."""
+    return ScopeInsufficient(
+        f"the token was not issued for {alias}; a client gets one by itself, so"
+        " try again, or log out and in"
+    )
+
+
+def bearer_token(authorization: str | None) -> str | None:
+    """Return the token in an ``Authorization`` header, or None for another login."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _parse_plain_token(text: str) -> Token:
+    """Return a token without tables; others belong to proxies whose tags select."""
+    token = parse_token(text)
+    if token.aliases.tables:
+        raise TokenInvalid("the token is one of a proxy whose tags select")
+    return token
+
+
 def _rewrite(target: Content, alias: Alias, token: Token) -> Forward:
     location = token.location(target.name)
     if location is None:
-        raise ScopeInsufficient(
-            f"the token was not issued for {alias}; a client gets one by itself, so"
-            " try again, or log out and in"
-        )
-    reference, warning = target.reference, None
-    if target.kind is Kind.MANIFEST and _is_ignored(reference):
-        warning = _tag_warning(alias, str(reference))
-        reference = STORED_TAG
-    stored = replace(target, name=RepositoryName(location), reference=reference)
-    return Forward(stored.path, _authorization(token.jwt), alias, location, warning)
-
-
-def is_artifact_tag(reference: str) -> bool:
-    """Return whether the reference is a tag of a signature or the like (rule R9)."""
-    return _ARTIFACT_TAG.fullmatch(reference) is not None
-
-
-def _is_ignored(reference: str | None) -> bool:
-    """Return whether the reference is a tag of the user's own (rule R9)."""
-    return (
-        reference is not None
-        and ":" not in reference
-        and not is_artifact_tag(reference)
-    )
+        raise not_issued_for(alias)
+    if not is_own_tag(target):
+        return send_to(target, alias, location, token.jwt)
+    warning = _tag_warning(alias, str(target.reference))
+    stored = replace(target, reference=STORED_TAG)
+    return replace(send_to(stored, alias, location, token.jwt), warning=warning)
 
 
 def _tag_warning(alias: Alias, tag: str) -> str | None:
@@ -134,11 +178,6 @@ def _tag_warning(alias: Alias, tag: str) -> str | None:
     except AliasInvalid:
         return None  # A tag may end in a hyphen, a name may not.
     return f"the tag {tag} selects nothing and is ignored: pull {named} for that one"
-
-
-def _bearer(authorization: str | None) -> str | None:
-    scheme, _, token = (authorization or "").strip().partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _authorization(jwt: str | None) -> str | None:

@@ -32,7 +32,8 @@ _RELEASE_FIELDS = (
     "id,commit,raw_version,semver,revision,variant,status,is_invalidated,"
     "is_passing_tests"
 )
-_GREATEST_FIRST = "semver_major desc,semver_minor desc,semver_patch desc,revision desc"
+_GREATEST_VERSION = "semver_major desc,semver_minor desc,semver_patch desc"
+_GREATEST_FIRST = f"{_GREATEST_VERSION},revision desc"
 
 
 def literal(text: str) -> str:
@@ -72,6 +73,21 @@ def all_releases(slug: Slug) -> str:
         f"application?$select=slug&$filter=slug eq {literal(slug)}"
         f"&$expand=owns__release($select={_RELEASE_FIELDS};$orderby=id desc;"
         f"$expand={_IMAGES})"
+    )
+
+
+def tagged_releases(slug: Slug, top: int) -> str:
+    """Ask for the target release and, the greatest versions first, for so many others.
+
+    Among releases of one version the latest come first, because a null among revisions
+    would: that of a draft.
+    """
+    return _spaced(
+        f"application?$select=slug&$filter=slug eq {literal(slug)}"
+        f"&$expand=should_be_running__release($select={_RELEASE_FIELDS};"
+        f"$expand={_IMAGES}),"
+        f"owns__release($select={_RELEASE_FIELDS};$filter=status eq '{SUCCESS}';"
+        f"$orderby={_GREATEST_VERSION},id desc;$top={top};$expand={_IMAGES})"
     )
 
 

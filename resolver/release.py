@@ -85,6 +85,24 @@ def parse_target_release(payload: Any) -> tuple[Release | None, ...]:
     return _parse(payload, lambda rows: tuple(map(_read_target, rows)))
 
 
+def parse_tagged_releases(
+    payload: Any,
+) -> tuple[tuple[Release | None, tuple[Release, ...]], ...]:
+    """Return for each application in the answer its target release, and others.
+
+    Raises:
+        ServiceUnavailable: the answer does not make sense.
+
+    """
+    return _parse(
+        payload,
+        lambda rows: tuple(
+            (_read_target(row), _read_releases(_list(row["owns__release"])))
+            for row in rows
+        ),
+    )
+
+
 def parse_all_releases(payload: Any) -> tuple[tuple[Release, ...], ...]:
     """Return for each application in the answer its releases.
 

@@ -32,6 +32,7 @@ from resolver.selector import (
 
 logger = logging.getLogger(__name__)
 
+TARGET_REASON = "the target release of the application"
 GREATEST_COUNT = 25
 """How many releases of a range are asked for first: among so many one has images."""
 
@@ -86,7 +87,7 @@ class ApiResolver:
         selection = self._select(alias, credential, deadline)
         release = selection.release
         image = select_image(alias, release)
-        location = self._location(alias, image)
+        location = self.location(alias, image)
         return Resolution(alias, release, image, location, selection.reason)
 
     def _select(
@@ -121,7 +122,7 @@ class ApiResolver:
             raise denied(alias.slug)
         release = applications[0]
         if release and release.is_pullable:
-            return Selection(release, "the target release of the application")
+            return Selection(release, TARGET_REASON)
         raise self._refusal(
             alias.slug,
             f"{alias.slug} has no target release that can be pulled",
@@ -141,18 +142,27 @@ class ApiResolver:
         there_are = f"its newest are {versions}" if versions else "it has no release"
         return ReleaseUnknown(f"{reason}; {there_are}")
 
-    def _location(self, alias: Alias, image: Image) -> Location:
+    def find_location(self, image: Image) -> Location | None:
+        """Return where the image is in this registry, or None where it is elsewhere."""
         host, _, name = image.stored_at.partition("/")
-        location = parse_location(name)
         hosts = self._registry_hosts
-        if location and (hosts is None or host in hosts):
+        return parse_location(name) if hosts is None or host in hosts else None
+
+    def location(self, alias: Alias, image: Image) -> Location:
+        """Return where the image is in this registry.
+
+        Raises:
+            ReleaseUnknown: it is elsewhere, and the log says where.
+
+        """
+        if location := self.find_location(image):
             return location
         logger.error(
             "%s is stored at the registry %s, this proxy fronts %s: check the mode"
             " option (REGISTRY_URL)",
             alias,
-            host,
-            " or ".join(sorted(hosts or ())),
+            image.stored_at.partition("/")[0],
+            " or ".join(sorted(self._registry_hosts or ())),
         )
         raise ReleaseUnknown(
             f"{alias} is stored in another registry than the one behind this proxy;"

@@ -93,12 +93,12 @@ def _fits(reading: ReleaseReading, release: Release, spelling: Spelling) -> bool
         case CommitReading(commit):
             return release.commit == commit
         case RangeReading(major, minor):
-            return _is_offered(release) and _is_within(release, major, minor)
+            return is_offered(release) and _is_within(release, major, minor)
         case PrefixReading(prefix):
             return release.commit.startswith(prefix)
 
 
-def _is_offered(release: Release) -> bool:
+def is_offered(release: Release) -> bool:
     """Return whether a range may find the release (S6)."""
     return release.is_final and not release.is_invalidated and release.is_passing_tests
 
@@ -128,7 +128,7 @@ def _choose(
             reason = "the release of that commit"
         case RangeReading(major, minor):
             within = f"{major}.x" if minor is None else f"{major}.{minor}.x"
-            greatest = max(found, key=_greatness)
+            greatest = max(found, key=greatness)
             return Selection(greatest, f"the greatest final release of {within}")
         case PrefixReading(prefix):
             _check_unambiguous(alias, prefix, found)
@@ -160,7 +160,12 @@ def _precedence(release: Release) -> tuple[bool, int, int]:
     return plain, revision, release.id
 
 
-def _greatness(release: Release) -> tuple[semver.Version, tuple[bool, int, int]]:
-    """Order releases by semver precedence, which knows no build part, then revision."""
+def greatness(release: Release) -> tuple[semver.Version, tuple[bool, int, int]]:
+    """Order releases by semver precedence, which knows no build part, then revision.
+
+    Raises:
+        ValueError: its version is none.
+
+    """
     version = semver.Version.parse(release.semver).replace(build=None)
     return version, _precedence(release)

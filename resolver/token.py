@@ -4,14 +4,18 @@
 
     token  = jwt [ "~" suffix ]
     suffix = base64url( JSON )          ; without padding, 4096 characters at most
-    JSON   = { "v": 1,
+    JSON   = { "v": 1 | 2,
                "a": { alias: location },
-               "r": { alias: [ code, message ] } }
+               "r": { alias: [ code, message ] },
+               "t": tables }            ; in version 2: `resolver.tag_suffix`
 
 A client treats a token as opaque, so the suffix travels through all of them and
 the proxy keeps no state (design section 5). It needs no signature: the registry
 checks the JWT, and only against the location that is asked for.
 Claims are read here, never verified, for the same reason.
+Version 2 is written where there are tables, and read where tags select. A proxy that
+does not know it, or is not to, takes it for a bad suffix: its client gets a challenge,
+and never the image of another tag.
 """
 
 import base64
@@ -26,6 +30,8 @@ from typing import Any
 
 from resolver.errors import REFUSALS, ErrorCode, Refusal, TokenInvalid
 from resolver.reference import NAME_LENGTH_MAX, Location, parse_location
+from resolver.tag_suffix import read_tables, write_table
+from resolver.tag_table import TagTable
 from resolver.timestamp import format_timestamp
 
 SEPARATOR = "~"
@@ -36,7 +42,8 @@ MESSAGE_LENGTH_MAX = 300
 """Characters of a refusal's message."""
 PARSED_MAX = 256
 """Tokens that are remembered as they were read; one is some kilobytes."""
-_SUFFIX_VERSION = 1
+_SUFFIX_VERSION, _TABLE_VERSION = 1, 2
+_FIELDS_BESIDE = ((_SUFFIX_VERSION, ()), (_TABLE_VERSION, ("t",)))
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
@@ -46,6 +53,8 @@ class Aliases:
 
     locations: Mapping[str, Location] = field(default_factory=dict)
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    tables: Mapping[str, TagTable] = field(default_factory=dict)
+    """What the tags of an alias without selector select among."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +98,17 @@ def parse_token(text: str) -> Token:
 
     """
     jwt, separator, suffix = text.partition(SEPARATOR)
-    return Token(jwt, _decode_suffix(suffix) if separator else Aliases())
+    return Token(jwt, _decode_suffix(jwt, suffix) if separator else Aliases())
 
 
 def append_aliases(jwt: str, aliases: Aliases) -> str:
     """Return the JWT with the aliases appended, within `SUFFIX_LENGTH_MAX`.
 
-    Where they do not fit, messages of refusals are left out first and the last
-    aliases after that: a client asks again for what its token does not carry (R7).
+    Where they do not fit, messages of refusals are left out first, the ends of tables
+    and the last aliases after that: a client asks again for what its token does not
+    carry (R7).
     """
-    locations = dict(aliases.locations)
+    locations, tables = dict(aliases.locations), dict(aliases.tables)
     # A longer name stands in no path, and would be refused in the suffix as well.
     refusals = {
         alias: refusal
@@ -106,12 +116,15 @@ def append_aliases(jwt: str, aliases: Aliases) -> str:
         if len(alias) <= NAME_LENGTH_MAX
     }
     length = MESSAGE_LENGTH_MAX
-    while locations or refusals:
-        suffix = _encode_suffix(locations, refusals, length)
+    while locations or refusals or tables:
+        suffix = _encode_suffix(jwt, Aliases(locations, refusals, tables), length)
         if len(suffix) <= SUFFIX_LENGTH_MAX:
             return jwt + SEPARATOR + suffix
-        if length:
+        if length and refusals:
             length //= 2
+        elif tables:
+            halves = {alias: table.halved() for alias, table in tables.items()}
+            tables = {alias: table for alias, table in halves.items() if len(table)}
         else:
             (refusals or locations).popitem()
     return jwt
@@ -156,6 +169,11 @@ def _access(jwt: str) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
+def _names(jwt: str) -> list[object]:
+    """Return the repositories in the JWT's access list, as they are numbered."""
+    return [entry.get("name") for entry in _access(jwt)]
+
+
 def read_payload(jwt: str) -> dict[str, Any]:
     """Return the JWT's claims unverified, or nothing where it is no JWT."""
     parts = jwt.split(".")
@@ -175,24 +193,25 @@ def _time(value: object) -> int | None:
     return int(value) if 0 <= value < 1 << 35 else None
 
 
-def _encode_suffix(
-    locations: Mapping[str, Location],
-    refusals: Mapping[str, Refusal],
-    message_length: int,
-) -> str:
-    payload = {
-        "v": _SUFFIX_VERSION,
-        "a": locations,
+def _encode_suffix(jwt: str, aliases: Aliases, message_length: int) -> str:
+    payload: dict[str, object] = {
+        "v": _TABLE_VERSION if aliases.tables else _SUFFIX_VERSION,
+        "a": aliases.locations,
         "r": {
             alias: [refusal.code, refusal.message[:message_length]]
-            for alias, refusal in refusals.items()
+            for alias, refusal in aliases.refusals.items()
         },
     }
+    if aliases.tables:
+        names = _names(jwt)
+        payload["t"] = {
+            alias: write_table(table, names) for alias, table in aliases.tables.items()
+        }
     text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode("ascii").rstrip("=")
 
 
-def _decode_suffix(suffix: str) -> Aliases:
+def _decode_suffix(jwt: str, suffix: str) -> Aliases:
     """Return the aliases in the suffix; strictly, because anybody can write one."""
     if len(suffix) > SUFFIX_LENGTH_MAX:
         raise TokenInvalid(
@@ -200,16 +219,20 @@ def _decode_suffix(suffix: str) -> Aliases:
         )
     try:
         payload = json.loads(_decode_base64url(suffix))
-        return _read_suffix(payload)
+        return _read_suffix(payload, jwt)
     except (ValueError, RecursionError) as error:
         raise TokenInvalid("the token's list of aliases cannot be read") from error
 
 
-def _read_suffix(payload: Any) -> Aliases:
+def _read_suffix(payload: Any, jwt: str) -> Aliases:
     match payload:
-        case {"v": int(version), "a": dict(locations), "r": dict(refusals)} if (
-            version == _SUFFIX_VERSION and len(payload) == 3  # noqa: PLR2004
-        ):
+        case {"v": int(version), "a": dict(locations), "r": dict(refusals), **rest} if (
+            version,
+            tuple(rest),
+        ) in _FIELDS_BESIDE:
+            tables = read_tables(rest["t"], _names(jwt)) if rest else {}
+            for alias in tables:
+                _read_alias(alias)
             return Aliases(
                 MappingProxyType(
                     {_read_alias(a): _read_location(v) for a, v in locations.items()}
@@ -217,6 +240,7 @@ def _read_suffix(payload: Any) -> Aliases:
                 MappingProxyType(
                     {_read_alias(a): _read_refusal(v) for a, v in refusals.items()}
                 ),
+                tables,
             )
     raise ValueError("not the schema of a suffix")
 

@@ -7,11 +7,9 @@ clients give up after 15 seconds.
 
 import asyncio
 import contextvars
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qs
 
 from resolver import attempt
@@ -29,16 +27,17 @@ from resolver.errors import (
     RequestInvalid,
     ServiceUnavailable,
 )
+from resolver.grant import TokenAnswer, compose
 from resolver.observer import NOBODY, CacheState, Observer, Reason, Result
-from resolver.reference import Alias, is_stored_name, parse_alias
-from resolver.resolution import Resolution, denied
+from resolver.reference import Alias, Location, is_stored_name, parse_alias
+from resolver.resolution import Resolution
 from resolver.scope import Scope, parse_scopes
-from resolver.token import Aliases, append_aliases, pullable_names, read_claims
+from resolver.tag_resolution import TagResolution
+from resolver.token_room import HEADER_LENGTH_MAX, TokenRoom, header_length
 from resolver.upstream import Backend, Upstream
 
-REFUSAL_EXPIRY = 60
-"""Seconds; the least that clients take. With the JWT's four hours, a client that keeps
-its token would miss a release that was made in the meantime."""
+TRIES = 3
+"""How often a token is asked for, with fewer releases each time it is too long."""
 LOOK_UPS_MAX = 4
 """Of one request at the same time, so that its scopes leave threads for others."""
 FORM_FIELDS_MAX = 64
@@ -51,17 +50,6 @@ class TokenRequest:
 
     scopes: tuple[Scope, ...]
     credential: Credential = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenAnswer:
-    """What the client gets, and what there is to say about it."""
-
-    body: bytes = field(repr=False)
-    resolutions: tuple[Resolution, ...]
-    refusals: Mapping[str, Refusal]
-    states: Mapping[str, CacheState] = field(default_factory=dict)
-    """Where the outcome of each name is known from."""
 
 
 def parse_token_query(query: str, authorization: str | None) -> TokenRequest:
@@ -117,12 +105,16 @@ class TokenService:
         cache: ResolutionCache,
         *,
         timeout: float,
+        tags: int = 0,
         threads: int = 32,
         observer: Observer = NOBODY,
     ) -> None:
+        """Let tags select among so many releases, or, with 0, among none."""
         self._upstream = upstream
         self._cache = cache
         self._timeout = timeout
+        self._tags = tags
+        self._room = TokenRoom()
         self._observer = observer
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="balena-api")
 
@@ -176,6 +168,8 @@ class TokenService:
         deadline = Deadline.after(self._timeout)
         backend = await self._run(self._upstream.connect, deadline)
         outcome = (await self._resolve(backend, name, credential, deadline)).outcome
+        if isinstance(outcome, TagResolution):
+            outcome = outcome.target
         if isinstance(outcome, Refusal):
             raise outcome
         return outcome
@@ -204,18 +198,41 @@ class TokenService:
         found = dict(
             zip(names, await asyncio.gather(*map(resolve, names)), strict=True)
         )
-        outcomes = [remembered.outcome for remembered in found.values()]
-        resolved = [o for o in outcomes if isinstance(o, Resolution)]
-        wanted = [*stored, *(Scope(resolution.location) for resolution in resolved)]
         attempt.purpose.set(attempt.SEPARATOR.join(names))
-        jwt = await self._run(
-            backend.api.token,
-            tuple(dict.fromkeys(wanted)),
-            backend.service,
-            request.credential,
-            deadline,
-        )
-        return _compose(jwt, found)
+        return await self._issue(backend, request, stored, found, deadline)
+
+    async def _issue(
+        self,
+        backend: Backend,
+        request: TokenRequest,
+        stored: Sequence[Scope],
+        found: Mapping[str, Remembered],
+        deadline: Deadline,
+    ) -> TokenAnswer:
+        """Return the token for what was found, as short as it has to be."""
+        outcomes = {name: remembered.outcome for name, remembered in found.items()}
+        tagged = {n: o for n, o in outcomes.items() if isinstance(o, TagResolution)}
+        resolved = [o for o in outcomes.values() if isinstance(o, Resolution)]
+        wanted = [*stored, *(Scope(resolution.location) for resolution in resolved)]
+        tables = self._room.fit(tagged, self._tags, wanted)
+        for _ in range(TRIES):
+            places = [place for table in tables.values() for place in table.locations]
+            scopes = dict.fromkeys([*wanted, *map(Scope, _first(tagged, places))])
+            jwt = await self._run(
+                backend.api.token,
+                tuple(scopes),
+                backend.service,
+                request.credential,
+                deadline,
+            )
+            answer = compose(jwt, found, tables)
+            if not tagged:
+                break
+            self._room.has_issued(jwt, scopes)
+            if header_length(answer.token_length) <= HEADER_LENGTH_MAX:
+                break
+            tables = self._room.fit(tagged, self._tags, wanted)
+        return answer
 
     async def _resolve(
         self, backend: Backend, name: str, credential: Credential, deadline: Deadline
@@ -231,18 +248,25 @@ class TokenService:
             found = await self._cache.resolve(
                 alias,
                 credential,
-                lambda: self._run(
-                    backend.resolver.resolve, alias, credential, deadline
-                ),
+                lambda: self._look_up(backend, alias, credential, deadline),
             )
         except (RateLimited, ServiceUnavailable):
             self._observer.resolved(Result.FAILED, CacheState.MISS)
             raise
-        is_found = isinstance(found.outcome, Resolution)
+        is_refused = isinstance(found.outcome, Refusal)
         self._observer.resolved(
-            Result.FOUND if is_found else Result.REFUSED, found.state
+            Result.REFUSED if is_refused else Result.FOUND, found.state
         )
         return found
+
+    async def _look_up(
+        self, backend: Backend, alias: Alias, credential: Credential, deadline: Deadline
+    ) -> Resolution | TagResolution:
+        """Ask the API what the alias stands for, or what its tags do."""
+        if self._tags and alias.selector is None:
+            resolve = backend.tags.resolve
+            return await self._run(resolve, alias, self._tags, credential, deadline)
+        return await self._run(backend.resolver.resolve, alias, credential, deadline)
 
     async def _run[*A, R](self, call: Callable[[*A], R], *args: *A) -> R:
         """Run what blocks in a thread, which knows for whom it does so."""
@@ -252,41 +276,13 @@ class TokenService:
         )
 
 
-def _compose(jwt: str, found: Mapping[str, Remembered]) -> TokenAnswer:
-    """Return the answer; what the API resolved but does not grant is refused.
-
-    Only the token endpoint decides on permission (design section 8).
-    """
-    granted = pullable_names(jwt)
-    resolutions: list[Resolution] = []
-    refusals: dict[str, Refusal] = {}
-    for name, remembered in found.items():
-        outcome = remembered.outcome
-        if isinstance(outcome, Refusal):
-            refusals[name] = outcome
-        elif granted is None or outcome.location in granted:
-            resolutions.append(outcome)
-        else:
-            refusals[name] = denied(outcome.alias.slug)
-    locations = {str(found.alias): found.location for found in resolutions}
-    return TokenAnswer(
-        _body(jwt, Aliases(locations, refusals)),
-        tuple(resolutions),
-        refusals,
-        {name: remembered.state for name, remembered in found.items()},
-    )
-
-
-def _body(jwt: str, aliases: Aliases) -> bytes:
-    """Return the answer, with what the API leaves out (rule R4)."""
-    token = append_aliases(jwt, aliases)
-    claims = read_claims(jwt)
-    answer: dict[str, Any] = {"token": token, "access_token": token}
-    if claims.expires_in is not None:
-        longest = REFUSAL_EXPIRY if aliases.refusals else claims.expires_in
-        answer["expires_in"] = min(claims.expires_in, longest)
-        answer["issued_at"] = claims.issued_at
-    return json.dumps(answer).encode()
+def _first(
+    tagged: Mapping[str, TagResolution], places: Sequence[Location]
+) -> list[Location]:
+    """Return the locations with those of the target releases before the others."""
+    targets = [one.target for one in tagged.values()]
+    first = [one.location for one in targets if isinstance(one, Resolution)]
+    return [place for place in first if place in places] + list(places)
 
 
 def _media_type(content_type: str) -> str:

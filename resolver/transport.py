@@ -77,11 +77,14 @@ class _Wanted:
     authorization: str | None = field(repr=False)
     method: str = "GET"
     is_search: bool = False
+    accept: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
         """What the request has beside the usual headers."""
         made = {"Accept": "*/*", "Range": "bytes=0-0"} if self.is_search else {}
+        if self.accept is not None:
+            made["Accept"] = self.accept
         if self.authorization is not None:
             made["Authorization"] = self.authorization
         return made
@@ -127,6 +130,18 @@ class Transport:
 
         """
         return self._persist(_Wanted(url, authorization), deadline)
+
+    def head(
+        self, url: str, *, authorization: str, accept: str, deadline: Deadline
+    ) -> Answer:
+        """Return the answer to a HEAD, after a few tries.
+
+        Raises:
+            ServiceUnavailable: there was no answer in time.
+
+        """
+        wanted = _Wanted(url, authorization, "HEAD", accept=accept)
+        return self._persist(wanted, deadline)
 
     def search(
         self, url: str, *, method: str, authorization: str | None, deadline: Deadline

@@ -18,6 +18,7 @@ from resolver.errors import ServiceUnavailable
 from resolver.observer import NOBODY, Observer, Part, Reason
 from resolver.public_url import parse_url
 from resolver.resolution import ApiResolver, Resolver
+from resolver.tag_resolution import TagResolver
 from resolver.transport import Answer
 
 
@@ -27,6 +28,7 @@ class Backend:
 
     api: Api
     resolver: Resolver
+    tags: TagResolver
     service: str
 
 
@@ -119,7 +121,9 @@ class Upstream:
             self._observer,
         )
         hosts = {self.host} if service is None else {self.host, service}
-        return Backend(api, ApiResolver(api, hosts), service or self.host)
+        resolver = ApiResolver(api, hosts)
+        tags = TagResolver(api, resolver)
+        return Backend(api, resolver, tags, service or self.host)
 
 
 def _api_url(registry_url: str, origin: str | None) -> str:

@@ -22,9 +22,13 @@ from mitm.option import REQUIRED
 from mitm.reader import RequestReader
 from mitm.secret import SENDER
 from resolver import credential, errors
+from resolver.grant import TokenAnswer
 from resolver.reference import Location, parse_alias
+from resolver.tag_table import TagTable
 from resolver.token import Aliases, append_aliases
-from resolver.token_service import TokenAnswer, TokenRequest
+from resolver.token_service import TokenRequest
+from tests.resolver.fake import jwt, pullable
+from tests.resolver.test_tag_suffix import entry
 
 ALIAS = "org/app/2.3"
 LOCATION = Location("v2/567e62d1e73529e7a31757ac1f3fb902")
@@ -439,6 +443,48 @@ def test_answered_flow_is_left_alone(proxy: addon.RegistryProxy) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tags", "path", "is_read"),
+    [
+        ("ignore", f"/v2/{ALIAS}/manifests/1", False),
+        ("select", f"/v2/{ALIAS}/manifests/1", False),
+        ("select", f"/v2/org/app/blobs/{DIGEST}", False),
+        ("select", "/v2/org/app/manifests/2", True),
+    ],
+)
+def test_manifest_is_read_where_tags_select_only(
+    context: taddons.context,
+    proxy: addon.RegistryProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    tags: str,
+    path: str,
+    *,
+    is_read: bool,
+) -> None:
+    """Nobody looks at what passes, but at what an alias with a table is served."""
+    context.configure(proxy, balena_tags=tags)
+    read: list[bytes] = []
+
+    def named_digests(_status: int, _digest: str | None, body: bytes) -> list[str]:
+        read.append(body)
+        return []
+
+    monkeypatch.setattr("resolver.tag_service.named_digests", named_digests)
+    granted = jwt(pullable([LOCATION]))
+    table = TagTable((entry("2.3.8", LOCATION, 0),))
+    aliases = Aliases({ALIAS: LOCATION}, {}, {"org/app": table} if is_read else {})
+    if path.startswith("/v2/org/app/blobs"):
+        aliases = Aliases({}, {}, {"org/app": table})
+    token = append_aliases(granted, aliases)
+    flow = make_flow("GET", path, ("Authorization", f"Bearer {token}"))
+    asyncio.run(proxy.request(flow))
+    assert flow.request.path.startswith(f"/v2/{LOCATION}/")
+    flow.response = http.Response.make(200, b"{}", {"Content-Length": "2"})
+    proxy.responseheaders(flow)
+    proxy.response(flow)
+    assert read == [b"{}"] * is_read
+
+
+@pytest.mark.parametrize(
     ("option", "value", "said"),
     [
         ("mode", ["regular"], "mode: regular does not say which registry"),
@@ -461,6 +507,8 @@ def test_answered_flow_is_left_alone(proxy: addon.RegistryProxy) -> None:
             "balena_blobs: 'proxy' is not one of redirect, follow",
         ),
         ("balena_blobs_allow", "minio", "balena_blobs_allow: has no effect without"),
+        ("balena_tags", "yes", "balena_tags: 'yes' is not one of ignore, select"),
+        ("balena_tags_max", 61, "balena_tags_max: 61 is not between 1 and 60"),
         ("ssl_verify_upstream_trusted_ca", "/nowhere.pem", "there is no /nowhere.pem"),
     ],
 )

@@ -75,6 +75,7 @@ def test_other_variables() -> None:
             "GRACE_PERIOD": "0",
             "BLOBS": "Follow",
             "BLOBS_ALLOW": "minio,10.1.0.0/16",
+            "TAGS": "Select",
             "ARGS": "--set termlog_verbosity=debug -w 'a file'",
         }
     )
@@ -83,6 +84,7 @@ def test_other_variables() -> None:
     assert option("balena_grace_period", arguments) == "0"
     assert option("balena_blobs", arguments) == "follow"
     assert option("balena_blobs_allow", arguments) == "minio,10.1.0.0/16"
+    assert option("balena_tags", arguments) == "select"
     assert arguments[-2:] == ["-w", "a file"]
 
 
@@ -114,6 +116,7 @@ def test_other_variables() -> None:
         ("BLOBS", "proxy", "neither redirect nor follow"),
         ("BLOBS_ALLOW", "10.1.0.1/16", "as in minio.example.com,10.1.0.0/16"),
         ("BLOBS_ALLOW", "minio", "set that as well"),
+        ("TAGS", "yes", "neither ignore nor select"),
         ("TLS_CERT", "/nowhere.pem", "there is no file '/nowhere.pem'"),
         ("TLS_KEY", "/nowhere.pem", "there is no file '/nowhere.pem'"),
         ("TLS_KEY", __file__, "set TLS_CERT="),

@@ -20,7 +20,7 @@ def describe_token(text: str, told: object = None) -> list[str]:
     jwt, separator, _ = text.partition(token.SEPARATOR)
     claims = token.read_payload(jwt)
     if "access" not in claims:
-        return [NO_TOKEN, *fields(_told(claims, told, is_refusing=False))]
+        return [NO_TOKEN, *fields(_told(claims, told, token.Aliases()))]
     aliases, unreadable = token.Aliases(), ""
     if separator:
         try:
@@ -35,12 +35,13 @@ def describe_token(text: str, told: object = None) -> list[str]:
                 ("audience", shown(claims.get("aud"))),
                 ("issued", _issued(claims)),
                 ("valid", _valid(claims)),
-                *_told(claims, told, is_refusing=bool(aliases.refusals)),
+                *_told(claims, told, aliases),
                 *((("aliases", unreadable),) if unreadable else ()),
             ]
         ),
         *_refusals(aliases),
         *_locations(aliases),
+        *_tags(aliases),
         *_access(claims["access"]),
     ]
 
@@ -69,7 +70,7 @@ def _valid(claims: dict[str, Any]) -> str:
 
 
 def _told(
-    claims: dict[str, Any], told: object, *, is_refusing: bool
+    claims: dict[str, Any], told: object, aliases: token.Aliases
 ) -> list[tuple[str, str]]:
     """Return what the client was told of the time, where that is another one."""
     if told is None:
@@ -81,7 +82,8 @@ def _told(
         return [("told", "the client a time that is none")]
     if issued is not None and expiry is not None and expiry - issued == seconds:
         return []
-    why = ", because of the refusal, so that it soon asks again" if is_refusing else ""
+    cause = "the refusal" if aliases.refusals else aliases.tables and "its tags"
+    why = f", because of {cause}, so that it soon asks again" if cause else ""
     return [("told", f"the client that it is good for {duration(seconds)}{why}")]
 
 
@@ -96,6 +98,20 @@ def _refusals(aliases: token.Aliases) -> list[str]:
 def _locations(aliases: token.Aliases) -> list[str]:
     rows = [(cell(name), cell(place)) for name, place in aliases.locations.items()]
     return section("stands for", table(("alias", "location"), rows) if rows else [])
+
+
+def _tags(aliases: token.Aliases) -> list[str]:
+    rows = [
+        (
+            cell(f"{alias}:{entry.release.raw_version.replace('+', '_')}"),
+            cell(entry.release.commit[:7]),
+            cell(entry.location or "several images"),
+        )
+        for alias, found in aliases.tables.items()
+        for entry in found.entries
+    ]
+    columns = ("tag", "commit", "location")
+    return section("tags select", table(columns, rows) if rows else [])
 
 
 def _access(access: object) -> list[str]:

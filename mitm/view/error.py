@@ -42,6 +42,8 @@ _REGISTRY_WORDS: Mapping[str, str] = {
 }
 """Of the specification, and of docker-registry."""
 _PROXY_WORDS: Mapping[ErrorCode, str] = {
+    ErrorCode.BLOB_UNKNOWN: "no release that tags find has an image to look into",
+    ErrorCode.MANIFEST_UNKNOWN: "the application is there; no tag finds such a release",
     ErrorCode.DENIED: "the application is private or absent, which read the same",
     ErrorCode.NAME_INVALID: "a path, name, tag or digest breaks the grammar",
     ErrorCode.NAME_UNKNOWN: "the application is there; such a release or image is not",

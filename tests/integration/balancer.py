@@ -37,8 +37,9 @@ type Entry = Mapping[str, str]
 class Replica:
     """A proxy on a port of its own, which may be ended and started again."""
 
-    def __init__(self, name: str, installation: Installation) -> None:
+    def __init__(self, name: str, installation: Installation, **variables: str) -> None:
         self.name = name
+        self._variables = variables
         self.port = free_port()
         self.registry = Relay(port_of(installation.url))
         """Between the replica and the registry."""
@@ -72,6 +73,7 @@ class Replica:
                 "API_URL": self._api_url,
                 "TRUST_PROXY": "true",
                 "GRACE_PERIOD": str(GRACE_SECONDS),
+                **self._variables,
             },
         ).__enter__()
 

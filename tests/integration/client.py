@@ -85,6 +85,10 @@ class Docker(Client):
             *self._docker, "login", "-u", "u", "--password-stdin", host, stdin=key
         )
 
+    def pull_all(self, name: str) -> list[str]:
+        """Pull every tag of the repository, and return the digests."""
+        return _DIGEST.findall(self._run(*self._docker, "pull", "--all-tags", name))
+
     def forget(self) -> None:
         """Remove all images, so that the next pull finds an empty engine."""
         self._run(*self._docker, "image", "prune", "--all", "--force")
@@ -168,7 +172,9 @@ class Buildah(Client):
         command = ("pull", *self.transport, *_credentials(key), reference)
         self._run(*self._buildah, *command)
         rows = self._run(*self._buildah, "images", "--format", "{{.Digest}}", reference)
-        return rows.strip()
+        # One row for each name of the image.
+        (digest,) = set(rows.split())
+        return digest
 
 
 class Skopeo(Client):
@@ -204,6 +210,14 @@ class Skopeo(Client):
         shown = self._run(self._skopeo, "inspect", *verify, f"docker://{reference}")
         image: Mapping[str, str] = json.loads(shown)
         return image
+
+    def pull_all(self, name: str) -> list[str]:
+        """Copy every tag of the repository, and return the digests in their order."""
+        places = ("--src", "docker", "--dest", "dir", name, self.folder / "all")
+        self._run(self._skopeo, "sync", *self.transport, *places)
+        manifests = sorted((self.folder / "all").rglob("manifest.json"))
+        shown = (self._run(self._skopeo, "manifest-digest", m) for m in manifests)
+        return [digest.strip() for digest in shown]
 
     def tags(self, reference: str) -> list[str]:
         """Return the tags that skopeo lists."""

@@ -115,6 +115,42 @@ def test_login_of_another_version_is_not_known() -> None:
     assert "with a login that is not known." in explained({**FOUND, Fact.LOGIN: "new"})
 
 
+def test_tag_that_selected_is_explained() -> None:
+    """A manifest of an alias without selector says what its tag did."""
+    manifest = {
+        **BLOB,
+        Fact.KIND: Kind.MANIFEST,
+        Fact.ALIAS: "org/app",
+        Fact.SELECTOR: "2.3",
+        Fact.LOCATION: LOCATION,
+        Fact.RELEASE: "2.3.8+rev2",
+        Fact.REASON: "the greatest final release of 2.3.x",
+    }
+    said = "The tag 2.3 selected that one, because it is the greatest final release"
+    assert said in explained(manifest)
+    assert "selected" not in explained({**manifest, Fact.ALIAS: ALIAS})
+
+
+def test_token_whose_tags_select_is_explained() -> None:
+    """It is for many releases, also where there is no target release."""
+    said = "The token is for more releases, which tags select: 20 of org/app."
+    for facts in (FOUND, TOKEN):
+        assert said in explained({**facts, Fact.TAGGED: "20 of org/app"})
+        assert said not in explained(facts)
+
+
+def test_search_is_explained() -> None:
+    """The proxy's own question where something is says what it was for."""
+    search: dict[Fact, Value] = {
+        Fact.KIND: OwnKind.CHOICE,
+        Fact.ALIAS: "org/app",
+        Fact.SECONDS: 0.25,
+    }
+    told = explained(search, 404)
+    assert "whether this release of org/app has what the client wants." in told
+    assert "It answered with status 404 after 0.250 s." in told
+
+
 def test_refusal_says_where_the_client_meets_it() -> None:
     """The token request is 200; the reason comes with the manifest."""
     told = explained(REFUSED)

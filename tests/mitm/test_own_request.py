@@ -51,6 +51,9 @@ def shown(
 
 RELEASES = f"{API}/v7/{query.all_releases(Slug(SLUG))}"
 NEWEST = f"{API}/v7/{query.newest_versions(Slug(SLUG))}"
+TAGGED = f"{API}/v7/{query.tagged_releases(Slug(SLUG), 61)}"
+BOTH = "the target and the greatest releases"
+SEARCH = f"{REGISTRY}/v2/{LOCATION}/blobs/sha256:{'ab' * 32}"
 TARGET = f"{API}/v7/{query.target_release(Slug(SLUG))}"
 
 
@@ -80,6 +83,24 @@ TARGET = f"{API}/v7/{query.target_release(Slug(SLUG))}"
             503,
             OwnKind.RESOLUTION,
             f"asked the API for releases of {SLUG}: 503, 2 bytes in 0.250 s",
+        ),
+        (
+            TAGGED,
+            200,
+            OwnKind.RESOLUTION,
+            f"asked the API for {BOTH} of {SLUG}: 200, 2 bytes in 0.250 s",
+        ),
+        (
+            SEARCH,
+            404,
+            OwnKind.CHOICE,
+            "asked the registry whether it is here: 404, 2 bytes in 0.250 s",
+        ),
+        (
+            SEARCH,
+            503,
+            OwnKind.CHOICE,
+            "asked the registry whether it is here: 503, 2 bytes in 0.250 s",
         ),
         (
             GRANT,

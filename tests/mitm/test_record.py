@@ -33,6 +33,8 @@ def record(path: str = "/v2/org/app/manifests/1", **known: object) -> Record:
         ({"has_token": True}, 401, Outcome.UNAUTHORIZED),
         ({"error": errors.AccessDenied("no")}, 403, Outcome.REFUSED),
         ({"refusals": {"a/b": errors.AccessDenied("no")}}, 200, Outcome.REFUSED),
+        ({"tagged": {"a/b": 3}}, 200, Outcome.SERVED),
+        ({"error": errors.TagUnknown("no")}, 404, Outcome.REFUSED),
         ({}, 416, Outcome.REFUSED),
         ({}, 429, Outcome.LIMITED),
         ({"error": DOWN}, 503, Outcome.FAILED),
@@ -89,6 +91,15 @@ def test_subject_is_in_words(path: str, kind: Kind, subject: str) -> None:
     """What is asked for, without a whole location."""
     over = record(path)
     assert (over.kind, over.subject) == (kind, subject)
+
+
+def test_line_of_a_token_whose_tags_select() -> None:
+    """Without a target release it says so, and that tags select all the same."""
+    over = record("/auth/v1/token", tagged={"org/app": 7})
+    over.answered(http.Response.make(200, b"body"), is_head=False)
+    assert "token: org/app has no target, 7 to select by tag, in" in (
+        log_line.describe(over)
+    )
 
 
 def test_line_and_facts_have_no_whole_location() -> None:

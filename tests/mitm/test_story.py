@@ -19,6 +19,7 @@ from tests.resolver.fake import COMMIT, LOCATION, release_row
 ALIAS = "org/app/2.3"
 MANIFEST = f"/v2/{ALIAS}/manifests/latest"
 BLOB = f"/v2/{ALIAS}/blobs/sha256:{'ab' * 32}"
+TAGGED = "/v2/org/app/manifests/2.3"
 KNOWN = KnownRelease("2.3.8+rev2", "2", COMMIT)
 MISSING = errors.ReleaseUnknown("org/app has no release 9.9.9")
 
@@ -70,6 +71,17 @@ CASES = {
         known={"refusals": {"org/app/9.9.9": MISSING}},
         is_marked=True,
     ),
+    "token whose tags select": Case(
+        "token for org/app → 2.3.8+rev2 (commit b4b201f) → v2/567e…; 20 releases of"
+        " org/app to select by tag",
+        "/auth/v1/token",
+        known={"resolutions": (resolution("org/app"),), "tagged": {"org/app": 20}},
+    ),
+    "token for tags alone": Case(
+        "7 releases of org/app to select by tag",
+        "/auth/v1/token",
+        known={"tagged": {"org/app": 7}},
+    ),
     "login": Case(
         "login: the API accepts the key", "/auth/v1/token", known={"login": Login.KEY}
     ),
@@ -93,6 +105,18 @@ CASES = {
     ),
     "manifest": Case(
         f"manifest of {ALIAS} (2.3.8+rev2), 5 bytes", known={"release": KNOWN}
+    ),
+    "manifest by tag": Case(
+        "manifest of org/app:2.3 → 2.3.8+rev2, 5 bytes",
+        TAGGED,
+        known={"release": KNOWN, "tag": "2.3", "because": "the greatest"},
+    ),
+    "tag that selects nothing": Case(
+        "refused: org/app has no release 9.9.9",
+        TAGGED,
+        404,
+        known={"error": errors.TagUnknown("org/app has no release 9.9.9")},
+        is_marked=True,
     ),
     "manifest by HEAD": Case(f"manifest of {ALIAS}: it is there", method="HEAD"),
     "manifest without a token": Case(
@@ -213,6 +237,18 @@ def test_facts_are_plain_and_in_order() -> None:
     assert (facts[Fact.BYTES], facts[Fact.API_SECONDS]) == (5, 0.25)
     assert {type(value) for value in flow.metadata.values()} <= {str, int, float}
     assert flow.metadata[Fact.PATH] == "/auth/v1/token"
+
+
+def test_tag_is_the_selector_of_a_manifest() -> None:
+    """Where tags select, a flow says which tag became which release, and why."""
+    known = {"release": KNOWN, "tag": "2.3", "because": "the greatest"}
+    flow, record = begun(Case("", TAGGED, known=known))
+    flow.response = http.Response.make(200, b"12345")
+    record.answered(flow.response, is_head=False)
+    story.tell(flow, record)
+    facts = read(flow)
+    assert (facts[Fact.SELECTOR], facts[Fact.RELEASE]) == ("2.3", "2.3.8+rev2")
+    assert facts[Fact.REASON] == "the greatest"
 
 
 def begun(case: Case) -> tuple[http.HTTPFlow, Record]:

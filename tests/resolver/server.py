@@ -39,6 +39,7 @@ class Received:
 
     target: str
     headers: dict[str, str]
+    method: str = "GET"
 
 
 class Server:
@@ -89,7 +90,7 @@ class Server:
             def do_GET(self) -> None:
                 """Send the next reply."""
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                requests.append(Received(self.path, headers))
+                requests.append(Received(self.path, headers, self.command))
                 reply = next(replies)
                 self.close_connection = True
                 if reply is HANG_UP:
@@ -103,6 +104,8 @@ class Server:
                     self.wfile.flush()
                 if reply.chunked:
                     self.wfile.write(_chunk(b""))
+
+            do_HEAD = do_GET  # noqa: N815 - the library's own way to name it
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Keep quiet."""

@@ -17,6 +17,7 @@ from resolver.credential import ANONYMOUS, Credential
 from resolver.errors import (
     AccessDenied,
     RateLimited,
+    Refusal,
     RegistryError,
     ReleaseUnknown,
     ServiceUnavailable,
@@ -25,7 +26,9 @@ from resolver.observer import CacheState
 from resolver.reference import Location, parse_alias
 from resolver.release import parse_releases
 from resolver.resolution import Resolution
-from tests.resolver.fake import release_row
+from resolver.tag_resolution import TagResolution
+from resolver.tag_table import TagEntry
+from tests.resolver.fake import LOCATION, release_row
 
 TTL = 300
 ALIAS = parse_alias("org/app/2.3")
@@ -89,7 +92,10 @@ class Fixture:
             return error.message
         self.states.append(remembered.state)
         outcome = remembered.outcome
-        return outcome.reason if isinstance(outcome, Resolution) else outcome.message
+        if isinstance(outcome, Resolution):
+            return outcome.reason
+        assert isinstance(outcome, Refusal)
+        return outcome.message
 
 
 async def _wait(found: Awaitable[Remembered]) -> Remembered:
@@ -216,6 +222,19 @@ def test_entries_are_bounded() -> None:
     assert fixture.get(load, name="org/a") == "org/a"
     assert fixture.get(load, name="org/b") == "asked again"
     assert len(fixture.cache._entries) == 2
+
+
+def test_releases_for_tags_count_for_several() -> None:
+    """A table takes more memory than a name, and so more of what there is of it."""
+    cache = Fixture(entries_max=20).cache
+    entry = TagEntry(parse_releases({"d": [release_row()]})[0], Location(LOCATION))
+
+    async def load() -> TagResolution:
+        return TagResolution(ALIAS, MISSING, (entry,) * 24, (), is_whole=True)
+
+    for name in ("org/a", "org/b", "org/c"):
+        asyncio.run(_wait(cache.resolve(parse_alias(name), ANONYMOUS, load)))
+    assert [str(known.alias) for known in cache.entries()] == ["org/b", "org/c"]
 
 
 def test_lifetime_of_zero_remembers_nothing() -> None:

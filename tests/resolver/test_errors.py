@@ -36,6 +36,8 @@ def leaves(root: type[RegistryError] = RegistryError) -> Iterator[type[RegistryE
         ("AliasInvalid", 400, "NAME_INVALID", True),
         ("AccessDenied", 403, "DENIED", False),
         ("ReleaseUnknown", 404, "NAME_UNKNOWN", False),
+        ("TagUnknown", 404, "MANIFEST_UNKNOWN", False),
+        ("BlobUnknown", 404, "BLOB_UNKNOWN", False),
         ("TokenInvalid", 401, "UNAUTHORIZED", False),
         ("ScopeInsufficient", 401, "UNAUTHORIZED", False),
         ("CredentialRejected", 401, "UNAUTHORIZED", False),

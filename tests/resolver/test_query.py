@@ -133,6 +133,25 @@ def test_target_release() -> None:
     )
 
 
+def test_tagged_releases() -> None:
+    """Target and greatest versions come in one answer, by what the API takes."""
+    fields = (
+        "$select=id,commit,raw_version,semver,revision,variant,status,"
+        "is_invalidated,is_passing_tests;"
+    )
+    images = (
+        "$expand=release_image($select=id;$expand=image($select=id,status,"
+        "is_stored_at__image_location,content_hash;"
+        "$expand=is_a_build_of__service($select=service_name)))"
+    )
+    assert query.tagged_releases(Slug(SLUG), 61).replace("%20", " ") == (
+        "application?$select=slug&$filter=slug eq 'balenablocks%2Fbrowser-aarch64'"
+        f"&$expand=should_be_running__release({fields}{images}),"
+        f"owns__release({fields}$filter=status eq 'success';$orderby=semver_major desc,"
+        f"semver_minor desc,semver_patch desc,id desc;$top=61;{images})"
+    )
+
+
 def test_newest_versions() -> None:
     """A refusal names final releases that were built and still count."""
     assert query.newest_versions(Slug(SLUG)).replace("%20", " ") == (
@@ -155,6 +174,9 @@ def test_user_words_stay_in_literals(text: str) -> None:
     assert OUTSIDE.fullmatch(skeleton(found).replace("''", ""))
     assert skeleton(query.target_release(Slug(text))) == skeleton(
         query.target_release(Slug(SLUG))
+    )
+    assert skeleton(query.tagged_releases(Slug(text), 9)) == skeleton(
+        query.tagged_releases(Slug(SLUG), 9)
     )
     assert skeleton(query.newest_versions(Slug(text))) == skeleton(
         query.newest_versions(Slug(SLUG))

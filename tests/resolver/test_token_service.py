@@ -22,10 +22,10 @@ from resolver.errors import (
     RequestInvalid,
     ServiceUnavailable,
 )
+from resolver.grant import TokenAnswer
 from resolver.scope import Scope
 from resolver.token import Token, parse_token
 from resolver.token_service import (
-    TokenAnswer,
     TokenRequest,
     TokenService,
     parse_token_form,
@@ -42,12 +42,15 @@ from tests.resolver.fake import (
     SLUG,
     FakeTransport,
     Reply,
+    Sent,
     answer,
     basic,
     challenged,
     grant,
     ident,
+    image_row,
     jwt,
+    pullable,
     release_row,
     rows,
     target_row,
@@ -351,3 +354,127 @@ def test_secrets_are_never_shown(caplog: pytest.LogCaptureFixture) -> None:
         json.loads(found.body)["token"],
     ):
         assert secret not in shown
+
+
+def released(number: int, raw_version: str) -> dict[str, Any]:
+    """Return a release as the API shows it."""
+    image = image_row(f"{number:032x}")
+    return release_row(raw_version, 0, image, id=number, commit=f"{number:032x}")
+
+
+APPLICATION = {
+    **target_row(released(1, "1.0.0")),
+    "owns__release": [released(3, "1.2.0"), released(2, "1.1.0"), released(1, "1.0.0")],
+}
+PLACES = [f"v2/{number:032x}" for number in (1, 3, 2)]
+
+
+def issue_tagged(
+    request: TokenRequest, replies: Mapping[str, Reply] | None = None
+) -> tuple[TokenAnswer, FakeTransport]:
+    """Return the answer to the request where tags select."""
+    network = FakeTransport({**NETWORK, TARGETS: rows(APPLICATION), **(replies or {})})
+    upstream = Upstream(REGISTRY, None, network)
+    service = TokenService(upstream, ResolutionCache(300), timeout=10, tags=20)
+    try:
+        return asyncio.run(service.answer(request)), network
+    finally:
+        service.close()
+
+
+def test_tags_are_resolved_together() -> None:
+    """One request finds the releases, and the token is for all of their locations."""
+    found, network = issue_tagged(asked("org/app"))
+    assert network.sent[-1].scopes == [f"repository:{name}:pull" for name in PLACES]
+    assert len(network.sent) == 3
+    assert "$top=61" in network.sent[1].url
+    token = token_of(found)
+    assert token.location("org/app") == PLACES[0]
+    table = token.aliases.tables["org/app"]
+    assert [e.location for e in table.ranked] == [PLACES[1], PLACES[2], PLACES[0]]
+    assert table.is_whole
+    assert [one.location for one in found.resolutions] == PLACES[:1]
+    assert found.tagged == {"org/app": 3}
+    assert json.loads(found.body)["expires_in"] == 300
+
+
+def test_selector_is_resolved_alone() -> None:
+    """A name that says which release is as it was, also in the token."""
+    found, network = issue_tagged(asked("org/app/2.3.8"))
+    assert network.sent[-1].scopes == [f"repository:{LOCATION}:pull"]
+    token = json.loads(found.body)["token"]
+    assert parse_token(token).location("org/app/2.3.8") == LOCATION
+    assert parse_token(token).aliases.tables == {}
+    assert json.loads(found.body)["expires_in"] == EXPIRES - ISSUED
+
+
+def test_tags_of_what_the_api_does_not_grant() -> None:
+    """Releases whose image the JWT does not open are in no table."""
+
+    def some(url: str) -> Answer:
+        asked_for = [scope.split(":")[1] for scope in Sent(url, None).scopes]
+        return answer({"token": jwt(pullable(asked_for[:2]))})
+
+    found, _ = issue_tagged(asked("org/app"), {TOKEN: some})
+    table = token_of(found).aliases.tables["org/app"]
+    assert set(table.locations) == set(PLACES[:2])
+    assert not table.is_whole
+    none = answer({"token": jwt()})
+    found, _ = issue_tagged(asked("org/app"), {TOKEN: none})
+    assert token_of(found).aliases.tables == {}
+    with pytest.raises(AccessDenied):
+        token_of(found).location("org/app")
+
+
+def test_tags_of_an_opaque_token() -> None:
+    """A token that is no JWT serves for the target release alone."""
+    found, _ = issue_tagged(asked("org/app"), {TOKEN: answer({"token": "opaque"})})
+    token = token_of(found)
+    assert (token.location("org/app"), token.aliases.tables) == (PLACES[0], {})
+    loose = rows({**APPLICATION, "should_be_running__release": []})
+    opaque = answer({"token": "opaque"})
+    found, _ = issue_tagged(asked("org/app"), {TARGETS: loose, TOKEN: opaque})
+    assert set(found.refusals) == {"org/app"}
+
+
+def test_target_that_is_refused() -> None:
+    """It is carried as a refusal beside the table, and the client soon asks again."""
+    loose = rows({**APPLICATION, "should_be_running__release": []})
+    found, network = issue_tagged(asked("org/app"), {TARGETS: loose})
+    assert (found.resolutions, found.refusals) == ((), {})
+    assert found.tagged == {"org/app": 3}
+    assert len(network.sent) == 3
+    token = token_of(found)
+    assert len(token.aliases.tables["org/app"]) == 3
+    with pytest.raises(Refusal, match=r"its newest are 1\.2\.0, 1\.1\.0, 1\.0\.0"):
+        token.location("org/app")
+    assert json.loads(found.body)["expires_in"] == 60
+
+
+def test_tags_are_remembered() -> None:
+    """What tags select is remembered as a name is, stale answers included."""
+    now, failing = 0.0, False
+
+    def application(_: str) -> Answer:
+        return answer({}, 500) if failing else rows(APPLICATION)
+
+    network = FakeTransport({**NETWORK, TARGETS: application})
+    cache = ResolutionCache(300, clock=lambda: now)
+    upstream = Upstream(REGISTRY, None, network)
+    service = TokenService(upstream, cache, timeout=10, tags=20)
+
+    def state() -> str:
+        return asyncio.run(service.answer(asked("org/app"))).states["org/app"]
+
+    assert [state(), state()] == ["miss", "hit"]
+    assert network.count(TARGETS) == 1
+    now, failing = 301.0, True
+    assert state() == "stale"
+    (entry,) = cache.entries()
+    assert str(entry.outcome) == (
+        "1.0.0 (commit 0000000) -> v2/0000..., 3 releases for tags"
+    )
+    # For somebody who wants to know, a name without selector is the target release.
+    found = asyncio.run(service.look_up("org/app", asked().credential))
+    assert found.location == PLACES[0]
+    service.close()

@@ -69,6 +69,22 @@ def test_each_attempt_is_told() -> None:
     assert SECRET not in repr(seen)
 
 
+def test_head_asks_for_the_head() -> None:
+    """A HEAD has the type that is wanted, and no body to wait for."""
+    seen: list[Attempt] = []
+    headers = {"Content-Length": "9999", "Docker-Content-Digest": "sha256:ab"}
+    server = Server([HANG_UP, Reply(307, b"", headers)])
+    with connected(server, tap=seen.append) as (ours, _):
+        found = ours.head(
+            f"{server.url}/v2/x", authorization=SECRET, accept="a/b", deadline=SOON
+        )
+    assert (found.status, found.body) == (307, b"")
+    (*_, sent) = server.requests
+    assert (sent.method, sent.headers["accept"]) == ("HEAD", "a/b")
+    assert sent.headers["authorization"] == SECRET
+    assert [attempt.method for attempt in seen] == ["HEAD", "HEAD"]
+
+
 @pytest.mark.parametrize("authorization", [None, SECRET])
 def test_request_has_what_it_needs(authorization: str | None) -> None:
     """A request has our name, JSON as its wish, the credential, and nothing else."""

@@ -119,6 +119,7 @@ def test_error_of_the_api() -> None:
         OwnKind.GRANT: "from the API",
         OwnKind.PROBE: "from the registry",
         OwnKind.SEARCH: "from the registry",
+        OwnKind.CHOICE: "from the registry",
         Kind.MANIFEST: "from the registry",
     }
 

@@ -11,6 +11,7 @@ from mitm.fact import OwnKind
 from mitm.record import Kind
 from mitm.redaction import redacted_answer
 from resolver.reference import Location
+from resolver.tag_table import TagTable
 from resolver.token import Aliases, append_aliases
 from tests.localcloud.client import ask
 from tests.localcloud.test_recordings import read_recording
@@ -22,7 +23,16 @@ from tests.mitm.view.sample import (
     shown,
     squeezed,
 )
-from tests.resolver.fake import EXPIRES, ISSUED, LOCATION, base64url, basic, jwt
+from tests.resolver.fake import (
+    EXPIRES,
+    ISSUED,
+    LOCATION,
+    base64url,
+    basic,
+    jwt,
+    pullable,
+)
+from tests.resolver.test_tag_suffix import entry
 
 ALIASES = Aliases({ALIAS: Location(LOCATION)}, {})
 RECORDINGS = Path(tests.localcloud.__file__).with_name("recordings")
@@ -55,6 +65,19 @@ def test_token_of_the_proxy(cloud: LocalCloud) -> None:
     refusal = text[text.index(UNKNOWN) : text.index("stands for")]
     assert "NAME_UNKNOWN" in refusal
     assert "its newest are" in refusal
+
+
+def test_token_whose_tags_select() -> None:
+    """Each release is shown under the tag that selects exactly it."""
+    several = entry("1.7.0", None, 0, "", "helper", "main")
+    found = TagTable((entry(), several))
+    granted = jwt(pullable([LOCATION]))
+    aliases = Aliases({"org/app": Location(LOCATION)}, {}, {"org/app": found})
+    text = described(append_aliases(granted, aliases), expires_in=300)
+    lines = squeezed(text)
+    assert f"org/app:2.3.8_rev2 b4b201f {LOCATION}" in lines
+    assert 'org/app:1.7.0 "" several images' in lines
+    assert "5 min, because of its tags, so that it soon asks again" in " ".join(lines)
 
 
 def test_signature_is_not_shown(cloud: LocalCloud) -> None:

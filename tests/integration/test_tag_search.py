@@ -1,0 +1,364 @@
+"""What tags cost registry and API, and where content is found by its digest."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+
+import pytest
+import requests
+
+from demo.proxy import Proxy
+from localcloud import LocalCloud
+from localcloud.server import Request, Response
+from resolver.cache import ResolutionCache
+from resolver.token import SEPARATOR, parse_token, pullable_names
+from resolver.token_room import HEADER_LENGTH_MAX, header_length
+from resolver.token_service import TokenService, parse_token_query
+from resolver.transport import Transport, Verification
+from resolver.upstream import Upstream
+from tests.integration.session import TIMEOUT, get_token, plain_session
+
+BROWSER = "balenablocks/browser-aarch64"
+TYPES = ", ".join(
+    f"application/vnd.{kind}+json"
+    for kind in ("oci.image.manifest.v1", "docker.distribution.manifest.v2")
+)
+SELECT = {"TAGS": "select"}
+NEWEST_REVISION = "v2/567e62d1e73529e7a31757ac1f3fb902"
+SECOND_REVISION = "v2/afcf4e176ef8e94685a9ded8ce9c68b4"
+MANY = 70
+"""Releases; more than fit into a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A cloud, replicas whose tags select, and one whose tags do not."""
+
+    cloud: LocalCloud
+    one: Proxy
+    other: Proxy
+    plain: Proxy
+
+    def asked(self, digest: str = "") -> list[str]:
+        """Return what the registry was asked, of the digest or of anything.
+
+        Other locations may still be asked when something is found.
+        """
+        assert self.cloud.registry
+        lines = [f"{r.method} {r.path}" for r in self.cloud.registry.requests]
+        return [line for line in lines if digest in line]
+
+    def asked_of_api(self) -> list[str]:
+        """Return what the API was asked, and forget it."""
+        paths = [request.path for request in self.cloud.requests]
+        self.cloud.requests.clear()
+        return paths
+
+
+@pytest.fixture(scope="module")
+def scene(cloud: LocalCloud) -> Iterator[Scene]:
+    """All of them, and each has asked the registry for its API."""
+    many = cloud.add_application("org/many")
+    for number in range(MANY):
+        cloud.add_release("org/many", f"1.{number}.0", is_target=number == MANY // 2)
+    assert many
+    with ExitStack() as stack:
+        proxies = [
+            stack.enter_context(Proxy(cloud.registry_url, environment=variables))
+            for variables in (SELECT, SELECT, {})
+        ]
+        for proxy in proxies:
+            get_token(f"http://{proxy.host}")
+        yield Scene(cloud, *proxies)
+
+
+@pytest.fixture(autouse=True)
+def forgotten(scene: Scene) -> None:
+    """Let each test count from nothing."""
+    assert scene.cloud.registry
+    scene.cloud.registry.requests.clear()
+    scene.cloud.requests.clear()
+
+
+def get(
+    proxy: Proxy, path: str, token: str | None, method: str = "GET"
+) -> requests.Response:
+    """Return the proxy's answer."""
+    with plain_session() as session:
+        session.headers["Accept"] = TYPES
+        if token:
+            session.headers["Authorization"] = f"Bearer {token}"
+        url = f"http://{proxy.host}/v2/{path}"
+        return session.request(method, url, timeout=TIMEOUT, allow_redirects=False)
+
+
+def token_of(proxy: Proxy, *names: str, key: str | None = None) -> str:
+    """Return the token that the proxy issues."""
+    return get_token(f"http://{proxy.host}", *names, key=key)
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest of some bytes."""
+    return f"sha256:{sha256(data).hexdigest()}"
+
+
+def digest_at(scene: Scene, repository: str) -> str:
+    """Return the digest of the manifest stored there."""
+    (image,) = (i for i in scene.cloud.images if i.repository == repository)
+    return image.digest
+
+
+def error_of(answer: requests.Response) -> tuple[int, str]:
+    """Return status and code of an OCI error."""
+    return answer.status_code, answer.json()["errors"][0]["code"]
+
+
+def blobs_of(manifest: bytes) -> list[str]:
+    """Return the digests of what an image consists of."""
+    payload = json.loads(manifest)
+    return [payload["config"]["digest"], *(one["digest"] for one in payload["layers"])]
+
+
+def test_token_costs_two_requests(scene: Scene) -> None:
+    """One finds the releases and one issues the token; remembered is the first."""
+    token = token_of(scene.one, "otherorg/tracker")
+    assert scene.asked_of_api() == ["/v7/application", "/auth/v1/token"]
+    assert token_of(scene.one, "otherorg/tracker") != token
+    assert scene.asked_of_api() == ["/auth/v1/token"]
+
+
+def test_target_is_asked_for_first(scene: Scene) -> None:
+    """The API is asked for all locations at once, the target release's first."""
+    token_of(scene.one, BROWSER)
+    (asked,) = (r for r in scene.cloud.requests if r.path == "/auth/v1/token")
+    scopes = re.findall("scope=repository%3A(v2%2F[0-9a-f]{32})%3Apull", asked.query)
+    assert scopes[0] == NEWEST_REVISION.replace("/", "%2F")
+    assert len(scopes) == len(set(scopes)) == 19
+
+
+def test_manifest_tells_where_its_blobs_are(scene: Scene) -> None:
+    """At the replica that passed a manifest on, nothing has to be looked for."""
+    token = token_of(scene.one, BROWSER)
+    manifest = get(scene.one, f"{BROWSER}/manifests/2.3.8_rev1", token)
+    for digest in blobs_of(manifest.content):
+        answer = get(scene.one, f"{BROWSER}/blobs/{digest}", token)
+        assert digest_of(answer.content) == digest
+        assert scene.asked(digest) == [f"GET /v2/{SECOND_REVISION}/blobs/{digest}"]
+
+
+def test_other_replica_asks_the_registry(scene: Scene) -> None:
+    """What another replica passed on is looked for once, and then nearby."""
+    token = token_of(scene.one, BROWSER)
+    wanted = digest_at(scene, "v2/7e2b9c174f62040a5d3b29f7ef23fe18")
+    manifest = get(scene.other, f"{BROWSER}/manifests/{wanted}", token)
+    assert digest_of(manifest.content) == wanted
+    heads = [line for line in scene.asked(wanted) if line.startswith("HEAD")]
+    assert 1 < len(heads) == len(set(heads)) <= 19
+    for digest in blobs_of(manifest.content):
+        answer = get(scene.other, f"{BROWSER}/blobs/{digest}", token)
+        assert digest_of(answer.content) == digest
+        assert len(scene.asked(digest)) == 1
+
+
+def test_blob_without_its_manifest(scene: Scene) -> None:
+    """After a restart each blob is found, the second one where the first one was."""
+    (image,) = (i for i in scene.cloud.images if i.repository == SECOND_REVISION)
+    blobs = [blob.digest for blob in image.blobs]
+    token = token_of(scene.one, BROWSER)
+    with Proxy(scene.cloud.registry_url, environment=SELECT) as fresh:
+        for number, digest in enumerate(blobs):
+            answer = get(fresh, f"{BROWSER}/blobs/{digest}", token)
+            assert digest_of(answer.content) == digest
+            asked = scene.asked(digest)
+            assert f"GET /v2/{SECOND_REVISION}/blobs/{digest}" in asked
+            assert len(asked) == 2 if number else len(asked) > 2
+
+
+@pytest.mark.parametrize("kind", ["blobs", "manifests"])
+def test_what_no_release_has(scene: Scene, kind: str) -> None:
+    """The registry says itself that it is not there, and another's is not shown."""
+    token = token_of(scene.one, BROWSER)
+    foreign = digest_at(scene, "v2/c94c117e5e15b559a011f53a01bf3a14")
+    answer = get(scene.one, f"{BROWSER}/{kind}/{foreign}", token)
+    code = "BLOB_UNKNOWN" if kind == "blobs" else "MANIFEST_UNKNOWN"
+    assert error_of(answer) == (404, code)
+    assert "v2/" not in answer.text
+
+
+@pytest.mark.parametrize(("status", "seen"), [(500, 503), (429, 429)])
+def test_failure_is_no_absence(scene: Scene, status: int, seen: int) -> None:
+    """Where the registry fails at one location, it may be the one that has it."""
+    assert scene.cloud.registry
+    token = token_of(scene.one, BROWSER)
+    absent = "sha256:" + "ab" * 32
+
+    def failing(request: Request) -> Response | None:
+        return Response(status) if SECOND_REVISION in request.path else None
+
+    scene.cloud.registry.interpose = failing
+    try:
+        answer = get(scene.one, f"{BROWSER}/blobs/{absent}", token)
+    finally:
+        scene.cloud.registry.interpose = None
+    assert answer.status_code == seen
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_forged_token_costs_what_any_does(scene: Scene) -> None:
+    """A token that the registry does not take is asked with once, and forwarded."""
+    jwt, _, suffix = token_of(scene.one, BROWSER).partition(SEPARATOR)
+    forged = f"{jwt[:-4]}AAAA{SEPARATOR}{suffix}"
+    digest = "sha256:" + "ab" * 32
+    answer = get(scene.one, f"{BROWSER}/blobs/{digest}", forged)
+    assert error_of(answer) == (401, "UNAUTHORIZED")
+    assert len(scene.asked(digest)) == 2
+    assert f"repository:{BROWSER}:pull" in answer.headers["WWW-Authenticate"]
+
+
+def test_token_of_an_old_replica_selects_nothing(scene: Scene) -> None:
+    """Without its table a tag is no release at all, and `latest` is as it was."""
+    token = token_of(scene.plain, BROWSER)
+    assert "Warning" in get(scene.plain, f"{BROWSER}/manifests/2.9", token).headers
+    answer = get(scene.one, f"{BROWSER}/manifests/2.9", token)
+    assert error_of(answer) == (401, "UNAUTHORIZED")
+    assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
+    latest = get(scene.one, f"{BROWSER}/manifests/latest", token)
+    assert digest_of(latest.content) == digest_at(scene, NEWEST_REVISION)
+
+
+def test_token_of_a_new_replica_is_not_misread(scene: Scene) -> None:
+    """A replica whose tags are ignored lets the client get a token of its own."""
+    token = token_of(scene.one, BROWSER)
+    for tag in ("2.9", "latest"):
+        answer = get(scene.plain, f"{BROWSER}/manifests/{tag}", token)
+        assert error_of(answer) == (401, "UNAUTHORIZED")
+        assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+    assert scene.asked() == []
+    # Its tokens for a name with a selector are good at all of them.
+    token = token_of(scene.one, f"{BROWSER}/2.3.8")
+    assert get(scene.plain, f"{BROWSER}/2.3.8/manifests/x", token).status_code == 200
+
+
+def test_tags_are_listed_in_pages(scene: Scene) -> None:
+    """`n` and `last` go through the list, and the links stay on the proxy."""
+    token = token_of(scene.one, BROWSER)
+    whole = get(scene.one, f"{BROWSER}/tags/list", token)
+    assert whole.json()["name"] == BROWSER
+    tags = whole.json()["tags"]
+    assert "2.3.8_rev2" in tags
+    assert "latest" in tags
+    assert "Link" not in whole.headers
+    collected: list[str] = []
+    path: str | None = f"{BROWSER}/tags/list?n=7"
+    while path:
+        page = get(scene.one, path, token)
+        collected += page.json()["tags"]
+        link = re.fullmatch('</v2/(.*)>; rel="next"', page.headers.get("Link", ""))
+        path = link and link[1]
+    assert collected == tags
+    for tag in tags:
+        answer = get(scene.one, f"{BROWSER}/manifests/{tag}", token, "HEAD")
+        assert answer.status_code == 200
+    assert all("tags/list" not in line for line in scene.asked())
+    assert get(scene.one, f"{BROWSER}/tags/list", None).status_code == 401
+
+
+def test_log_names_the_release_at_any_replica(scene: Scene) -> None:
+    """The token itself says which release a tag selected."""
+    token = token_of(scene.one, BROWSER)
+    get(scene.other, f"{BROWSER}/manifests/2.3.8_rev1", token)
+    assert f"manifest 2.3.8_rev1 of {BROWSER}: 200, release 2.3.8+rev1" in (
+        scene.other.log
+    )
+    assert f"{BROWSER} is 2.3.8+rev2 (commit b4b201f)" in scene.one.log
+    assert "20 to select by tag, cache" in scene.one.log
+
+
+def test_application_without_target(scene: Scene) -> None:
+    """Tags select where there is no target release, and `latest` is refused."""
+    slug = "org/loose"
+    scene.cloud.add_application(slug)
+    scene.cloud.add_release(slug, "1.0.0")
+    scene.cloud.add_release(slug, "1.1.0", image_status="failed")
+    token = token_of(scene.one, slug)
+    assert get(scene.one, f"{slug}/manifests/1", token).status_code == 200
+    for tag in ("latest", "1.1.0"):
+        answer = get(scene.one, f"{slug}/manifests/{tag}", token)
+        assert error_of(answer) == (404, "MANIFEST_UNKNOWN")
+        assert "its newest are 1.0.0" in answer.text
+    assert get(scene.one, f"{slug}/tags/list", token).json()["tags"] == ["1.0.0"]
+
+
+def test_private_application(scene: Scene) -> None:
+    """The client's own key decides, and nobody else's tags are told."""
+    slug = "balenablocks/private-block"
+    keys = scene.cloud.keys
+    token = token_of(scene.one, slug, key=keys["carol"])
+    assert get(scene.one, f"{slug}/manifests/1.0.0", token).status_code == 200
+    for key in (None, keys["bob"]):
+        token = token_of(scene.one, slug, key=key)
+        for path in ("manifests/1.0.0", "tags/list"):
+            assert error_of(get(scene.one, f"{slug}/{path}", token)) == (403, "DENIED")
+
+
+def issue(scene: Scene, count: int, *names: str) -> str:
+    """Return the token where tags select among so many releases."""
+    transport = Transport(Verification())
+    upstream = Upstream(scene.cloud.registry_url, None, transport)
+    cache = ResolutionCache(300)
+    service = TokenService(upstream, cache, timeout=10, tags=count)
+    scopes = "&".join(f"scope=repository:{name}:pull" for name in names)
+    try:
+        answer = asyncio.run(service.answer(parse_token_query(scopes, None)))
+    finally:
+        service.close()
+        transport.close()
+    token: str = json.loads(answer.body)["token"]
+    return token
+
+
+SIZES = {1: 1, 5: 5, 10: 10, 20: 20, 30: 30, 40: 40, 60: 41}
+"""How many releases are asked for, and how many there is room for."""
+
+
+@pytest.mark.parametrize(("count", "kept"), SIZES.items())
+def test_token_fits_into_a_header(scene: Scene, count: int, kept: int) -> None:
+    """As many releases as there is room for are in the token, in one request."""
+    token = issue(scene, count, "org/many")
+    assert header_length(len(token)) <= HEADER_LENGTH_MAX
+    table = parse_token(token).aliases.tables["org/many"]
+    assert (len(table), table.is_whole) == (kept, False)
+    assert len(table.locations) == len(pullable_names(parse_token(token).jwt) or ())
+    assert scene.asked_of_api() == ["/v7/application", "/auth/v1/token"]
+
+
+def test_long_token_is_asked_for_again(scene: Scene) -> None:
+    """Where a JWT is longer than told, fewer releases are asked for at once."""
+    issuer = scene.cloud.issuer
+    name, issuer.name = issuer.name, "api." + "long." * 500
+    try:
+        token = issue(scene, 40, "org/many", BROWSER)
+    finally:
+        issuer.name = name
+    assert header_length(len(token)) <= HEADER_LENGTH_MAX
+    tables = parse_token(token).aliases.tables
+    assert all(1 < len(table) < 20 for table in tables.values())
+    assert scene.asked_of_api().count("/auth/v1/token") == 2
+
+
+def test_release_beyond_the_table(scene: Scene) -> None:
+    """It is refused with the path that finds it, and the path does."""
+    token = token_of(scene.one, "org/many", "org/many/1.7")
+    for tag in ("1.69", "1.55.0", "1.35", "latest"):
+        answer = get(scene.one, f"org/many/manifests/{tag}", token)
+        # The target release is further down, and found exactly only.
+        assert answer.status_code == (404 if tag == "1.35" else 200), tag
+    answer = get(scene.one, "org/many/manifests/1.7", token)
+    assert error_of(answer) == (404, "MANIFEST_UNKNOWN")
+    assert "among the 20 that tags find" in answer.text
+    assert "one beyond them is pulled as org/many/1.7" in answer.text
+    assert get(scene.one, "org/many/1.7/manifests/latest", token).status_code == 200
