@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
-SOURCES := addon.py serve.py trust.py mitm resolver localcloud demo report soak bench tests
+SOURCES := addon.py serve.py trust.py variable.py mitm resolver localcloud demo report soak bench tests
 export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
 export PUBLIC_URL TRUST_PROXY TAGS GRACE_PERIOD CONFDIR TLS_CERT TLS_KEY
 export METRICS_HOST METRICS_PORT LOG_FORMAT BLOBS BLOBS_ALLOW ARGS ONCE PYTHON REF MINUTES HOST JSON

@@ -35,6 +35,7 @@ from mitm import (
     route,
     secret,
     service,
+    settings,
     shutdown,
     story,
     view,
@@ -54,7 +55,7 @@ class RegistryProxy:
 
     def __init__(self) -> None:
         self._is_running = False
-        self._settings: option.Settings | None = None
+        self._settings: settings.Settings | None = None
         self._service: service.Service
         self._connections = connection.Connections()
         self._stop = shutdown.GracefulStop(self._connections)
@@ -86,26 +87,26 @@ class RegistryProxy:
         if not updated.intersection(option.OPTIONS + option.OPTIONS_OF_MITMPROXY):
             return
         try:
-            settings = option.read_settings()
-            self._certificate.use(settings.certificate)
-            self._journal.show_metrics(settings.metrics_address)
+            chosen = settings.read_settings()
+            self._certificate.use(chosen.certificate)
+            self._journal.show_metrics(chosen.metrics_address)
         except exceptions.OptionsError as error:
             if self._settings:
                 raise
             # At the start an error in the log ends mitmproxy; without a traceback.
             logger.error("%s", error)  # noqa: TRY400
             return
-        if settings == self._settings:
+        if chosen == self._settings:
             return
         # What was in use goes on for the requests that still use it.
-        self._settings = settings
+        self._settings = chosen
         self._service = service.Service(
-            settings, self._journal, self._own_requests, self._routes
+            chosen, self._journal, self._own_requests, self._routes
         )
-        self._connections.limit(settings.limits)
-        self._stop.grant(settings.grace_period)
-        log_format.use_format(settings.log_format)
-        if settings.show_secrets:
+        self._connections.limit(chosen.limits)
+        self._stop.grant(chosen.grace_period)
+        log_format.use_format(chosen.log_format)
+        if chosen.show_secrets:
             logger.warning("%s", SECRETS_SHOWN)
 
     def running(self) -> None:
@@ -120,7 +121,7 @@ class RegistryProxy:
         memory.keep_memory_trimmed()
         addresses = ctx.master.addons.get("proxyserver").listen_addrs()
         urls = dict.fromkeys(
-            f"http(s)://{option.format_host(*address[:2])}" for address in addresses
+            f"http(s)://{settings.format_host(*address[:2])}" for address in addresses
         )
         logger.log(
             log.ALERT,

@@ -5,7 +5,6 @@ in which flows are looked at (`make web`, `make console`). The variables are tho
 the README's table. An explicit URL beats a host name, a host name beats DNS_TLD.
 """
 
-import ipaddress
 import os
 import re
 import shlex
@@ -17,7 +16,16 @@ from itertools import pairwise
 from pathlib import Path
 
 from resolver.address import parse_allowed
-from resolver.public_url import parse_host, parse_url
+from variable import (
+    VariableError,
+    read_address,
+    read_file,
+    read_flag,
+    read_port,
+    read_seconds,
+    read_url,
+    read_word,
+)
 
 if sys.platform != "win32":
     import resource
@@ -27,7 +35,6 @@ CONFDIR = ROOT / ".mitmproxy"
 """Where mitmproxy finds its options and keeps its certificate authority."""
 OPTIONS = ROOT / "mitm.conf"
 DNS_TLD = "balena-cloud.com"
-PORT_MAX = 65535
 GRACE_PERIOD_MAX = 3600
 PROGRAMS = ("mitmdump", "mitmweb", "mitmproxy")
 WEB_PORT = 8081
@@ -55,10 +62,6 @@ UNBUFFERED = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
 where it has a character that the locale does not."""
 
 
-class VariableError(ValueError):
-    """An environment variable has a value that cannot work."""
-
-
 def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
     """Return what mitmdump is to be called with.
 
@@ -67,22 +70,24 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
 
     """
     listen, port = _listen(environment)
-    registry = _url(environment, "REGISTRY_URL", "REGISTRY2_HOST", "registry2")
-    api = _url(environment, "API_URL", "API_HOST", "api")
-    public = _url(environment, "PUBLIC_URL")
+    registry = read_url(environment, "REGISTRY_URL", "REGISTRY2_HOST", "registry2")
+    api = read_url(environment, "API_URL", "API_HOST", "api")
+    public = read_url(environment, "PUBLIC_URL")
     mode = f"reverse:{registry or f'https://registry2.{DNS_TLD}'}"
     options = {
         "confdir": str(confdir(environment)),
         "balena_api_url": api,
         "balena_public_url": public,
-        "balena_trust_forwarded": _flag(environment, "TRUST_PROXY"),
-        "balena_tags": _word(environment, "TAGS", ("ignore", "select")),
-        "balena_grace_period": _seconds(environment, "GRACE_PERIOD", GRACE_PERIOD_MAX),
-        "balena_tls_cert": _file(environment, "TLS_CERT"),
-        "balena_tls_key": _file(environment, "TLS_KEY"),
+        "balena_trust_forwarded": read_flag(environment, "TRUST_PROXY"),
+        "balena_tags": read_word(environment, "TAGS", ("ignore", "select")),
+        "balena_grace_period": read_seconds(
+            environment, "GRACE_PERIOD", GRACE_PERIOD_MAX
+        ),
+        "balena_tls_cert": read_file(environment, "TLS_CERT"),
+        "balena_tls_key": read_file(environment, "TLS_KEY"),
         "balena_metrics_listen": _metrics(environment, listen, port),
-        "balena_log_format": _word(environment, "LOG_FORMAT", ("text", "json")),
-        "balena_blobs": _word(environment, "BLOBS", ("redirect", "follow")),
+        "balena_log_format": read_word(environment, "LOG_FORMAT", ("text", "json")),
+        "balena_blobs": read_word(environment, "BLOBS", ("redirect", "follow")),
         "balena_blobs_allow": _allowed(environment, "BLOBS_ALLOW"),
     }
     if options["balena_tls_key"] and not options["balena_tls_cert"]:
@@ -110,7 +115,7 @@ def mitmweb_arguments(environment: Mapping[str, str]) -> list[str]:
 
     """
     listen, proxy_port = _listen(environment)
-    port = _port(environment, "WEB_PORT")
+    port = read_port(environment, "WEB_PORT")
     if port == proxy_port:
         raise VariableError(
             f"WEB_PORT: {port} is the port of the proxy itself; choose another, as"
@@ -211,68 +216,16 @@ def raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _url(
-    environment: Mapping[str, str], url: str, host: str = "", label: str = ""
-) -> str:
-    """Return the URL that the variables give, or nothing."""
-    try:
-        if text := environment.get(url, ""):
-            return parse_url(text)
-    except ValueError as error:
-        raise VariableError(f"{url}: {error}") from error
-    if host and (name := _host(environment, host)):
-        return f"https://{name}"
-    if label and (tld := _host(environment, "DNS_TLD")):
-        return f"https://{label}.{tld}"
-    return ""
-
-
-def _host(environment: Mapping[str, str], variable: str) -> str:
-    text = environment.get(variable, "")
-    try:
-        return parse_host(text) if text else ""
-    except ValueError as error:
-        raise VariableError(
-            f"{variable}: {text!r} is no host name or address; write it as in"
-            " registry.example.com"
-        ) from error
-
-
-def _address(environment: Mapping[str, str], variable: str, port: str) -> str:
-    """Return the address as mitmproxy takes it, an IPv6 one without brackets."""
-    text = environment.get(variable, "")
-    bare = text.removeprefix("[").removesuffix("]")
-    with suppress(ValueError):
-        return str(ipaddress.ip_address(bare))
-    if text.rpartition(":")[1]:
-        raise VariableError(
-            f"{variable}: {text!r} is no address without a port; write it as in"
-            f" 127.0.0.1, and the port as {port}"
-        )
-    return _host(environment, variable)
-
-
 def _listen(environment: Mapping[str, str]) -> tuple[str, int]:
     """Return address and port of the proxy."""
-    address = _address(environment, "LISTEN_HOST", "PROXY_PORT") or "127.0.0.1"
-    return address, _port(environment, "PROXY_PORT") or 8080
-
-
-def _port(environment: Mapping[str, str], variable: str) -> int | None:
-    text = environment.get(variable, "")
-    if not text:
-        return None
-    if not text.isdecimal() or not 0 < int(text) <= PORT_MAX:
-        raise VariableError(
-            f"{variable}: {text!r} is no port; write a number from 1 to {PORT_MAX}"
-        )
-    return int(text)
+    address = read_address(environment, "LISTEN_HOST", "PROXY_PORT") or "127.0.0.1"
+    return address, read_port(environment, "PROXY_PORT") or 8080
 
 
 def _metrics(environment: Mapping[str, str], listen: str, proxy_port: int) -> str:
     """Return where the metrics are shown, if anywhere."""
-    host = _address(environment, "METRICS_HOST", "METRICS_PORT")
-    port = _port(environment, "METRICS_PORT")
+    host = read_address(environment, "METRICS_HOST", "METRICS_PORT")
+    port = read_port(environment, "METRICS_PORT")
     if port is None:
         if host:
             raise VariableError(
@@ -289,28 +242,6 @@ def _metrics(environment: Mapping[str, str], listen: str, proxy_port: int) -> st
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _file(environment: Mapping[str, str], variable: str) -> str:
-    text = environment.get(variable, "")
-    path = Path(text).expanduser()
-    if text and not path.is_file():
-        raise VariableError(
-            f"{variable}: there is no file {text!r}; name one in PEM format, as in"
-            " /certificates/registry.pem"
-        )
-    if text and not os.access(path, os.R_OK):
-        raise VariableError(f"{variable}: {text!r} cannot be read by this user")
-    return str(path.resolve()) if text else ""
-
-
-def _word(
-    environment: Mapping[str, str], variable: str, choices: tuple[str, str]
-) -> str:
-    text = environment.get(variable, "").lower()
-    if text not in ("", *choices):
-        raise VariableError(f"{variable}: {text!r} is neither {' nor '.join(choices)}")
-    return text
-
-
 def _allowed(environment: Mapping[str, str], variable: str) -> str:
     text = environment.get(variable, "")
     try:
@@ -318,22 +249,6 @@ def _allowed(environment: Mapping[str, str], variable: str) -> str:
     except ValueError as error:
         raise VariableError(f"{variable}: {error}") from error
     return text
-
-
-def _seconds(environment: Mapping[str, str], variable: str, most: int) -> str:
-    text = environment.get(variable, "")
-    if text and not (text.isdecimal() and int(text) <= most):
-        raise VariableError(
-            f"{variable}: {text!r} is no number of seconds; write one from 0 to {most}"
-        )
-    return text
-
-
-def _flag(environment: Mapping[str, str], variable: str) -> str:
-    text = environment.get(variable, "").lower()
-    if text not in ("", "0", "1", "false", "true", "no", "yes"):
-        raise VariableError(f"{variable}: {text!r} is neither true nor false")
-    return "true" if text in ("1", "true", "yes") else ""
 
 
 def _extra(environment: Mapping[str, str], chosen: Collection[str]) -> list[str]:

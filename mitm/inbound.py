@@ -4,8 +4,8 @@ import re
 
 from mitmproxy import http
 
-from mitm.option import Settings
 from mitm.record import Login, Record, shown_path
+from mitm.settings import Settings
 from resolver import errors, public_url
 from resolver.reference import printable
 

@@ -5,10 +5,11 @@ from weakref import WeakKeyDictionary
 from cachetools import LRUCache
 from mitmproxy import exceptions, http
 
-from mitm import inbound, log_line, option, story
+from mitm import inbound, log_line, story
 from mitm.connection import Connections
 from mitm.metrics import Metrics
 from mitm.record import KnownRelease, Record
+from mitm.settings import Settings
 from resolver.grant import TokenAnswer
 from resolver.observer import NOBODY, Observer
 
@@ -55,7 +56,7 @@ class Journal:
         self._metrics, self._address = shown, address
 
     def begin(
-        self, flow: http.HTTPFlow, headers: dict[str, str], settings: option.Settings
+        self, flow: http.HTTPFlow, headers: dict[str, str], settings: Settings
     ) -> Record:
         """Open the record of a request; see `inbound.begin_record`."""
         begun = inbound.begin_record(flow, headers, settings)

@@ -9,9 +9,9 @@ from mitmproxy import http
 from mitm import exchange, inbound, own_request, reply, secret, storage, story
 from mitm.fact import SEPARATOR
 from mitm.journal import Journal
-from mitm.option import Settings
 from mitm.record import Login, Record
 from mitm.route import Routes
+from mitm.settings import Settings
 from resolver import answer, challenge, errors, forward, target, token_service
 from resolver.cache import ResolutionCache
 from resolver.credential import Credential

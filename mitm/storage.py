@@ -16,8 +16,8 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
 from mitm import own_request, secret
-from mitm.option import Settings
 from mitm.reply import JSON_HEADERS, fields
+from mitm.settings import Settings
 from mitm.signed import SignedRequest
 from resolver import attempt, errors, forward
 from resolver.deadline import Deadline

@@ -46,7 +46,8 @@ def test_options_are_documented() -> None:
 
 def test_variables_are_documented() -> None:
     """The README lists every variable that is read, and the Makefile passes it."""
-    source = (serve.ROOT / "serve.py").read_text()
+    sources = (serve.ROOT / name for name in ("serve.py", "variable.py"))
+    source = "".join(path.read_text() for path in sources)
     read = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', source)) - set(serve.UNBUFFERED)
     assert set(documented("variable")) == read
     for variable in read:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import serve
+from variable import VariableError
 
 MODE = "reverse:https://registry2.balena-cloud.com@127.0.0.1:8080"
 
@@ -126,7 +127,7 @@ def test_other_variables() -> None:
 )
 def test_wrong_variable_is_named(variable: str, value: str, said: str) -> None:
     """A value that cannot work is refused in one line that names the variable."""
-    with pytest.raises(serve.VariableError) as refused:
+    with pytest.raises(VariableError) as refused:
         serve.mitmdump_arguments({variable: value})
     message = str(refused.value)
     assert message.startswith(f"{variable}: ")
@@ -140,7 +141,7 @@ def test_contradiction_is_named() -> None:
         "PUBLIC_URL": "https://a.example",
         "ARGS": "--set balena_public_url=https://b.example",
     }
-    with pytest.raises(serve.VariableError, match=r"ARGS: .* contradicts PUBLIC_URL"):
+    with pytest.raises(VariableError, match=r"ARGS: .* contradicts PUBLIC_URL"):
         serve.mitmdump_arguments(variables)
 
 
@@ -164,7 +165,7 @@ def test_metrics_are_shown_where_the_proxy_listens(
 def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """CONFDIR has to be a folder, or to become one."""
     (tmp_path / "file").touch()
-    with pytest.raises(serve.VariableError, match=r"CONFDIR: .*/file"):
+    with pytest.raises(VariableError, match=r"CONFDIR: .*/file"):
         serve.link_options(serve.confdir({"CONFDIR": str(tmp_path / "file")}))
 
 

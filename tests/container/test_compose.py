@@ -115,7 +115,8 @@ def test_listen_host_and_port_are_what_is_published() -> None:
 
 def test_variables_of_the_proxy_are_passed() -> None:
     """Each variable that serve.py reads reaches the container, if it is set."""
-    source = (serve.ROOT / "serve.py").read_text()
+    sources = (serve.ROOT / name for name in ("serve.py", "variable.py"))
+    source = "".join(path.read_text() for path in sources)
     read = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', source)) - set(serve.UNBUFFERED)
     passed = dict.fromkeys(read - IN_THE_CONTAINER, "1")
     services = Compose(passed).services()
