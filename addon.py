@@ -213,6 +213,9 @@ class RegistryProxy:
         known = self._exchanges.get(flow)
         if known is None or flow.response is None:
             return
+        if ctx.options.http2:
+            # The token is still in the flow; it was sent, and a blob may take minutes.
+            secret.forget(flow)
         with self._boundary(flow):
             self._service.rewrite_head(flow, flow.response, known)
         if self._journal.has_failed(flow):
@@ -252,6 +255,8 @@ class RegistryProxy:
         known = self._exchanges.pop(flow, None)
         error_page.prepare_page(flow, is_led_away=bool(known and known.route))
         reason = redaction.without_bytes(flow.error.msg if flow.error else "unknown")
+        if flow.error:
+            flow.error.msg = reason
         self._journal.broken(flow, reason)
         self._connections.end_answer(flow)
         secret.forget(flow)

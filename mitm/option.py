@@ -184,6 +184,7 @@ REQUIRED = {
     "onboarding": False,
     "validate_inbound_headers": True,
     "proxy_debug": False,
+    "stream_large_bodies": None,
 }
 """Without them clients are sent elsewhere, more than HTTP requests is served, or keys
 are in the log."""

@@ -123,10 +123,10 @@ def make_flow(
 
 async def _announce(shown: http.HTTPFlow) -> None:
     """Let mitmproxy's addons see the flow, as if it had been read from a file."""
+    # It is over already, whatever mitmproxy is told to hold back.
+    shown.intercept = lambda: None  # type: ignore[method-assign]
     for event in eventsequence.iterate(shown):
         await ctx.master.addons.handle_lifecycle(event)
-        # It is over already, whatever mitmproxy is told to hold back.
-        shown.resume()
 
 
 def _client(asked_for: http.HTTPFlow | None) -> connection.Client:
@@ -206,19 +206,28 @@ def _request_headers(made: attempt.Attempt) -> http.Headers:
 def _headers(made: attempt.Attempt) -> http.Headers:
     return http.Headers(
         [
-            (name.encode("latin-1"), _shown(name, value).encode("latin-1"))
+            (name.encode("latin-1"), _shown(made, name, value))
             for name, value in made.headers
             if name.lower() not in _DROPPED_HEADERS
         ]
     )
 
 
-def _shown(name: str, value: str) -> str:
-    return without_signature(value) if name.lower() == "location" else value
+def _shown(made: attempt.Attempt, name: str, value: str) -> bytes:
+    shown = without_signature(value) if name.lower() == "location" else value
+    return _without_login(shown.encode("latin-1"), made)
+
+
+def _without_login(said: bytes, made: attempt.Attempt) -> bytes:
+    if ctx.options.balena_show_secrets:
+        return said
+    return redaction.without_login(said, made.authorization)
 
 
 def _body(made: attempt.Attempt) -> bytes:
-    is_token = urlsplit(made.url).path == TOKEN_PATH and made.status == HTTPStatus.OK
+    # An error says what is wrong; anything else may be a token.
+    is_error = (made.status or 0) >= HTTPStatus.BAD_REQUEST
+    is_token = urlsplit(made.url).path == TOKEN_PATH and not is_error
     if is_token and not ctx.options.balena_show_secrets:
         return redaction.redacted_answer(made.body)
-    return made.body
+    return _without_login(made.body, made)

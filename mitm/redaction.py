@@ -7,6 +7,8 @@ why a pull fails; without its signature it opens nothing.
 import json
 import logging
 import re
+from base64 import b64decode
+from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
@@ -16,6 +18,14 @@ REDACTED = "[redacted]"
 _SHOWN_FIELDS = frozenset({"client_id", "grant_type", "scope", "service"})
 _NAMED_FIELDS = frozenset({"password", "refresh_token", "username"})
 """Of the form of a token request (rule R5); any other may be anything."""
+_CLAIMS = re.compile(r"[\w-]+\.[\w-]+", re.ASCII)
+"""Header and payload of a JWT, and nothing before them that could be a login."""
+_SHOWN_VALUE = re.compile(r"[\w.:/,* -]*", re.ASCII)
+"""With another separator than `&` the whole form would stand in one value."""
+_MOMENT = re.compile(r"[0-9TZ:.+-]{1,40}")
+LOGIN_LENGTH_MIN = 8
+"""Characters of a login that is taken out of an answer; shorter ones are no keys, and
+may be any word."""
 _BYTES = re.compile(r"""\bb(?:'.*'|".*"|['"].*)""", re.DOTALL)
 """Bytes as Python shows them, also where they are cut off before the end."""
 
@@ -39,9 +49,10 @@ def redacted_token(text: str) -> str:
     registry's has an access list.
     """
     jwt, separator, suffix = text.partition(token.SEPARATOR)
-    if "access" not in token.read_payload(jwt):
-        return REDACTED
     claims = jwt.rpartition(".")[0]
+    access = token.read_payload(jwt).get("access")
+    if not isinstance(access, list) or not _CLAIMS.fullmatch(claims):
+        return REDACTED
     if separator:
         try:
             token.parse_token(text)
@@ -64,14 +75,15 @@ def redacted_answer(body: bytes) -> bytes:
         answer = None
     if not isinstance(answer, dict):
         return REDACTED.encode()
-    shown = {
+    shown: dict[str, object] = {
         name: redacted_token(str(value))
         for name, value in answer.items()
         if name in ("token", "access_token")
     }
     for name in ("expires_in", "issued_at"):
-        if isinstance(answer.get(name), str | int):
-            shown[name] = answer[name]
+        value = answer.get(name)
+        if isinstance(value, int) or _MOMENT.fullmatch(str(value)):
+            shown[name] = value
     return json.dumps(shown).encode()
 
 
@@ -82,11 +94,27 @@ def redacted_form(body: bytes) -> bytes:
     except ValueError:
         return REDACTED.encode()
     shown = [
-        (name, value if name in _SHOWN_FIELDS else REDACTED)
+        (name, value if _is_shown(name, value) else REDACTED)
         for name, value in fields
         if name in _SHOWN_FIELDS | _NAMED_FIELDS
     ]
     return urlencode(shown, safe="[]:/,").encode() or REDACTED.encode()
+
+
+def without_login(data: bytes, authorization: str | None) -> bytes:
+    """Return what an API says without the login, which it may repeat."""
+    login = (authorization or "").partition(" ")[2].encode("latin-1")
+    secrets = [login]
+    with suppress(ValueError):
+        secrets.append(b64decode(login, validate=True).partition(b":")[2])
+    for secret in secrets:
+        if len(secret) >= LOGIN_LENGTH_MIN:
+            data = data.replace(secret, REDACTED.encode())
+    return data
+
+
+def _is_shown(name: str, value: str) -> bool:
+    return name in _SHOWN_FIELDS and _SHOWN_VALUE.fullmatch(value) is not None
 
 
 def quieten_logs() -> None:

@@ -7,18 +7,23 @@ what is sent is not what is shown.
 
 import sys
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Self
 
 from mitmproxy import ctx, http
+from mitmproxy.net.http.http1 import assemble
 from mitmproxy.proxy.layers import http as http_layer
 
 from mitm import inbound, redaction, signed
 from resolver import forward
+from resolver.challenge import TOKEN_PATH
 
-READ_HEADERS = frozenset({"content-length", "content-type", "host"})
+READ_HEADERS = frozenset({"content-length", "content-type", "expect", "host"})
 """Headers that this addon or mitmproxy itself reads."""
 SENDER = http_layer.__name__
 """The module of mitmproxy that sends answers."""
+ASSEMBLER = assemble.__name__
+"""The module of mitmproxy that makes bytes of a head, to send it."""
 _KEPT_HEADERS = frozenset(
     name.encode() for name in forward.FORWARDED_HEADERS | READ_HEADERS
 )
@@ -51,12 +56,19 @@ def withhold(flow: http.HTTPFlow) -> Withheld:
     if shown is not None and not ctx.options.balena_show_secrets:
         shown = redaction.redacted_login(shown)
     _keep_headers(request, shown)
+    if "@" in (host := request.host_header or ""):
+        # What stands before an @ may be a login; with or without, it is no host.
+        request.host_header = f"{redaction.REDACTED}@{host.rpartition('@')[2]}"
+    if flow.error:
+        flow.error.msg = redaction.without_bytes(flow.error.msg)
+    flow.revert = MethodType(_revert_if_over, flow)  # type: ignore[method-assign]
     return held
 
 
 def take_body(request: http.Request) -> bytes:
     """Take the body out of a request, where a login may be in it, and return it."""
     body = request.raw_content or b""
+    request.trailers = None
     if body and not ctx.options.balena_show_secrets:
         request.content = redaction.redacted_form(body)
     return body
@@ -64,13 +76,16 @@ def take_body(request: http.Request) -> bytes:
 
 def send_login(request: http.Request, authorization: str | None) -> None:
     """Let the request go upstream with a token, or without any login."""
+    request.headers.pop("expect", None)
     if authorization is None or ctx.options.balena_show_secrets or ctx.options.http2:
         # HTTP/2 sends what is shown; there the token is in the flow until it was sent.
         _keep_headers(request, authorization)
         return
     shown = redaction.redacted_login(authorization)
     _keep_headers(request, shown)
-    request.headers = _SecretHeaders.of(request.headers, shown, authorization)
+    request.headers = _SecretHeaders.of(
+        request.headers, "authorization", shown, authorization
+    )
 
 
 def hide_redirect(flow: http.HTTPFlow, response: http.Response) -> None:
@@ -82,7 +97,7 @@ def hide_redirect(flow: http.HTTPFlow, response: http.Response) -> None:
     if flow.client_conn.alpn == b"h2":
         return  # HTTP/2 sends what is shown; it is taken out afterwards.
     response.headers["location"] = shown
-    response.headers = _SecretHeaders.of(response.headers, shown, sent)
+    response.headers = _SecretHeaders.of(response.headers, "location", shown, sent)
 
 
 def forget(flow: http.HTTPFlow) -> None:
@@ -98,38 +113,54 @@ def forget(flow: http.HTTPFlow) -> None:
             response.headers["location"] = redaction.redacted_url(location)
     if isinstance(request.headers, _SecretHeaders):
         request.headers = http.Headers(request.headers.fields)
-        return
+    # What was written into it since then, by an editor, may be secret as well.
     shown = request.headers.get("authorization")
     _keep_headers(request, None if shown is None else redaction.redacted_login(shown))
+    if request.raw_content and request.path.partition("?")[0] == TOKEN_PATH:
+        # The option was on when it came.
+        request.content = redaction.redacted_form(request.raw_content)
+
+
+def _revert_if_over(flow: http.HTTPFlow) -> None:
+    """Revert a flow, unless it is under way: then what is shown would be sent."""
+    if not flow.live:
+        http.HTTPFlow.revert(flow)
 
 
 class _SecretHeaders(http.Headers):
     """Headers with a value that is sent, and shown to nobody.
 
-    mitmproxy sends `bytes`; everything else reads `fields`.
+    mitmproxy sends `bytes`; everything else reads `fields`, or searches `bytes` with a
+    filter like `~hq`, which would tell the value letter by letter.
     """
 
-    _sent = b""
-    _shown = b""
+    _name = _sent = _shown = b""
 
     @classmethod
-    def of(cls, headers: http.Headers, shown: str, sent: str) -> Self:
-        """Return the headers; where they show the one value, they send the other."""
+    def of(cls, headers: http.Headers, name: str, shown: str, sent: str) -> Self:
+        """Return the headers; the one that shows the one value sends the other."""
         made = cls(headers.fields)
+        made._name = name.encode()
         made._shown = shown.encode("utf-8", "surrogateescape")
         made._sent = sent.encode("utf-8", "surrogateescape")
         return made
 
     def __bytes__(self) -> bytes:
-        """Return the headers as they are sent."""
+        """Return the headers as they are sent, for whoever sends them."""
+        caller = sys._getframe(1).f_globals.get("__name__")  # noqa: SLF001
+        if caller != ASSEMBLER:
+            return super().__bytes__()
         return bytes(
             http.Headers(
                 [
-                    (name, self._sent if value == self._shown else value)
+                    (name, self._sent if self._is_hidden(name, value) else value)
                     for name, value in self.fields
                 ]
             )
         )
+
+    def _is_hidden(self, name: bytes, value: bytes) -> bool:
+        return name.lower() == self._name and value == self._shown
 
 
 class TokenResponse(http.Response):
@@ -141,7 +172,7 @@ class TokenResponse(http.Response):
     """
 
     _sent: bytes | None = None
-    """None in a copy, which was never meant to be sent."""
+    """None in a copy, and where somebody edited the body: what is shown is sent."""
 
     @classmethod
     def of(cls, response: http.Response) -> http.Response:
@@ -170,7 +201,7 @@ class TokenResponse(http.Response):
 
     @raw_content.setter
     def raw_content(self, content: bytes | None) -> None:
-        self._sent = self.data.content = content
+        self._sent, self.data.content = None, content
 
 
 def _keep_headers(request: http.Request, authorization: str | None) -> None:

@@ -66,7 +66,8 @@ def parse_authorization(header: str | None) -> Credential:
 
 def credential_of_environment(environment: Mapping[str, str]) -> Credential:
     """Return the credential with the API key of the environment, if there is one."""
-    key = environment.get(KEY_VARIABLE)
+    # A file that the key was read from ends with a line feed.
+    key = environment.get(KEY_VARIABLE, "").strip()
     return Credential(f"Bearer {key}", key) if key else ANONYMOUS
 
 

@@ -46,6 +46,9 @@ def cause(error: Exception) -> str:
     """
     if isinstance(error, requests.exceptions.InvalidURL):
         return type(error).__name__
+    if isinstance(error, requests.exceptions.InvalidHeader):
+        # Its message has the header in it, and the one that varies is the login.
+        return "InvalidHeader: the login has characters that no header can have"
     bottom = _bottom(error)
     return f"{type(bottom).__name__}: {bottom}" if bottom is not error else repr(error)
 

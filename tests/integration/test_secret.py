@@ -1,19 +1,28 @@
 """No key and no token in what the proxy writes, at every verbosity (rule R15)."""
 
-import base64
+import json
+import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 from mitmproxy.io import FlowReader
 
 from demo.proxy import Proxy
+from localcloud import LocalCloud
+from localcloud.server import Request, Response
+from resolver.challenge import TOKEN_PATH
+from resolver.credential import KEY_VARIABLE
+from serve import ROOT
 from tests.integration.client import Skopeo
 from tests.integration.registry import Installation
 from tests.integration.session import TIMEOUT, get_token, plain_session
-from tests.integration.tool import wait_until
+from tests.integration.tool import ToolError, run, wait_until
+from tests.integration.watched import basic, secrets_of, signature_of
 
 ALIAS = "balenablocks/private-block/1.0.0"
+PUBLIC = "balenablocks/browser-aarch64/2.3.8"
 LOCATION = "875ff9869a2373a5d97612c498e0bcf1"
 DEBUG = ("--set", "termlog_verbosity=debug")
 VERBOSITY = {
@@ -65,15 +74,129 @@ def test_key_and_token_are_not_written(
     assert f"{ALIAS} is 1.0.0" in log
     if verbosity == "debug":
         assert LOCATION not in log
-    signature = token.partition("~")[0].rpartition(".")[2]
-    with saved.open("rb") as flows:
-        states = [str(flow.get_state()) for flow in FlowReader(flows).stream()]
+    states = read_states(saved)
     assert len(states) > 10
-    for secret in (key, basic(key).split()[1], token, signature):
+    for secret in secrets_of(key, token):
         assert secret not in log
         assert not [state for state in states if secret in state]
 
 
-def basic(key: str) -> str:
-    """Return the Basic login with the key as password."""
-    return "Basic " + base64.b64encode(f"u:{key}".encode()).decode()
+def read_states(saved: Path) -> list[str]:
+    """Return all that is in the saved flows, each as a text."""
+    with saved.open("rb") as flows:
+        return [str(flow.get_state()) for flow in FlowReader(flows).stream()]
+
+
+FORM = f"POST {TOKEN_PATH} HTTP/1.1\r\nContent-Type: {FORM_TYPE['Content-Type']}"
+BROKEN = {
+    "two logins": "GET /v2/ HTTP/1.1\r\nAuthorization: Bearer {key}\r\n"
+    "Authorization: Bearer {token}",
+    "a header without a name": "GET /v2/ HTTP/1.1\r\nAuthorization {login}",
+    "a login for a name": "GET /v2/ HTTP/1.1\r\nAuthorization {login}: x",
+    "a key for a name": "GET /v2/?apikey={key} HTTP/1.1\r\nBearer {key}: x",
+    "a login in the host": "GET /v2/ HTTP/1.1\r\nHost: u:{key}@localhost",
+    "a whole URL": "GET http://u:{key}@localhost/v2/?apikey={key} HTTP/1.1",
+    "a tunnel": "CONNECT localhost:80 HTTP/1.1\r\nProxy-Authorization: {login}",
+    "a login without a scheme": f"GET {TOKEN_PATH} HTTP/1.1\r\nAuthorization: {{key}}",
+    "a length of thousands of digits": "GET /v2/ HTTP/1.1\r\nAuthorization: {login}"
+    "\r\nContent-Length: " + "9" * 5000,
+    "a form in pieces": FORM + "\r\nTransfer-Encoding: chunked\r\n\r\n"
+    "49\r\ngrant_type=password&username=u&password={key}",
+    "a form with semicolons": FORM + "\r\nContent-Length: 73\r\n\r\n"
+    "grant_type=password;username=u;password={key}",
+    "half a form": FORM + "\r\nContent-Length: 999\r\n\r\n"
+    "grant_type=password&username=u&password={key}",
+}
+
+
+def test_broken_requests_leave_no_key(cloud: LocalCloud, tmp_path: Path) -> None:
+    """What is no sound request may have a login anywhere, and breaks nothing here."""
+    key, saved = cloud.keys["carol"], tmp_path / "flows"
+    arguments = (*DEBUG, "-w", str(saved))
+    with Proxy(cloud.registry_url, arguments=arguments) as proxy:
+        token = get_token(f"http://{proxy.host}", PUBLIC)
+        for text in BROKEN.values():
+            head, _, body = text.partition("\r\n\r\n")
+            host = "" if "Host:" in head else f"\r\nHost: {proxy.host}"
+            whole = f"{head}{host}\r\n\r\n{body}"
+            asked = whole.format(key=key, login=basic(key), token=token)
+            with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as client:
+                client.sendall(asked.encode())
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(1 << 16):
+                    pass
+        log = proxy.log
+    assert "Traceback" not in log
+    states = read_states(saved)
+    assert len(states) > len(BROKEN) / 2
+    for secret in secrets_of(key, token):
+        assert secret not in log
+        assert not [state for state in states if secret in state]
+
+
+SIGNED = "eyJhbGciOiJFUzI1NiJ9.eyJhY2Nlc3MiOltdfQ.signature-of-the-token"
+
+
+def repeat_login(request: Request) -> Response | None:
+    """Answer as a server does that shows what it was asked, for debugging."""
+    if request.path.startswith("/v2/"):
+        return None
+    status = {TOKEN_PATH: 403}.get(request.path, 500)
+    login = request.header("Authorization") or ""
+    return Response(status, (("X-Login", login),), json.dumps(request.headers).encode())
+
+
+def other_status(request: Request) -> Response | None:
+    """Answer with a token, and with a status that does not mean so."""
+    token = json.dumps({"token": SIGNED, "expires_in": 60})
+    return Response(201, (), token.encode()) if request.path == TOKEN_PATH else None
+
+
+def test_what_the_api_repeats_is_not_shown(
+    cloud: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flows of the proxy's own requests have neither login nor token in an answer."""
+    key, saved = cloud.keys["carol"], tmp_path / "flows"
+    with (
+        Proxy(cloud.registry_url, arguments=("-w", str(saved))) as proxy,
+        plain_session() as session,
+    ):
+        for answer in (repeat_login, other_status):
+            monkeypatch.setattr(cloud.api, "interpose", answer)
+            for scope in ("", f"?scope=repository:{ALIAS}:pull"):
+                session.get(
+                    f"http://{proxy.host}{TOKEN_PATH}{scope}",
+                    auth=("u", key),
+                    timeout=TIMEOUT,
+                )
+    states = read_states(saved)
+    assert any("asked the API for a token: 201" in state for state in states)
+    assert any("asked the API for a token: 403" in state for state in states)
+    for secret in {*secrets_of(key), signature_of(SIGNED)}:
+        assert not [state for state in states if secret in state]
+
+
+def test_client_that_waits_with_its_form_is_told_to_go_on(
+    installation: Installation, proxy: Proxy
+) -> None:
+    """The login comes after 100 Continue, as some clients have it with every form."""
+    form = f"grant_type=password&username=u&password={installation.cloud.keys['carol']}"
+    head = f"{FORM}\r\nContent-Length: {len(form)}\r\nExpect: 100-continue"
+    with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as client:
+        client.sendall(f"{head}\r\nHost: {proxy.host}\r\n\r\n".encode())
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 100 ")
+        client.sendall(form.encode())
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+
+
+def test_key_of_several_lines_is_not_printed(cloud: LocalCloud) -> None:
+    """A line feed at its end is that of a file; within it, it makes it unusable."""
+    key = cloud.keys["carol"]
+    variables = {**os.environ, "API_URL": cloud.api_url, "PYTHONPATH": str(ROOT)}
+    command = (sys.executable, "-m", "resolver", ALIAS)
+    found = run(*command, environment=variables | {KEY_VARIABLE: f"{key}\n"})
+    assert LOCATION in found
+    with pytest.raises(ToolError) as failed:
+        run(*command, environment=variables | {KEY_VARIABLE: f"{key}\n{key}"})
+    assert key not in str(failed.value)
+    assert "does not answer" in str(failed.value)
