@@ -10,7 +10,7 @@ export METRICS_HOST METRICS_PORT LOG_FORMAT BLOBS BLOBS_ALLOW ARGS ONCE PYTHON R
 export CONTAINER IMAGE PYTHON_IMAGE WEB_PORT FLOWS OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo debug-demo web console report screenshots trust test fuzz soak capacity image resolve check format requirements clean
+.PHONY: help install run demo debug-demo web console report screenshots trust test fuzz soak capacity bench image resolve check format requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ soak: install ## pull, fail and misbehave for MINUTES=20, and see what grows
 
 capacity: install ## measure what one replica can do; JSON=<file> keeps all figures
 	@$(BIN)/python -m bench.capacity $(if $(JSON),--json "$(JSON)")
+
+bench: install ## compare with doing without the proxy; OUT=<folder> keeps table, plot, JSON
+	@$(BIN)/python -m bench $(ARGS)
 
 image: ## build the container image, and say how large it is
 	@tools/image

@@ -40,17 +40,20 @@ class Client:
         self.record = Record()
 
     def work(self, until: float) -> None:
-        """Make visits until then.
+        """Make visits until then; one at least.
 
         Raises:
             BadAnswer: an answer was not the one that had to come.
             OSError: the connection broke, or nothing came for long.
 
         """
-        while (began := time.monotonic()) < until:
+        ended = time.monotonic()
+        while not self.record.seconds or ended < until:
+            began = ended
             for step in self._visit:
                 self._make(step)
-            self.record.seconds.append(time.monotonic() - began)
+            ended = time.monotonic()
+            self.record.seconds.append(ended - began)
 
     def close(self) -> None:
         """Let go of the connection."""

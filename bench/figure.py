@@ -40,10 +40,15 @@ class Figure:
         }
 
 
+def rounded(number: float) -> float:
+    """Return the number with as many digits as are shown."""
+    return float(f"{number:.{DIGITS}g}")
+
+
 def shown(number: float) -> str:
     """Return the number in three digits, and never with an exponent."""
-    rounded = float(f"{number:.{DIGITS}g}")
-    return f"{rounded:,.0f}" if abs(rounded) >= 10 ** (DIGITS - 1) else f"{rounded:g}"
+    value = rounded(number)
+    return f"{value:,.0f}" if abs(value) >= 10 ** (DIGITS - 1) else f"{value:g}"
 
 
 def quantile(numbers: Sequence[float], part: float) -> float:

@@ -33,6 +33,8 @@ class Task:
     is_tls: bool = False
     is_kept: bool = True
     """Whether a client keeps its connection; else each request has one of its own."""
+    is_rehearsed: bool = True
+    """Whether each makes its visit once before it is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def _clients(task: Task, stack: ExitStack) -> list[Client]:
         visit = task.visits[number % len(task.visits)]
         client = Client(task.port, visit, tls=tls, is_kept=task.is_kept)
         stack.callback(client.close)
-        client.prepare((*task.first, *visit))
+        client.prepare((*task.first, *visit) if task.is_rehearsed else task.first)
         clients.append(client)
     return clients
 

@@ -37,5 +37,28 @@ class Process:
             OSError: the process ended, or there is no `/proc`.
 
         """
+        return self._status("VmRSS:")
+
+    def peak_memory(self) -> int:
+        """Return how many were at most, since `forget_peak`.
+
+        Raises:
+            OSError: the process ended, or there is no `/proc`.
+
+        """
+        return self._status("VmHWM:")
+
+    def forget_peak(self) -> None:
+        """Let what is resident now be the most so far.
+
+        https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html
+
+        Raises:
+            OSError: the process ended, or there is no `/proc`.
+
+        """
+        (self._folder / "clear_refs").write_text("5")
+
+    def _status(self, name: str) -> int:
         status = (self._folder / "status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) << 10
+        return int(status.partition(name)[2].split()[0]) << 10

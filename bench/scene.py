@@ -6,8 +6,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.ballast import Ballast
 from bench.certificate import make_certificate
-from bench.cloud import Ballast, Cloud, running_cloud
+from bench.cloud import Cloud, running_cloud
 from bench.visit import Wanted
 from demo.proxy import Proxy
 from serve import free_port

@@ -1,6 +1,6 @@
 """Decides what a client asks for, one request after the other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -11,6 +11,7 @@ from resolver.target import PING_PATH
 ACCEPT = ", ".join((DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST))
 TOKEN_PLACE = b"<token>"
 """Stands in a request for the token that came last."""
+SENT_FOR_A_TOKEN = HTTPStatus.UNAUTHORIZED
 _BEARER = f"Authorization: Bearer {TOKEN_PLACE.decode()}"
 
 
@@ -31,11 +32,19 @@ class Wanted:
     """An image that is pulled, by an alias that anybody may pull."""
 
     alias: str
+    version: str
     digest: str
     blobs: tuple[str, ...]
     """The digests of config and layers."""
     length: int
     """Bytes of all blobs together."""
+    location: str
+    """Where it is stored, for those who do not know aliases."""
+
+    @property
+    def versioned_alias(self) -> str:
+        """The alias of exactly this release."""
+        return f"{self.alias}/{self.version}"
 
 
 def ask_ping(host: str) -> Step:
@@ -45,7 +54,7 @@ def ask_ping(host: str) -> Step:
 
 def ask_base(host: str) -> Step:
     """Ask without a token, as every client does first, and be sent for one."""
-    return Step(_request("GET", "/v2/", host), HTTPStatus.UNAUTHORIZED)
+    return Step(_request("GET", "/v2/", host), SENT_FOR_A_TOKEN)
 
 
 def ask_token(host: str, alias: str) -> Step:
@@ -66,6 +75,11 @@ def ask_blob(host: str, alias: str, digest: str, *, is_redirected: bool) -> Step
     """Ask for a blob; where it is stored elsewhere, learn where."""
     status = HTTPStatus.TEMPORARY_REDIRECT if is_redirected else HTTPStatus.OK
     return Step(_request("GET", f"/v2/{alias}/blobs/{digest}", host, _BEARER), status)
+
+
+def with_token(step: Step, token: str) -> Step:
+    """Return the step with a token that is there already."""
+    return replace(step, request=step.request.replace(TOKEN_PLACE, token.encode()))
 
 
 def pull(host: str, wanted: Wanted, *, is_redirected: bool) -> Visit:

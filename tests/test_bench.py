@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import serve
+from bench.__main__ import main
 from bench.comparison import markdown, plot
 from bench.comparison.api import Installation
 from bench.comparison.contest import DISCIPLINES, Contest
@@ -378,13 +379,16 @@ def test_interrupt_ends_all_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(["--only", "nothing"], "--only"), (["--rounds", "0"], "--rounds")],
+    [
+        (["--only", "nothing"], "'nothing' is none of pull, blob, "),
+        (["--rounds", "0"], "'0' is not from 1 to 100"),
+        (["--peer", "proxy=http://localhost:1"], "give the peer another name"),
+    ],
 )
-def test_measurement_of_nothing_is_refused(arguments: list[str], named: str) -> None:
+def test_measurement_of_nothing_is_refused(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What cannot be measured is said before anything starts."""
-    command = [sys.executable, "-m", "bench", *arguments]
-    done = subprocess.run(
-        command, cwd=serve.ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert named in done.stderr
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert named in capsys.readouterr().err
