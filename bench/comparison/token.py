@@ -39,7 +39,7 @@ class Calls:
 
     def measure(self) -> Mapping[Quantity, float]:
         """Return what the API was asked for one pull."""
-        site, installation = self.stage.site, self.stage.site.redirecting
+        installation = self.stage.site.redirecting
         if self.is_cold:
             with self.stage.fresh(recipe.proxy(installation)) as proxy:
                 return self._count(proxy)
