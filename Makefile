@@ -59,7 +59,7 @@ capacity: install ## measure what one replica can do; JSON=<file> keeps all figu
 	@$(BIN)/python -m bench.capacity $(if $(JSON),--json "$(JSON)")
 
 bench: install ## compare with doing without the proxy; OUT=<folder> keeps table, plot, JSON
-	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench $(if $(OUT),--markdown "$(OUT)/bench.md" --json "$(OUT)/bench.json" --plot "$(OUT)/bench.svg") $(ARGS)
 
 image: ## build the container image, and say how large it is
 	@tools/image
@@ -82,5 +82,5 @@ requirements: install ## pin the newest versions that fit pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group localcloud -c requirements-dev.txt -o requirements-localcloud.txt
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) tests/integration/balena/node_modules .mitmproxy .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/integration/balena/node_modules bench/node/node_modules .mitmproxy .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,9 +17,11 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import server_hooks
 
 from mitm import (
+    absence,
     certificate,
     commands,
     connection,
+    dispatch,
     error_page,
     exchange,
     inbound,
@@ -55,6 +57,7 @@ class RegistryProxy:
 
     def __init__(self) -> None:
         self._is_running = False
+        self._dispatch: dispatch.Dispatch | None = None
         self._settings: settings.Settings | None = None
         self._service: service.Service
         self._connections = connection.Connections()
@@ -112,9 +115,13 @@ class RegistryProxy:
     def running(self) -> None:
         """Say in one line what is served where."""
         self._is_running = True
+        absence.end()
         log_level.spare_unread_lines()
         if not self._settings:
             return
+        if self._settings.fast_events:
+            self._dispatch = dispatch.Dispatch(ctx.master.addons)
+            self._dispatch.install()
         self._own_requests.use(asyncio.get_running_loop())
         self._stop.install()
         self._certificate.watch()
@@ -135,6 +142,9 @@ class RegistryProxy:
         """Let go of threads and connections; what is saved now has no secrets."""
         # Where this script is loaded anew, nobody would rewrite answers, nor keep time.
         self._connections.close()
+        absence.begin()
+        if self._dispatch:
+            self._dispatch.uninstall()
         for flow in list(self._exchanges):
             secret.forget(flow)
         self._certificate.stop()

@@ -13,11 +13,16 @@ from collections.abc import Callable
 
 TRIM_SECONDS = 60
 """A heap of a hundred megabytes takes milliseconds."""
+_MALLOC_OPTIONS = {-3: 4 << 20, -1: 8 << 20, -2: 1 << 20}
+"""M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD of mallopt(3), in bytes. As they are
+by default, the system hands out, clears and takes back the memory of each piece."""
 
 
 def keep_memory_trimmed() -> None:
     """Give back what is free each minute, as long as the event loop runs."""
     if trim := _find_trim():
+        for option, value in _MALLOC_OPTIONS.items():
+            ctypes.CDLL(None).mallopt(option, value)
         _trim_again(asyncio.get_running_loop(), trim)
 
 

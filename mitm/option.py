@@ -170,6 +170,13 @@ DECLARED = (
         choices=tuple(LogFormat),
     ),
     Option(
+        "balena_fast_events",
+        default=True,
+        help="Find out once who takes an event of mitmproxy's, instead of each time:"
+        " a third less work for each request. Without effect where mitmproxy is"
+        " another than the one that this was made for.",
+    ),
+    Option(
         "balena_show_secrets",
         default=False,
         help="Leave API keys and tokens in flows, and so in whatever is saved or"

@@ -31,6 +31,8 @@ _ASKED = {
 _DROPPED_HEADERS = frozenset({"content-encoding", "transfer-encoding", "set-cookie"})
 """The body is the decoded one."""
 
+_OWN_KINDS = frozenset(str(kind) for kind in OwnKind)
+
 served: ContextVar[http.HTTPFlow | None] = ContextVar("served", default=None)
 """The client's flow that is being answered."""
 
@@ -73,7 +75,7 @@ class OwnRequests:
 
 def is_own(shown: flow.Flow) -> bool:
     """Return whether the flow is one of the proxy's own requests."""
-    return shown.metadata.get(Fact.KIND) in set(OwnKind)
+    return shown.metadata.get(Fact.KIND) in _OWN_KINDS
 
 
 def make_flow(

@@ -18,6 +18,8 @@ REQUEST_LENGTH_MAX = 64 << 10
 """Bytes of a request with all its headers; tokens of 8 kB are the longest in use."""
 HEAD_LENGTH_MAX = 256 << 10
 """Bytes of the head of a registry's answer."""
+PIECE_LENGTH = 128 << 10
+"""Bytes of a stream that are read at once; asyncio holds no more."""
 REGISTRY, STORAGE = "the registry", "the storage"
 """Who is listened to, in the log."""
 
@@ -153,6 +155,13 @@ class AnswerReader(LimitedReader):
         self.is_expired = False
         """Whether the registry was silent for too long."""
         self.expect_head()
+
+    async def read(self, size: int) -> bytes:
+        """Return what there is; of what is streamed a larger piece than was asked for.
+
+        What mitmproxy does with a piece costs the same whatever its size.
+        """
+        return await super().read(PIECE_LENGTH if self._left is None else size)
 
     def expect_head(self) -> None:
         """Wait for an answer from now on."""

@@ -42,6 +42,7 @@ class Settings:
     certificate: OwnCertificate | None
     metrics_address: tuple[str, int] | None
     log_format: LogFormat
+    fast_events: bool
     show_secrets: bool
     follows_redirects: bool
     """Whether those of blobs are, instead of being passed to the client."""
@@ -100,6 +101,7 @@ def read_settings() -> Settings:
         certificate=_read_certificate(options.balena_tls_cert, options.balena_tls_key),
         metrics_address=_read_address(options.balena_metrics_listen),
         log_format=LogFormat(options.balena_log_format),
+        fast_events=options.balena_fast_events,
         show_secrets=options.balena_show_secrets,
         follows_redirects=(follows := options.balena_blobs == Blobs.FOLLOW),
         blobs_allowed=_read_allowed(options.balena_blobs_allow, follows=follows),

@@ -13,6 +13,7 @@ from mitmproxy.addons.onboarding import Onboarding
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.net.http import http1
 from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.proxy.server_hooks import ClientConnectedHook
 from mitmproxy.test import taddons, tflow, tutils
 
 import addon
@@ -592,6 +593,24 @@ def test_command_shows_what_an_alias_stands_for(
 def test_nothing_in_the_module_is_taken_for_a_hook() -> None:
     """Mitmproxy calls functions of the script that have the name of a hook."""
     assert not {name for name in hooks.all_hooks if hasattr(addon, name)}
+
+
+def test_nobody_is_let_in_without_the_addon(
+    context: taddons.context, proxy: addon.RegistryProxy
+) -> None:
+    """Where the script is loaded anew and fails, mitmproxy forwards nothing (T9)."""
+
+    async def steps() -> None:
+        proxy.done()
+        client = tflow.tclient_conn()
+        await context.master.addons.trigger_event(ClientConnectedHook(client))
+        assert client.error
+        proxy.running()
+        client = tflow.tclient_conn()
+        await context.master.addons.trigger_event(ClientConnectedHook(client))
+        assert not client.error
+
+    asyncio.run(steps())
 
 
 def test_done_closes_every_connection(proxy: addon.RegistryProxy) -> None:
