@@ -6,6 +6,7 @@ is answered here, because mitmproxy forwards the untouched request when a hook r
 """
 
 import asyncio
+import importlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,6 @@ from mitm import (
     settings,
     shutdown,
     story,
-    view,
 )
 from resolver import errors, reference
 
@@ -81,7 +81,9 @@ class RegistryProxy:
         redaction.quieten_logs()
         error_page.install_error_pages()
         option.declare_options(loader)
-        view.register_views()
+        if ctx.master.addons.get("view") is not None:
+            # Nobody else shows what is in a flow, and they take time to load.
+            importlib.import_module("mitm.view").register_views()
 
     def configure(self, updated: set[str]) -> None:
         """Check the options, build what stands on them, then swap it in."""

@@ -1,5 +1,6 @@
 """Keeps a record of every request, and tells log and metrics when it is over."""
 
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from cachetools import LRUCache
@@ -7,11 +8,13 @@ from mitmproxy import exceptions, http
 
 from mitm import inbound, log_line, story
 from mitm.connection import Connections
-from mitm.metrics import Metrics
 from mitm.record import KnownRelease, Record
 from mitm.settings import Settings
 from resolver.grant import TokenAnswer
 from resolver.observer import NOBODY, Observer
+
+if TYPE_CHECKING:
+    from mitm.metrics import Metrics
 
 RELEASES_MAX = 10_000
 """Locations of which it is remembered which release they hold, for the log."""
@@ -42,7 +45,7 @@ class Journal:
         """
         if address == self._address:
             return
-        shown = Metrics(self._connections) if address else None
+        shown = _count(self._connections) if address else None
         if shown and address:
             try:
                 shown.show(address)
@@ -111,3 +114,10 @@ class Journal:
         log_line.write(over)
         if self._metrics:
             self._metrics.count(over)
+
+
+def _count(connections: Connections) -> "Metrics":
+    """Return metrics; their library is loaded where somebody wants to see them."""
+    from mitm.metrics import Metrics  # noqa: PLC0415
+
+    return Metrics(connections)

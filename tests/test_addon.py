@@ -71,8 +71,10 @@ def loaded() -> addon.RegistryProxy:
 @pytest.fixture
 def context(loaded: addon.RegistryProxy) -> Iterator[taddons.context]:
     """mitmproxy, as far as addons see it."""
+    level = logging.getLogger().level
     with taddons.context(Proxyserver(), Onboarding(), loaded) as tctx:
         yield tctx
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture
