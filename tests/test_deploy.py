@@ -17,6 +17,7 @@ from demo.proxy import Proxy
 from localcloud.cloud import LocalCloud
 from resolver.target import PING_PATH, READY_PATH
 from serve import free_port
+from tests.variables import read_variables
 
 FOLDER = serve.ROOT / "deploy" / "kubernetes"
 DOCKERFILE = (serve.ROOT / "Dockerfile").read_text()
@@ -112,10 +113,7 @@ def test_proxy_ends_tls_where_that_is_uncommented(tmp_path: Path) -> None:
 
 def test_variables_are_those_that_are_read() -> None:
     """Every variable is one of serve.py's, with a value that it takes."""
-    read = set(
-        re.findall(r'"([A-Z][A-Z0-9_]+)"', (serve.ROOT / "serve.py").read_text())
-    )
-    assert {*VARIABLES} <= read
+    assert {*VARIABLES} <= read_variables()
     assert serve.mitmdump_arguments(VARIABLES)
 
 

@@ -18,6 +18,7 @@ from mitm.option import OPTIONS
 from mitm.record import Record
 from mitm.version import VERSION
 from resolver.observer import Endpoint
+from tests.variables import read_variables
 
 README = (serve.ROOT / "README.md").read_text()
 MAKEFILE = (serve.ROOT / "Makefile").read_text()
@@ -46,9 +47,7 @@ def test_options_are_documented() -> None:
 
 def test_variables_are_documented() -> None:
     """The README lists every variable that is read, and the Makefile passes it."""
-    sources = (serve.ROOT / name for name in ("serve.py", "variable.py"))
-    source = "".join(path.read_text() for path in sources)
-    read = set(re.findall(r'"([A-Z][A-Z0-9_]+)"', source)) - set(serve.UNBUFFERED)
+    read = read_variables()
     assert set(documented("variable")) == read
     for variable in read:
         assert re.search(rf"^export .*\b{variable}\b", MAKEFILE, re.MULTILINE)
