@@ -16,7 +16,7 @@ from mitmproxy import connection, ctx, http
 from mitmproxy.proxy import server_hooks
 from mitmproxy.proxy.server import ConnectionHandler
 
-from mitm.reader import REGISTRY, AnswerReader, RequestReader, Traffic
+from mitm.reader import PIECE_LENGTH, REGISTRY, AnswerReader, RequestReader, Traffic
 from resolver.answer import BUFFER_LENGTH_MAX
 
 logger = logging.getLogger(__name__)
@@ -148,6 +148,7 @@ class Connections:
                 seconds=self._limits.registry_seconds,
                 traffic=self.traffic,
                 peer=peer,
+                piece_length=_piece_length(data),
             )
             stream.reader = reader  # type: ignore[assignment]
             client.registry[data.server] = reader
@@ -288,3 +289,9 @@ def _handler(client: connection.Client) -> ConnectionHandler | None:
 
 def _is_multiplexed(flow: http.HTTPFlow) -> bool:
     return flow.client_conn.alpn == b"h2"
+
+
+def _piece_length(data: server_hooks.ServerConnectionHookData) -> int:
+    """Return how much is read at once; with TLS on both sides it is held twice."""
+    is_held_twice = data.client.tls and data.server.tls
+    return PIECE_LENGTH // 2 if is_held_twice else PIECE_LENGTH

@@ -18,8 +18,8 @@ REQUEST_LENGTH_MAX = 64 << 10
 """Bytes of a request with all its headers; tokens of 8 kB are the longest in use."""
 HEAD_LENGTH_MAX = 256 << 10
 """Bytes of the head of a registry's answer."""
-PIECE_LENGTH = 128 << 10
-"""Bytes of a stream that are read at once; asyncio holds no more."""
+PIECE_LENGTH = 256 << 10
+"""Bytes of a stream that are read at once: as many as asyncio takes from a socket."""
 REGISTRY, STORAGE = "the registry", "the storage"
 """Who is listened to, in the log."""
 
@@ -146,8 +146,10 @@ class AnswerReader(LimitedReader):
         seconds: int,
         traffic: Traffic | None = None,
         peer: str = REGISTRY,
+        piece_length: int = PIECE_LENGTH,
     ) -> None:
         super().__init__(reader)
+        self._piece_length = piece_length
         self._peer = peer
         self._seconds = seconds
         self._traffic = traffic or Traffic()
@@ -161,7 +163,7 @@ class AnswerReader(LimitedReader):
 
         What mitmproxy does with a piece costs the same whatever its size.
         """
-        return await super().read(PIECE_LENGTH if self._left is None else size)
+        return await super().read(self._piece_length if self._left is None else size)
 
     def expect_head(self) -> None:
         """Wait for an answer from now on."""
