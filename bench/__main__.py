@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
 import serve
 from bench.comparison import markdown, plot
@@ -30,6 +29,7 @@ from bench.load import LoadError, running_load
 from bench.machine import this_machine
 from bench.processor import PROC
 from bench.program import ProgramError, find_program
+from demo.terminal import interrupt_once, say
 
 ROUNDS_MOST = 100
 PROGRAMS = ("docker-registry", "nginx")
@@ -47,14 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if discipline.area in options.only
     }
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt_once)
     serve.raise_open_files()
     try:
         outcome = _run(options, rounds)
     except (ProgramError, LoadError) as error:
         sys.exit(f"bench: {error}")
     except KeyboardInterrupt:
-        _say("Ended; nothing is left running.")
+        say("Ended; nothing is left running.")
         return 1
     _write(outcome, options)
     return 0
@@ -66,7 +66,7 @@ def _run(options: argparse.Namespace, rounds: Mapping[Discipline, int]) -> Outco
     busy = os.getloadavg()[0]
     sizes = QUICK if options.quick else FULL
     progress = Progress(rounds, is_full=not options.quick)
-    _say(f"Storing what is pulled; {progress.left()}.")
+    say(f"Storing what is pulled; {progress.left()}.")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         load = stack.enter_context(running_load())
@@ -78,8 +78,8 @@ def _run(options: argparse.Namespace, rounds: Mapping[Discipline, int]) -> Outco
                 first_port=options.first_port,
             )
         )
-        stage = Stage(site, sizes, options.peer, stack, _say)
-        contest = Contest(progress, _say, is_rehearsed=sizes.is_rehearsed)
+        stage = Stage(site, sizes, options.peer, stack, say)
+        contest = Contest(progress, say, is_rehearsed=sizes.is_rehearsed)
         for discipline, number in rounds.items():
             contest.hold(discipline, discipline.attempts(stage, load), number)
         return Outcome(this_machine(), versions(), sizes, busy, rounds, contest.sheet)
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace, rounds: Mapping[Discipline, int]) -> Outco
 
 def _write(outcome: Outcome, options: argparse.Namespace) -> None:
     table = markdown.write(outcome)
-    _say(f"\n{table}")
+    say(f"\n{table}")
     if options.markdown:
         options.markdown.write_text(table)
     if options.json:
@@ -149,18 +149,6 @@ def _peer(text: str) -> Peer:
         return parse_peer(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """End it, once: what was started still has to be ended."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the demos have in common: they print, and run until somebody ends them."""
+"""What long commands have in common: they print, and run until somebody ends them."""
 
 import signal
 import sys
@@ -34,3 +34,10 @@ def until_ended() -> Iterator[Callable[[], object]]:
         yield end.wait
     except KeyboardInterrupt:
         say("\nEnded.")
+
+
+def interrupt_once(_signal: int, _frame: FrameType | None) -> None:
+    """Interrupt what is done, and be deaf to more: what was started is ended first."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt

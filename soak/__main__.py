@@ -6,10 +6,10 @@ It says now and then how it goes. Ctrl-C ends it with the report so far.
 import os
 import signal
 import sys
-from types import FrameType
 
 import serve
 from demo.proxy import StartError
+from demo.terminal import interrupt_once, say
 from soak.course import run
 
 MINUTES_DEFAULT = "20"
@@ -25,15 +25,15 @@ def main() -> int:
         sys.exit(f"soak: {error}")
     serve.raise_open_files()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt_once)
     try:
-        report = run(minutes * 60, _say)
+        report = run(minutes * 60, say)
     except StartError as error:
         sys.exit(f"soak: {error}")
     except KeyboardInterrupt:
-        _say("Ended before it began.")
+        say("Ended before it began.")
         return 0
-    _say(f"\n{report}")
+    say(f"\n{report}")
     return report.status
 
 
@@ -54,18 +54,6 @@ def parse_minutes(text: str) -> float:
             f" {MINUTES_LEAST} to {MINUTES_MOST}, as in 20 or 0.5"
         )
     return minutes
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """End it, once: the report still has to be made."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
