@@ -7,6 +7,7 @@ import pytest
 
 from localcloud import LocalCloud
 from mitm.version import VERSION
+from report import __main__ as report
 from serve import free_port
 from tests.container.engine import Container, Engine
 from tests.integration.client import Skopeo
@@ -48,13 +49,20 @@ def test_pull(
     variables: dict[str, str],
     tmp_path: Path,
 ) -> None:
-    """A locked-down container gets healthy, lets an image be pulled, and ends well."""
+    """A locked-down container gets healthy, lets an image be pulled, and ends well.
+
+    What it recorded can be copied out, as docs/debugging.md says.
+    """
     options = ("--volume", "authority:/var/lib/mitmproxy")
     host = f"localhost:{variables['PROXY_PORT']}"
-    with Container(engine, image, options=options, variables=variables) as container:
+    recording = variables | {"ARGS": "-w /var/lib/mitmproxy/flows"}
+    with Container(engine, image, options=options, variables=recording) as container:
         container.wait_until_healthy()
         pulled = Skopeo(tmp_path).pull(f"{host}/balenablocks/browser-aarch64/2.3.8")
         assert pulled in {image.digest for image in cloud.images}
+        flows = tmp_path / "flows"
+        engine.docker("cp", f"{container.id}:/var/lib/mitmproxy/flows", flows)
+        assert report.main([str(flows), "-o", str(tmp_path / "flows.html")]) == 0
         container.stop()
         assert "stopped: no request was cut off" in container.log
         assert container.state["ExitCode"] == 0
