@@ -7,6 +7,7 @@ from mitmproxy import http
 
 from mitm import secret
 from resolver import errors
+from resolver.client import Client
 from resolver.reference import printable
 
 JSON_HEADERS = (("Content-Type", "application/json"), errors.API_VERSION_HEADER)
@@ -39,12 +40,17 @@ def fail(
 
     Its message is the reason phrase as well: of an answer to HEAD it is all that
     containerd, BuildKit and docker with the containerd store show (rule R8), and of a
-    503 all that docker's classic store does.
+    503 all that docker's classic store does. Of a 404 they show nothing.
     """
     body = errors.error_body(error.code, error.message)
     answer(flow, error.status, body, *JSON_HEADERS, *error.headers, *headers)
-    if flow.response:
-        flow.response.reason = reason_phrase(error.message)
+    if not flow.response:
+        return
+    flow.response.reason = reason_phrase(error.message)
+    client = Client(flow.request.headers.get("user-agent", ""))
+    is_missing = error.status == HTTPStatus.NOT_FOUND
+    if is_missing and flow.request.method == "HEAD" and client.shows_reason_phrases:
+        flow.response.status_code = HTTPStatus.FORBIDDEN
 
 
 def reason_phrase(message: str) -> str:

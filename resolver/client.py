@@ -6,24 +6,43 @@ specifications say.
 """
 
 import re
+from dataclasses import dataclass
 
-_ONE_SCOPE = re.compile(r"(?:docker|balena-engine|balena|moby)/", re.IGNORECASE)
-_WORDLESS = re.compile(r"(?:containerd|buildkit)/", re.IGNORECASE)
-
-
-def takes_scopes(user_agent: str) -> bool:
-    """Return whether the client gets another token where a challenge says so.
-
-    docker's classic store does not. Its other store has the same name, and asks
-    without a token first, so that it has the right one from the beginning.
-    """
-    return not _ONE_SCOPE.match(user_agent)
+_CONTAINERD = re.compile(r"(?:containerd|buildkit)/|docker/.* containerd-client/")
+_ORAS = re.compile(r"oras")
+_ENGINE = re.compile(r"(?:docker|balena-engine|balena|moby)/", re.IGNORECASE)
 
 
-def shows_token_errors_only(user_agent: str) -> bool:
-    """Return whether its user sees why there is no token, and no other reason (R8).
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client, by the ``User-Agent`` that it sends."""
 
-    containerd's resolver, and so docker with the containerd store, BuildKit and
-    Kubernetes, asks for a manifest with HEAD, and an answer to that has no words.
-    """
-    return bool(_WORDLESS.match(user_agent))
+    user_agent: str
+
+    @property
+    def takes_scopes(self) -> bool:
+        """Whether it gets another token where a challenge says so.
+
+        docker's classic store does not; so the token that it has must do.
+        """
+        is_engine = bool(_ENGINE.match(self.user_agent))
+        return not is_engine or self.shows_reason_phrases
+
+    @property
+    def shows_reason_phrases(self) -> bool:
+        """Whether its user sees of an error only the status line, and that of no 404.
+
+        containerd's resolver, and so docker with the containerd store, BuildKit and
+        Kubernetes, asks for a manifest with HEAD, and an answer to that has no words.
+        """
+        return bool(_CONTAINERD.match(self.user_agent))
+
+    @property
+    def shows_token_errors(self) -> bool:
+        """Whether its user sees why there is no token better than any other reason."""
+        return self.shows_reason_phrases or self.hides_missing
+
+    @property
+    def hides_missing(self) -> bool:
+        """Whether its user sees nothing of a 404 that is not for a token."""
+        return bool(_ORAS.match(self.user_agent))
