@@ -40,7 +40,7 @@ def fail(
 
     Its message is the reason phrase as well: of an answer to HEAD it is all that
     containerd, BuildKit and docker with the containerd store show (rule R8), and of a
-    503 all that docker's classic store does. Of a 404 they show nothing.
+    503 all that docker's classic store does. Of a 404 some show nothing, and get a 403.
     """
     body = errors.error_body(error.code, error.message)
     answer(flow, error.status, body, *JSON_HEADERS, *error.headers, *headers)
@@ -48,8 +48,8 @@ def fail(
         return
     flow.response.reason = reason_phrase(error.message)
     client = Client(flow.request.headers.get("user-agent", ""))
-    is_missing = error.status == HTTPStatus.NOT_FOUND
-    if is_missing and flow.request.method == "HEAD" and client.shows_reason_phrases:
+    is_missing = isinstance(error, errors.ReleaseUnknown | errors.TagUnknown)
+    if is_missing and client.hides_missing(flow.request.method):
         flow.response.status_code = HTTPStatus.FORBIDDEN
 
 

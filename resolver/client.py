@@ -9,8 +9,10 @@ import re
 from dataclasses import dataclass
 
 _CONTAINERD = re.compile(r"(?:containerd|buildkit)/|docker/.* containerd-client/")
-_ORAS = re.compile(r"oras")
-_ENGINE = re.compile(r"(?:docker|balena-engine|balena|moby)/", re.IGNORECASE)
+_ENGINE = re.compile(
+    r"(?:docker|docker-client|balena-engine|balena|moby)/", re.IGNORECASE
+)
+_MISSING = re.compile(r"oras|docker-client/", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +25,21 @@ class Client:
     def takes_scopes(self) -> bool:
         """Whether it gets another token where a challenge says so.
 
-        docker's classic store does not; so the token that it has must do.
+        docker's classic store and its command line do not; so the token that they
+        have must do.
         """
-        is_engine = bool(_ENGINE.match(self.user_agent))
-        return not is_engine or self.shows_reason_phrases
+        return not _ENGINE.match(self.user_agent) or self.asks_with_head
 
     @property
-    def shows_reason_phrases(self) -> bool:
-        """Whether its user sees of an error only the status line, and that of no 404.
+    def asks_with_head(self) -> bool:
+        """Whether it asks for a manifest with HEAD, and so gets no words in an answer.
 
-        containerd's resolver, and so docker with the containerd store, BuildKit and
-        Kubernetes, asks for a manifest with HEAD, and an answer to that has no words.
+        containerd's resolver does, and so docker with the containerd store, BuildKit
+        and Kubernetes. Its user sees the status line, but nothing of a 404.
         """
         return bool(_CONTAINERD.match(self.user_agent))
 
-    @property
-    def shows_token_errors(self) -> bool:
-        """Whether its user sees why there is no token better than any other reason."""
-        return self.shows_reason_phrases or self.hides_missing
-
-    @property
-    def hides_missing(self) -> bool:
-        """Whether its user sees nothing of a 404 that is not for a token."""
-        return bool(_ORAS.match(self.user_agent))
+    def hides_missing(self, method: str) -> bool:
+        """Return whether its user sees nothing of a 404 for a manifest."""
+        is_head = self.asks_with_head and method == "HEAD"
+        return is_head or bool(_MISSING.match(self.user_agent))

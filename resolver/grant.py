@@ -51,16 +51,15 @@ class TokenAnswer:
     def refusal_for(self, client: Client) -> Refusal | None:
         """Return what the client is told in place of the token, if anything (R8).
 
-        A token that is good for nothing is refused where only that shows the reason.
-        Not for a tag that is unknown: BuildKit keeps the scope of the first challenge
-        for the builds that follow, and would never get to ask for another tag.
+        A token that is good for nothing is refused where the reason is seen best in
+        that way. Not for a tag that is unknown: BuildKit keeps the scope of the first
+        challenge for the builds that follow, and would never ask for another tag.
         """
         useful = self.resolutions or self.tagged or self.has_stored
-        if useful or not self.refusals or not client.shows_token_errors:
+        if useful or not self.refusals or not client.asks_with_head:
             return None
         first, *others = self.refusals.values()
-        is_tag = self.has_tag and isinstance(first, ReleaseUnknown)
-        if is_tag and not client.hides_missing:
+        if self.has_tag and isinstance(first, ReleaseUnknown):
             return None
         messages = dict.fromkeys(each.message for each in (first, *others))
         return type(first)("; ".join(messages))
