@@ -5,7 +5,6 @@ is cut off, and the tag becomes `latest`, because balena stores one image in eac
 repository.
 """
 
-import re
 from dataclasses import dataclass, field, replace
 
 from resolver.challenge import Challenge, pull_scope
@@ -17,10 +16,10 @@ from resolver.errors import (
 )
 from resolver.reference import (
     Alias,
-    Digest,
     Location,
     RepositoryName,
     Tag,
+    is_artifact_tag,
     is_stored_name,
     parse_alias,
 )
@@ -49,9 +48,6 @@ FORWARDED_HEADERS = frozenset(
 )
 """What of a request goes upstream, beside the token: nothing that tells where the
 client is (R14), no cookie, and no other login."""
-
-_ARTIFACT_TAG = re.compile(r"sha256-(?P<hash>[0-9a-f]{64})(?:\.[a-z]+)?")
-"""Cosign's signatures and the like, and the specification's referrers tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +119,8 @@ def is_own_tag(target: Content) -> bool:
         target.kind is Kind.MANIFEST
         and target.reference is not None
         and ":" not in target.reference
-        and not _ARTIFACT_TAG.fullmatch(target.reference)
+        and not is_artifact_tag(target.reference)
     )
-
-
-def artifact_digest(tag: str) -> Digest | None:
-    """Return the digest of the manifest that a tag such as cosign's is about."""
-    match = _ARTIFACT_TAG.fullmatch(tag)
-    return Digest(f"sha256:{match['hash']}") if match else None
 
 
 def not_issued_for(alias: Alias) -> ScopeInsufficient:

@@ -12,7 +12,6 @@ from resolver.errors import BlobUnknown, ContentUnknown, ReleaseUnknown, TagUnkn
 from resolver.forward import (
     STORED_TAG,
     Forward,
-    artifact_digest,
     bearer_token,
     is_own_tag,
     not_issued_for,
@@ -22,9 +21,10 @@ from resolver.reference import (
     Alias,
     Digest,
     Location,
+    Tag,
+    artifact_digest,
     is_stored_name,
     parse_alias,
-    parse_digest,
 )
 from resolver.resolution import TARGET_REASON
 from resolver.selector import KEYWORDS
@@ -42,7 +42,8 @@ class Search:
     alias: Alias
     kind: Kind
     """What is looked for: a manifest or a blob."""
-    digest: Digest
+    sought: Digest | Tag
+    """Its digest; or a tag, where that says only a part of one."""
     jwt: str = field(repr=False)
     table: TagTable
     locations: tuple[Location, ...]
@@ -59,7 +60,7 @@ class Search:
         """The error where there is no location to look at."""
         error = BlobUnknown if self.kind is Kind.BLOB else TagUnknown
         return error(
-            f"{self.digest} is not known: no release of {self.alias} that tags find has"
+            f"{self.sought} is not known: no release of {self.alias} that tags find has"
             " a single image"
         )
 
@@ -142,14 +143,13 @@ def _target_location(alias: Alias, token: Token) -> Location:
 def _search(
     target: Content, alias: Alias, token: Token, table: TagTable
 ) -> Forward | Search:
-    reference = str(target.reference)
-    digest = parse_digest(reference) or artifact_digest(reference)
-    assert digest, "what is no tag of a user's own has a digest"  # noqa: S101
+    assert target.reference, "a list is not searched for"  # noqa: S101
+    sought = artifact_digest(target.reference) or target.reference
     own = token.aliases.locations.get(target.name)
     first = () if own is None else (own,)
     places = tuple(dict.fromkeys((*first, *table.locations)))
     kind = Kind.BLOB if target.kind is Kind.BLOB else Kind.MANIFEST
-    search = Search(target, alias, kind, digest, token.jwt, table, places)
+    search = Search(target, alias, kind, sought, token.jwt, table, places)
     if not places:
         raise search.absence
     return search.at(places[0]) if len(places) == 1 else search

@@ -114,7 +114,7 @@ class TagService:
 
     async def _find(self, search: Search) -> Location | None:
         """Return a location that has it, or None where none has."""
-        if known := self._whereabouts.find(search.digest, search.locations):
+        if known := self._whereabouts.find(search.sought, search.locations):
             return known
         attempt.purpose.set(str(search.alias))
         deadline = Deadline.after(self._timeout)
@@ -136,7 +136,7 @@ class TagService:
                 "the registry did not say in time where this is; try again later",
             ) from error
         if found:
-            self._whereabouts.note(found, [search.digest])
+            self._whereabouts.note(found, [search.sought])
             self._recent[search.alias.slug] = found
         return found
 
@@ -187,7 +187,7 @@ class TagService:
 
     def _head(self, search: Search, place: Location, deadline: Deadline) -> bool:
         answer = self._asker.head(
-            f"{self._registry_url}/v2/{place}/{search.kind}/{search.digest}",
+            f"{self._registry_url}/v2/{place}/{search.kind}/{search.sought}",
             authorization=f"Bearer {search.jwt}",
             accept=MANIFEST_TYPES if search.kind is Kind.MANIFEST else "*/*",
             deadline=deadline,

@@ -43,7 +43,7 @@ class Whereabouts:
         for digest in digests:
             self._pairs[location, digest] = None
 
-    def find(self, digest: Digest, locations: Iterable[Location]) -> Location | None:
+    def find(self, digest: str, locations: Iterable[Location]) -> Location | None:
         """Return one of the locations at which it is, if that is known."""
         for location in locations:
             if (location, digest) in self._pairs:
