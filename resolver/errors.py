@@ -6,6 +6,7 @@
     ├── RequestError                also ValueError: the request is malformed
     │   ├── NameInvalid             400 NAME_INVALID   path, alias, tag, digest
     │   ├── RequestInvalid          400 UNSUPPORTED    host, header, form
+    │   ├── GrantUnsupported        404 UNSUPPORTED    another grant than password
     │   └── EndpointUnknown         404 UNSUPPORTED    nothing is served there
     ├── MethodNotAllowed            405 UNSUPPORTED    push, delete
     ├── Refusal                     an alias cannot be pulled; carried in the token
@@ -94,6 +95,15 @@ class RequestInvalid(RequestError):
     """A host, header or form breaks the grammar."""
 
     code, status = ErrorCode.UNSUPPORTED, 400
+
+
+class GrantUnsupported(RequestError):
+    """A form for a token is of another grant than password (rule R5).
+
+    It is answered as where there is no POST at all: clients then ask with GET.
+    """
+
+    code, status = ErrorCode.UNSUPPORTED, 404
 
 
 class EndpointUnknown(RequestError):

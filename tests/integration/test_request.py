@@ -59,7 +59,7 @@ REQUESTS = {
         b"POST /auth/v1/token HTTP/1.1\r\nContent-Length: 24\r\n"
         b"Content-Type: application/x-www-form-urlencoded\r\n"
         + HOST + BYE + b"grant_type=refresh_token",
-        400,
+        404,
     ),
     "bad authorization": (
         b"GET /auth/v1/token HTTP/1.1\r\nAuthorization: Digest x\r\n" + HOST + BYE,

@@ -31,6 +31,7 @@ def leaves(root: type[RegistryError] = RegistryError) -> Iterator[type[RegistryE
     [
         ("NameInvalid", 400, "NAME_INVALID", True),
         ("RequestInvalid", 400, "UNSUPPORTED", True),
+        ("GrantUnsupported", 404, "UNSUPPORTED", True),
         ("EndpointUnknown", 404, "UNSUPPORTED", True),
         ("MethodNotAllowed", 405, "UNSUPPORTED", False),
         ("AliasInvalid", 400, "NAME_INVALID", True),
