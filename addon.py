@@ -190,11 +190,14 @@ class RegistryProxy:
         replay.prepare(flow)
         self._connections.begin_request(flow)
         held = self._withheld[flow] = secret.withhold(flow)
-        if _is_open(flow) and not inbound.has_small_body(held.headers):
+        request = flow.request
+        if _is_open(flow) and not inbound.has_small_body(
+            request.method, request.path, held.headers
+        ):
             flow.kill()
             logger.warning(
                 "%s with a body of unknown or excessive size: connection closed",
-                reference.printable(flow.request.method),
+                reference.printable(request.method),
                 extra={"client": flow.client_conn.peername},
             )
 
