@@ -30,7 +30,9 @@ class Exchange:
     route: Route | None = None
     """Where it went instead of the registry."""
     noted: Forward | None = None
-    """What was decided, where the manifest in the answer is to be noted."""
+    """What was decided, where a manifest is asked for."""
+    client: str = ""
+    """The client's address."""
 
 
 def rewrite_request(

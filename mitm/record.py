@@ -180,8 +180,7 @@ class Record:
         self.location = decided.location
         if decided.release:
             self.release = KnownRelease.of(decided.release)
-        if decided.tagged:
-            self.tag, self.because = decided.tagged.tag, decided.tagged.reason
+        self.tag, self.because = decided.tag, decided.reason
 
     def issued(self, answer: TokenAnswer) -> None:
         """Take note of the token that the client gets."""

@@ -36,6 +36,8 @@ class View:
     alias: str | None = None
     location: Location | None = None
     """What stood for the alias upstream, if the client had a token for it."""
+    scope: str | None = None
+    """What a challenge asks for, where that is more than the alias."""
 
     def header(self, name: str, value: str) -> str:
         """Return the value of an answer's header as the client sees it."""
@@ -64,7 +66,10 @@ class View:
             return str(Challenge(self.token_url, self.registry_host))
         if challenge is None:
             return self._named(value)
-        return self._named(str(replace(challenge, realm=self.token_url)))
+        ours = replace(challenge, realm=self.token_url)
+        if self.scope and challenge.scope:
+            ours = replace(ours, scope=self.scope)
+        return self._named(str(ours))
 
     def _redirect(self, value: str) -> str:
         """Keep redirects of the registry to itself on the proxy, and no others."""

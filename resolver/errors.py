@@ -163,6 +163,11 @@ class ScopeInsufficient(TokenError):
 
     error = "insufficient_scope"
 
+    def __init__(self, message: str, *, name: str = "") -> None:
+        """Keep the name that a token is needed for, where the path has another."""
+        super().__init__(message)
+        self.name = name
+
 
 class ContentUnknown(RegistryError):
     """The alias can be pulled; what is asked for is none of its releases'."""

@@ -85,7 +85,7 @@ def parse_target_release(payload: Any) -> tuple[Release | None, ...]:
     return _parse(payload, lambda rows: tuple(map(_read_target, rows)))
 
 
-def parse_tagged_releases(
+def parse_greatest_releases(
     payload: Any,
 ) -> tuple[tuple[Release | None, tuple[Release, ...]], ...]:
     """Return for each application in the answer its target release, and others.
