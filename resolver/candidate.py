@@ -4,14 +4,15 @@
 many: the target release, and the greatest final ones, of which the tag selects by the
 rules of `resolver.selection`, S1 to S10. Its candidates seldom are all of its
 releases, so they are ordered, and none that is greater than the least of them is left
-out: what a version or a range finds among them is what the path finds. A release beyond those, as a
-pinned one may be, is found by its whole version or commit and by no range.
+out: what a version or a range finds among them is what the path finds. A release
+beyond those, as a pinned one may be, is found by its version or commit and by no range.
 
 Nothing else knows whether tags select.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from resolver.errors import AliasInvalid, ReleaseUnknown, TagUnknown
 from resolver.newest import describe_newest
@@ -89,24 +90,26 @@ class Candidates:
         found = (row.release for row in self.rows if row.location == location)
         return next(found, None)
 
-    def opened(self, locations: Collection[Location | str]) -> "Candidates":
-        """Return those whose image is at one of the locations, or has several."""
-        rows = tuple(
-            row
-            for row in self.rows
-            if row.location is None or row.location in locations
-        )
-        return self if rows == self.rows else Candidates(rows, is_whole=False)
+    def kept(self, fits: Callable[[Candidate], bool]) -> "Candidates":
+        """Return those before the first one that does not fit, and the target."""
+        rows = tuple(takewhile(fits, self.rows))
+        target = next(filter(fits, self._targets), None)
+        return self._front(len(rows), target)
 
     def cut(self, count: int) -> "Candidates":
-        """Return the first ones, the target release among them if it is here."""
-        if len(self.rows) <= count:
+        """Return so many at most, the target release among them if it is here."""
+        target = next(self._targets, None)
+        is_beyond = target is not None and target not in self.rows[:count]
+        return self._front(count - is_beyond, target)
+
+    def _front(self, count: int, target: Candidate | None) -> "Candidates":
+        """Return the first ones, and the target release where that is beyond them."""
+        rows = self.rows[:count]
+        if len(rows) == len(self.rows):
             return self
-        last = [row for row in self.rows[count - 1 :] if row.is_target]
-        rows = self.rows[: count - len(last)] + tuple(last)
-        # A target release that stands after a gap is no answer to a range.
-        if last and self.rows.index(last[0]) > count - 1:
-            rows = (*rows[:-1], unranged(last[0]))
+        if target and target not in rows:
+            # There are greater ones between, perhaps of the same version.
+            rows += (unranged(target) if self._is_best(target) else exact(target),)
         return Candidates(rows, is_whole=False)
 
     def pick(self, alias: Alias, tag: str) -> Pick | None:
@@ -119,7 +122,7 @@ class Candidates:
         if self.is_fixed:
             return _pick(self.rows[0])
         if tag.lower() in KEYWORDS:
-            target = next((row for row in self.rows if row.is_target), None)
+            target = next(self._targets, None)
             return _pick(target, TARGET_REASON) if target else None
         try:
             return self._select(Alias(alias.slug, tag.lower()), tag)
@@ -129,7 +132,8 @@ class Candidates:
     def unknown(self, alias: Alias, tag: str) -> TagUnknown:
         """Return what is said of a tag that picks nothing."""
         shown = shorten(tag)[1:-1]
-        newest = describe_newest(self._releases, self._target)
+        target = next((row.release for row in self._targets), None)
+        newest = describe_newest(self._releases, target)
         if self.is_whole and not _may_be_no_final(tag):
             said = f"{alias.slug} has no release {shown} that can be pulled; {newest}"
         else:
@@ -158,8 +162,13 @@ class Candidates:
         return [name for name, is_pullable in names.items() if is_pullable]
 
     @property
-    def _target(self) -> Release | None:
-        return next((row.release for row in self.rows if row.is_target), None)
+    def _targets(self) -> Iterator[Candidate]:
+        return (row for row in self.rows if row.is_target)
+
+    def _is_best(self, row: Candidate) -> bool:
+        """Return whether its version means this one, and not another revision."""
+        version = _version(row)
+        return next(each for each in self.rows if _version(each) == version) is row
 
     def _select(self, alias: Alias, tag: str) -> Pick | None:
         """Return what the tag picks as it is written, or in lower case (S9)."""
@@ -184,6 +193,17 @@ def unranged(row: Candidate) -> Candidate:
     return replace(row, release=replace(row.release, is_invalidated=True))
 
 
+def exact(row: Candidate) -> Candidate:
+    """Return the row as one that is found by its raw version or commit alone.
+
+    To selection that is what a draft is, whatever the release (S4).
+    """
+    assert row.release  # noqa: S101 - only releases are ranged
+    return replace(
+        row, release=replace(row.release, is_invalidated=True, revision=None)
+    )
+
+
 def tag_alias(alias: Alias, tag: str) -> Alias | None:
     """Return the alias that pulls what a tag of `<org>/<app>` means (rule R9).
 
@@ -206,6 +226,10 @@ def _greatness(row: Candidate) -> tuple[bool, object]:
         return True, greatness(row.release) if row.release else ()
     except ValueError:
         return False, 0
+
+
+def _version(row: Candidate) -> str:
+    return row.release.semver.partition("+")[0] if row.release else ""
 
 
 def _may_be_no_final(tag: str) -> bool:

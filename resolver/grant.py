@@ -93,7 +93,9 @@ def compose(
     for name, remembered in found.items():
         outcome, opened = remembered.outcome, candidates[name]
         if granted is not None:
-            opened = opened.opened(granted)
+            opened = opened.kept(
+                lambda row: row.location is None or row.location in granted
+            )
         if candidates[name].locations and not opened.locations:
             refusals[name] = denied(Slug("/".join(name.split("/")[:2])))
             continue
