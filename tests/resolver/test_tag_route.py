@@ -98,21 +98,13 @@ def test_digest_may_be_at_any_location(rest: str, kind: str) -> None:
     """The target's is the first, and the request goes where it is found."""
     found = routed(f"org/app/{rest}")
     assert isinstance(found, Search)
-    assert (found.sought, found.kind) == (DIGEST, kind)
+    assert (found.digest, found.kind) == (DIGEST, kind)
     assert found.locations == (LOCATION, OTHER)
     decided = found.at(OTHER)
     assert decided.path == f"/v2/{OTHER}/{rest}"
     assert decided.release
     assert decided.release.raw_version == "2.4.0"
     assert (decided.is_noted, decided.tagged) == (True, None)
-
-
-def test_tag_with_part_of_a_digest_is_sought_itself() -> None:
-    """What the tag of an artifact is about cannot be asked for where it was cut."""
-    tag = f"sha512-{'a1' * 32}.sig"
-    found = routed(f"org/app/manifests/{tag}")
-    assert isinstance(found, Search)
-    assert (found.sought, found.kind) == (tag, "manifests")
 
 
 @pytest.mark.parametrize(
