@@ -235,7 +235,7 @@ class RegistryProxy:
             self._service.rewrite_head(flow, flow.response, known)
         if self._journal.has_failed(flow):
             # mitmproxy will put the registry's body in the place of ours.
-            self._failures[flow] = flow.response.raw_content
+            self._failures[flow] = exchange.stand_in(flow.response)
         reader = self._connections.begin_answer(
             flow, is_streamed=bool(flow.response.stream)
         )
@@ -265,6 +265,10 @@ class RegistryProxy:
     def error(self, flow: http.HTTPFlow) -> None:
         """Close a flow that failed, perhaps before `request`."""
         if not self._is_of_client(flow):
+            return
+        if exchange.is_answered(flow):
+            flow.error = None
+            self.response(flow)
             return
         self._withheld.pop(flow, None)
         known = self._exchanges.pop(flow, None)

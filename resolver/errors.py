@@ -19,6 +19,7 @@
     ├── ContentUnknown              what none of an alias's releases has
     │   ├── TagUnknown              404 MANIFEST_UNKNOWN   no tag selects it
     │   └── BlobUnknown             404 BLOB_UNKNOWN
+    ├── RangeUnsatisfiable          416 UNSUPPORTED    no byte is in the range
     ├── CredentialRejected          401 UNAUTHORIZED   wrong or expired API key
     ├── RateLimited                 429 TOOMANYREQUESTS
     ├── ServiceUnavailable          503 UNAVAILABLE    the API is down, slow, senseless
@@ -183,6 +184,12 @@ class BlobUnknown(ContentUnknown):
     """None of the releases that tags select has an image to look into."""
 
     code, status = ErrorCode.BLOB_UNKNOWN, 404
+
+
+class RangeUnsatisfiable(RegistryError):
+    """No byte of what is asked for is in the range that is asked for."""
+
+    code, status = ErrorCode.UNSUPPORTED, 416
 
 
 class CredentialRejected(RegistryError):

@@ -41,6 +41,7 @@ def leaves(root: type[RegistryError] = RegistryError) -> Iterator[type[RegistryE
         ("BlobUnknown", 404, "BLOB_UNKNOWN", False),
         ("TokenInvalid", 401, "UNAUTHORIZED", False),
         ("ScopeInsufficient", 401, "UNAUTHORIZED", False),
+        ("RangeUnsatisfiable", 416, "UNSUPPORTED", False),
         ("CredentialRejected", 401, "UNAUTHORIZED", False),
         ("RateLimited", 429, "TOOMANYREQUESTS", False),
         ("ServiceUnavailable", 503, "UNAVAILABLE", False),
