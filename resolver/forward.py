@@ -6,7 +6,6 @@ repository. Which location that is the token's candidates say: a tag picks one o
 and a digest may be at any.
 """
 
-import re
 from dataclasses import dataclass, field, replace
 
 from resolver.candidate import Candidates, Pick, tag_alias
@@ -29,9 +28,10 @@ from resolver.reference import (
     Location,
     RepositoryName,
     Tag,
+    artifact_digest,
+    is_artifact_tag,
     is_stored_name,
     parse_alias,
-    parse_digest,
 )
 from resolver.release import Release
 from resolver.selector import KEYWORDS, TargetReading, parse_selector
@@ -58,9 +58,6 @@ FORWARDED_HEADERS = frozenset(
 )
 """What of a request goes upstream, beside the token: nothing that tells where the
 client is (R14), no cookie, and no other login."""
-
-_ARTIFACT_TAG = re.compile(r"sha256-(?P<hash>[0-9a-f]{64})(?:\.[a-z]+)?")
-"""Cosign's signatures and the like, and the specification's referrers tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,8 @@ class Search:
 
     target: Content
     alias: Alias
-    digest: Digest
+    sought: Digest | Tag
+    """Its digest; or a tag, where that says only a part of one."""
     jwt: str = field(repr=False)
     lists: tuple[Candidates, ...]
     locations: tuple[Location, ...]
@@ -102,7 +100,7 @@ class Search:
         """The error where there is no location to look at."""
         error = BlobUnknown if self.kind is Kind.BLOB else TagUnknown
         return error(
-            f"{self.digest} is not known: no release of {self.alias} that tags find has"
+            f"{self.sought} is not known: no release of {self.alias} that tags find has"
             " a single image"
         )
 
@@ -189,14 +187,8 @@ def is_own_tag(target: Content) -> bool:
         target.kind is Kind.MANIFEST
         and target.reference is not None
         and ":" not in target.reference
-        and not _ARTIFACT_TAG.fullmatch(target.reference)
+        and not is_artifact_tag(target.reference)
     )
-
-
-def artifact_digest(tag: str) -> Digest | None:
-    """Return the digest of the manifest that a tag such as cosign's is about."""
-    match = _ARTIFACT_TAG.fullmatch(tag)
-    return Digest(f"sha256:{match['hash']}") if match else None
 
 
 def bearer_token(authorization: str | None) -> str | None:
@@ -287,10 +279,9 @@ def _find(
     if not lists:
         raise token.refusal(target.name) or not_issued_for(alias)
     places = tuple(dict.fromkeys(p for found in lists for p in found.locations))
-    reference = str(target.reference)
-    digest = parse_digest(reference) or artifact_digest(reference)
-    assert digest, "what is no tag of a user's own has a digest"  # noqa: S101
-    search = Search(target, alias, digest, token.jwt, lists, places)
+    assert target.reference, "a list is not searched for"  # noqa: S101
+    sought = artifact_digest(target.reference) or target.reference
+    search = Search(target, alias, sought, token.jwt, lists, places)
     if not places:
         raise search.absence
     return search if is_many or len(places) > 1 else search.at(places[0])

@@ -66,7 +66,7 @@ class Index:
                 )
                 self._places[slug, digest] = (place, *islice(others, PLACES_MAX - 1))
 
-    def places(self, slug: Slug, digest: Digest) -> tuple[Place, ...]:
+    def places(self, slug: Slug, digest: str) -> tuple[Place, ...]:
         """Return where the digest is, as far as that is known, the latest first."""
         return self._places.get((slug, digest), ())
 

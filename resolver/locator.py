@@ -165,7 +165,7 @@ class Locator:
 
     async def _find(self, search: Search, asker: Asker) -> Location | None:
         """Return a location that has it, or None where none has."""
-        places = self._index.places(search.alias.slug, search.digest)
+        places = self._index.places(search.alias.slug, search.sought)
         for place in places:
             if place.location in search.locations:
                 return place.location
@@ -198,7 +198,7 @@ class Locator:
             ) from error
         if found:
             slug = search.alias.slug
-            self._index.note(slug, [search.digest], Place(found))
+            self._index.note(slug, [search.sought], Place(found))
             self._recent[slug] = found
         return found
 
@@ -249,7 +249,7 @@ class Locator:
 
     def _head(self, search: Search, place: Location, deadline: Deadline) -> bool:
         answer = self._registry.head(
-            f"{self._registry_url}/v2/{place}/{search.kind}/{search.digest}",
+            f"{self._registry_url}/v2/{place}/{search.kind}/{search.sought}",
             authorization=f"Bearer {search.jwt}",
             accept=MANIFEST_TYPES if search.kind is Kind.MANIFEST else "*/*",
             deadline=deadline,

@@ -22,6 +22,7 @@ from resolver.credential import (
 from resolver.deadline import Deadline
 from resolver.errors import (
     AliasInvalid,
+    GrantUnsupported,
     RateLimited,
     Refusal,
     RequestInvalid,
@@ -68,7 +69,8 @@ def parse_token_form(content_type: str | None, body: bytes) -> TokenRequest:
     https://distribution.github.io/distribution/spec/auth/oauth/
 
     Raises:
-        RequestInvalid: it is no form, or asks for another grant.
+        RequestInvalid: it is no form, or too long a one.
+        GrantUnsupported: it is of another grant.
 
     """
     if content_type is None or _media_type(content_type) != _FORM_TYPE:
@@ -79,9 +81,10 @@ def parse_token_form(content_type: str | None, body: bytes) -> TokenRequest:
         raise RequestInvalid("the form for a token is not UTF-8") from error
     grant = form.get("grant_type", [""])[0]
     if grant != "password":
-        raise RequestInvalid(
-            "this grant_type is not supported, password is: log in with any user name"
-            " and a balena API key as password"
+        raise GrantUnsupported(
+            "the only grant_type of a form for a token is password; without a form, a"
+            " token is asked for with GET: log in with any user name and a balena API"
+            " key as password"
         )
     user, password = (form.get(name, [""])[0] for name in ("username", "password"))
     if ":" in user:
