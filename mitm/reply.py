@@ -42,15 +42,14 @@ def fail(
     containerd, BuildKit and docker with the containerd store show (rule R8), and of a
     503 all that docker's classic store does. Of a 404 some show nothing, and get a 403.
     """
-    body = errors.error_body(error.code, error.message)
-    answer(flow, error.status, body, *JSON_HEADERS, *error.headers, *headers)
-    if not flow.response:
-        return
-    flow.response.reason = reason_phrase(error.message)
     client = Client(flow.request.headers.get("user-agent", ""))
     is_missing = isinstance(error, errors.ReleaseUnknown | errors.TagUnknown)
     if is_missing and client.hides_missing(flow.request.method):
-        flow.response.status_code = HTTPStatus.FORBIDDEN
+        error = errors.AccessDenied(error.message)
+    body = errors.error_body(error.code, error.message)
+    answer(flow, error.status, body, *JSON_HEADERS, *error.headers, *headers)
+    if flow.response:
+        flow.response.reason = reason_phrase(error.message)
 
 
 def reason_phrase(message: str) -> str:
