@@ -89,19 +89,22 @@ class CtrMirror(Containerd):
     def pull(self, reference: str, key: str | None = None) -> str:
         """Pull what that registry has under the name."""
         hosts = self.folder / "certs.d"
+        mirrored = _mirrored(hosts, reference, is_plain=bool(self.transport))
         self.transport = ("--hosts-dir", str(hosts))
-        return super().pull(_mirrored(hosts, reference), key)
+        return super().pull(mirrored, key)
 
 
 class CriMirror(Cri):
     """containerd as Kubernetes uses it, with the proxy as a mirror."""
 
     name = "cri mirror"
+    transport = ("a URL with http",)
 
     def pull(self, reference: str, key: str | None = None) -> str:
         """Pull what that registry has under the name."""
         hosts = self._socket.parent / "certs.d"
-        return super().pull(_mirrored(hosts, reference), key)
+        mirrored = _mirrored(hosts, reference, is_plain=bool(self.transport))
+        return super().pull(mirrored, key)
 
 
 class Crane(Client):
@@ -146,13 +149,13 @@ class Oras(Client):
         return digest
 
 
-def _mirrored(hosts: Path, reference: str) -> str:
+def _mirrored(hosts: Path, reference: str, *, is_plain: bool) -> str:
     """Make the host of the reference a mirror, and return what it is then called."""
     host, _, name = reference.partition("/")
+    url = f"{'http' if is_plain else 'https'}://{host}"
     folder = hosts / MIRRORED
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "hosts.toml").write_text(
-        f'server = "http://{host}"\n\n'
-        f'[host."http://{host}"]\n  capabilities = ["pull", "resolve"]\n'
+        f'server = "{url}"\n\n[host."{url}"]\n  capabilities = ["pull", "resolve"]\n'
     )
     return f"{MIRRORED}/{name}"

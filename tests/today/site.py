@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from tests.authority import Authority
 from tests.integration.client import (
     Buildah,
     Client,
@@ -17,6 +18,7 @@ from tests.integration.client import (
     docker_engine,
     empty_environment,
 )
+from tests.integration.machine import ADDRESS, NAME, Machine
 from tests.integration.place import HERE, Place, entered
 from tests.integration.tool import require_root
 from tests.today.client import (
@@ -33,25 +35,47 @@ from tests.today.cri import Cri
 
 HERE_NAME = "here"
 SUITES = ("trixie", "sid")
+_TRUSTED = "/usr/local/share/ca-certificates/registry.crt"
 
 
 class Site:
-    """Makes clients."""
+    """Makes clients, which run on a machine, and trust an authority as all there do."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(
+        self, name: str, folder: Path, machine: Machine, authority: Authority
+    ) -> None:
         self.name = name
         self.folder = folder
         self.place: Place = HERE
+        self._machine = machine
+        self._authority = authority
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        if self.name != HERE_NAME:
-            suite = entered(self.name, self.folder)
-            self.place = self._stack.enter_context(suite)
+        with ExitStack() as stack:
+            if self.name != HERE_NAME:
+                suite = self._machine.hosting(entered(self.name, self.folder))
+                self.place = stack.enter_context(suite)
+                self._write("/etc/hosts", f"127.0.0.1 localhost\n{ADDRESS} {NAME}\n")
+            # Before any engine is started, which reads it once.
+            path = Path(self._authority.write_file(self.folder / "authority.pem"))
+            self._write(_TRUSTED, path.read_text())
+            self._run("update-ca-certificates")
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    def _write(self, path: str, text: str) -> None:
+        self._run("tee", path, stdin=text)
+
+    def _run(self, program: str, *words: str, stdin: str | None = None) -> None:
+        command = (self.place.find(program), *words)
+        environment = empty_environment(self.folder)
+        self._machine.call(
+            lambda: self.place.run(*command, environment=environment, stdin=stdin)
+        )
 
     def client(self, name: str) -> Client:
         """Return a client with an empty home."""
@@ -78,7 +102,7 @@ class Site:
         return self._start(containerd_engine(self.folder / "containerd", self.place))
 
     def _start[T](self, running: AbstractContextManager[T]) -> T:
-        return self._stack.enter_context(running)
+        return self._stack.enter_context(self._machine.hosting(running))
 
 
 CLIENTS: Mapping[str, Callable[[Site, Path], Client]] = {

@@ -1,8 +1,8 @@
-"""Each client of today pulls the right image, and asks for no more than it needs."""
+"""Each client of today pulls the right image, in whatever way it reaches the proxy."""
 
-from demo.proxy import Proxy
 from tests.integration.client import Client
-from tests.integration.registry import Installation
+from tests.integration.machine import Machine
+from tests.today.front import Front
 
 PUBLIC = "balenablocks/browser-aarch64/2.3.8"
 PUBLIC_LOCATION = "567e62d1e73529e7a31757ac1f3fb902"
@@ -10,14 +10,23 @@ PRIVATE = "balenablocks/private-block/1.0.0"
 PRIVATE_LOCATION = "875ff9869a2373a5d97612c498e0bcf1"
 
 
-def test_public(installation: Installation, proxy: Proxy, client: Client) -> None:
+def test_public(machine: Machine, plain: Front, client: Client) -> None:
     """A public release is pulled without logging in."""
-    digest = client.pull(f"{proxy.host}/{PUBLIC}")
-    assert digest == installation.digest(PUBLIC_LOCATION)
+    digest = machine.call(client.pull, f"{plain.host}/{PUBLIC}")
+    assert digest == plain.installation.digest(PUBLIC_LOCATION)
 
 
-def test_private(installation: Installation, proxy: Proxy, client: Client) -> None:
+def test_private(machine: Machine, plain: Front, client: Client) -> None:
     """A private one is pulled with an API key."""
-    key = installation.cloud.keys["carol"]
-    digest = client.pull(f"{proxy.host}/{PRIVATE}", key)
-    assert digest == installation.digest(PRIVATE_LOCATION)
+    key = plain.installation.cloud.keys["carol"]
+    digest = machine.call(client.pull, f"{plain.host}/{PRIVATE}", key)
+    assert digest == plain.installation.digest(PRIVATE_LOCATION)
+
+
+def test_in_each_way(machine: Machine, front: Front, client: Client) -> None:
+    """It is pulled in each way in which the proxy is reached."""
+    if front.is_encrypted:
+        client.transport = ()
+    key = front.installation.cloud.keys["carol"]
+    digest = machine.call(client.pull, f"{front.host}/{PRIVATE}", key)
+    assert digest == front.installation.digest(PRIVATE_LOCATION)
