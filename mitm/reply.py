@@ -7,6 +7,7 @@ from mitmproxy import http
 
 from mitm import secret
 from resolver import errors
+from resolver.client import Client
 from resolver.reference import printable
 
 JSON_HEADERS = (("Content-Type", "application/json"), errors.API_VERSION_HEADER)
@@ -39,8 +40,12 @@ def fail(
 
     Its message is the reason phrase as well: of an answer to HEAD it is all that
     containerd, BuildKit and docker with the containerd store show (rule R8), and of a
-    503 all that docker's classic store does.
+    503 all that docker's classic store does. Of a 404 some show nothing, and get a 403.
     """
+    client = Client(flow.request.headers.get("user-agent", ""))
+    is_missing = isinstance(error, errors.ReleaseUnknown | errors.TagUnknown)
+    if is_missing and client.hides_missing(flow.request.method):
+        error = errors.AccessDenied(error.message)
     body = errors.error_body(error.code, error.message)
     answer(flow, error.status, body, *JSON_HEADERS, *error.headers, *headers)
     if flow.response:

@@ -15,7 +15,6 @@ from mitm.settings import Settings
 from resolver import (
     answer,
     challenge,
-    client,
     errors,
     forward,
     target,
@@ -192,9 +191,8 @@ class Service:
             issued = await self._tokens.answer(request)
         self._health.saw(Part.API)
         self._journal.issue(begun, issued)
-        user_agent = held.headers.get("user-agent", "")
-        if issued.refusal and client.shows_token_errors_only(user_agent):
-            raise issued.refusal
+        if refusal := issued.refusal_for(held.client):
+            raise refusal
         reply.answer_token(flow, issued.body)
 
     async def _forward(
@@ -203,8 +201,7 @@ class Service:
         flow, held, _, begun = asked
         token_url = url + challenge.TOKEN_PATH
         address = str(begun.client[0])
-        takes_scopes = client.takes_scopes(held.headers.get("user-agent", ""))
-        asker = Asker(held.authorization, address, takes_scopes)
+        asker = Asker(held.authorization, address, held.client.takes_scopes)
         try:
             decided = await self._locator.decide(wanted, asker)
         except errors.TokenError as error:

@@ -6,24 +6,40 @@ specifications say.
 """
 
 import re
+from dataclasses import dataclass
 
-_ONE_SCOPE = re.compile(r"(?:docker|balena-engine|balena|moby)/", re.IGNORECASE)
-_WORDLESS = re.compile(r"(?:containerd|buildkit)/", re.IGNORECASE)
-
-
-def takes_scopes(user_agent: str) -> bool:
-    """Return whether the client gets another token where a challenge says so.
-
-    docker's classic store does not. Its other store has the same name, and asks
-    without a token first, so that it has the right one from the beginning.
-    """
-    return not _ONE_SCOPE.match(user_agent)
+_CONTAINERD = re.compile(r"(?:containerd|buildkit)/|docker/.* containerd-client/")
+_ENGINE = re.compile(
+    r"(?:docker|docker-client|balena-engine|balena|moby)/", re.IGNORECASE
+)
+_MISSING = re.compile(r"oras|docker-client/", re.IGNORECASE)
 
 
-def shows_token_errors_only(user_agent: str) -> bool:
-    """Return whether its user sees why there is no token, and no other reason (R8).
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client, by the ``User-Agent`` that it sends."""
 
-    containerd's resolver, and so docker with the containerd store, BuildKit and
-    Kubernetes, asks for a manifest with HEAD, and an answer to that has no words.
-    """
-    return bool(_WORDLESS.match(user_agent))
+    user_agent: str
+
+    @property
+    def takes_scopes(self) -> bool:
+        """Whether it gets another token where a challenge says so.
+
+        docker's classic store and its command line do not; so the token that they
+        have must do.
+        """
+        return not _ENGINE.match(self.user_agent) or self.asks_with_head
+
+    @property
+    def asks_with_head(self) -> bool:
+        """Whether it asks for a manifest with HEAD, and so gets no words in an answer.
+
+        containerd's resolver does, and so docker with the containerd store, BuildKit
+        and Kubernetes. Its user sees the status line, but nothing of a 404.
+        """
+        return bool(_CONTAINERD.match(self.user_agent))
+
+    def hides_missing(self, method: str) -> bool:
+        """Return whether its user sees nothing of a 404 for a manifest."""
+        is_head = self.asks_with_head and method == "HEAD"
+        return is_head or bool(_MISSING.match(self.user_agent))

@@ -7,7 +7,8 @@ from typing import Any
 
 from resolver.cache import Remembered
 from resolver.candidate import Candidates
-from resolver.errors import Refusal
+from resolver.client import Client
+from resolver.errors import Refusal, ReleaseUnknown
 from resolver.observer import CacheState
 from resolver.reference import Slug
 from resolver.resolution import Resolution, TargetUnknown, denied
@@ -40,17 +41,26 @@ class TokenAnswer:
     """Where the outcome of each name is known from."""
     tagged: Mapping[str, int] = field(default_factory=dict)
     """How many releases the tags of a name select among, if they do."""
+    has_tag: bool = False
+    """Whether a name was asked for beside its application, as that of a tag is."""
     has_stored: bool = False
     """Whether it is for a name as well that the registry itself knows."""
     is_short: bool = True
     """Whether the token fits into the headers that servers take."""
 
-    @property
-    def refusal(self) -> Refusal | None:
-        """Why the token is good for nothing, if all that was asked for is refused."""
-        if self.resolutions or self.tagged or not self.refusals or self.has_stored:
+    def refusal_for(self, client: Client) -> Refusal | None:
+        """Return what the client is told in place of the token, if anything (R8).
+
+        A token that is good for nothing is refused where the reason is seen best in
+        that way. Not for a tag that is unknown: BuildKit keeps the scope of the first
+        challenge for the builds that follow, and would never ask for another tag.
+        """
+        useful = self.resolutions or self.tagged or self.has_stored
+        if useful or not self.refusals or not client.asks_with_head:
             return None
         first, *others = self.refusals.values()
+        if self.has_tag and isinstance(first, ReleaseUnknown):
+            return None
         messages = dict.fromkeys(each.message for each in (first, *others))
         return type(first)("; ".join(messages))
 
@@ -73,6 +83,7 @@ def compose(
     found: Mapping[str, Remembered],
     candidates: Mapping[str, Candidates],
     *,
+    has_tag: bool = False,
     has_stored: bool = False,
 ) -> TokenAnswer:
     """Return the answer; what the API resolved but does not grant is refused.
@@ -83,6 +94,7 @@ def compose(
         jwt: what the API issued.
         found: what each name came to.
         candidates: those of each name that the token was asked for.
+        has_tag: whether a name was asked for beside its application.
         has_stored: whether the token is for names that the registry itself knows.
 
     """
@@ -115,6 +127,7 @@ def compose(
         {name: refusal for name, refusal in refusals.items() if name not in carried},
         {name: remembered.state for name, remembered in found.items()},
         many,
+        has_tag,
         has_stored,
         len(_HEADER) + len(token) <= HEADER_LENGTH_MAX,
     )

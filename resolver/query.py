@@ -91,16 +91,6 @@ def greatest_releases(slug: Slug, top: int) -> str:
     )
 
 
-def newest_versions(slug: Slug) -> str:
-    """Ask which final releases there are, the latest first, to explain a refusal."""
-    return _spaced(
-        f"application?$select=slug&$filter=slug eq {literal(slug)}"
-        f"&$expand=owns__release($select=raw_version;$filter=status eq '{SUCCESS}'"
-        f" and is_final eq true and is_invalidated eq false;$orderby=id desc;"
-        f"$top={NEWEST_COUNT})"
-    )
-
-
 def _condition(reading: ReleaseReading) -> str:
     """Return what the reading finds, and what it finds if case is ignored (S9).
 

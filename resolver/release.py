@@ -116,16 +116,6 @@ def parse_all_releases(payload: Any) -> tuple[tuple[Release, ...], ...]:
     )
 
 
-def parse_newest_versions(payload: Any) -> tuple[tuple[str, ...], ...]:
-    """Return for each application in the answer its newest raw versions.
-
-    Raises:
-        ServiceUnavailable: the answer does not make sense.
-
-    """
-    return _parse(payload, lambda rows: tuple(map(_read_versions, rows)))
-
-
 def _parse[T](payload: Any, read: Callable[[list[Any]], T]) -> T:
     """Read the rows of an OData answer; the one place where its shape is believed."""
     try:
@@ -181,11 +171,6 @@ def _read_image(row: Any) -> Image:
 def _read_target(row: Any) -> Release | None:
     linked = row["should_be_running__release"]
     return _read_release(linked[0]) if linked else None
-
-
-def _read_versions(row: Any) -> tuple[str, ...]:
-    releases = _list(row["owns__release"])
-    return tuple(_text(release["raw_version"]) for release in releases)
 
 
 def _list(value: Any) -> list[Any]:

@@ -28,7 +28,6 @@ from resolver.release import (
     Image,
     Release,
     parse_greatest_releases,
-    parse_newest_versions,
     parse_releases,
     parse_target_release,
 )
@@ -50,6 +49,9 @@ logger = logging.getLogger(__name__)
 
 GREATEST_COUNT = 25
 """How many releases of a range are asked for first: among so many one has images."""
+NEWEST_WINDOW = 60
+"""Among how many of the greatest releases a refusal finds its versions: some versions
+have many revisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,13 +257,14 @@ class ApiResolver:
         self, slug: Slug, reason: str, credential: Credential, deadline: Deadline
     ) -> Refusal:
         """Return why there is no release, with the versions that there are."""
-        payload = self._api.query(query.newest_versions(slug), credential, deadline)
-        applications = parse_newest_versions(payload)
+        payload = self._api.query(
+            query.greatest_releases(slug, NEWEST_WINDOW), credential, deadline
+        )
+        applications = parse_greatest_releases(payload)
         if not applications:
             return denied(slug)
-        versions = ", ".join(version.replace("+", "_") for version in applications[0])
-        there_are = f"its newest are {versions}" if versions else "it has no release"
-        return ReleaseUnknown(f"{reason}; {there_are}")
+        target, releases = applications[0]
+        return ReleaseUnknown(f"{reason}; {describe_newest(releases, target)}")
 
     def find_location(self, image: Image) -> Location | None:
         """Return where the image is in this registry, or None where it is elsewhere."""

@@ -228,7 +228,13 @@ class TokenService:
                 request.credential,
                 deadline,
             )
-            answer = compose(jwt, found, lists, has_stored=bool(stored))
+            answer = compose(
+                jwt,
+                found,
+                lists,
+                has_tag=len(found) + len(stored) < len(set(request.scopes)),
+                has_stored=bool(stored),
+            )
             count = min(count, max(map(len, lists.values()), default=1)) // 2
             if answer.is_short or not count:
                 return answer
