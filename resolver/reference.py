@@ -139,10 +139,13 @@ def is_artifact_tag(text: str) -> bool:
 def artifact_digest(tag: str) -> Digest | None:
     """Return the digest of the manifest that an artifact's tag is about.
 
-    None where the tag has a part of it only, or is another tag.
+    None where the tag has a part of it only, or one that few registries know a
+    manifest by: docker-registry fails where it is asked for such a digest.
     """
     match = _ARTIFACT_TAG.fullmatch(tag)
-    return parse_digest(f"{match['algorithm']}:{match['encoded']}") if match else None
+    if match is None or match["algorithm"] != "sha256":
+        return None
+    return Digest(f"sha256:{match['encoded']}")
 
 
 def shorten(text: str, length: int = 80) -> str:
