@@ -26,6 +26,13 @@ class Tags(StrEnum):
     SELECT = "select"
 
 
+class Tls(StrEnum):
+    """Who signs the certificates that clients are shown, if no file has one."""
+
+    OFF = "off"
+    AUTHORITY = "authority"
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One of the addon's own options; its default says of which type it is."""
@@ -145,11 +152,18 @@ DECLARED = (
         " The registry's own host is one of them.",
     ),
     Option(
+        "balena_tls",
+        Tls.OFF.value,
+        "off is plain HTTP alone, unless balena_tls_cert names a certificate; authority"
+        " serves TLS as well, with certificates that mitmproxy's own authority signs"
+        " for each host, and that clients have to be told to trust.",
+        choices=tuple(Tls),
+    ),
+    Option(
         "balena_tls_cert",
         "",
-        "PEM file of the proxy's own certificate and its chain, for clients that use"
-        " TLS; read again when it changes. If empty, mitmproxy makes one for each host,"
-        " signed by its own authority.",
+        "PEM file of the proxy's own certificate and its chain; read again when it"
+        " changes. With it the port serves TLS as well as plain HTTP.",
     ),
     Option(
         "balena_tls_key",

@@ -11,7 +11,7 @@ from mitmproxy.proxy import mode_specs
 from mitm.certificate import CertificateError, OwnCertificate
 from mitm.connection import Limits
 from mitm.log_format import LogFormat
-from mitm.option import DECLARED, OPTIONS, REQUIRED, Blobs, Tags
+from mitm.option import DECLARED, OPTIONS, REQUIRED, Blobs, Tags, Tls
 from resolver import public_url, transport
 from resolver.address import Allowed, parse_allowed
 
@@ -40,6 +40,8 @@ class Settings:
     grace_period: int
     limits: Limits
     certificate: OwnCertificate | None
+    serves_tls: bool
+    """Whether the port speaks TLS beside plain HTTP."""
     metrics_address: tuple[str, int] | None
     log_format: LogFormat
     fast_events: bool
@@ -81,6 +83,7 @@ def read_settings() -> Settings:
             raise exceptions.OptionsError(
                 f"{option.name}: {value!r} is not one of {', '.join(option.choices)}"
             )
+    certificate = _read_certificate(options.balena_tls_cert, options.balena_tls_key)
     url = f"{registry.scheme}://{format_host(*registry.address)}"
     return Settings(
         registry=registry,
@@ -98,7 +101,8 @@ def read_settings() -> Settings:
             request_seconds=options.balena_request_timeout,
             registry_seconds=options.balena_registry_timeout,
         ),
-        certificate=_read_certificate(options.balena_tls_cert, options.balena_tls_key),
+        certificate=certificate,
+        serves_tls=_read_tls(options.balena_tls, certificate),
         metrics_address=_read_address(options.balena_metrics_listen),
         log_format=LogFormat(options.balena_log_format),
         fast_events=options.balena_fast_events,
@@ -168,6 +172,16 @@ def _read_certificate(certificate: str, key: str) -> OwnCertificate | None:
     except CertificateError as error:
         raise exceptions.OptionsError(str(error)) from error
     return own
+
+
+def _read_tls(text: str, certificate: OwnCertificate | None) -> bool:
+    """Return whether TLS was asked for."""
+    if text == Tls.AUTHORITY and certificate:
+        raise exceptions.OptionsError(
+            "balena_tls (TLS): authority would sign nothing, because clients are shown"
+            " the certificate of balena_tls_cert (TLS_CERT); leave one of them out"
+        )
+    return text == Tls.AUTHORITY or certificate is not None
 
 
 def _read_address(text: str) -> tuple[str, int] | None:
