@@ -82,7 +82,7 @@ DECLARED = (
     ),
     Option(
         "balena_tags",
-        Tags.IGNORE.value,
+        Tags.SELECT.value,
         "What the tag of <org>/<app> does: ignore, or select a release, so that"
         " <org>/<app>:2.3 pulls what <org>/<app>/2.3 does. Tokens get longer then,"
         " because they are for many releases.",

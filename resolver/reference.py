@@ -10,7 +10,13 @@ and of https://pkg.go.dev/github.com/distribution/reference::
     platform  = "resin/" component     ; host OS and supervisor repositories
     component = [a-z0-9]+ ( ("." | "_" | "__" | "-"+) [a-z0-9]+ )*
     tag       = [A-Za-z0-9_] [A-Za-z0-9._-]{0,127}
-    digest    = algorithm ":" encoded  ; sha256 and sha512 in full length
+    digest    = algorithm ":" encoded  ; in full length, of those that are registered
+    artifact  = algorithm "-" 64 hex [ "." ending ]
+
+An artifact's tag is that of referrers, where a registry has no list of them, or one of
+cosign's. The specification cuts what is encoded after 64 characters, so a tag need not
+say the whole digest.
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
 
 What a selector says is read in `resolver.selector`.
 """
@@ -47,7 +53,13 @@ _ALIAS = re.compile(
 _LOCATION = re.compile(r"v2/[0-9a-f]{32}(?:-[0-9]{1,4})?")
 _PLATFORM = re.compile(rf"resin/{_COMPONENT}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+# https://github.com/opencontainers/image-spec/blob/main/descriptor.md#registered-algorithms
+_DIGEST = re.compile(r"(?:sha256|blake3):[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_ARTIFACT_TAG = re.compile(
+    r"(?P<algorithm> sha256 | sha512 | blake3 ) - (?P<encoded> [0-9a-f]{64} )"
+    r"(?: \. [a-z0-9]+ )?",
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,20 @@ def parse_tag(text: str) -> Tag | None:
 def parse_digest(text: str) -> Digest | None:
     """Return the digest that the text is, or None."""
     return Digest(text) if _DIGEST.fullmatch(text) else None
+
+
+def is_artifact_tag(text: str) -> bool:
+    """Return whether it is the tag of a signature and the like, or of referrers."""
+    return bool(_ARTIFACT_TAG.fullmatch(text))
+
+
+def artifact_digest(tag: str) -> Digest | None:
+    """Return the digest of the manifest that an artifact's tag is about.
+
+    None where the tag has a part of it only, or is another tag.
+    """
+    match = _ARTIFACT_TAG.fullmatch(tag)
+    return parse_digest(f"{match['algorithm']}:{match['encoded']}") if match else None
 
 
 def shorten(text: str, length: int = 80) -> str:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from resolver.errors import AliasInvalid, NameInvalid
 from resolver.reference import (
     NAME_LENGTH_MAX,
+    artifact_digest,
+    is_artifact_tag,
     is_stored_name,
     parse_alias,
     parse_digest,
@@ -221,9 +223,11 @@ def test_no_tag(text: str) -> None:
     assert parse_tag(text) is None
 
 
-@pytest.mark.parametrize("text", ["sha256:" + "0f" * 32, "sha512:" + "0f" * 64])
+@pytest.mark.parametrize(
+    "text", ["sha256:" + "0f" * 32, "sha512:" + "0f" * 64, "blake3:" + "0f" * 32]
+)
 def test_digest(text: str) -> None:
-    """A digest is SHA-256 or SHA-512 in full length."""
+    """A digest is one of a registered algorithm, in full length."""
     assert parse_digest(text) == text
 
 
@@ -238,6 +242,7 @@ def test_digest(text: str) -> None:
         "sha256:" + "0g" * 32,
         "sha256:" + "0f" * 32 + "\n",
         "sha512:" + "0f" * 32,
+        "blake3:" + "0f" * 64,
         "md5:" + "0f" * 16,
         "0f" * 32,
     ],
@@ -246,6 +251,37 @@ def test_digest(text: str) -> None:
 def test_no_digest(text: str) -> None:
     """A short, long, upper-case or foreign digest is none."""
     assert parse_digest(text) is None
+
+
+@pytest.mark.parametrize("ending", ["", ".sig", ".att", ".sbom", ".sha256"])
+@pytest.mark.parametrize(
+    ("algorithm", "is_whole"), [("sha256", True), ("sha512", False), ("blake3", True)]
+)
+def test_artifact_tag(algorithm: str, ending: str, *, is_whole: bool) -> None:
+    """The tag of an artifact names the digest, unless that is too long for a tag."""
+    tag = f"{algorithm}-{'0f' * 32}{ending}"
+    assert is_artifact_tag(tag)
+    assert artifact_digest(tag) == (f"{algorithm}:{'0f' * 32}" if is_whole else None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2.3.8",
+        "sha256-" + "0f" * 31,
+        "sha256-" + "0f" * 33,
+        "sha256-" + "0F" * 32,
+        "sha256-" + "0f" * 32 + ".",
+        "sha256-" + "0f" * 32 + "-sig",
+        "sha512-" + "0f" * 64,
+        "md5-" + "0f" * 32,
+    ],
+    ids=ident,
+)
+def test_no_artifact_tag(text: str) -> None:
+    """What is short, long, or of a foreign algorithm is a tag of the user's own."""
+    assert not is_artifact_tag(text)
+    assert artifact_digest(text) is None
 
 
 @pytest.mark.parametrize(
