@@ -306,7 +306,7 @@ def digest_in(text: str) -> str:
 
 
 def digests_in(text: str, mark: str) -> set[str]:
-    """Return the digests that stand after the mark."""
+    """Return the digests after the mark, which is a regular expression."""
     return set(re.findall(f"{mark}({_DIGEST.pattern})", text))
 
 

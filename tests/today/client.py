@@ -32,12 +32,13 @@ class BuildKit(Docker):
         environment = {**self.environment, "DOCKER_BUILDKIT": "1"}
         if self.place is not HERE:
             self.place.find("docker-buildx")
-        with self._logged_in(references[0].partition("/")[0], key):
+        host = references[0].partition("/")[0]
+        with self._logged_in(host, key):
             printed = self.place.run(
                 *(*self._docker, "build", *options, self.folder),
                 environment=environment,
             )
-        return digests_in(printed, "@")
+        return digests_in(printed, rf"{host}/\S*@")
 
     def _fetch(self, reference: str) -> str:
         (digest,) = self.build_on([reference])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.proxy import Proxy
+from serve import free_port
 from tests.authority import Authority
 from tests.integration.balancer import Replica, balancing
 from tests.integration.machine import ADDRESS, NAME
@@ -55,17 +56,18 @@ def encrypted(ground: Ground) -> Iterator[Front]:
 @contextmanager
 def balanced(ground: Ground, *, is_encrypted: bool = False) -> Iterator[Front]:
     """Have HAProxy give the requests of a client to two replicas in turn."""
+    own = str(ground.authority.server_file(ground.folder, NAME, ADDRESS))
+    port = free_port()
+    tls = {"TLS_CERT": own, "TLS_ADDRESS": f"{ADDRESS}:{port}"}
     with ExitStack() as stack:
         replicas = [
             stack.enter_context(Replica(name, ground.installation, **SELECT))
             for name in ("replica1", "replica2")
         ]
-        own = str(ground.authority.server_file(ground.folder))
-        balancer = stack.enter_context(
-            balancing(ground.folder, replicas, TLS_CERT=own if is_encrypted else "")
-        )
+        variables = tls if is_encrypted else {}
+        balancer = stack.enter_context(balancing(ground.folder, replicas, **variables))
         wait_until(lambda: balancer.is_up(*replicas), "both replicas are up")
-        host = balancer.tls_host if is_encrypted else balancer.host
+        host = f"{NAME}:{port}" if is_encrypted else balancer.host
         yield Front(host, ground.installation, is_encrypted=is_encrypted)
 
 
