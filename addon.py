@@ -199,11 +199,14 @@ class RegistryProxy:
         replay.prepare(flow)
         self._connections.begin_request(flow)
         held = self._withheld[flow] = secret.withhold(flow)
-        if _is_open(flow) and not inbound.has_small_body(held.headers):
+        request = flow.request
+        if _is_open(flow) and not inbound.has_small_body(
+            request.method, request.path, held.headers
+        ):
             flow.kill()
             logger.warning(
                 "%s with a body of unknown or excessive size: connection closed",
-                reference.printable(flow.request.method),
+                reference.printable(request.method),
                 extra={"client": flow.client_conn.peername},
             )
 
@@ -241,7 +244,7 @@ class RegistryProxy:
             self._service.rewrite_head(flow, flow.response, known)
         if self._journal.has_failed(flow):
             # mitmproxy will put the registry's body in the place of ours.
-            self._failures[flow] = flow.response.raw_content
+            self._failures[flow] = exchange.stand_in(flow.response)
         reader = self._connections.begin_answer(
             flow, is_streamed=bool(flow.response.stream)
         )
@@ -271,6 +274,10 @@ class RegistryProxy:
     def error(self, flow: http.HTTPFlow) -> None:
         """Close a flow that failed, perhaps before `request`."""
         if not self._is_of_client(flow):
+            return
+        if exchange.is_answered(flow):
+            flow.error = None
+            self.response(flow)
             return
         self._withheld.pop(flow, None)
         known = self._exchanges.pop(flow, None)

@@ -104,8 +104,9 @@ class Client:
             f"   200, a token for {read_claims(token.jwt).expires_in} seconds, which"
             " carries what the proxy found"
         )
-        for alias, location in token.aliases.locations.items():
-            self._tell(f"     alias    {alias}\n     location {location}")
+        for alias, candidates in token.aliases.candidates.items():
+            for location in candidates.locations:
+                self._tell(f"     alias    {alias}\n     location {location}")
         for refusal in token.aliases.refusals.values():
             self._tell(f"     refusal  {refusal.message}")
 

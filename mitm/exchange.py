@@ -30,7 +30,42 @@ class Exchange:
     route: Route | None = None
     """Where it went instead of the registry."""
     noted: Forward | None = None
-    """What was decided, where the manifest in the answer is to be noted."""
+    """What was decided, where a manifest is asked for."""
+    client: str = ""
+    """The client's address."""
+
+
+class Substitute:
+    """Sends a body of ours in the place of the registry's, whatever becomes of that."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.is_sent = False
+
+    def __call__(self, _: bytes) -> bytes:
+        """Return the body once, in the place of the first piece or of the end."""
+        body = b"" if self.is_sent else self._body
+        self.is_sent = True
+        return body
+
+
+def stand_in(response: http.Response) -> bytes | None:
+    """Return the body of an error of ours, for the time when the registry's has come.
+
+    On a 416 docker-registry declares the length of the blob, sends a few words, and
+    closes the connection; so there ours goes out first, and that is its end.
+    """
+    body = response.raw_content
+    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        response.headers["Connection"] = "close"
+        response.stream = Substitute(body or b"")
+    return body
+
+
+def is_answered(flow: http.HTTPFlow) -> bool:
+    """Return whether the client has all of its answer, though the registry's broke."""
+    stream = flow.response.stream if flow.response else None
+    return isinstance(stream, Substitute) and stream.is_sent
 
 
 def rewrite_request(
@@ -55,6 +90,7 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
 
     Raises:
         ServiceUnavailable: it is no answer to a request, or has no end of its own.
+        RangeUnsatisfiable: it says so, in words that are nobody's.
 
     """
     if (status := response.status_code) < HTTPStatus.OK:
@@ -71,6 +107,9 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
             observer.Reason.SENSELESS,
             "the registry does not say how long its answer is; try again later",
         )
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        wanted = flow.request.headers.get("range", "")
+        raise answer.unsatisfiable(wanted, response.headers.get("content-range", ""))
     if known.route and isinstance(known.target, target.Content):
         storage.rewrite_head(flow, response, known.route, str(known.target.reference))
         return
@@ -91,7 +130,7 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
         response.headers.pop("content-length", None)
     secret.hide_redirect(flow, response)
     if known.warning:
-        response.headers["Warning"] = f'299 - "{known.warning}"'
+        response.headers.add("Warning", f'299 - "{known.warning}"')
     if response.status_code >= HTTPStatus.BAD_REQUEST:
         response.reason = status_codes.RESPONSES.get(response.status_code, "")
     response.stream = answer.is_streamed(

@@ -7,6 +7,7 @@ from mitmproxy import http
 from mitm.record import Login, Record, shown_path
 from mitm.settings import Settings
 from resolver import errors, public_url
+from resolver.challenge import TOKEN_PATH
 from resolver.reference import printable
 
 BODY_LENGTH_MAX = 16 << 10
@@ -18,14 +19,17 @@ EMPTY_BASIC = "Og=="
 """What some clients send where nobody is logged in: base64 of a colon."""
 
 
-def has_small_body(headers: dict[str, str]) -> bool:
-    """Return whether the body may be taken into memory, going by its head."""
+def has_small_body(method: str, path: str, headers: dict[str, str]) -> bool:
+    """Return whether the body may be taken into memory, going by its head.
+
+    Podman and its family send the form of a token request in chunks, of which
+    `mitm.reader` takes no more than of any request.
+    """
+    if "transfer-encoding" in headers:
+        is_form = (method, path) == ("POST", TOKEN_PATH)
+        return is_form and "content-length" not in headers
     length = headers.get("content-length", "0")
-    return (
-        "transfer-encoding" not in headers
-        and length.isdecimal()
-        and int(length) <= BODY_LENGTH_MAX
-    )
+    return length.isdecimal() and int(length) <= BODY_LENGTH_MAX
 
 
 def joined_values(headers: http.Headers) -> dict[str, str]:

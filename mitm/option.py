@@ -82,18 +82,18 @@ DECLARED = (
     ),
     Option(
         "balena_tags",
-        Tags.IGNORE.value,
-        "What the tag of <org>/<app> does: ignore, or select a release, so that"
-        " <org>/<app>:2.3 pulls what <org>/<app>/2.3 does. Tokens get longer then,"
-        " because they are for many releases.",
+        Tags.SELECT.value,
+        "What the tag of <org>/<app> does: select a release, so that <org>/<app>:2.3"
+        " pulls what <org>/<app>/2.3 does, or ignore, so that it means nothing.",
         choices=tuple(Tags),
     ),
     Option(
         "balena_tags_max",
         20,
-        "Releases among which the tags of one application select, if they do: the"
-        " target release and the greatest versions. Fewer if the token would not fit"
-        " into a header of 8 kB; any other is found by its path.",
+        "Releases among which a tag selects for clients that ask for a token before"
+        " they name a tag: the target release and the greatest final ones. Fewer if"
+        " the token would not fit into a header of 8 kB; any other is found by its"
+        " path.",
         least=1,
         most=60,
     ),

@@ -25,7 +25,6 @@ _SLUG = re.compile(r"slug(?:%20| )eq(?:%20| )'([^']+)'")
 _ASKED = {
     "),owns__release(": "the target and the greatest releases",
     "should_be_running__release": "the target release",
-    "owns__release($select=raw_version;": "the newest versions",
 }
 """What a query of `resolver.query` with that part in it is for."""
 _DROPPED_HEADERS = frozenset({"content-encoding", "transfer-encoding", "set-cookie"})

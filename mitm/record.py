@@ -12,9 +12,9 @@ from mitmproxy import http
 
 from mitm.reader import AnswerReader
 from resolver import errors, observer, target
-from resolver.forward import Forward, artifact_digest
+from resolver.forward import Forward
 from resolver.grant import TokenAnswer
-from resolver.reference import Location, parse_location, printable
+from resolver.reference import Location, is_artifact_tag, parse_location, printable
 from resolver.release import Release
 from resolver.resolution import Resolution
 
@@ -159,9 +159,7 @@ class Record:
             reference = reference[:DIGEST_LENGTH]
         name = brief_location(wanted.name) or wanted.name
         self.alias = str(name)
-        self.is_artifact = (
-            reference is not None and artifact_digest(reference) is not None
-        )
+        self.is_artifact = reference is not None and is_artifact_tag(reference)
         self.subject = " ".join(filter(None, (self.kind, reference, "of", name)))
 
     @property
@@ -182,8 +180,7 @@ class Record:
         self.location = decided.location
         if decided.release:
             self.release = KnownRelease.of(decided.release)
-        if decided.tagged:
-            self.tag, self.because = decided.tagged.tag, decided.tagged.reason
+        self.tag, self.because = decided.tag, decided.reason
 
     def issued(self, answer: TokenAnswer) -> None:
         """Take note of the token that the client gets."""

@@ -7,9 +7,13 @@ from mitmproxy import http
 
 from mitm import secret
 from resolver import errors
+from resolver.client import Client
+from resolver.reference import printable
 
 JSON_HEADERS = (("Content-Type", "application/json"), errors.API_VERSION_HEADER)
 NO_STORE = ("Cache-Control", "no-store")
+REASON_LENGTH_MAX = 400
+"""Characters; longer than any message, and short enough for every status line."""
 
 
 def answer(
@@ -32,9 +36,25 @@ def answer_token(flow: http.HTTPFlow, body: bytes) -> None:
 def fail(
     flow: http.HTTPFlow, error: errors.RegistryError, *headers: tuple[str, str]
 ) -> None:
-    """Answer the flow with an OCI error."""
+    """Answer the flow with an OCI error.
+
+    Its message is the reason phrase as well: of an answer to HEAD it is all that
+    containerd, BuildKit and docker with the containerd store show (rule R8), and of a
+    503 all that docker's classic store does. Of a 404 some show nothing, and get a 403.
+    """
+    client = Client(flow.request.headers.get("user-agent", ""))
+    is_missing = isinstance(error, errors.ReleaseUnknown | errors.TagUnknown)
+    if is_missing and client.hides_missing(flow.request.method):
+        error = errors.AccessDenied(error.message)
     body = errors.error_body(error.code, error.message)
     answer(flow, error.status, body, *JSON_HEADERS, *error.headers, *headers)
+    if flow.response:
+        flow.response.reason = reason_phrase(error.message)
+
+
+def reason_phrase(message: str) -> str:
+    """Return the message as a status line can have it (RFC 9112 section 4)."""
+    return printable(message)[:REASON_LENGTH_MAX]
 
 
 def fields(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

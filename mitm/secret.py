@@ -17,6 +17,7 @@ from mitmproxy.proxy.layers import http as http_layer
 from mitm import inbound, redaction, signed
 from resolver import forward
 from resolver.challenge import TOKEN_PATH
+from resolver.client import Client
 
 READ_HEADERS = frozenset({"content-length", "content-type", "expect", "host"})
 """Headers that this addon or mitmproxy itself reads."""
@@ -42,6 +43,11 @@ class Withheld:
     def authorization(self) -> str | None:
         """The client's login, or its token."""
         return self.headers.get("authorization")
+
+    @property
+    def client(self) -> Client:
+        """Who sent it, as far as it says so."""
+        return Client(self.headers.get("user-agent", ""))
 
 
 def withhold(flow: http.HTTPFlow) -> Withheld:

@@ -12,19 +12,26 @@ from mitm.journal import Journal
 from mitm.record import Login, Record
 from mitm.route import Routes
 from mitm.settings import Settings
-from resolver import answer, challenge, errors, forward, target, token_service
+from resolver import (
+    answer,
+    challenge,
+    errors,
+    forward,
+    target,
+    token_service,
+)
 from resolver.cache import ResolutionCache
 from resolver.credential import Credential
 from resolver.health import Health
+from resolver.index import DIGEST_HEADER
+from resolver.locator import Asker, Locator
 from resolver.observer import Part
 from resolver.redirect import Route
 from resolver.reference import printable
 from resolver.resolution import Resolution
 from resolver.tag_list import TagPage
-from resolver.tag_service import TagService
 from resolver.transport import Transport
 from resolver.upstream import Upstream
-from resolver.whereabouts import DIGEST_HEADER
 
 
 class Asked(NamedTuple):
@@ -55,24 +62,25 @@ class Service:
         watching = journal.observer
         self._transport = Transport(settings.verification, tap=tap)
         self._upstream = Upstream(
-            settings.registry_url, settings.api_url, self._transport, watching
+            settings.registry_url,
+            settings.api_url,
+            self._transport,
+            watching,
+            tags=settings.tags_max,
         )
         self._tokens = token_service.TokenService(
             self._upstream,
             ResolutionCache(settings.cache_ttl),
             timeout=settings.api_timeout,
-            tags=settings.tags_max,
+            selects=bool(settings.tags_max),
             observer=watching,
         )
-        self._tags = (
-            TagService(
-                settings.registry_url,
-                self._transport,
-                timeout=settings.limits.registry_seconds,
-                observer=watching,
-            )
-            if settings.tags_max
-            else None
+        self._locator = Locator(
+            settings.registry_url,
+            self._transport,
+            timeout=settings.limits.registry_seconds,
+            selects=bool(settings.tags_max),
+            observer=watching,
         )
         self._health = Health(self._upstream)
 
@@ -139,17 +147,18 @@ class Service:
     def note(self, flow: http.HTTPFlow, known: exchange.Exchange) -> None:
         """Take note of what a manifest says, if that is needed to find it again."""
         response = flow.response
-        if not (self._tags and known.noted and response):
+        if not (known.noted and response):
             return
         digest = response.headers.get(DIGEST_HEADER)
         body = response.get_content(strict=False) or b""
-        self._tags.note(known.noted, response.status_code, digest, body)
+        self._locator.note(
+            known.noted, response.status_code, digest, body, known.client
+        )
 
     def close(self) -> None:
         """Let go of threads and connections."""
         self._tokens.close()
-        if self._tags:
-            self._tags.close()
+        self._locator.close()
         self._health.close()
         self._transport.close()
         if self._storage:
@@ -182,6 +191,8 @@ class Service:
             issued = await self._tokens.answer(request)
         self._health.saw(Part.API)
         self._journal.issue(begun, issued)
+        if refusal := issued.refusal_for(held.client):
+            raise refusal
         reply.answer_token(flow, issued.body)
 
     async def _forward(
@@ -189,8 +200,10 @@ class Service:
     ) -> exchange.Exchange | None:
         flow, held, _, begun = asked
         token_url = url + challenge.TOKEN_PATH
+        address = str(begun.client[0])
+        asker = Asker(held.authorization, address, held.client.takes_scopes)
         try:
-            decided = await self._decide(wanted, held.authorization)
+            decided = await self._locator.decide(wanted, asker)
         except errors.TokenError as error:
             service = await self._tokens.registry_service()
             fresh = forward.challenge_for(error, wanted, token_url, service)
@@ -209,9 +222,9 @@ class Service:
         else:
             exchange.rewrite_request(flow.request, wanted, decided, host)
         alias = None if decided.alias is None else str(decided.alias)
-        view = answer.View(url, token_url, host, alias, decided.location)
-        noted = decided if decided.is_noted and answer.is_manifest(wanted) else None
-        return exchange.Exchange(wanted, view, decided.warning, route, noted)
+        view = answer.View(url, token_url, host, alias, decided.location, decided.scope)
+        noted = decided if answer.is_manifest(wanted) else None
+        return exchange.Exchange(wanted, view, decided.warning, route, noted, address)
 
     async def _find_blob(
         self,
@@ -230,10 +243,3 @@ class Service:
             self._health.saw(Part.REGISTRY)
             self._routes.lead(flow.client_conn, route)
         return route
-
-    async def _decide(
-        self, wanted: target.Base | target.Content, authorization: str | None
-    ) -> forward.Forward | TagPage:
-        if self._tags:
-            return await self._tags.decide(wanted, authorization)
-        return forward.forward(wanted, authorization)

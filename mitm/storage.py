@@ -51,16 +51,10 @@ BLOB_HEADERS = ERROR_HEADERS | {
 _SERVED = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NOT_MODIFIED)
 _CODES: Mapping[int, errors.ErrorCode] = {
     HTTPStatus.PRECONDITION_FAILED: errors.ErrorCode.UNSUPPORTED,
-    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: errors.ErrorCode.UNSUPPORTED,
     HTTPStatus.TOO_MANY_REQUESTS: errors.ErrorCode.TOOMANYREQUESTS,
 }
 """Errors below 500 that are kept. Others say that the URL is wrong or over, and it was
 not the client that came with it."""
-_OF_THE_CLIENT = (
-    HTTPStatus.PRECONDITION_FAILED,
-    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-)
-"""Of these, the ones to what the client itself asked for: a range, a condition."""
 
 
 class Storage:
@@ -167,7 +161,7 @@ def rewrite_head(
         response.headers["Docker-Content-Digest"] = digest
         response.stream = True
         return
-    if status not in _OF_THE_CLIENT:
+    if status != HTTPStatus.PRECONDITION_FAILED:  # Which the client itself asked for.
         logger.warning(
             "the storage %s answers with status %d", route.destination.host, status
         )
@@ -189,7 +183,7 @@ def rewrite_body(response: http.Response) -> None:
         return
     status = response.status_code
     what = "does not send this blob; try again later"
-    if status in _OF_THE_CLIENT:
+    if status == HTTPStatus.PRECONDITION_FAILED:
         what = f"answers with status {status}"
     code = _CODES.get(status, errors.ErrorCode.UNAVAILABLE)
     response.content = errors.error_body(code, f"the storage of the registry {what}")

@@ -12,13 +12,16 @@ from http import HTTPStatus
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from resolver.challenge import Challenge, parse_challenge
-from resolver.reference import Location
+from resolver.errors import RangeUnsatisfiable
+from resolver.reference import Location, shorten
 from resolver.target import Base, Content, Kind
 
 BUFFER_LENGTH_MAX = 4 << 20
 """Bytes; registries take no larger manifests, and errors are small."""
 
 _USUAL_PORTS = {"http": 80, "https": 443}
+# https://www.rfc-editor.org/rfc/rfc9110#name-content-range
+_UNSATISFIED = re.compile(r"bytes \*/(?P<length>[0-9]{1,20})")
 # Also one without its end, so that the end is not looked for at each "<" again.
 _LINK_TARGET = re.compile(r"<([^>]*)>?")
 
@@ -36,6 +39,8 @@ class View:
     alias: str | None = None
     location: Location | None = None
     """What stood for the alias upstream, if the client had a token for it."""
+    scope: str | None = None
+    """What a challenge asks for, where that is more than the alias."""
 
     def header(self, name: str, value: str) -> str:
         """Return the value of an answer's header as the client sees it."""
@@ -64,7 +69,10 @@ class View:
             return str(Challenge(self.token_url, self.registry_host))
         if challenge is None:
             return self._named(value)
-        return self._named(str(replace(challenge, realm=self.token_url)))
+        ours = replace(challenge, realm=self.token_url)
+        if self.scope and challenge.scope:
+            ours = replace(ours, scope=self.scope)
+        return self._named(str(ours))
 
     def _redirect(self, value: str) -> str:
         """Keep redirects of the registry to itself on the proxy, and no others."""
@@ -103,18 +111,36 @@ def is_streamed(
 ) -> bool:
     """Return whether the answer goes through as it comes, without being held.
 
-    Blobs do, of whatever size (R12), also with 416, because docker-registry declares
-    a wrong length there, which only a streamed answer survives. Other errors do not,
-    because they name the location (R2); nor do manifests of a usual size, so that
-    whoever looks at the flow sees them. What claims to be larger always does.
+    Blobs do, of whatever size (R12). Errors do not, because they name the location
+    (R2); nor do manifests of a usual size, so that whoever looks at the flow sees
+    them. What claims to be larger always does.
     """
     length = headers.get("content-length", "")
     # Not `int`, which takes no number of thousands of digits.
     if length.isdecimal() and float(length) > BUFFER_LENGTH_MAX:
         return True
-    if status >= HTTPStatus.BAD_REQUEST:
-        return status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-    return is_blob(target)
+    return status < HTTPStatus.BAD_REQUEST and is_blob(target)
+
+
+def unsatisfiable(wanted: str, content_range: str) -> RangeUnsatisfiable:
+    """Return the error in words for a 416, of which the registry says nothing much.
+
+    Args:
+        wanted: the range that the client asked for.
+        content_range: what the registry says of it; nothing where it read none.
+
+    """
+    match = _UNSATISFIED.fullmatch(content_range)
+    if not match:
+        return RangeUnsatisfiable(
+            f"{shorten(wanted)} is no range: one is like bytes=0-99, bytes=100- or"
+            " bytes=-50"
+        )
+    return RangeUnsatisfiable(
+        f"no byte is in the range {shorten(wanted)}: the length is {match['length']}"
+        " bytes, the first of which is 0",
+        headers=(("Content-Range", content_range),),
+    )
 
 
 def is_blob(target: Base | Content) -> bool:

@@ -18,29 +18,25 @@ from resolver.credential import ANONYMOUS, Credential
 from resolver.errors import RateLimited, Refusal, ServiceUnavailable
 from resolver.observer import CacheState
 from resolver.reference import Alias
-from resolver.resolution import Resolution
-from resolver.tag_resolution import TagResolution
+from resolver.resolution import Resolution, TargetUnknown
 
 logger = logging.getLogger(__name__)
 
 ENTRIES_MAX = 10_000
 """One takes about a kilobyte; those of which tags select count for several."""
-TAGGED_PART = 4
-"""So many releases that tags select count as one entry: 25 of them take 22 kB."""
+CANDIDATES_PART = 4
+"""So many candidates count as one entry: 25 of them take 22 kB."""
 REFUSAL_SECONDS = 10
 """How long a refusal is remembered, so that a new release can soon be pulled."""
 STALE_SECONDS = 3600
 """How long after its time an entry still serves while the API fails."""
-
-type Found = Resolution | TagResolution
-"""What an alias came to: one image, or those that its tags select among."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
     """What an alias came to, and where that is known from."""
 
-    outcome: Found | Refusal
+    outcome: Resolution | Refusal
     state: CacheState
 
 
@@ -51,7 +47,7 @@ class Entry:
     alias: Alias
     asker: str
     """Which credential it is for: one from another can be told by it, and no more."""
-    outcome: Found | Refusal
+    outcome: Resolution | Refusal
     seconds: float
     """For how long it still serves; less than 0 where only if the API fails."""
 
@@ -64,7 +60,7 @@ class _Key:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    outcome: Found | Refusal
+    outcome: Resolution | Refusal
     fresh_until: float
     kept_until: float
 
@@ -97,7 +93,7 @@ class ResolutionCache:
         self,
         alias: Alias,
         credential: Credential,
-        load: Callable[[], Awaitable[Found]],
+        load: Callable[[], Awaitable[Resolution]],
     ) -> Remembered:
         """Return what is remembered, or what `load` returns or refuses.
 
@@ -151,7 +147,7 @@ class ResolutionCache:
         self,
         key: _Key,
         entry: _Entry | None,
-        load: Callable[[], Awaitable[Found]],
+        load: Callable[[], Awaitable[Resolution]],
     ) -> Remembered:
         try:
             resolution = await load()
@@ -171,7 +167,7 @@ class ResolutionCache:
         return Remembered(resolution, CacheState.MISS)
 
     def _keep(
-        self, key: _Key, outcome: Found | Refusal, ttl: float, *, stale: float
+        self, key: _Key, outcome: Resolution | Refusal, ttl: float, *, stale: float
     ) -> None:
         if ttl:
             fresh_until = self._clock() + ttl
@@ -188,8 +184,7 @@ class ResolutionCache:
         return hashlib.blake2b(key.encode(), key=self._salt, digest_size=16).digest()
 
 
-def _weight(outcome: Found | Refusal) -> int:
+def _weight(outcome: Resolution | Refusal) -> int:
     """Return for how many entries the outcome counts."""
-    if isinstance(outcome, TagResolution):
-        return 1 + len(outcome) // TAGGED_PART
-    return 1
+    many = isinstance(outcome, Resolution | TargetUnknown) and len(outcome.candidates)
+    return 1 + many // CANDIDATES_PART

@@ -6,6 +6,7 @@
     ├── RequestError                also ValueError: the request is malformed
     │   ├── NameInvalid             400 NAME_INVALID   path, alias, tag, digest
     │   ├── RequestInvalid          400 UNSUPPORTED    host, header, form
+    │   ├── GrantUnsupported        404 UNSUPPORTED    another grant than password
     │   └── EndpointUnknown         404 UNSUPPORTED    nothing is served there
     ├── MethodNotAllowed            405 UNSUPPORTED    push, delete
     ├── Refusal                     an alias cannot be pulled; carried in the token
@@ -18,6 +19,7 @@
     ├── ContentUnknown              what none of an alias's releases has
     │   ├── TagUnknown              404 MANIFEST_UNKNOWN   no tag selects it
     │   └── BlobUnknown             404 BLOB_UNKNOWN
+    ├── RangeUnsatisfiable          416 UNSUPPORTED    no byte is in the range
     ├── CredentialRejected          401 UNAUTHORIZED   wrong or expired API key
     ├── RateLimited                 429 TOOMANYREQUESTS
     ├── ServiceUnavailable          503 UNAVAILABLE    the API is down, slow, senseless
@@ -96,6 +98,15 @@ class RequestInvalid(RequestError):
     code, status = ErrorCode.UNSUPPORTED, 400
 
 
+class GrantUnsupported(RequestError):
+    """A form for a token is of another grant than password (rule R5).
+
+    It is answered as where there is no POST at all: clients then ask with GET.
+    """
+
+    code, status = ErrorCode.UNSUPPORTED, 404
+
+
 class EndpointUnknown(RequestError):
     """Nothing is served at the path."""
 
@@ -153,6 +164,11 @@ class ScopeInsufficient(TokenError):
 
     error = "insufficient_scope"
 
+    def __init__(self, message: str, *, name: str = "") -> None:
+        """Keep the name that a token is needed for, where the path has another."""
+        super().__init__(message)
+        self.name = name
+
 
 class ContentUnknown(RegistryError):
     """The alias can be pulled; what is asked for is none of its releases'."""
@@ -168,6 +184,12 @@ class BlobUnknown(ContentUnknown):
     """None of the releases that tags select has an image to look into."""
 
     code, status = ErrorCode.BLOB_UNKNOWN, 404
+
+
+class RangeUnsatisfiable(RegistryError):
+    """No byte of what is asked for is in the range that is asked for."""
+
+    code, status = ErrorCode.UNSUPPORTED, 416
 
 
 class CredentialRejected(RegistryError):

@@ -1,4 +1,4 @@
-"""Decides what a client is told of the token that the API issued (rule R4)."""
+"""What a client is told of the token that the API issued (rule R4)."""
 
 import json
 from collections.abc import Mapping
@@ -6,18 +6,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resolver.cache import Remembered
-from resolver.errors import Refusal
+from resolver.candidate import Candidates
+from resolver.client import Client
+from resolver.errors import Refusal, ReleaseUnknown
 from resolver.observer import CacheState
-from resolver.resolution import Resolution, denied
-from resolver.tag_resolution import TagResolution
-from resolver.tag_table import TagTable
-from resolver.token import Aliases, append_aliases, pullable_names, read_claims
+from resolver.reference import Slug
+from resolver.resolution import Resolution, TargetUnknown, denied
+from resolver.suffix import Aliases
+from resolver.token import append_aliases, pullable_names, read_claims
 
 REFUSAL_EXPIRY = 60
 """Seconds; the least that clients take. With the JWT's four hours, a client that keeps
 its token would miss a release that was made in the meantime."""
-TABLE_EXPIRY = 300
+MANY_EXPIRY = 300
 """Seconds; likewise, for what tags select. A name is remembered for as long."""
+HEADER_LENGTH_MAX = 8000
+"""Bytes of the whole header in which a client sends its token with every request;
+nginx, Apache and Node.js among others take 8 kB."""
+_HEADER = "Authorization: Bearer "
+_BESIDE_LENGTH = 1000
+"""Bytes of a JWT for nothing, and of the suffix for a few names."""
+_ROW_LENGTH = 190
+"""Bytes that one candidate takes, in the JWT and in the suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,53 +41,96 @@ class TokenAnswer:
     """Where the outcome of each name is known from."""
     tagged: Mapping[str, int] = field(default_factory=dict)
     """How many releases the tags of a name select among, if they do."""
-    token_length: int = 0
-    """Characters."""
+    has_tag: bool = False
+    """Whether a name was asked for beside its application, as that of a tag is."""
+    has_stored: bool = False
+    """Whether it is for a name as well that the registry itself knows."""
+    is_short: bool = True
+    """Whether the token fits into the headers that servers take."""
+
+    def refusal_for(self, client: Client) -> Refusal | None:
+        """Return what the client is told in place of the token, if anything (R8).
+
+        A token that is good for nothing is refused where the reason is seen best in
+        that way. Not for a tag that is unknown: BuildKit keeps the scope of the first
+        challenge for the builds that follow, and would never ask for another tag.
+        """
+        useful = self.resolutions or self.tagged or self.has_stored
+        if useful or not self.refusals or not client.asks_with_head:
+            return None
+        first, *others = self.refusals.values()
+        if self.has_tag and isinstance(first, ReleaseUnknown):
+            return None
+        messages = dict.fromkeys(each.message for each in (first, *others))
+        return type(first)("; ".join(messages))
+
+
+def count_fitting(lists: int) -> int:
+    """Return how many candidates of each of so many aliases one header has room for."""
+    room = HEADER_LENGTH_MAX - len(_HEADER) - _BESIDE_LENGTH
+    return max(1, room // (_ROW_LENGTH * max(1, lists)))
+
+
+def candidates_of(outcome: Resolution | Refusal) -> Candidates:
+    """Return what there is to select among, which a refusal of the target may have."""
+    if isinstance(outcome, Resolution | TargetUnknown):
+        return outcome.candidates
+    return Candidates()
 
 
 def compose(
-    jwt: str, found: Mapping[str, Remembered], tables: Mapping[str, TagTable]
+    jwt: str,
+    found: Mapping[str, Remembered],
+    candidates: Mapping[str, Candidates],
+    *,
+    has_tag: bool = False,
+    has_stored: bool = False,
 ) -> TokenAnswer:
     """Return the answer; what the API resolved but does not grant is refused.
 
     Only the token endpoint decides on permission (design section 8).
+
+    Args:
+        jwt: what the API issued.
+        found: what each name came to.
+        candidates: those of each name that the token was asked for.
+        has_tag: whether a name was asked for beside its application.
+        has_stored: whether the token is for names that the registry itself knows.
+
     """
     granted = pullable_names(jwt)
     resolutions: list[Resolution] = []
     refusals: dict[str, Refusal] = {}
-    targets: dict[str, Refusal] = {}
-    carried: dict[str, TagTable] = {}
+    carried: dict[str, Candidates] = {}
     for name, remembered in found.items():
-        outcome = remembered.outcome
-        if isinstance(outcome, TagResolution):
-            table = _granted(tables[name], granted)
-            if len(table):
-                carried[name] = table
-            outcome = outcome.target
+        outcome, opened = remembered.outcome, candidates[name]
+        if granted is not None:
+            opened = opened.kept(
+                lambda row: row.location is None or row.location in granted
+            )
+        if candidates[name].locations and not opened.locations:
+            refusals[name] = denied(Slug("/".join(name.split("/")[:2])))
+            continue
+        if len(opened):
+            carried[name] = opened
         if isinstance(outcome, Refusal):
-            # Where other tags select something, it is the target alone that is refused.
-            (targets if name in carried else refusals)[name] = outcome
-        elif granted is None or outcome.location in granted:
-            resolutions.append(outcome)
+            refusals[name] = outcome
         else:
-            refusals[name] = denied(outcome.alias.slug)
-    locations = {str(one.alias): one.location for one in resolutions}
-    aliases = Aliases(locations, refusals | targets, carried)
+            resolutions.append(outcome)
+    aliases = Aliases(carried, refusals)
     token = append_aliases(jwt, aliases)
+    many = {name: len(c) for name, c in carried.items() if not c.is_fixed}
     return TokenAnswer(
         _body(token, jwt, aliases),
         tuple(resolutions),
-        refusals,
+        # Where other tags select something, it is the target alone that is refused.
+        {name: refusal for name, refusal in refusals.items() if name not in carried},
         {name: remembered.state for name, remembered in found.items()},
-        {name: len(table) for name, table in carried.items()},
-        len(token),
+        many,
+        has_tag,
+        has_stored,
+        len(_HEADER) + len(token) <= HEADER_LENGTH_MAX,
     )
-
-
-def _granted(table: TagTable, granted: frozenset[str] | None) -> TagTable:
-    """Return what of the table the JWT opens, so that it can be written beside it."""
-    opened = granted or frozenset()
-    return table.only(lambda entry: entry.location is None or entry.location in opened)
 
 
 def _body(token: str, jwt: str, aliases: Aliases) -> bytes:
@@ -86,8 +139,8 @@ def _body(token: str, jwt: str, aliases: Aliases) -> bytes:
     answer: dict[str, Any] = {"token": token, "access_token": token}
     if claims.expires_in is not None:
         longest = claims.expires_in
-        if aliases.tables:
-            longest = TABLE_EXPIRY
+        if not all(c.is_fixed for c in aliases.candidates.values()):
+            longest = MANY_EXPIRY
         if aliases.refusals:
             longest = REFUSAL_EXPIRY
         answer["expires_in"] = min(claims.expires_in, longest)

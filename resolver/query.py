@@ -76,28 +76,18 @@ def all_releases(slug: Slug) -> str:
     )
 
 
-def tagged_releases(slug: Slug, top: int) -> str:
+def greatest_releases(slug: Slug, top: int) -> str:
     """Ask for the target release and, the greatest versions first, for so many others.
 
-    Among releases of one version the latest come first, because a null among revisions
-    would: that of a draft.
+    Others are final. Of one version, what has no pre-release comes first.
     """
     return _spaced(
         f"application?$select=slug&$filter=slug eq {literal(slug)}"
         f"&$expand=should_be_running__release($select={_RELEASE_FIELDS};"
         f"$expand={_IMAGES}),"
-        f"owns__release($select={_RELEASE_FIELDS};$filter=status eq '{SUCCESS}';"
-        f"$orderby={_GREATEST_VERSION},id desc;$top={top};$expand={_IMAGES})"
-    )
-
-
-def newest_versions(slug: Slug) -> str:
-    """Ask which final releases there are, the latest first, to explain a refusal."""
-    return _spaced(
-        f"application?$select=slug&$filter=slug eq {literal(slug)}"
-        f"&$expand=owns__release($select=raw_version;$filter=status eq '{SUCCESS}'"
-        f" and is_final eq true and is_invalidated eq false;$orderby=id desc;"
-        f"$top={NEWEST_COUNT})"
+        f"owns__release($select={_RELEASE_FIELDS};$filter=status eq '{SUCCESS}'"
+        f" and is_final eq true;$orderby={_GREATEST_VERSION},semver_prerelease asc,"
+        f"revision desc;$top={top};$expand={_IMAGES})"
     )
 
 

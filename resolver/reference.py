@@ -10,12 +10,20 @@ and of https://pkg.go.dev/github.com/distribution/reference::
     platform  = "resin/" component     ; host OS and supervisor repositories
     component = [a-z0-9]+ ( ("." | "_" | "__" | "-"+) [a-z0-9]+ )*
     tag       = [A-Za-z0-9_] [A-Za-z0-9._-]{0,127}
-    digest    = algorithm ":" encoded  ; sha256 and sha512 in full length
+    digest    = algorithm ":" encoded  ; in full length, of those that are registered
+    artifact  = algorithm "-" 64 hex [ "." ending ]
 
-What a selector says is read in `resolver.selector`.
+An artifact's tag is that of referrers, where a registry has no list of them, or one of
+cosign's. The specification cuts what is encoded after 64 characters, so a tag need not
+say the whole digest.
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+
+What a selector says is read in `resolver.selector`. A version's `+` is in none of
+these; `_` stands for it, and who writes `+` is told so.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NewType
 
@@ -47,7 +55,14 @@ _ALIAS = re.compile(
 _LOCATION = re.compile(r"v2/[0-9a-f]{32}(?:-[0-9]{1,4})?")
 _PLATFORM = re.compile(rf"resin/{_COMPONENT}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+# https://github.com/opencontainers/image-spec/blob/main/descriptor.md#registered-algorithms
+_DIGEST = re.compile(r"(?:sha256|blake3):[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_ARTIFACT_TAG = re.compile(
+    r"(?P<algorithm> sha256 | sha512 | blake3 ) - (?P<encoded> [0-9a-f]{64} )"
+    r"(?: \. [a-z0-9]+ )?",
+    re.VERBOSE,
+)
+_PLUS = re.compile(r"\+|%2B", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +88,8 @@ def parse_repository_name(text: str) -> RepositoryName:
     """
     if len(text) > NAME_LENGTH_MAX or not _NAME.fullmatch(text):
         raise NameInvalid(
-            f"{shorten(text)} is not a repository name: it consists of lower-case"
+            plus_advice(text, _NAME.fullmatch)
+            or f"{shorten(text)} is not a repository name: it consists of lower-case"
             " letters, digits and single separators, as in <org>/<app>/<version>"
         )
     return RepositoryName(text)
@@ -89,7 +105,8 @@ def parse_alias(text: str) -> Alias:
     match = _ALIAS.fullmatch(text) if len(text) <= NAME_LENGTH_MAX else None
     if not match:
         raise AliasInvalid(
-            f"{shorten(text)} does not name a release: use <org>/<app>,"
+            plus_advice(text, _ALIAS.fullmatch)
+            or f"{shorten(text)} does not name a release: use <org>/<app>,"
             " <org>/<app>/<version>, <org>/<app>/<commit> or"
             " <org>/<app>/<version>/<service>, in lower case"
         )
@@ -117,6 +134,39 @@ def parse_tag(text: str) -> Tag | None:
 def parse_digest(text: str) -> Digest | None:
     """Return the digest that the text is, or None."""
     return Digest(text) if _DIGEST.fullmatch(text) else None
+
+
+def is_artifact_tag(text: str) -> bool:
+    """Return whether it is the tag of a signature and the like, or of referrers."""
+    return bool(_ARTIFACT_TAG.fullmatch(text))
+
+
+def artifact_digest(tag: str) -> Digest | None:
+    """Return the digest of the manifest that an artifact's tag is about.
+
+    None where the tag has a part of it only, or one that few registries know a
+    manifest by: docker-registry fails where it is asked for such a digest.
+    """
+    match = _ARTIFACT_TAG.fullmatch(tag)
+    if match is None or match["algorithm"] != "sha256":
+        return None
+    return Digest(f"sha256:{match['encoded']}")
+
+
+def replace_plus(text: str) -> str:
+    """Return the text as a reference can carry it, with `_` for `+`."""
+    return _PLUS.sub("_", text)
+
+
+def plus_advice(text: str, is_valid: Callable[[str], object]) -> str | None:
+    """Return what is said of a text that is invalid for its `+` alone, or None."""
+    written = replace_plus(text)
+    if written == text or not is_valid(written):
+        return None
+    return (
+        f"{shorten(text)} has a +, which no reference can carry: write _, as in"
+        f" {shorten(written, NAME_LENGTH_MAX)}"
+    )
 
 
 def shorten(text: str, length: int = 80) -> str:

@@ -85,7 +85,7 @@ def parse_target_release(payload: Any) -> tuple[Release | None, ...]:
     return _parse(payload, lambda rows: tuple(map(_read_target, rows)))
 
 
-def parse_tagged_releases(
+def parse_greatest_releases(
     payload: Any,
 ) -> tuple[tuple[Release | None, tuple[Release, ...]], ...]:
     """Return for each application in the answer its target release, and others.
@@ -114,16 +114,6 @@ def parse_all_releases(payload: Any) -> tuple[tuple[Release, ...], ...]:
         payload,
         lambda rows: tuple(_read_releases(_list(row["owns__release"])) for row in rows),
     )
-
-
-def parse_newest_versions(payload: Any) -> tuple[tuple[str, ...], ...]:
-    """Return for each application in the answer its newest raw versions.
-
-    Raises:
-        ServiceUnavailable: the answer does not make sense.
-
-    """
-    return _parse(payload, lambda rows: tuple(map(_read_versions, rows)))
 
 
 def _parse[T](payload: Any, read: Callable[[list[Any]], T]) -> T:
@@ -181,11 +171,6 @@ def _read_image(row: Any) -> Image:
 def _read_target(row: Any) -> Release | None:
     linked = row["should_be_running__release"]
     return _read_release(linked[0]) if linked else None
-
-
-def _read_versions(row: Any) -> tuple[str, ...]:
-    releases = _list(row["owns__release"])
-    return tuple(_text(release["raw_version"]) for release in releases)
 
 
 def _list(value: Any) -> list[Any]:

@@ -5,36 +5,53 @@ first found nothing, to tell the user what would have worked.
 """
 
 import logging
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from resolver import query
 from resolver.api import Api
+from resolver.candidate import (
+    TARGET_REASON,
+    Candidate,
+    Candidates,
+    ordered,
+    unranged,
+)
 from resolver.credential import Credential
 from resolver.deadline import Deadline
 from resolver.errors import AccessDenied, Refusal, ReleaseUnknown
+from resolver.newest import describe_newest
 from resolver.reference import Alias, Location, Slug, parse_location
 from resolver.release import (
     Image,
     Release,
-    parse_newest_versions,
+    parse_greatest_releases,
     parse_releases,
     parse_target_release,
 )
-from resolver.selection import Selection, select_image, select_release
+from resolver.selection import (
+    Selection,
+    is_plain,
+    select_image,
+    select_release,
+)
 from resolver.selector import (
     RangeReading,
     ReleaseReading,
     TargetReading,
+    VersionReading,
     parse_selector,
 )
 
 logger = logging.getLogger(__name__)
 
-TARGET_REASON = "the target release of the application"
 GREATEST_COUNT = 25
 """How many releases of a range are asked for first: among so many one has images."""
+NEWEST_WINDOW = 60
+"""Among how many of the greatest releases a refusal finds its versions: some versions
+have many revisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,13 @@ class Resolution:
     location: Location
     reason: str
     """Why it is this release."""
+    many: Candidates | None = None
+    """What tags select among, where they select."""
+
+    @property
+    def candidates(self) -> Candidates:
+        """What the alias can stand for."""
+        return self.many or Candidates((Candidate(self.location),))
 
     def __str__(self) -> str:
         """Return the release and the beginning of the location, for a log."""
@@ -54,6 +78,15 @@ class Resolution:
             f"{self.release.raw_version} (commit {self.release.commit[:7]})"
             f" -> {self.location[:7]}..."
         )
+
+
+class TargetUnknown(ReleaseUnknown):
+    """There is no target release to pull, and tags select among others."""
+
+    def __init__(self, message: str, candidates: Candidates) -> None:
+        """Keep what tags select among."""
+        super().__init__(message)
+        self.candidates = candidates
 
 
 class Resolver(Protocol):
@@ -75,15 +108,23 @@ class Resolver(Protocol):
 class ApiResolver:
     """Asks the API each time, with the client's own credential (rule S11)."""
 
-    def __init__(self, api: Api, registry_hosts: Collection[str] | None) -> None:
-        """Take images of these registries, or of any registry for None."""
+    def __init__(
+        self, api: Api, registry_hosts: Collection[str] | None, *, tags: int = 0
+    ) -> None:
+        """Take images of these registries, or of any registry for None.
+
+        Let tags select among so many releases, or, with 0, among none.
+        """
         self._api = api
         self._registry_hosts = registry_hosts
+        self._tags = tags
 
     def resolve(
         self, alias: Alias, credential: Credential, deadline: Deadline
     ) -> Resolution:
         """Return what the alias stands for; see `Resolver.resolve`."""
+        if self._tags and alias.selector is None:
+            return self._resolve_all(alias, credential, deadline)
         selection = self._select(alias, credential, deadline)
         release = selection.release
         image = select_image(alias, release)
@@ -130,17 +171,100 @@ class ApiResolver:
             deadline,
         )
 
+    def _resolve_all(
+        self, alias: Alias, credential: Credential, deadline: Deadline
+    ) -> Resolution:
+        """Return the target release, and what tags select among.
+
+        Raises:
+            TargetUnknown: there is no target release to pull.
+
+        """
+        count = self._tags
+        # One more than is looked at, to know whether there are more.
+        asked = query.greatest_releases(alias.slug, count + 1)
+        payload = self._api.query(asked, credential, deadline)
+        applications = parse_greatest_releases(payload)
+        if not applications:
+            raise denied(alias.slug)
+        target, releases = applications[0]
+        greatest = _without_gap(releases, count)
+        numbers = {release.id for release in greatest}
+        rows = self._rows(greatest, target)
+        if target and target.id not in numbers and target.is_pullable:
+            # It is pinned, to a draft or to a release that many others are beyond.
+            found = self._of_version(alias, target, credential, deadline)
+            beside = [release for release in found if release.id not in numbers]
+            pinned = tuple(map(unranged, self._rows(beside, target)))
+            rows = ordered(rows)[: count - len(pinned)] + pinned
+        many = Candidates(ordered(rows)[:count], is_whole=len(releases) <= count)
+        try:
+            return self._target(alias, target, many)
+        except ReleaseUnknown as refusal:
+            if len(many):
+                raise TargetUnknown(refusal.message, many) from refusal
+            for release in releases:
+                if release.is_pullable:
+                    self.location(alias, release.images[0])  # It is elsewhere.
+            raise
+
+    def _target(
+        self, alias: Alias, release: Release | None, many: Candidates
+    ) -> Resolution:
+        """Return what the alias means without a tag (rules S1 and S8)."""
+        if release is None or not release.is_pullable:
+            newest = describe_newest([r.release for r in many.rows if r.release])
+            raise ReleaseUnknown(
+                f"{alias.slug} has no target release that can be pulled; {newest}"
+            )
+        image = select_image(alias, release)
+        location = self.location(alias, image)
+        return Resolution(alias, release, image, location, TARGET_REASON, many)
+
+    def _of_version(
+        self, alias: Alias, target: Release, credential: Credential, deadline: Deadline
+    ) -> list[Release]:
+        """Return the target release, and what else its version may mean (S2)."""
+        if not target.is_final:
+            return [target]
+        version = target.semver.partition("+")[0]
+        readings = (VersionReading(version.lower()),)
+        payload = self._api.query(
+            query.releases(alias.slug, readings), credential, deadline
+        )
+        found = parse_releases(payload)
+        highest = select_release(alias, readings, found)
+        others = [highest.release] if highest else []
+        return [target, *(r for r in others if r.id != target.id)]
+
+    def _rows(
+        self, releases: Iterable[Release], target: Release | None
+    ) -> tuple[Candidate, ...]:
+        """Return those that can be pulled; others have no image, or elsewhere."""
+        rows: list[Candidate] = []
+        for release in releases:
+            if not release.is_pullable:
+                continue
+            is_target = target is not None and release.id == target.id
+            location = self.find_location(release.images[0])
+            if len(release.images) > 1:
+                rows.append(Candidate(None, _slim(release), is_target))
+            elif location:
+                rows.append(Candidate(location, _slim(release), is_target))
+        return tuple(rows)
+
     def _refusal(
         self, slug: Slug, reason: str, credential: Credential, deadline: Deadline
     ) -> Refusal:
         """Return why there is no release, with the versions that there are."""
-        payload = self._api.query(query.newest_versions(slug), credential, deadline)
-        applications = parse_newest_versions(payload)
+        payload = self._api.query(
+            query.greatest_releases(slug, NEWEST_WINDOW), credential, deadline
+        )
+        applications = parse_greatest_releases(payload)
         if not applications:
             return denied(slug)
-        versions = ", ".join(version.replace("+", "_") for version in applications[0])
-        there_are = f"its newest are {versions}" if versions else "it has no release"
-        return ReleaseUnknown(f"{reason}; {there_are}")
+        target, releases = applications[0]
+        return ReleaseUnknown(f"{reason}; {describe_newest(releases, target)}")
 
     def find_location(self, image: Image) -> Location | None:
         """Return where the image is in this registry, or None where it is elsewhere."""
@@ -179,6 +303,30 @@ def _tops(readings: Sequence[ReleaseReading]) -> tuple[int | None, ...]:
         return ()
     is_range = all(isinstance(reading, RangeReading) for reading in readings)
     return (GREATEST_COUNT, None) if is_range else (None,)
+
+
+def _without_gap(releases: Sequence[Release], count: int) -> list[Release]:
+    """Return the first ones of what came in the order of `query.greatest_releases`.
+
+    Of the version at which the list ends there may be greater ones beyond it, because
+    the API orders builds and variants by revision alone. Of plain releases those with
+    higher revisions came before.
+    """
+    if len(releases) <= count:
+        return list(releases)
+    end = _numbers(releases[count])
+    return [r for r in releases[:count] if _numbers(r) != end or is_plain(r)]
+
+
+def _numbers(release: Release) -> str:
+    """Return the version without what follows its three numbers."""
+    return re.split("[-+]", release.semver, maxsplit=1)[0]
+
+
+def _slim(release: Release) -> Release:
+    """Return the release without what selection does not need: it is remembered."""
+    images = (replace(i, stored_at="", content_hash=None) for i in release.images)
+    return replace(release, images=tuple(images))
 
 
 def denied(slug: Slug) -> AccessDenied:

@@ -103,6 +103,11 @@ def is_offered(release: Release) -> bool:
     return release.is_final and not release.is_invalidated and release.is_passing_tests
 
 
+def is_plain(release: Release) -> bool:
+    """Return whether the release has neither a build part nor a variant (S2)."""
+    return not release.variant and "+" not in release.semver
+
+
 def _is_within(release: Release, major: int, minor: int | None) -> bool:
     try:
         version = semver.Version.parse(release.semver)
@@ -155,9 +160,8 @@ def _check_unambiguous(alias: Alias, prefix: str, found: Sequence[Release]) -> N
 
 def _precedence(release: Release) -> tuple[bool, int, int]:
     """Order releases of one version: plain before build or variant, then revision."""
-    plain = not release.variant and "+" not in release.semver
     revision = -1 if release.revision is None else release.revision
-    return plain, revision, release.id
+    return is_plain(release), revision, release.id
 
 
 def greatness(release: Release) -> tuple[semver.Version, tuple[bool, int, int]]:

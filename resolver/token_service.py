@@ -1,4 +1,4 @@
-"""Decides what the token endpoint answers (rules R3, R4 and R5).
+"""The token endpoint: what it answers (rules R3, R4 and R5).
 
 Every alias among the scopes is resolved, the API issues a token for the locations,
 and the aliases are appended to it. All of it happens within one deadline, because
@@ -22,22 +22,19 @@ from resolver.credential import (
 from resolver.deadline import Deadline
 from resolver.errors import (
     AliasInvalid,
+    GrantUnsupported,
     RateLimited,
     Refusal,
     RequestInvalid,
     ServiceUnavailable,
 )
-from resolver.grant import TokenAnswer, compose
+from resolver.grant import TokenAnswer, candidates_of, compose, count_fitting
 from resolver.observer import NOBODY, CacheState, Observer, Reason, Result
-from resolver.reference import Alias, Location, is_stored_name, parse_alias
+from resolver.reference import Alias, is_stored_name, parse_alias
 from resolver.resolution import Resolution
 from resolver.scope import Scope, parse_scopes
-from resolver.tag_resolution import TagResolution
-from resolver.token_room import HEADER_LENGTH_MAX, TokenRoom, header_length
 from resolver.upstream import Backend, Upstream
 
-TRIES = 3
-"""How often a token is asked for, with fewer releases each time it is too long."""
 LOOK_UPS_MAX = 4
 """Of one request at the same time, so that its scopes leave threads for others."""
 FORM_FIELDS_MAX = 64
@@ -72,7 +69,8 @@ def parse_token_form(content_type: str | None, body: bytes) -> TokenRequest:
     https://distribution.github.io/distribution/spec/auth/oauth/
 
     Raises:
-        RequestInvalid: it is no form, or asks for another grant.
+        RequestInvalid: it is no form, or too long a one.
+        GrantUnsupported: it is of another grant.
 
     """
     if content_type is None or _media_type(content_type) != _FORM_TYPE:
@@ -83,9 +81,10 @@ def parse_token_form(content_type: str | None, body: bytes) -> TokenRequest:
         raise RequestInvalid("the form for a token is not UTF-8") from error
     grant = form.get("grant_type", [""])[0]
     if grant != "password":
-        raise RequestInvalid(
-            "this grant_type is not supported, password is: log in with any user name"
-            " and a balena API key as password"
+        raise GrantUnsupported(
+            "the only grant_type of a form for a token is password; without a form, a"
+            " token is asked for with GET: log in with any user name and a balena API"
+            " key as password"
         )
     user, password = (form.get(name, [""])[0] for name in ("username", "password"))
     if ":" in user:
@@ -105,16 +104,15 @@ class TokenService:
         cache: ResolutionCache,
         *,
         timeout: float,
-        tags: int = 0,
+        selects: bool = False,
         threads: int = 32,
         observer: Observer = NOBODY,
     ) -> None:
-        """Let tags select among so many releases, or, with 0, among none."""
+        """Take a name beside its application for that of a tag, or not (R9)."""
         self._upstream = upstream
         self._cache = cache
         self._timeout = timeout
-        self._tags = tags
-        self._room = TokenRoom()
+        self._selects = selects
         self._observer = observer
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="balena-api")
 
@@ -168,8 +166,6 @@ class TokenService:
         deadline = Deadline.after(self._timeout)
         backend = await self._run(self._upstream.connect, deadline)
         outcome = (await self._resolve(backend, name, credential, deadline)).outcome
-        if isinstance(outcome, TagResolution):
-            outcome = outcome.target
         if isinstance(outcome, Refusal):
             raise outcome
         return outcome
@@ -186,9 +182,7 @@ class TokenService:
     async def _answer(self, request: TokenRequest, deadline: Deadline) -> TokenAnswer:
         backend = await self._run(self._upstream.connect, deadline)
         stored = [scope for scope in request.scopes if is_stored_name(scope.name)]
-        names = dict.fromkeys(
-            scope.name for scope in request.scopes if not is_stored_name(scope.name)
-        )
+        names = self._names(request.scopes)
         gate = asyncio.Semaphore(LOOK_UPS_MAX)
 
         async def resolve(name: str) -> Remembered:
@@ -201,6 +195,18 @@ class TokenService:
         attempt.purpose.set(attempt.SEPARATOR.join(names))
         return await self._issue(backend, request, stored, found, deadline)
 
+    def _names(self, scopes: Sequence[Scope]) -> Sequence[str]:
+        """Return what is to be resolved, each name once.
+
+        A challenge for a tag names its alias beside that of the application; then the
+        token is for that one (R9).
+        """
+        names = [scope.name for scope in scopes if not is_stored_name(scope.name)]
+        if not self._selects:
+            return list(dict.fromkeys(names))
+        with_tag = {name.rpartition("/")[0] for name in names if name.count("/") == 2}  # noqa: PLR2004
+        return list(dict.fromkeys(name for name in names if name not in with_tag))
+
     async def _issue(
         self,
         backend: Backend,
@@ -210,29 +216,28 @@ class TokenService:
         deadline: Deadline,
     ) -> TokenAnswer:
         """Return the token for what was found, as short as it has to be."""
-        outcomes = {name: remembered.outcome for name, remembered in found.items()}
-        tagged = {n: o for n, o in outcomes.items() if isinstance(o, TagResolution)}
-        resolved = [o for o in outcomes.values() if isinstance(o, Resolution)]
-        wanted = [*stored, *(Scope(resolution.location) for resolution in resolved)]
-        tables = self._room.fit(tagged, self._tags, wanted)
-        for _ in range(TRIES):
-            places = [place for table in tables.values() for place in table.locations]
-            scopes = dict.fromkeys([*wanted, *map(Scope, _first(tagged, places))])
+        whole = {name: candidates_of(each.outcome) for name, each in found.items()}
+        count = count_fitting(sum(len(candidates) > 1 for candidates in whole.values()))
+        while True:
+            lists = {name: candidates.cut(count) for name, candidates in whole.items()}
+            places = [place for cut in lists.values() for place in cut.locations]
             jwt = await self._run(
                 backend.api.token,
-                tuple(scopes),
+                tuple(dict.fromkeys([*stored, *map(Scope, places)])),
                 backend.service,
                 request.credential,
                 deadline,
             )
-            answer = compose(jwt, found, tables)
-            if not tagged:
-                break
-            self._room.has_issued(jwt, scopes)
-            if header_length(answer.token_length) <= HEADER_LENGTH_MAX:
-                break
-            tables = self._room.fit(tagged, self._tags, wanted)
-        return answer
+            answer = compose(
+                jwt,
+                found,
+                lists,
+                has_tag=len(found) + len(stored) < len(set(request.scopes)),
+                has_stored=bool(stored),
+            )
+            count = min(count, max(map(len, lists.values()), default=1)) // 2
+            if answer.is_short or not count:
+                return answer
 
     async def _resolve(
         self, backend: Backend, name: str, credential: Credential, deadline: Deadline
@@ -248,7 +253,9 @@ class TokenService:
             found = await self._cache.resolve(
                 alias,
                 credential,
-                lambda: self._look_up(backend, alias, credential, deadline),
+                lambda: self._run(
+                    backend.resolver.resolve, alias, credential, deadline
+                ),
             )
         except (RateLimited, ServiceUnavailable):
             self._observer.resolved(Result.FAILED, CacheState.MISS)
@@ -259,30 +266,12 @@ class TokenService:
         )
         return found
 
-    async def _look_up(
-        self, backend: Backend, alias: Alias, credential: Credential, deadline: Deadline
-    ) -> Resolution | TagResolution:
-        """Ask the API what the alias stands for, or what its tags do."""
-        if self._tags and alias.selector is None:
-            resolve = backend.tags.resolve
-            return await self._run(resolve, alias, self._tags, credential, deadline)
-        return await self._run(backend.resolver.resolve, alias, credential, deadline)
-
     async def _run[*A, R](self, call: Callable[[*A], R], *args: *A) -> R:
         """Run what blocks in a thread, which knows for whom it does so."""
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(
             self._pool, context.run, call, *args
         )
-
-
-def _first(
-    tagged: Mapping[str, TagResolution], places: Sequence[Location]
-) -> list[Location]:
-    """Return the locations with those of the target releases before the others."""
-    targets = [one.target for one in tagged.values()]
-    first = [one.location for one in targets if isinstance(one, Resolution)]
-    return [place for place in first if place in places] + list(places)
 
 
 def _media_type(content_type: str) -> str:

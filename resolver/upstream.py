@@ -18,7 +18,6 @@ from resolver.errors import ServiceUnavailable
 from resolver.observer import NOBODY, Observer, Part, Reason
 from resolver.public_url import parse_url
 from resolver.resolution import ApiResolver, Resolver
-from resolver.tag_resolution import TagResolver
 from resolver.transport import Answer
 
 
@@ -28,7 +27,6 @@ class Backend:
 
     api: Api
     resolver: Resolver
-    tags: TagResolver
     service: str
 
 
@@ -41,7 +39,11 @@ class Upstream:
         api_url: str | None,
         transport: Getter,
         observer: Observer = NOBODY,
+        *,
+        tags: int = 0,
     ) -> None:
+        """Let tags select among so many releases, or, with 0, among none."""
+        self._tags = tags
         self._registry_url = registry_url
         self.host = urlsplit(registry_url).netloc
         """The registry's host, with its port unless that is the usual one."""
@@ -121,9 +123,8 @@ class Upstream:
             self._observer,
         )
         hosts = {self.host} if service is None else {self.host, service}
-        resolver = ApiResolver(api, hosts)
-        tags = TagResolver(api, resolver)
-        return Backend(api, resolver, tags, service or self.host)
+        resolver = ApiResolver(api, hosts, tags=self._tags)
+        return Backend(api, resolver, service or self.host)
 
 
 def _api_url(registry_url: str, origin: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mitm.view.line import cell, fields, first, rest, section, shown, table
 from mitm.view.quantity import duration, moment, read_moment
-from resolver import errors, token
+from resolver import errors, suffix, token
 
 NO_TOKEN = "  no registry token; what else it is, as an API key, is not shown"  # noqa: S105
 _REPOSITORY = "repository"
@@ -20,8 +20,8 @@ def describe_token(text: str, told: object = None) -> list[str]:
     jwt, separator, _ = text.partition(token.SEPARATOR)
     claims = token.read_payload(jwt)
     if "access" not in claims:
-        return [NO_TOKEN, *fields(_told(claims, told, token.Aliases()))]
-    aliases, unreadable = token.Aliases(), ""
+        return [NO_TOKEN, *fields(_told(claims, told, suffix.Aliases()))]
+    aliases, unreadable = suffix.Aliases(), ""
     if separator:
         try:
             aliases = token.parse_token(text).aliases
@@ -70,7 +70,7 @@ def _valid(claims: dict[str, Any]) -> str:
 
 
 def _told(
-    claims: dict[str, Any], told: object, aliases: token.Aliases
+    claims: dict[str, Any], told: object, aliases: suffix.Aliases
 ) -> list[tuple[str, str]]:
     """Return what the client was told of the time, where that is another one."""
     if told is None:
@@ -82,12 +82,13 @@ def _told(
         return [("told", "the client a time that is none")]
     if issued is not None and expiry is not None and expiry - issued == seconds:
         return []
-    cause = "the refusal" if aliases.refusals else aliases.tables and "its tags"
+    is_many = not all(found.is_fixed for found in aliases.candidates.values())
+    cause = "the refusal" if aliases.refusals else is_many and "its tags"
     why = f", because of {cause}, so that it soon asks again" if cause else ""
     return [("told", f"the client that it is good for {duration(seconds)}{why}")]
 
 
-def _refusals(aliases: token.Aliases) -> list[str]:
+def _refusals(aliases: suffix.Aliases) -> list[str]:
     lines = fields(
         (alias, f"{refusal.code}: {refusal.message}")
         for alias, refusal in aliases.refusals.items()
@@ -95,20 +96,26 @@ def _refusals(aliases: token.Aliases) -> list[str]:
     return section("refused", lines)
 
 
-def _locations(aliases: token.Aliases) -> list[str]:
-    rows = [(cell(name), cell(place)) for name, place in aliases.locations.items()]
+def _locations(aliases: suffix.Aliases) -> list[str]:
+    rows = [
+        (cell(name), cell(place))
+        for name, found in aliases.candidates.items()
+        if found.is_fixed
+        for place in found.locations
+    ]
     return section("stands for", table(("alias", "location"), rows) if rows else [])
 
 
-def _tags(aliases: token.Aliases) -> list[str]:
+def _tags(aliases: suffix.Aliases) -> list[str]:
     rows = [
         (
-            cell(f"{alias}:{entry.release.raw_version.replace('+', '_')}"),
-            cell(entry.release.commit[:7]),
-            cell(entry.location or "several images"),
+            cell(f"{alias}:{row.release.raw_version.replace('+', '_')}"),
+            cell(row.release.commit[:7]),
+            cell(row.location or "several images"),
         )
-        for alias, found in aliases.tables.items()
-        for entry in found.entries
+        for alias, found in aliases.candidates.items()
+        for row in found.rows
+        if row.release
     ]
     columns = ("tag", "commit", "location")
     return section("tags select", table(columns, rows) if rows else [])

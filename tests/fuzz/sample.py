@@ -89,9 +89,8 @@ def linked(rows: list[Any]) -> list[Any]:
 
 
 def newest(rows: list[Any]) -> list[Any]:
-    """Return the application with the versions of the releases."""
-    versions = [{"raw_version": row["raw_version"]} for row in rows]
-    return [{"slug": SLUG, "owns__release": versions}]
+    """Return the application with the first release as its target, and with all."""
+    return [linked(rows)[0] | {"owns__release": rows}]
 
 
 def answers(rows: st.SearchStrategy[Any]) -> st.SearchStrategy[Answer]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.credential import ANONYMOUS, parse_authorization
-from resolver.errors import AliasInvalid, Refusal, RequestInvalid
+from resolver.errors import AliasInvalid, GrantUnsupported, Refusal, RequestInvalid
 from resolver.reference import is_stored_name, parse_alias
 from resolver.scope import SCOPES_MAX, Scope, parse_scopes
 from resolver.token import Aliases, append_aliases, parse_token
@@ -143,7 +143,7 @@ def test_form_is_read_or_refused(content_type: str | None, text: str) -> None:
     body = text.encode("utf-8", "surrogateescape")
     try:
         found = parse_token_form(content_type, body)
-    except RequestInvalid as error:
+    except (GrantUnsupported, RequestInvalid) as error:
         check_shown(error, SECRET)
         return
     form = parse_qs(body.decode(), keep_blank_values=True)

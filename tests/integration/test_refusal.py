@@ -14,14 +14,14 @@ HIDDEN = "is private or does not exist: check its name, or log in with docker lo
 
 REFUSALS = {
     f"{BROWSER}/9.9.9": "has no release 9.9.9 that can be pulled; its newest are"
-    " 2.3.8_rev2, 2.3.8_rev1, 2.3.8",
+    " 2.9.3, 2.9.2, 2.9.0, 2.3.8 (target), 2.3.7",
     f"{BROWSER}/3.0.0": "has no release 3.0.0 that can be pulled; its newest are",
     f"{BROWSER}/1.5.0": "has no release 1.5.0 that can be pulled; its newest are",
     "balenablocks/multi-app/1.0.0": "has several images: db, web; name one, as in"
     " balenablocks/multi-app/1.0.0/db",
     "balenablocks/multi-app/1.0.0/nope": "has no image service nope; it has db, web",
     "balenablocks/empty-app": "has no target release that can be pulled;"
-    " it has no release",
+    " it offers no version",
     "balenablocks/twins/abcdef0": "2 commits of balenablocks/twins begin with abcdef0:"
     " abcdef01 (1.0.0), abcdef09 (1.1.0); give more of the one that is meant",
     f"{BROWSER}/2.4": "has no release 2.4 that can be pulled; its newest are",

@@ -59,7 +59,13 @@ REQUESTS = {
         b"POST /auth/v1/token HTTP/1.1\r\nContent-Length: 24\r\n"
         b"Content-Type: application/x-www-form-urlencoded\r\n"
         + HOST + BYE + b"grant_type=refresh_token",
-        400,
+        404,
+    ),
+    "refresh token in chunks": (
+        b"POST /auth/v1/token HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Type: application/x-www-form-urlencoded\r\n"
+        + HOST + BYE + b"18\r\ngrant_type=refresh_token\r\n0\r\n\r\n",
+        404,
     ),
     "bad authorization": (
         b"GET /auth/v1/token HTTP/1.1\r\nAuthorization: Digest x\r\n" + HOST + BYE,
@@ -115,8 +121,10 @@ def test_malformed_request_goes_nowhere(
         b"POST /auth/v1/token HTTP/1.1\r\nContent-Length: 999999999\r\n" + HOST + BYE,
         b"PUT /v2/a/b/blobs/uploads/1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
         + HOST + BYE,
+        b"POST /auth/v1/token HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+        + HOST + BYE + b"ffff\r\n" + bytes(0xFFFF),
     ],
-    ids=["huge", "endless"],
+    ids=["huge", "endless", "endless form"],
 )  # fmt: skip
 def test_large_body_ends_the_connection(front: Proxy, request_bytes: bytes) -> None:
     """A body that nobody asked for is not waited for."""

@@ -1,6 +1,7 @@
 """Blobs go through as they come: with ranges, redirects, and in constant memory."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from serve import free_port
 from tests.integration.client import Client, Skopeo
 from tests.integration.registry import Installation, installed, serving
 from tests.integration.session import TIMEOUT, logged_in, plain_session
-from tests.integration.tool import ToolError, find_tool, listens, running
+from tests.integration.tool import ToolError, find_tool, listens, running, wait_until
 
 ALIAS = "balenablocks/browser-aarch64/2.3.8"
 LOCATION = "567e62d1e73529e7a31757ac1f3fb902"
@@ -151,19 +152,25 @@ def test_range_is_that_of_the_registry(
 
 
 def test_range_beyond_the_end(proxy: Proxy) -> None:
-    """A range that cannot be satisfied is 416, and the client is not left waiting."""
+    """A range that has nothing is 416 in words, though the registry breaks off."""
     url = f"http://{proxy.host}"
     with logged_in(url, ALIAS) as session:
         digest, size = first_layer(session, url, ALIAS)
         answer = session.get(
             f"{url}/v2/{ALIAS}/blobs/{digest}",
             headers={"Range": f"bytes={size + 10}-"},
-            stream=True,
             timeout=TIMEOUT,
         )
-        answer.close()
     assert answer.status_code == 416
     assert answer.headers["Content-Range"] == f"bytes */{size}"
+    (error,) = answer.json()["errors"]
+    assert error["message"].startswith(
+        f"no byte is in the range 'bytes={size + 10}-': the length is {size} bytes"
+    )
+    # The log has its line once the registry has broken off as well.
+    line = re.compile(rf".*\[{answer.headers['X-Request-Id'][:8]}\]")
+    wait_until(lambda: line.search(proxy.log) is not None, "a line in the log")
+    assert ": 416 UNSUPPORTED, no byte" in str(line.findall(proxy.log))
 
 
 def test_head_of_a_blob(proxy: Proxy) -> None:

@@ -50,7 +50,6 @@ def shown(
 
 
 RELEASES = f"{API}/v7/{query.all_releases(Slug(SLUG))}"
-NEWEST = f"{API}/v7/{query.newest_versions(Slug(SLUG))}"
 TAGGED = f"{API}/v7/{query.tagged_releases(Slug(SLUG), 61)}"
 BOTH = "the target and the greatest releases"
 SEARCH = f"{REGISTRY}/v2/{LOCATION}/blobs/sha256:{'ab' * 32}"
@@ -71,12 +70,6 @@ TARGET = f"{API}/v7/{query.target_release(Slug(SLUG))}"
             200,
             OwnKind.RESOLUTION,
             f"asked the API for the target release of {SLUG}: 200, 2 bytes in 0.250 s",
-        ),
-        (
-            NEWEST,
-            200,
-            OwnKind.RESOLUTION,
-            f"asked the API for the newest versions of {SLUG}: 200, 2 bytes in 0.250 s",
         ),
         (
             RELEASES,

@@ -18,7 +18,7 @@ LOCATION = "v2/567e62d1e73529e7a31757ac1f3fb902"
 DIGEST = "sha256:" + "ab" * 32
 BEGIN = 1_700_000_000.0
 """2023-11-14, 22:13:20 UTC."""
-MESSAGE = "balenablocks/browser has no release 9; its newest are 2.3.8"
+MESSAGE = "balenablocks/browser has no release 9; its newest is 2.3.8"
 FOUND: Mapping[Fact, Value] = {
     Fact.SELECTOR: "2.3",
     Fact.RELEASE: "2.3.8+rev2",

@@ -166,8 +166,16 @@ def release_row(
 
 
 def versions_row(*raw_versions: str) -> dict[str, Any]:
-    """Return an application with its newest versions."""
-    return {"slug": SLUG, "owns__release": [{"raw_version": v} for v in raw_versions]}
+    """Return an application with these final releases, the first one its target."""
+    found = [
+        release_row(version, int(version.partition("+rev")[2] or 0))
+        for version in raw_versions
+    ]
+    return {
+        "slug": SLUG,
+        "should_be_running__release": found[:1],
+        "owns__release": found,
+    }
 
 
 def target_row(release: dict[str, Any] | None) -> dict[str, Any]:

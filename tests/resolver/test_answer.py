@@ -10,6 +10,7 @@ from resolver.answer import (
     View,
     is_rewritten,
     is_streamed,
+    unsatisfiable,
 )
 from resolver.reference import Location
 from resolver.target import Base, Content, parse_target
@@ -192,6 +193,34 @@ def test_bytes_that_are_no_text_are_kept() -> None:
     assert REWRITTEN.body(b"\xff\x00" + LOCATION.encode()) == b"\xff\x00org/app/2.3.8"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "content_range", "message"),
+    [
+        (
+            "bytes=9-",
+            "bytes */5",
+            "no byte is in the range 'bytes=9-': the length is 5 ",
+        ),
+        (
+            "bytes=-0",
+            "bytes */0",
+            "no byte is in the range 'bytes=-0': the length is 0 ",
+        ),
+        ("bytes=5-2", "", "'bytes=5-2' is no range: one is like bytes=0-99,"),
+        ("lines=1-2", "", "'lines=1-2' is no range"),
+        ("\x1b[2J", "bytes */x", r"'\x1b[2J' is no range"),
+        ("", "", "'' is no range"),
+    ],
+    ids=ident,
+)
+def test_range_that_has_nothing(wanted: str, content_range: str, message: str) -> None:
+    """A 416 says in words what was asked for and how long it is, as far as is known."""
+    error = unsatisfiable(wanted, content_range)
+    assert error.message.startswith(message)
+    is_read = message.startswith("no byte")
+    assert error.headers == ((("Content-Range", content_range),) if is_read else ())
+
+
 JSON, TEXT = "application/json; charset=utf-8", "text/plain; charset=utf-8"
 
 
@@ -203,7 +232,7 @@ JSON, TEXT = "application/json; charset=utf-8", "text/plain; charset=utf-8"
         (BLOB, 200, "application/octet-stream", str(1 << 40), False),
         (BLOB, 206, "application/octet-stream", "5", False),
         (BLOB, 307, JSON, "0", False),
-        (BLOB, 416, TEXT, "1000", False),
+        (BLOB, 416, TEXT, "1000", True),
         (BLOB, 500, "", "0", True),
         (BLOB, 400, JSON, "157", True),
         (BLOB, 404, JSON, "157", True),

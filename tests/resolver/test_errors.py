@@ -31,6 +31,7 @@ def leaves(root: type[RegistryError] = RegistryError) -> Iterator[type[RegistryE
     [
         ("NameInvalid", 400, "NAME_INVALID", True),
         ("RequestInvalid", 400, "UNSUPPORTED", True),
+        ("GrantUnsupported", 404, "UNSUPPORTED", True),
         ("EndpointUnknown", 404, "UNSUPPORTED", True),
         ("MethodNotAllowed", 405, "UNSUPPORTED", False),
         ("AliasInvalid", 400, "NAME_INVALID", True),
@@ -40,6 +41,7 @@ def leaves(root: type[RegistryError] = RegistryError) -> Iterator[type[RegistryE
         ("BlobUnknown", 404, "BLOB_UNKNOWN", False),
         ("TokenInvalid", 401, "UNAUTHORIZED", False),
         ("ScopeInsufficient", 401, "UNAUTHORIZED", False),
+        ("RangeUnsatisfiable", 416, "UNSUPPORTED", False),
         ("CredentialRejected", 401, "UNAUTHORIZED", False),
         ("RateLimited", 429, "TOOMANYREQUESTS", False),
         ("ServiceUnavailable", 503, "UNAVAILABLE", False),

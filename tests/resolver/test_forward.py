@@ -33,6 +33,7 @@ TOKEN = append_aliases(
     ),
 )
 ARTIFACT = "sha256-" + "a1" * 32
+ARTIFACT_512 = "sha512-" + "a1" * 32
 
 
 def target(path: str) -> Base | Content:
@@ -58,6 +59,7 @@ def forwarded(path: str, authorization: str | None = f"Bearer {TOKEN}") -> Forwa
         (f"{ALIAS}/manifests/{ARTIFACT}.sig", f"manifests/{ARTIFACT}.sig"),
         (f"{ALIAS}/manifests/{ARTIFACT}.att", f"manifests/{ARTIFACT}.att"),
         (f"{ALIAS}/manifests/{ARTIFACT}.sbom", f"manifests/{ARTIFACT}.sbom"),
+        (f"{ALIAS}/manifests/{ARTIFACT_512}", f"manifests/{ARTIFACT_512}"),
         (f"{ALIAS}/manifests/sha256-00.sig", "manifests/latest"),
         (f"{ALIAS}/manifests/{ARTIFACT}0", "manifests/latest"),
         (f"{ALIAS}/manifests/{ARTIFACT}.sig.2", "manifests/latest"),

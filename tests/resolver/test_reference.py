@@ -1,7 +1,7 @@
 """Names are read strictly: aliases, locations, tags and digests."""
 
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import groupby
 
@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.errors import AliasInvalid, NameInvalid
+from resolver.errors import AliasInvalid, NameInvalid, RegistryError
 from resolver.reference import (
     NAME_LENGTH_MAX,
+    artifact_digest,
+    is_artifact_tag,
     is_stored_name,
     parse_alias,
     parse_digest,
@@ -57,7 +59,7 @@ NO_NAMES = [
     "Org/app",
     "org/APP",
     "org/app/2.0.0-RC1",
-    "org/app/2.3.8+rev1",
+    "org/app/2.3.8+rev1+",
     "org/app:2.3.8",
     "org/app@sha256:00",
     "org/app/2..3",
@@ -119,6 +121,18 @@ def test_no_alias(text: str) -> None:
     assert caught.value.message.isascii()
     assert len(text) <= 80 or text not in caught.value.message
     assert "<org>/<app>" in caught.value.message
+
+
+@pytest.mark.parametrize("parse", [parse_alias, parse_repository_name])
+@pytest.mark.parametrize("plus", ["+", "%2B", "%2b"])
+def test_plus_is_explained(parse: Callable[[str], object], plus: str) -> None:
+    """Whoever writes a version as balena shows it is told how references have it."""
+    with pytest.raises(RegistryError) as caught:
+        parse(f"org/app/2.3.8{plus}rev1")
+    assert caught.value.message == (
+        f"'org/app/2.3.8{plus}rev1' has a +, which no reference can carry: write"
+        " _, as in 'org/app/2.3.8_rev1'"
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,9 +235,11 @@ def test_no_tag(text: str) -> None:
     assert parse_tag(text) is None
 
 
-@pytest.mark.parametrize("text", ["sha256:" + "0f" * 32, "sha512:" + "0f" * 64])
+@pytest.mark.parametrize(
+    "text", ["sha256:" + "0f" * 32, "sha512:" + "0f" * 64, "blake3:" + "0f" * 32]
+)
 def test_digest(text: str) -> None:
-    """A digest is SHA-256 or SHA-512 in full length."""
+    """A digest is one of a registered algorithm, in full length."""
     assert parse_digest(text) == text
 
 
@@ -238,6 +254,7 @@ def test_digest(text: str) -> None:
         "sha256:" + "0g" * 32,
         "sha256:" + "0f" * 32 + "\n",
         "sha512:" + "0f" * 32,
+        "blake3:" + "0f" * 64,
         "md5:" + "0f" * 16,
         "0f" * 32,
     ],
@@ -246,6 +263,37 @@ def test_digest(text: str) -> None:
 def test_no_digest(text: str) -> None:
     """A short, long, upper-case or foreign digest is none."""
     assert parse_digest(text) is None
+
+
+@pytest.mark.parametrize("ending", ["", ".sig", ".att", ".sbom", ".sha256"])
+@pytest.mark.parametrize(
+    ("algorithm", "is_told"), [("sha256", True), ("sha512", False), ("blake3", False)]
+)
+def test_artifact_tag(algorithm: str, ending: str, *, is_told: bool) -> None:
+    """The tag of an artifact names the digest by which every registry knows it."""
+    tag = f"{algorithm}-{'0f' * 32}{ending}"
+    assert is_artifact_tag(tag)
+    assert artifact_digest(tag) == (f"{algorithm}:{'0f' * 32}" if is_told else None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2.3.8",
+        "sha256-" + "0f" * 31,
+        "sha256-" + "0f" * 33,
+        "sha256-" + "0F" * 32,
+        "sha256-" + "0f" * 32 + ".",
+        "sha256-" + "0f" * 32 + "-sig",
+        "sha512-" + "0f" * 64,
+        "md5-" + "0f" * 32,
+    ],
+    ids=ident,
+)
+def test_no_artifact_tag(text: str) -> None:
+    """What is short, long, or of a foreign algorithm is a tag of the user's own."""
+    assert not is_artifact_tag(text)
+    assert artifact_digest(text) is None
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from resolver.errors import ServiceUnavailable
 from resolver.release import (
     Image,
     Release,
-    parse_newest_versions,
     parse_releases,
+    parse_tagged_releases,
     parse_target_release,
 )
 from tests.resolver.fake import (
@@ -52,11 +52,15 @@ def test_target_release_is_read() -> None:
     assert parse_target_release({"d": []}) == ()
 
 
-def test_newest_versions_are_read() -> None:
-    """Each application has its versions, in the order of the answer."""
+def test_releases_of_an_application_are_read() -> None:
+    """Each application has its target release and others, in the answer's order."""
     payload = {"d": [versions_row("2.3.8+rev2", "2.3.8"), versions_row()]}
-    assert parse_newest_versions(payload) == (("2.3.8+rev2", "2.3.8"), ())
-    assert parse_newest_versions({"d": []}) == ()
+    (target, releases), second = parse_tagged_releases(payload)
+    assert target
+    assert target.raw_version == "2.3.8+rev2"
+    assert [release.raw_version for release in releases] == ["2.3.8+rev2", "2.3.8"]
+    assert second == (None, ())
+    assert parse_tagged_releases({"d": []}) == ()
 
 
 SENSELESS: dict[str, Any] = {
@@ -82,7 +86,7 @@ SENSELESS: dict[str, Any] = {
 @pytest.mark.parametrize("payload", SENSELESS.values(), ids=SENSELESS)
 @pytest.mark.parametrize(
     "parse",
-    [parse_releases, parse_target_release, parse_newest_versions],
+    [parse_releases, parse_target_release, parse_tagged_releases],
     ids=lambda parse: parse.__name__,
 )
 def test_senseless_answer(parse: Callable[[Any], object], payload: Any) -> None:

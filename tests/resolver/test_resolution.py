@@ -109,10 +109,13 @@ def test_resolve(
     [
         (
             f"{SLUG}/9.9.9",
-            {RELEASES: rows(), NEWEST: rows(versions_row("2.3.8+rev2", "2.3.8"))},
+            {
+                RELEASES: rows(),
+                NEWEST: rows(versions_row("2.3.8+rev2", "2.3.8", "1.9.0")),
+            },
             (
                 f"{SLUG} has no release 9.9.9 that can be pulled;"
-                " its newest are 2.3.8_rev2, 2.3.8"
+                " its newest are 2.3.8 (target), 1.9.0"
             ),
             2,
         ),
@@ -122,7 +125,10 @@ def test_resolve(
                 RELEASES: rows(release_row("3.0.0", 0, image_row(status="failed"))),
                 NEWEST: rows(versions_row("2.9.3")),
             },
-            f"{SLUG} has no release 3.0.0 that can be pulled; its newest are 2.9.3",
+            (
+                f"{SLUG} has no release 3.0.0 that can be pulled;"
+                " its newest is 2.9.3 (target)"
+            ),
             2,
         ),
         (
@@ -130,23 +136,26 @@ def test_resolve(
             {NEWEST: rows(versions_row("2.9.3"))},
             (
                 f"{SLUG} has no release no-version that can be pulled;"
-                " its newest are 2.9.3"
+                " its newest is 2.9.3 (target)"
             ),
             1,
         ),
         (
             SLUG,
-            {TARGET: rows(target_row(None)), NEWEST: rows(versions_row())},
-            f"{SLUG} has no target release that can be pulled; it has no release",
+            {NEWEST: rows(versions_row()), TARGET: rows(target_row(None))},
+            f"{SLUG} has no target release that can be pulled; it offers no version",
             2,
         ),
         (
             f"{SLUG}/latest",
             {
-                TARGET: rows(target_row(release_row(status="failed"))),
                 NEWEST: rows(versions_row("1.0.0")),
+                TARGET: rows(target_row(release_row(status="failed"))),
             },
-            (f"{SLUG} has no target release that can be pulled; its newest are 1.0.0"),
+            (
+                f"{SLUG} has no target release that can be pulled;"
+                " its newest is 1.0.0 (target)"
+            ),
             2,
         ),
         (

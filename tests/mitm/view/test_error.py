@@ -14,7 +14,7 @@ from tests.localcloud.client import ask
 from tests.mitm.view.sample import make_flow, shown, squeezed
 from tests.resolver.fake import LOCATION
 
-MESSAGE = "org/app has no release 9.9.9 that can be pulled; its newest are 2.3.8_rev2"
+MESSAGE = "org/app has no release 9.9.9 that can be pulled; its newest are 2.9.3"
 
 
 def described(

@@ -1,31 +1,36 @@
-"""Decides requests for what tags select, and asks the registry where it has to.
+"""The location of what is asked for by digest, where an alias stands for several.
 
-What is looked for may be at any of the locations of an alias. One is asked first: the
-one where something was found last, or the target release's. So a token that is not
-good, or a registry that is down, costs one request; then the others are asked side by
-side, and the first one that has it ends the search.
+The index of digests knows it of what passed; else the registry is asked. One location
+is asked first: the one where something was found last, or the target release's. So a
+token that is not good, or a registry that is down, costs one request; then the others
+are asked side by side, and the first one that has it ends the search.
 """
 
 import asyncio
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Protocol
 
 from cachetools import LRUCache
 
 from resolver import attempt
+from resolver.candidate import tag_alias
 from resolver.deadline import Deadline
-from resolver.errors import RETRY_AFTER_DEFAULT, RateLimited, ServiceUnavailable
-from resolver.forward import Forward, forward
+from resolver.errors import (
+    RETRY_AFTER_DEFAULT,
+    RateLimited,
+    ServiceUnavailable,
+)
+from resolver.forward import Forward, Search, forward, not_issued_for, scope_of
+from resolver.index import Index, Place, named_digests
 from resolver.observer import NOBODY, Observer, Part, Reason
-from resolver.reference import Location
+from resolver.reference import Alias, Digest, Location, parse_digest
 from resolver.tag_list import TagPage
-from resolver.tag_route import Search, route
 from resolver.target import Base, Content, Kind
 from resolver.transport import Answer
-from resolver.whereabouts import Whereabouts, named_digests
 
 ASKED_MAX = 6
 """Locations of one search that are asked at the same time."""
@@ -47,7 +52,7 @@ MANIFEST_TYPES = ", ".join(
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 
-class Asker(Protocol):
+class Registry(Protocol):
     """What the registry is reached through: `resolver.transport.Transport`."""
 
     def head(
@@ -60,62 +65,123 @@ class TokenRefused(Exception):
     """The registry does not take the token, wherever it is asked."""
 
 
-class TagService:
-    """Decides requests while tags select; belongs to one event loop."""
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks for something under /v2/."""
+
+    authorization: str | None = field(repr=False)
+    address: str = ""
+    takes_scopes: bool = True
+    """Whether it gets another token where a challenge says so."""
+
+
+class Locator:
+    """Decides requests under /v2/; belongs to one event loop."""
 
     def __init__(
         self,
         registry_url: str,
-        asker: Asker,
+        registry: Registry,
         *,
         timeout: float,
+        selects: bool,
         observer: Observer = NOBODY,
     ) -> None:
+        """Let the tags of aliases without selector select, or not (R9)."""
         self._registry_url = registry_url
-        self._asker = asker
+        self._registry = registry
         self._timeout = timeout
+        self._selects = selects
         self._observer = observer
-        self._whereabouts = Whereabouts()
+        self._index = Index()
         self._recent: LRUCache[str, Location] = LRUCache(RECENT_MAX)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="registry-search")
 
-    async def decide(
-        self, target: Base | Content, authorization: str | None
-    ) -> Forward | TagPage:
+    async def decide(self, target: Base | Content, asker: Asker) -> Forward | TagPage:
         """Return the request that goes upstream, or the tags that were asked for.
 
         Raises:
-            RegistryError: as `tag_route.route` and `forward.forward`.
+            RegistryError: as `forward.forward`.
+            ScopeInsufficient: what is asked for is that of a tag which the token lacks.
             RateLimited: the registry limits the rate.
             ServiceUnavailable: it does not answer, or fails.
 
         """
-        decided = route(target, authorization)
-        if decided is None:
-            return forward(target, authorization, with_tables=True)
-        if not isinstance(decided, Search):
-            return decided
-        # Where nobody has it, the registry's own words are those of the first one.
-        return decided.at(await self._find(decided) or decided.locations[0])
+        decided = forward(
+            target,
+            asker.authorization,
+            selects=self._selects,
+            takes_scopes=asker.takes_scopes,
+        )
+        if isinstance(decided, Search):
+            # Where nobody has it, the registry's own words are those of the first one.
+            location = await self._find(decided, asker) or decided.locations[0]
+            return decided.at(location)
+        if isinstance(decided, Forward) and decided.location is None:
+            return self._widen(decided, target, asker)
+        return decided
 
     def note(
-        self, decided: Forward, status: int, digest: str | None, body: bytes
+        self,
+        decided: Forward,
+        status: int,
+        digest: str | None,
+        body: bytes,
+        address: str,
     ) -> None:
         """Take note of what a manifest that the registry sent says is beside it."""
-        if decided.alias is None or decided.location is None:
+        alias = decided.alias
+        if not self._selects or alias is None or decided.location is None:
             return
-        if found := named_digests(status, digest, body):
-            self._whereabouts.note(decided.location, found)
-            self._recent[decided.alias.slug] = decided.location
+        if alias.selector is None and (found := named_digests(status, digest, body)):
+            named = tag_alias(alias, decided.tag) if decided.tag else None
+            known = self._known(alias, found[0], decided.location)
+            name = named or (known.name if known else None)
+            place = Place(decided.location, name, address)
+            self._index.note(alias.slug, found, place)
+            self._recent[alias.slug] = decided.location
+
+    def _known(self, alias: Alias, digest: Digest, location: Location) -> Place | None:
+        places = self._index.places(alias.slug, digest)
+        return next((p for p in places if p.location == location and p.name), None)
+
+    def _widen(self, decided: Forward, target: Base | Content, asker: Asker) -> Forward:
+        """Let the challenge for a digest name the tag that it was pulled by.
+
+        Such a client asks for a manifest by tag, and then for its digest with a token
+        of its own, as containerd does.
+        """
+        alias, digest = decided.alias, None
+        if self._selects and isinstance(target, Content) and target.reference:
+            digest = parse_digest(target.reference)
+        if alias is None or alias.selector is not None or digest is None:
+            return decided
+        name = _name(self._index.places(alias.slug, digest), asker)
+        return replace(decided, scope=scope_of(alias, name)) if name else decided
 
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _find(self, search: Search) -> Location | None:
+    async def _find(self, search: Search, asker: Asker) -> Location | None:
         """Return a location that has it, or None where none has."""
-        if known := self._whereabouts.find(search.digest, search.locations):
-            return known
+        places = self._index.places(search.alias.slug, search.sought)
+        for place in places:
+            if place.location in search.locations:
+                return place.location
+        if asker.takes_scopes and (name := _name(places, asker)):
+            raise not_issued_for(name)
+        if len(search.locations) == 1:
+            return None
+        return await self._ask_registry(search)
+
+    async def _ask_registry(self, search: Search) -> Location | None:
+        """Return a location that has it, or None, as the registry says.
+
+        Raises:
+            TagUnknown: it is a manifest that none of them has.
+
+        """
         attempt.purpose.set(str(search.alias))
         deadline = Deadline.after(self._timeout)
         try:
@@ -136,8 +202,11 @@ class TagService:
                 "the registry did not say in time where this is; try again later",
             ) from error
         if found:
-            self._whereabouts.note(found, [search.digest])
-            self._recent[search.alias.slug] = found
+            slug = search.alias.slug
+            self._index.note(slug, [search.sought], Place(found))
+            self._recent[slug] = found
+        elif search.target.reference == search.sought and search.kind is Kind.MANIFEST:
+            raise search.unknown
         return found
 
     async def _ask(self, search: Search, deadline: Deadline) -> Location | None:
@@ -186,8 +255,8 @@ class TagService:
         )
 
     def _head(self, search: Search, place: Location, deadline: Deadline) -> bool:
-        answer = self._asker.head(
-            f"{self._registry_url}/v2/{place}/{search.kind}/{search.digest}",
+        answer = self._registry.head(
+            f"{self._registry_url}/v2/{place}/{search.kind}/{search.sought}",
             authorization=f"Bearer {search.jwt}",
             accept=MANIFEST_TYPES if search.kind is Kind.MANIFEST else "*/*",
             deadline=deadline,
@@ -205,3 +274,9 @@ class TagService:
                 f"the registry answers with status {answer.status}; try again later",
             )
         return answer.status < HTTPStatus.BAD_REQUEST
+
+
+def _name(places: Iterable[Place], asker: Asker) -> Alias | None:
+    """Return the alias of the tag under which this client pulled it, if it did."""
+    names = (place.name for place in places if place.client == asker.address)
+    return next(filter(None, names), None)

@@ -1,56 +1,74 @@
-"""Decides at which location something is that is asked for by its digest.
+"""An index of digests: at which location something is that is asked for by its digest.
 
 Where tags select, `<org>/<app>` stands for many locations. What a manifest names is at
 the manifest's own location, so what passes is remembered, within bounds and in memory
 alone. What is not known, after a restart or at another replica, the registry is asked
 for with the client's own token.
 
-Remembered are pairs of location and digest, and only locations that a client's token
-opens are looked up; so whatever is known of one location says nothing about another.
-Nothing is decided on permission, because the request itself goes to the registry.
+Only locations that a client's token opens are looked up; so whatever is known of one
+location says nothing about another. Nothing is decided on permission, because the
+request itself goes to the registry.
 """
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain, islice
 from typing import Any
 
 from cachetools import LRUCache
 
-from resolver.reference import Digest, Location, parse_digest
+from resolver.reference import Alias, Digest, Location, Slug, parse_digest
 
-PAIRS_MAX = 20_000
-"""About 380 bytes each, 7.6 MB in all; an image of ten layers takes twelve."""
+DIGESTS_MAX = 20_000
+"""About 500 bytes each; an image of ten layers takes twelve."""
+PLACES_MAX = 8
+"""So many locations of one digest are known: releases often share layers."""
 NAMES_MAX = 1000
 """So many digests are taken from one manifest; no image has as many layers."""
 DIGEST_HEADER = "Docker-Content-Digest"
 _LISTS = ("layers", "manifests", "blobs")
 
 
-class Whereabouts:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is, and which alias leads there."""
+
+    location: Location
+    name: Alias | None = None
+    """The alias of the tag under which a client pulled it."""
+    client: str = ""
+    """Which client that was: nobody else is told the name (S11)."""
+
+
+class Index:
     """What is known to be where."""
 
-    def __init__(self, pairs_max: int = PAIRS_MAX) -> None:
-        self._pairs: LRUCache[tuple[Location, str], None] = LRUCache(pairs_max)
+    def __init__(self, digests_max: int = DIGESTS_MAX) -> None:
+        self._places: LRUCache[tuple[Slug, str], tuple[Place, ...]] = LRUCache(
+            digests_max
+        )
 
     def __len__(self) -> int:
-        """Return how many pairs are known."""
-        return len(self._pairs)
+        """Return how many digests are known."""
+        return len(self._places)
 
-    def note(self, location: Location, digests: Iterable[str]) -> None:
-        """Take note that these are at the location."""
+    def note(self, slug: Slug, digests: Iterable[str], place: Place) -> None:
+        """Take note that these are at the place."""
         for digest in digests:
-            self._pairs[location, digest] = None
+            known = self._places.get((slug, digest), ())
+            if known[:1] != (place,):
+                others = (
+                    p
+                    for p in known
+                    if (p.location, p.client) != (place.location, place.client)
+                )
+                self._places[slug, digest] = (place, *islice(others, PLACES_MAX - 1))
 
-    def find(self, digest: Digest, locations: Iterable[Location]) -> Location | None:
-        """Return one of the locations at which it is, if that is known."""
-        for location in locations:
-            if (location, digest) in self._pairs:
-                # Counts as use, so that it is not among the next to be forgotten.
-                self._pairs[location, digest] = None
-                return location
-        return None
+    def places(self, slug: Slug, digest: str) -> tuple[Place, ...]:
+        """Return where the digest is, as far as that is known, the latest first."""
+        return self._places.get((slug, digest), ())
 
 
 def named_digests(status: int, digest: str | None, manifest: bytes) -> list[Digest]:
