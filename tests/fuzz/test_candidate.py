@@ -17,7 +17,7 @@ from resolver.credential import ANONYMOUS
 from resolver.deadline import Deadline
 from resolver.errors import ReleaseUnknown, TagUnknown
 from resolver.reference import Alias, Location, Slug, parse_alias, parse_tag
-from resolver.resolution import ApiResolver, TargetUnknown
+from resolver.resolution import ApiResolver, Resolution, TargetUnknown
 from resolver.suffix import Aliases
 from resolver.token import append_aliases, parse_token
 from resolver.transport import Transport, Verification
@@ -67,7 +67,7 @@ class World:
         except ReleaseUnknown:
             return None
 
-    def _resolve(self, alias: Alias, tags: int) -> Any:
+    def _resolve(self, alias: Alias, tags: int) -> Resolution:
         resolver = ApiResolver(self._api, {self._cloud.registry_host}, tags=tags)
         return resolver.resolve(alias, ANONYMOUS, Deadline.after(10))
 
@@ -90,7 +90,7 @@ def carried(candidates: Candidates, alias: Alias) -> Candidates:
 
 
 def by_tag(candidates: Candidates, alias: Alias, tag: str) -> Location | None:
-    """Return what the tag picks, if it does; of a lone target only a keyword is sure."""
+    """Return what the tag picks; where the target is alone only keywords mean it."""
     if candidates.is_fixed and tag not in KEYWORDS:
         return None
     try:
@@ -146,7 +146,7 @@ def test_tag_finds_what_the_path_finds(
         for image in release.images
     }
     tags = {tag for release in added for tag in tags_of(release)}
-    paths = {tag: world.by_path(alias, tag) for tag in sorted(tags) + [*KEYWORDS]}
+    paths = {tag: world.by_path(alias, tag) for tag in [*sorted(tags), *KEYWORDS]}
     for size in range(1, TAGS_MAX + 1):
         whole = world.candidates(alias, size)
         for room in range(1, size + 1):

@@ -9,7 +9,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from hypothesis import settings
 
+from resolver.candidate import Candidate, Candidates
 from resolver.deadline import Deadline
+from resolver.reference import Location
+from resolver.release import SUCCESS, Image, Release
 from resolver.transport import Answer
 
 PROPERTY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -182,6 +185,40 @@ def target_row(release: dict[str, Any] | None) -> dict[str, Any]:
     """Return an application with its target release."""
     linked = [] if release is None else [release]
     return {"slug": SLUG, "should_be_running__release": linked}
+
+
+def fixed(place: str = LOCATION) -> Candidates:
+    """Return what an alias with a selector has: one, whatever the tag."""
+    return Candidates((Candidate(Location(place)),))
+
+
+def candidate(
+    raw_version: str = "2.3.8+rev2",
+    place: str | None = LOCATION,
+    *services: str,
+    is_target: bool = False,
+    **fields: Any,
+) -> Candidate:
+    """Return a release that tags select, as the API has it; a draft has a time."""
+    version, _, build = raw_version.partition("+")
+    parts = build.split(".") if build else []
+    revisions = [part for part in parts if part.startswith("rev")]
+    rest = ".".join(part for part in parts if part not in revisions)
+    is_draft = "-1648" in raw_version
+    values: dict[str, Any] = {
+        "id": 7,
+        "commit": COMMIT,
+        "raw_version": raw_version,
+        "semver": f"{version}+{rest}" if rest else version,
+        "revision": None if is_draft else int(revisions[0][3:]) if revisions else 0,
+        "variant": "",
+        "status": SUCCESS,
+        "is_invalidated": False,
+        "is_passing_tests": True,
+        "images": tuple(Image("", s, SUCCESS, None) for s in services or ("main",)),
+    }
+    location = None if place is None or services else Location(place)
+    return Candidate(location, Release(**values | fields), is_target)
 
 
 def ident(value: object) -> str:
