@@ -16,15 +16,8 @@ def test_public(machine: Machine, plain: Front, client: Client) -> None:
     assert digest == plain.installation.digest(PUBLIC_LOCATION)
 
 
-def test_private(machine: Machine, plain: Front, client: Client) -> None:
-    """A private one is pulled with an API key."""
-    key = plain.installation.cloud.keys["carol"]
-    digest = machine.call(client.pull, f"{plain.host}/{PRIVATE}", key)
-    assert digest == plain.installation.digest(PRIVATE_LOCATION)
-
-
 def test_in_each_way(machine: Machine, front: Front, client: Client) -> None:
-    """It is pulled in each way in which the proxy is reached."""
+    """A private one is pulled with an API key, in each way of reaching the proxy."""
     if front.is_encrypted:
         client.transport = ()
     key = front.installation.cloud.keys["carol"]
