@@ -8,7 +8,7 @@ from pathlib import Path
 from mitmproxy import ctx, exceptions
 from mitmproxy.proxy import mode_specs
 
-from mitm.certificate import CertificateError, OwnCertificate
+from mitm.certificate import CertificateError, OwnCertificate, certificates_of_mitmproxy
 from mitm.connection import Limits
 from mitm.log_format import LogFormat
 from mitm.option import DECLARED, OPTIONS, REQUIRED, Blobs, Tags, Tls
@@ -180,6 +180,11 @@ def _read_tls(text: str, certificate: OwnCertificate | None) -> bool:
         raise exceptions.OptionsError(
             "balena_tls (TLS): authority would sign nothing, because clients are shown"
             " the certificate of balena_tls_cert (TLS_CERT); leave one of them out"
+        )
+    if text == Tls.OFF and certificate is None and certificates_of_mitmproxy():
+        raise exceptions.OptionsError(
+            "certs: has no effect, because the port speaks plain HTTP; name the file as"
+            " balena_tls_cert (TLS_CERT)"
         )
     return text == Tls.AUTHORITY or certificate is not None
 

@@ -27,7 +27,7 @@ from tests.integration.session import TIMEOUT, get_token, plain_session
 from tests.integration.test_stream import first_layer
 from tests.integration.tool import ToolError
 
-UNAVAILABLE = "received unexpected HTTP status: 503 the balena API "
+UNAVAILABLE = "received unexpected HTTP status: 503 the "
 UNREACHABLE = "received unexpected HTTP status: 502 the registry behind this proxy "
 HUGE = b"[" + b" " * (5 << 20) + b"]"
 
