@@ -1,7 +1,5 @@
 """Each builder of today gets all its base images, or says which one it does not get."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.integration.client import Buildah, Client, Podman

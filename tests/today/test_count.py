@@ -68,7 +68,7 @@ def test_requests_of_a_pull(
     counts = []
     for _ in range(2):
         cloud.requests.clear()
-        digest = machine.call(client.pull, f"{plain.host}/{release.slug}{mark}1.0.0")
+        digest = machine.call(plain.pull, client, f"{release.slug}{mark}1.0.0")
         assert digest == release.digest
         counts.append(_count(cloud))
         machine.call(client.forget)

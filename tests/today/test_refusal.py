@@ -23,14 +23,24 @@ WRONG_KEY = "does not accept these credentials"
 def test_reason_is_shown(
     machine: Machine, plain: Front, client: Client, name: str, words: str
 ) -> None:
-    """A wrong version or tag, what is private or absent, several images, a wrong name."""
+    """Wrong version or tag, private or absent, several images, malformed name."""
     with pytest.raises(ToolError) as refused:
-        machine.call(client.pull, f"{plain.host}/{name}")
+        machine.call(plain.pull, client, name)
     assert words in str(refused.value)
 
 
 def test_wrong_key_is_said(machine: Machine, plain: Front, client: Client) -> None:
     """A key that nobody has is called wrong."""
     with pytest.raises(ToolError) as refused:
-        machine.call(client.pull, f"{plain.host}/{BROWSER}/2.3.8", "no-such-key")
+        machine.call(plain.pull, client, f"{BROWSER}/2.3.8", "no-such-key")
     assert WRONG_KEY in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "front", ["tls", "haproxy", "haproxy tls", "nginx"], indirect=True
+)
+def test_reason_passes(machine: Machine, front: Front, client: Client) -> None:
+    """It is shown whoever ends the client's connection, by HTTP/1.1 and HTTP/2."""
+    with pytest.raises(ToolError) as refused:
+        machine.call(front.pull, client, WRONG_VERSION)
+    assert WORDS[WRONG_VERSION] in str(refused.value)
