@@ -6,7 +6,7 @@ from contextlib import redirect_stderr, redirect_stdout
 import pytest
 
 from localcloud import LocalCloud
-from resolver.__main__ import api_url, main
+from resolver.command import api_url, main
 
 DIGEST = "438c89b9296e35e8614bf6cd4db06d58144e913e5d7af8adf30ee12db26b8936"
 BROWSER = "balenablocks/browser-aarch64"
