@@ -72,7 +72,7 @@ def all_releases(slug: Slug) -> str:
     return _spaced(
         f"application?$select=slug&$filter=slug eq {literal(slug)}"
         f"&$expand=owns__release($select={_RELEASE_FIELDS},start_timestamp;"
-        f"$expand={_IMAGES}),should_be_running__release($select=id)"
+        f"$expand={_IMAGES}),should_be_running__release($select=id,raw_version)"
     )
 
 
