@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy import connection as mitmproxy_connection
 from mitmproxy import ctx, exceptions, http, log
 from mitmproxy.addonmanager import Loader
-from mitmproxy.proxy import server_hooks
+from mitmproxy.proxy import layer, server_hooks
 
 from mitm import (
     absence,
@@ -32,6 +32,7 @@ from mitm import (
     memory,
     option,
     own_request,
+    plain,
     redaction,
     replay,
     reply,
@@ -129,8 +130,9 @@ class RegistryProxy:
         self._certificate.watch()
         memory.keep_memory_trimmed()
         addresses = ctx.master.addons.get("proxyserver").listen_addrs()
+        scheme = "https" if self._settings.serves_tls else "http"
         urls = dict.fromkeys(
-            f"http(s)://{settings.format_host(*address[:2])}" for address in addresses
+            f"{scheme}://{settings.format_host(*address[:2])}" for address in addresses
         )
         logger.log(
             log.ALERT,
@@ -162,6 +164,13 @@ class RegistryProxy:
     def client_disconnected(self, client: mitmproxy_connection.Client) -> None:
         """Let go of the client."""
         self._connections.forget(client)
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        """Let a client have TLS, or tell it that there is none."""
+        if self._settings and self._settings.serves_tls:
+            plain.await_hello(nextlayer)
+        else:
+            plain.answer_hello(nextlayer)
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Connect to the registry, or to where a blob is stored."""

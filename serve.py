@@ -48,6 +48,7 @@ VARIABLES = {
     "balena_trust_forwarded": "TRUST_PROXY",
     "balena_tags": "TAGS",
     "balena_grace_period": "GRACE_PERIOD",
+    "balena_tls": "TLS",
     "balena_tls_cert": "TLS_CERT",
     "balena_tls_key": "TLS_KEY",
     "balena_metrics_listen": "METRICS_PORT",
@@ -83,6 +84,7 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
         "balena_grace_period": read_seconds(
             environment, "GRACE_PERIOD", GRACE_PERIOD_MAX
         ),
+        "balena_tls": read_word(environment, "TLS", ("off", "authority")),
         "balena_tls_cert": read_file(environment, "TLS_CERT"),
         "balena_tls_key": read_file(environment, "TLS_KEY"),
         "balena_metrics_listen": _metrics(environment, listen, port),
@@ -93,6 +95,11 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
     if options["balena_tls_key"] and not options["balena_tls_cert"]:
         raise VariableError(
             "TLS_KEY: has no effect without TLS_CERT; set TLS_CERT=/path/to/chain.pem"
+        )
+    if options["balena_tls"] and options["balena_tls_cert"]:
+        raise VariableError(
+            f"TLS: {options['balena_tls']} contradicts TLS_CERT, which serves TLS with"
+            " that certificate; leave one of them out"
         )
     if options["balena_blobs_allow"] and options["balena_blobs"] != "follow":
         raise VariableError(

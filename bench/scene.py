@@ -70,5 +70,6 @@ def _proxy(cloud: Cloud, *options: str) -> Proxy:
         "API_URL": cloud.api_url,
         "METRICS_PORT": str(free_port()),
         "LOG_FORMAT": "json",
+        "TLS": "authority",
     }
     return Proxy(cloud.registry_url, environment=environment, arguments=options)

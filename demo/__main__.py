@@ -45,6 +45,7 @@ def _commands(proxy: Proxy, cloud: LocalCloud) -> str:
     return f"""
 Still serving. Try, in another terminal:
   docker pull {host}/{SAMPLE}
+  docker pull {host}/balenablocks/browser-aarch64:2.3.6
   podman pull --tls-verify=false {host}/{SAMPLE}
   skopeo inspect --tls-verify=false docker://{host}/{SAMPLE}
   skopeo inspect --tls-verify=false docker://{host}/balenablocks/browser-aarch64/9.9.9

@@ -136,12 +136,17 @@ class CertificateKeeper:
             if file == self._file:
                 return False
             _replace(confdir, file, content)
-        certs = [spec for spec in ctx.options.certs if PREFIX not in spec]
+        certs = certificates_of_mitmproxy()
         if file:
             certs.append(f"{EVERY_HOST}{file}")
         self._file = file
         ctx.options.update(certs=certs)
         return True
+
+
+def certificates_of_mitmproxy() -> list[str]:
+    """Return what mitmproxy's own option names, but for what was put there here."""
+    return [spec for spec in ctx.options.certs if PREFIX not in spec]
 
 
 def _replace(confdir: Path, file: Path, content: bytes) -> None:

@@ -10,7 +10,7 @@ from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy.layers.http import _http1
 
-from mitm.reply import JSON_HEADERS, fields
+from mitm.reply import JSON_HEADERS, fields, reason_phrase
 from resolver import errors, observer
 
 _SILENT = "registry behind this proxy"
@@ -60,6 +60,7 @@ def error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - 
     headers = [*JSON_HEADERS, *error.headers, ("Connection", "close")]
     body = errors.error_body(error.code, error.message)
     response = http.Response.make(status_code, body, http.Headers(fields(headers)))
+    response.reason = reason_phrase(error.message)
     if not _has_body.get():
         response.raw_content = b""
     page: bytes = http1.assemble_response(response)

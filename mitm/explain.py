@@ -263,8 +263,9 @@ def _advice(known: _Known) -> Iterator[str]:
         )
     elif known.method == "HEAD":
         yield (
-            "An answer to HEAD has no words in it: docker asks again with GET, and"
-            " containerd shows no more than that there is nothing."
+            "An answer to HEAD has no body: containerd, BuildKit and Kubernetes show its"
+            " status line, which has these words; docker's classic store asks again"
+            " with GET."
         )
     elif kind != Kind.TOKEN:
         yield "The client shows this and gives up."

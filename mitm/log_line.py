@@ -40,6 +40,8 @@ def describe(record: Record) -> str:
         parts.append(f"release {record.release.version}")
     if record.storage:
         parts.append("from the storage")
+    if record.warning:
+        parts.append(record.warning)
     has_size = record.size and record.location and record.kind is not Kind.TOKEN
     size = f"{record.size} bytes " if has_size else ""
     parts.append(f"{size}in {record.seconds:.3f} s")
@@ -124,6 +126,6 @@ def _found(record: Record, resolution: Resolution) -> str:
 def _level(record: Record) -> int:
     if record.kind in _QUIET or (record.failure and not record.is_forwarded):
         return logging.DEBUG
-    if record.refusals:
+    if record.refusals or record.warning:
         return logging.WARNING
     return _LEVELS.get(record.outcome, logging.WARNING)

@@ -26,6 +26,13 @@ class Tags(StrEnum):
     SELECT = "select"
 
 
+class Tls(StrEnum):
+    """Who signs the certificates that clients are shown, if no file has one."""
+
+    OFF = "off"
+    AUTHORITY = "authority"
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One of the addon's own options; its default says of which type it is."""
@@ -76,17 +83,17 @@ DECLARED = (
     Option(
         "balena_tags",
         Tags.SELECT.value,
-        "What the tag of <org>/<app> does: ignore, or select a release, so that"
-        " <org>/<app>:2.3 pulls what <org>/<app>/2.3 does. Tokens get longer then,"
-        " because they are for many releases.",
+        "What the tag of <org>/<app> does: select a release, so that <org>/<app>:2.3"
+        " pulls what <org>/<app>/2.3 does, or ignore, so that it means nothing.",
         choices=tuple(Tags),
     ),
     Option(
         "balena_tags_max",
         20,
-        "Releases among which the tags of one application select, if they do: the"
-        " target release and the greatest versions. Fewer if the token would not fit"
-        " into a header of 8 kB; any other is found by its path.",
+        "Releases among which a tag selects for clients that ask for a token before"
+        " they name a tag: the target release and the greatest final ones. Fewer if"
+        " the token would not fit into a header of 8 kB; any other is found by its"
+        " path.",
         least=1,
         most=60,
     ),
@@ -145,11 +152,18 @@ DECLARED = (
         " The registry's own host is one of them.",
     ),
     Option(
+        "balena_tls",
+        Tls.OFF.value,
+        "off is plain HTTP alone, unless balena_tls_cert names a certificate; authority"
+        " serves TLS as well, with certificates that mitmproxy's own authority signs"
+        " for each host, and that clients have to be told to trust.",
+        choices=tuple(Tls),
+    ),
+    Option(
         "balena_tls_cert",
         "",
-        "PEM file of the proxy's own certificate and its chain, for clients that use"
-        " TLS; read again when it changes. If empty, mitmproxy makes one for each host,"
-        " signed by its own authority.",
+        "PEM file of the proxy's own certificate and its chain; read again when it"
+        " changes. With it the port serves TLS as well as plain HTTP.",
     ),
     Option(
         "balena_tls_key",
@@ -190,19 +204,42 @@ REQUIRED = {
     "websocket": False,
     "onboarding": False,
     "validate_inbound_headers": True,
-    "proxy_debug": False,
-    "stream_large_bodies": None,
 }
-"""Without them clients are sent elsewhere, more than HTTP requests is served, or keys
-are in the log."""
+"""Without them clients are sent elsewhere, or more than HTTP requests is served."""
+_PAST = "it lets connections through as they are, past the registry proxy"
+_KNOWN_KEY = (
+    "it signs with the key of an authority that was made public, so that anybody can"
+    " pose as this proxy; name a certificate of your own as balena_tls_cert (TLS_CERT)"
+)
+REFUSED = {
+    "allow_hosts": _PAST,
+    "body_size_limit": "it breaks off every blob that is longer",
+    "emudhra": _KNOWN_KEY,
+    "emudhra_old": _KNOWN_KEY,
+    "ignore_hosts": _PAST,
+    "keep_alt_svc_header": "it shows clients a way past the registry proxy",
+    "map_local": "it answers from files, without asking who may have what",
+    "map_remote": "it sends requests, and the tokens in them, to others",
+    "proxy_debug": "it logs what clients send, with their keys and tokens",
+    "proxyauth": "it takes the login that is meant for the registry, and shows it",
+    "server_replay": "it answers from a file, without asking who may have what",
+    "stickyauth": "it sends the login of one client with the requests of others",
+    "stickycookie": "it sends the cookies of one client with the requests of others",
+    "stream_large_bodies": "it sends logins past the registry proxy",
+    "tcp_hosts": _PAST,
+    "udp_hosts": _PAST,
+    "upstream_auth": "it puts one login in the place of every client's own",
+}
+"""Those of mitmproxy's options that cannot be used here, and why."""
 OPTIONS_OF_MITMPROXY = (
     "mode",
     "ssl_insecure",
     "ssl_verify_upstream_trusted_ca",
     "ssl_verify_upstream_trusted_confdir",
     *REQUIRED,
+    *REFUSED,
 )
-"""The options beside our own on which the connections upstream depend."""
+"""The options beside our own that are looked at."""
 
 
 def declare_options(loader: Loader) -> None:

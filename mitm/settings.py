@@ -8,10 +8,10 @@ from pathlib import Path
 from mitmproxy import ctx, exceptions
 from mitmproxy.proxy import mode_specs
 
-from mitm.certificate import CertificateError, OwnCertificate
+from mitm.certificate import CertificateError, OwnCertificate, certificates_of_mitmproxy
 from mitm.connection import Limits
 from mitm.log_format import LogFormat
-from mitm.option import DECLARED, OPTIONS, REQUIRED, Blobs, Tags
+from mitm.option import DECLARED, OPTIONS, REFUSED, REQUIRED, Blobs, Tags, Tls
 from resolver import public_url, transport
 from resolver.address import Allowed, parse_allowed
 
@@ -40,6 +40,8 @@ class Settings:
     grace_period: int
     limits: Limits
     certificate: OwnCertificate | None
+    serves_tls: bool
+    """Whether the port speaks TLS beside plain HTTP."""
     metrics_address: tuple[str, int] | None
     log_format: LogFormat
     fast_events: bool
@@ -65,6 +67,10 @@ def read_settings() -> Settings:
                 f"{name}: has to be {str(value).lower()}, as in mitm.conf; link that as"
                 " config.yaml into the confdir, as make run does"
             )
+    for name, reason in REFUSED.items():
+        # An older mitmproxy has not all of them.
+        if name in options and getattr(options, name):
+            raise exceptions.OptionsError(f"{name}: cannot be used, because {reason}")
     unknown = [name for name in options.deferred if name.startswith("balena_")]
     if unknown:
         raise exceptions.OptionsError(
@@ -81,6 +87,7 @@ def read_settings() -> Settings:
             raise exceptions.OptionsError(
                 f"{option.name}: {value!r} is not one of {', '.join(option.choices)}"
             )
+    certificate = _read_certificate(options.balena_tls_cert, options.balena_tls_key)
     url = f"{registry.scheme}://{format_host(*registry.address)}"
     return Settings(
         registry=registry,
@@ -98,7 +105,8 @@ def read_settings() -> Settings:
             request_seconds=options.balena_request_timeout,
             registry_seconds=options.balena_registry_timeout,
         ),
-        certificate=_read_certificate(options.balena_tls_cert, options.balena_tls_key),
+        certificate=certificate,
+        serves_tls=_read_tls(options.balena_tls, certificate),
         metrics_address=_read_address(options.balena_metrics_listen),
         log_format=LogFormat(options.balena_log_format),
         fast_events=options.balena_fast_events,
@@ -168,6 +176,21 @@ def _read_certificate(certificate: str, key: str) -> OwnCertificate | None:
     except CertificateError as error:
         raise exceptions.OptionsError(str(error)) from error
     return own
+
+
+def _read_tls(text: str, certificate: OwnCertificate | None) -> bool:
+    """Return whether TLS was asked for."""
+    if text == Tls.AUTHORITY and certificate:
+        raise exceptions.OptionsError(
+            "balena_tls (TLS): authority would sign nothing, because clients are shown"
+            " the certificate of balena_tls_cert (TLS_CERT); leave one of them out"
+        )
+    if text == Tls.OFF and certificate is None and certificates_of_mitmproxy():
+        raise exceptions.OptionsError(
+            "certs: has no effect, because the port speaks plain HTTP; name the file as"
+            " balena_tls_cert (TLS_CERT)"
+        )
+    return text == Tls.AUTHORITY or certificate is not None
 
 
 def _read_address(text: str) -> tuple[str, int] | None:

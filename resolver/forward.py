@@ -96,12 +96,14 @@ class Search:
     """Where it may be; that of the target release first."""
 
     @property
-    def absence(self) -> ContentUnknown:
-        """The error where there is no location to look at."""
+    def unknown(self) -> ContentUnknown:
+        """The error where none of the locations has it."""
         error = BlobUnknown if self.kind is Kind.BLOB else TagUnknown
+        count = sum(map(len, self.lists))
         return error(
-            f"{self.sought} is not known: no release of {self.alias} that tags find has"
-            " a single image"
+            f"{self.sought} is in none of the {count} releases of {self.alias} that"
+            f" tags find; what is in another one is pulled as"
+            f" {self.alias.slug}/<version>@{self.sought}"
         )
 
     @property
@@ -283,7 +285,7 @@ def _find(
     sought = artifact_digest(target.reference) or target.reference
     search = Search(target, alias, sought, token.jwt, lists, places)
     if not places:
-        raise search.absence
+        raise search.unknown
     return search if is_many or len(places) > 1 else search.at(places[0])
 
 

@@ -176,7 +176,12 @@ class Locator:
         return await self._ask_registry(search)
 
     async def _ask_registry(self, search: Search) -> Location | None:
-        """Return a location that has it, or None, as the registry says."""
+        """Return a location that has it, or None, as the registry says.
+
+        Raises:
+            TagUnknown: it is a manifest that none of them has.
+
+        """
         attempt.purpose.set(str(search.alias))
         deadline = Deadline.after(self._timeout)
         try:
@@ -200,6 +205,8 @@ class Locator:
             slug = search.alias.slug
             self._index.note(slug, [search.sought], Place(found))
             self._recent[slug] = found
+        elif search.target.reference == search.sought and search.kind is Kind.MANIFEST:
+            raise search.unknown
         return found
 
     async def _ask(self, search: Search, deadline: Deadline) -> Location | None:

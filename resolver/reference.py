@@ -18,10 +18,12 @@ cosign's. The specification cuts what is encoded after 64 characters, so a tag n
 say the whole digest.
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
 
-What a selector says is read in `resolver.selector`.
+What a selector says is read in `resolver.selector`. A version's `+` is in none of
+these; `_` stands for it, and who writes `+` is told so.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NewType
 
@@ -60,6 +62,7 @@ _ARTIFACT_TAG = re.compile(
     r"(?: \. [a-z0-9]+ )?",
     re.VERBOSE,
 )
+_PLUS = re.compile(r"\+|%2B", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ def parse_repository_name(text: str) -> RepositoryName:
     """
     if len(text) > NAME_LENGTH_MAX or not _NAME.fullmatch(text):
         raise NameInvalid(
-            f"{shorten(text)} is not a repository name: it consists of lower-case"
+            plus_advice(text, _NAME.fullmatch)
+            or f"{shorten(text)} is not a repository name: it consists of lower-case"
             " letters, digits and single separators, as in <org>/<app>/<version>"
         )
     return RepositoryName(text)
@@ -101,7 +105,8 @@ def parse_alias(text: str) -> Alias:
     match = _ALIAS.fullmatch(text) if len(text) <= NAME_LENGTH_MAX else None
     if not match:
         raise AliasInvalid(
-            f"{shorten(text)} does not name a release: use <org>/<app>,"
+            plus_advice(text, _ALIAS.fullmatch)
+            or f"{shorten(text)} does not name a release: use <org>/<app>,"
             " <org>/<app>/<version>, <org>/<app>/<commit> or"
             " <org>/<app>/<version>/<service>, in lower case"
         )
@@ -146,6 +151,22 @@ def artifact_digest(tag: str) -> Digest | None:
     if match is None or match["algorithm"] != "sha256":
         return None
     return Digest(f"sha256:{match['encoded']}")
+
+
+def replace_plus(text: str) -> str:
+    """Return the text as a reference can carry it, with `_` for `+`."""
+    return _PLUS.sub("_", text)
+
+
+def plus_advice(text: str, is_valid: Callable[[str], object]) -> str | None:
+    """Return what is said of a text that is invalid for its `+` alone, or None."""
+    written = replace_plus(text)
+    if written == text or not is_valid(written):
+        return None
+    return (
+        f"{shorten(text)} has a +, which no reference can carry: write _, as in"
+        f" {shorten(written, NAME_LENGTH_MAX)}"
+    )
 
 
 def shorten(text: str, length: int = 80) -> str:

@@ -31,6 +31,7 @@ from resolver.reference import (
     parse_digest,
     parse_repository_name,
     parse_tag,
+    plus_advice,
     shorten,
 )
 
@@ -173,6 +174,8 @@ def _parse_reference(kind: Kind, text: str | None) -> Tag | Digest | None:
     if reference is None and kind is Kind.MANIFEST:
         reference = parse_tag(text)
     if reference is None:
+        if kind is Kind.MANIFEST and (advice := plus_advice(text, parse_tag)):
+            raise NameInvalid(advice)
         wanted = "a tag or a digest" if kind is Kind.MANIFEST else "a digest"
         raise NameInvalid(
             f"{shorten(text)} is not {wanted}; a digest is sha256: and 64 hex digits"

@@ -147,7 +147,7 @@ def test_requests_and_pulls_are_measured(tmp_path: Path) -> None:
     said: list[str] = []
     with running_cloud(files, small, is_redirecting=False) as cloud:
         trust = ("--set", f"ssl_verify_upstream_trusted_ca={files.authority}")
-        variables = {"API_URL": cloud.api_url}
+        variables = {"API_URL": cloud.api_url, "TLS": "authority"}
         with (
             running_load() as load,
             Proxy(cloud.registry_url, environment=variables, arguments=trust) as proxy,

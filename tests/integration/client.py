@@ -1,4 +1,4 @@
-"""The real container clients, behind one interface.
+"""The real container clients, behind one interface, wherever they run.
 
 Each keeps all its state in a folder of its own, so that no test meets the leftovers
 of another and nothing of the user's is read or written.
@@ -11,21 +11,22 @@ import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.integration.tool import ToolError, find_tool, require_root, run, running
+from tests.integration.place import HERE, Place
+from tests.integration.tool import SYSTEM_FOLDERS, ToolError, require_root
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def empty_environment(folder: Path) -> dict[str, str]:
     """Return an environment with an empty home, and no trace of the tester's own."""
     home = folder / "home"
     (home / "run").mkdir(parents=True, exist_ok=True)
     return {
-        "PATH": os.environ["PATH"],
+        "PATH": f"{SYSTEM_FOLDERS}:{os.environ['PATH']}",
         "HOME": str(home),
         "XDG_RUNTIME_DIR": str(home / "run"),
         "TMPDIR": str(folder),
@@ -40,10 +41,11 @@ class Client(ABC):
     transport: tuple[str, ...] = ()
     """Its options for a registry without TLS; a test of TLS sets others."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: Place = HERE) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.environment = _environment(folder)
+        self.place = place
+        self.environment = empty_environment(folder)
 
     @abstractmethod
     def pull(self, reference: str, key: str | None = None) -> str:
@@ -54,28 +56,39 @@ class Client(ABC):
 
         """
 
+    def forget(self) -> None:
+        """Remove what was pulled, so that the next pull finds nothing."""
+
     def _run(self, *command: str | Path, stdin: str | None = None) -> str:
-        return run(*command, environment=self.environment, stdin=stdin)
+        return self.place.run(*command, environment=self.environment, stdin=stdin)
 
 
 class Docker(Client):
-    """dockerd and docker, with the classic image store."""
+    """docker, which lets dockerd pull."""
 
     name = "docker"
 
-    def __init__(self, folder: Path, socket: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, socket: Path, place: Place = HERE) -> None:
+        super().__init__(folder, place)
         self.url = f"unix://{socket}"
-        self._docker = (find_tool("docker"), "--host", self.url)
+        self._docker = (place.find("docker"), "--host", self.url)
 
     def pull(self, reference: str, key: str | None = None) -> str:
         """Log in if there is a key, and pull."""
-        host = reference.partition("/")[0]
+        with self._logged_in(reference.partition("/")[0], key):
+            return self._fetch(reference)
+
+    def _fetch(self, reference: str) -> str:
+        return digest_in(self._run(*self._docker, "pull", reference))
+
+    @contextmanager
+    def _logged_in(self, host: str, key: str | None) -> Iterator[None]:
         if key is None:
-            return _digest(self._run(*self._docker, "pull", reference))
+            yield
+            return
         self.login(host, key)
         try:
-            return _digest(self._run(*self._docker, "pull", reference))
+            yield
         finally:
             self._run(*self._docker, "logout", host)
 
@@ -90,7 +103,7 @@ class Docker(Client):
         return _DIGEST.findall(self._run(*self._docker, "pull", "--all-tags", name))
 
     def forget(self) -> None:
-        """Remove all images, so that the next pull finds an empty engine."""
+        """Remove all images, of this client and others."""
         self._run(*self._docker, "image", "prune", "--all", "--force")
 
     def push(self, reference: str) -> str:
@@ -102,7 +115,7 @@ class Docker(Client):
         (self.folder / "Dockerfile").write_text(f"FROM {reference}\nLABEL test=built\n")
         command = ("build", "--pull", "--tag", "built", self.folder)
         environment = {**self.environment, "DOCKER_BUILDKIT": "0"}
-        run(*self._docker, *command, environment=environment)
+        self.place.run(*self._docker, *command, environment=environment)
         return self._run(
             *self._docker, "image", "inspect", "--format", "{{json .}}", "built"
         )
@@ -114,18 +127,18 @@ class Containerd(Client):
     name = "ctr"
     transport: tuple[str, ...] = ("--plain-http",)
 
-    def __init__(self, folder: Path, socket: Path) -> None:
-        super().__init__(folder)
-        self._images = (find_tool("ctr"), "--address", socket, "images")
+    def __init__(self, folder: Path, socket: Path, place: Place = HERE) -> None:
+        super().__init__(folder, place)
+        self._images = (place.find("ctr"), "--address", socket, "images")
 
     def pull(self, reference: str, key: str | None = None) -> str:
         """Pull; containerd wants the tag written out."""
-        reference = _with_tag(reference)
+        reference = with_tag(reference)
         login = () if key is None else ("--user", f"u:{key}")
         self._run(*self._images, "pull", *self.transport, *login, reference)
         try:
             rows = self._run(*self._images, "ls", f"name=={reference}")
-            return _digest(rows)
+            return digest_in(rows)
         finally:
             self._run(*self._images, "rm", "--sync", reference)
 
@@ -136,11 +149,11 @@ class Podman(Client):
     name = "podman"
     transport: tuple[str, ...] = ("--tls-verify=false",)
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, place: Place = HERE) -> None:
+        super().__init__(folder, place)
         require_root("podman")
         self._podman = (
-            *(find_tool("podman"), "--root", folder / "storage"),
+            *(place.find("podman"), "--root", folder / "storage"),
             *("--runroot", _short_folder(), "--storage-driver", "vfs"),
         )
 
@@ -148,9 +161,23 @@ class Podman(Client):
         """Pull, and ask for the digest of what came."""
         command = ("pull", *self.transport, *_credentials(key), reference)
         self._run(*self._podman, *command)
-        return self._run(
-            *self._podman, "image", "inspect", "--format", "{{.Digest}}", reference
-        ).strip()
+        return self._digest(reference)
+
+    def build_on(self, references: Sequence[str], key: str | None = None) -> set[str]:
+        """Build an image of all these, and return the digests of what it is made of."""
+        write_dockerfile(self.folder, references)
+        options = (*self.transport, *_credentials(key))
+        self._run(*self._podman, "build", *options, self.folder)
+        return set(map(self._digest, references))
+
+    def forget(self) -> None:
+        """Remove all images."""
+        self._run(*self._podman, "rmi", "--all", "--force")
+
+    def _digest(self, reference: str) -> str:
+        # The newest warns of old kernels beside it.
+        command = ("image", "inspect", "--format", "{{.Digest}}", reference)
+        return digest_in(self._run(*self._podman, *command))
 
 
 class Buildah(Client):
@@ -159,11 +186,11 @@ class Buildah(Client):
     name = "buildah"
     transport: tuple[str, ...] = ("--tls-verify=false",)
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, place: Place = HERE) -> None:
+        super().__init__(folder, place)
         require_root("buildah")
         self._buildah = (
-            *(find_tool("buildah"), "--root", folder / "storage"),
+            *(place.find("buildah"), "--root", folder / "storage"),
             *("--runroot", _short_folder(), "--storage-driver", "vfs"),
         )
 
@@ -171,10 +198,23 @@ class Buildah(Client):
         """Pull, and ask for the digest of what came."""
         command = ("pull", *self.transport, *_credentials(key), reference)
         self._run(*self._buildah, *command)
-        rows = self._run(*self._buildah, "images", "--format", "{{.Digest}}", reference)
+        return self._digest(reference)
+
+    def build_on(self, references: Sequence[str], key: str | None = None) -> set[str]:
+        """Build an image of all these, and return the digests of what it is made of."""
+        write_dockerfile(self.folder, references)
+        options = (*self.transport, *_credentials(key))
+        self._run(*self._buildah, "build", *options, self.folder)
+        return set(map(self._digest, references))
+
+    def forget(self) -> None:
+        """Remove all images."""
+        self._run(*self._buildah, "rmi", "--all", "--force")
+
+    def _digest(self, reference: str) -> str:
         # One row for each name of the image.
-        (digest,) = set(rows.split())
-        return digest
+        command = ("images", "--format", "{{.Digest}}", reference)
+        return digest_in(self._run(*self._buildah, *command))
 
 
 class Skopeo(Client):
@@ -183,9 +223,9 @@ class Skopeo(Client):
     name = "skopeo"
     transport: tuple[str, ...] = ("--src-tls-verify=false",)
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._skopeo = find_tool("skopeo")
+    def __init__(self, folder: Path, place: Place = HERE) -> None:
+        super().__init__(folder, place)
+        self._skopeo = place.find("skopeo")
 
     def pull(self, reference: str, key: str | None = None) -> str:
         """Copy every platform of the image, and return the digest of its manifest."""
@@ -229,29 +269,35 @@ class Skopeo(Client):
 
 
 @contextmanager
-def docker_engine(folder: Path) -> Iterator[tuple[Path, Path]]:
+def docker_engine(
+    folder: Path, place: Place = HERE, *, keeps_in_containerd: bool = False
+) -> Iterator[tuple[Path, Path]]:
     """Run dockerd with its containerd; yield the sockets of both."""
     require_root("dockerd")
-    environment = _environment(folder)
-    environment["PATH"] = f"/usr/sbin:/sbin:{environment['PATH']}"
+    folder.mkdir(exist_ok=True)
+    environment = empty_environment(folder)
     socket = folder / "docker.sock"
-    docker = (find_tool("docker"), "--host", f"unix://{socket}", "version")
+    docker = (place.find("docker"), "--host", f"unix://{socket}", "version")
 
     def is_ready() -> bool:
         try:
-            run(*docker, environment=environment)
+            place.run(*docker, environment=environment)
         except ToolError:
             return False
         return True
 
+    config = folder / "daemon.json"
+    store = {"containerd-snapshotter": True} if keeps_in_containerd else {}
+    config.write_text(json.dumps({"features": store}))
     command: list[str | Path] = [
-        *(find_tool("dockerd"), "--host", f"unix://{socket}"),
+        *(place.find("dockerd"), "--host", f"unix://{socket}"),
         *("--data-root", folder / "data", "--exec-root", folder / "exec"),
-        *("--pidfile", folder / "pid", "--storage-driver", "vfs"),
-        *("--bridge=none", "--iptables=false"),
+        *("--pidfile", folder / "pid", "--config-file", config),
+        *("--storage-driver", "native" if keeps_in_containerd else "vfs"),
+        *("--bridge=none", "--iptables=false", "--ip6tables=false"),
     ]
     log = folder / "dockerd.log"
-    with running(command, is_ready, log=log, environment=environment):
+    with place.running(command, is_ready, log=log, environment=environment):
         yield socket, folder / "exec" / "containerd" / "containerd.sock"
 
 
@@ -262,14 +308,31 @@ def _short_folder() -> str:
     return folder
 
 
-def _digest(text: str) -> str:
+def digest_in(text: str) -> str:
+    """Return the first digest."""
     match = _DIGEST.search(text)
     if match is None:
         raise ToolError(f"no digest in {text!r}")
     return match[0]
 
 
-def _with_tag(reference: str) -> str:
+def digests_in(text: str, mark: str) -> set[str]:
+    """Return the digests after the mark, which is a regular expression."""
+    return set(re.findall(f"{mark}({_DIGEST.pattern})", text))
+
+
+def write_dockerfile(folder: Path, references: Sequence[str]) -> None:
+    """Write one with a stage for each of the images, all of which are needed."""
+    stages = [f"FROM {name} AS stage{at}" for at, name in enumerate(references)]
+    copies = [
+        f"COPY --from=stage{at} /release.txt /{at}.txt" for at in range(len(stages))
+    ]
+    lines = [*stages, "FROM scratch", *copies, "LABEL test=built", ""]
+    (folder / "Dockerfile").write_text("\n".join(lines))
+
+
+def with_tag(reference: str) -> str:
+    """Return the reference with its tag, where that goes without saying."""
     last = reference.rpartition("/")[2]
     return reference if {":", "@"} & set(last) else f"{reference}:latest"
 

@@ -1,13 +1,14 @@
 """The real registry: Debian's docker-registry, seeded and with token auth."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from localcloud.cloud import LocalCloud
+from localcloud.image import Image
 from localcloud.publication import push_images
 from serve import free_port
 from tests.authority import tls_context
@@ -51,7 +52,7 @@ def installed(
         cloud = stack.enter_context(
             LocalCloud(registry_url=url, tls=tls_context(tls) if tls else None)
         )
-        seed(cloud, folder)
+        seed(cloud.images, folder)
         bundle = folder / "token.pem"
         cloud.issuer.certificate_bundle(bundle)
         api_url = cloud.api_url
@@ -75,11 +76,11 @@ def installed(
         yield Installation(cloud, url, folder / "storage")
 
 
-def seed(cloud: LocalCloud, folder: Path) -> None:
-    """Put the cloud's images into a storage folder, through the registry itself."""
+def seed(images: Iterable[Image], folder: Path) -> None:
+    """Put images into a storage folder, through the registry itself."""
     port = free_port()
     with serving(folder, port, {}):
-        push_images(cloud.images, f"http://localhost:{port}")
+        push_images(images, f"http://localhost:{port}")
 
 
 @contextmanager

@@ -27,8 +27,8 @@ from tests.integration.session import TIMEOUT, get_token, plain_session
 from tests.integration.test_stream import first_layer
 from tests.integration.tool import ToolError
 
-UNAVAILABLE = "received unexpected HTTP status: 503 Service Unavailable"
-UNREACHABLE = "received unexpected HTTP status: 502 Bad Gateway"
+UNAVAILABLE = "received unexpected HTTP status: 503 the "
+UNREACHABLE = "received unexpected HTTP status: 502 the registry behind this proxy "
 HUGE = b"[" + b" " * (5 << 20) + b"]"
 
 type Inject = Callable[[Parts], object]

@@ -66,6 +66,14 @@ def test_only_nginx_says_how_it_was_reached(
     assert realm in answer.headers["WWW-Authenticate"]
 
 
+def test_reason_passes(machine: Machine, way: Way, folder: Path) -> None:
+    """A refusal is in the status line: clients that ask with HEAD show nothing else."""
+    url = f"https://{way.host}/v2/alpine/manifests/latest"
+    answer = machine.call(get, url, folder, {})
+    assert answer.status_code == 400
+    assert answer.reason == answer.json()["errors"][0]["message"]
+
+
 def test_log_has_no_query(machine: Machine, way: Way, folder: Path) -> None:
     """Somebody may have given a key for the user's name."""
     log = Path("/var/log/nginx/access.log")

@@ -238,6 +238,15 @@ def test_rolling_restart(whole: Balanced, skopeo: Skopeo) -> None:
     assert pulled.count > CLIENTS * len(whole.replicas)
 
 
+def test_reason_passes(whole: Balanced) -> None:
+    """A refusal is in the status line: clients that ask with HEAD show nothing else."""
+    with plain_session() as session:
+        url = f"{whole.balancer.url}/v2/alpine/manifests/latest"
+        told = session.get(url, timeout=TIMEOUT).json()["errors"][0]["message"]
+        answer = session.head(url, timeout=TIMEOUT)
+    assert (answer.status_code, answer.reason) == (400, told)
+
+
 def test_no_replica(whole: Balanced, docker: Docker) -> None:
     """HAProxy's own 503 reads like the proxy's errors, and is over when one is back."""
     for replica in whole.replicas:
@@ -308,7 +317,7 @@ def test_forwarding_headers_are_those_of_haproxy(whole: Balanced) -> None:
 
 
 def test_tls_ends_at_haproxy(whole: Balanced, skopeo: Skopeo, tmp_path: Path) -> None:
-    """With a certificate, clients pull over TLS, and HTTP/2 is spoken, too."""
+    """With a certificate, clients pull over TLS, and the status line has its reason."""
     authority = Authority("balancer")
     (tmp_path / "trusted").mkdir()
     trusted = authority.write_file(tmp_path / "trusted" / "ca.crt")
@@ -319,7 +328,7 @@ def test_tls_ends_at_haproxy(whole: Balanced, skopeo: Skopeo, tmp_path: Path) ->
         assert shown["Digest"] == whole.digest
         curl = (find_tool("curl"), "-si", "--cacert", trusted, f"https://{host}/v2/")
         answer = run(*curl, environment={})
-    assert answer.startswith("HTTP/2 401")
+    assert answer.startswith("HTTP/1.1 401 Unauthorized")
     assert f'realm="https://{host}/auth/v1/token"' in answer
 
 

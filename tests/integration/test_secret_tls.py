@@ -69,7 +69,7 @@ def encrypted(
             f"https://localhost:{registry.port}",
             folder,
             *("--set", f"ssl_verify_upstream_trusted_ca={known}"),
-            environment={"API_URL": cloud.api_url},
+            environment={"API_URL": cloud.api_url, "TLS": "authority"},
         ) as (proxy, web),
     ):
         yield Watched(cloud, registry, proxy, web)

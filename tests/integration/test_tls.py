@@ -19,6 +19,7 @@ from tests.integration.tool import ToolError
 
 ALIAS = "balenablocks/browser-aarch64/2.3.8"
 LOCATION = "567e62d1e73529e7a31757ac1f3fb902"
+TLS = {"TLS": "authority"}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_both_schemes_on_one_port(
     encrypted: Installation, trusted: tuple[str, str], skopeo: Skopeo
 ) -> None:
     """The realm has the scheme that the client came with, and each pulls."""
-    with Proxy(encrypted.url, arguments=trusted) as proxy:
+    with Proxy(encrypted.url, environment=TLS, arguments=trusted) as proxy:
         own = serve.CONFDIR / "mitmproxy-ca-cert.pem"
         for scheme in ("http", "https"):
             with plain_session(own) as session:
@@ -105,7 +106,7 @@ def test_client_that_trusts_the_authority_needs_no_other_flag(
     authorities, nobody = tmp_path / "trusted", tmp_path / "nobody"
     authorities.mkdir()
     nobody.mkdir()
-    with Proxy(cloud.registry_url) as proxy:
+    with Proxy(cloud.registry_url, environment=TLS) as proxy:
         own = serve.CONFDIR / "mitmproxy-ca-cert.pem"
         (authorities / "ca.crt").write_bytes(own.read_bytes())
         shown = skopeo.inspect(f"{proxy.host}/{ALIAS}", authorities=authorities)
@@ -117,12 +118,12 @@ def test_client_that_trusts_the_authority_needs_no_other_flag(
 def test_certificate_of_ones_own_is_shown(
     cloud: LocalCloud, authority: Authority, tmp_path: Path
 ) -> None:
-    """`--certs` makes the proxy show the certificate in the file."""
+    """`--certs` is shown to who calls that host, in place of the authority's."""
     own = authority.server_file(tmp_path)
     vouching = Path(authority.write_file(tmp_path / "authority.pem"))
     arguments = ("--certs", f"localhost={own}")
     with (
-        Proxy(cloud.registry_url, arguments=arguments) as proxy,
+        Proxy(cloud.registry_url, environment=TLS, arguments=arguments) as proxy,
         plain_session(vouching) as session,
     ):
         answer = session.get(f"https://{proxy.host}/ping", timeout=TIMEOUT)
@@ -133,7 +134,7 @@ def test_registry_is_named_in_the_handshake_by_its_own_name(
     encrypted: Installation, trusted: tuple[str, str]
 ) -> None:
     """A client that calls the proxy by another name is served all the same."""
-    with Proxy(encrypted.url, arguments=trusted) as proxy:
+    with Proxy(encrypted.url, environment=TLS, arguments=trusted) as proxy:
         context = ssl.create_default_context(
             cafile=serve.CONFDIR / "mitmproxy-ca-cert.pem"
         )

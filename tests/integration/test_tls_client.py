@@ -80,7 +80,6 @@ def authority() -> Authority:
 
 OWN: dict[str, dict[str, str]] = {
     "TLS_CERT and TLS_KEY": {"TLS_CERT": "{chain}", "TLS_KEY": "{key}"},
-    "certs": {"ARGS": "--certs {own}"},
 }
 NGINX: dict[str, dict[str, str]] = {
     "nginx and TRUST_PROXY": {"TRUST_PROXY": "true"},

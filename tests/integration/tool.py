@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -30,20 +31,21 @@ def find_tool(name: str) -> str:
     """
     path = shutil.which(name, path=f"{SYSTEM_FOLDERS}:{os.environ.get('PATH', '')}")
     if path is None:
-        reason = f"{name} is not installed"
-        if os.environ.get("REQUIRE_TOOLS"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        miss(f"{name} is not installed")
     return path
+
+
+def miss(reason: str, *, is_demanded: bool = True) -> NoReturn:
+    """Skip the test, or fail it if REQUIRE_TOOLS is set and what it misses demanded."""
+    if is_demanded and os.environ.get("REQUIRE_TOOLS"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def require_root(name: str) -> None:
     """Skip the test, or fail it, unless root runs it."""
     if os.geteuid() != 0:
-        reason = f"{name} needs root here"
-        if os.environ.get("REQUIRE_TOOLS"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        miss(f"{name} needs root here")
 
 
 def run(

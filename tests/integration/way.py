@@ -45,8 +45,9 @@ def signed_by_mitmproxy(
     """Let mitmproxy make the certificate; what clients have to do is known before."""
     port = free_port()
     variables = {"CONFDIR": str(folder / "confdir"), "PROXY_PORT": str(port)}
+    tls = {"TLS": "authority"}
     way = Way(f"{name}:{port}", trust.main([name], variables))
-    with Proxy(registry_url, port=port, environment=_EVERYWHERE | variables):
+    with Proxy(registry_url, port=port, environment=_EVERYWHERE | variables | tls):
         yield way
 
 

@@ -1,7 +1,7 @@
 """Names are read strictly: aliases, locations, tags and digests."""
 
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import groupby
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.errors import AliasInvalid, NameInvalid
+from resolver.errors import AliasInvalid, NameInvalid, RegistryError
 from resolver.reference import (
     NAME_LENGTH_MAX,
     artifact_digest,
@@ -59,7 +59,7 @@ NO_NAMES = [
     "Org/app",
     "org/APP",
     "org/app/2.0.0-RC1",
-    "org/app/2.3.8+rev1",
+    "org/app/2.3.8+rev1+",
     "org/app:2.3.8",
     "org/app@sha256:00",
     "org/app/2..3",
@@ -121,6 +121,18 @@ def test_no_alias(text: str) -> None:
     assert caught.value.message.isascii()
     assert len(text) <= 80 or text not in caught.value.message
     assert "<org>/<app>" in caught.value.message
+
+
+@pytest.mark.parametrize("parse", [parse_alias, parse_repository_name])
+@pytest.mark.parametrize("plus", ["+", "%2B", "%2b"])
+def test_plus_is_explained(parse: Callable[[str], object], plus: str) -> None:
+    """Whoever writes a version as balena shows it is told how references have it."""
+    with pytest.raises(RegistryError) as caught:
+        parse(f"org/app/2.3.8{plus}rev1")
+    assert caught.value.message == (
+        f"'org/app/2.3.8{plus}rev1' has a +, which no reference can carry: write"
+        " _, as in 'org/app/2.3.8_rev1'"
+    )
 
 
 @pytest.mark.parametrize(

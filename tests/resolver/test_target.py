@@ -154,7 +154,12 @@ def test_malformed_path(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("manifests/a+b", "'a+b' is not a tag or a digest;"),
+        ("manifests/a!b", "'a!b' is not a tag or a digest;"),
+        ("manifests/a!+b", "'a!+b' is not a tag or a digest;"),
+        ("manifests/2.3.8+rev1", "'2.3.8+rev1' has a +, which no reference"),
+        ("manifests/2.3.8%2Brev1", "write _, as in '2.3.8_rev1'"),
+        ("2.3.8+rev1/manifests/latest", "_, as in 'org/app/2.3.8_rev1'"),
+        ("blobs/a+b", "not a digest;"),
         ("blobs/a", "not a digest;"),
     ],
 )

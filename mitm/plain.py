@@ -1,0 +1,71 @@
+"""Decides what becomes of a client that begins a TLS handshake.
+
+Where the port speaks plain HTTP alone, it gets an HTTP answer in place of a handshake,
+as from servers that have no TLS: docker, BuildKit and containerd try TLS first, and go
+on with plain HTTP where they see one.
+"""
+
+from mitmproxy import exceptions
+from mitmproxy.proxy import commands, events, layer
+
+from mitm import reply
+from resolver import errors
+
+HANDSHAKE = b"\x16"
+"""The first byte of a TLS record that begins a handshake; no HTTP method begins so."""
+RECOGNISED_LENGTH = 3
+"""Bytes by which mitmproxy knows a TLS record; it takes fewer for HTTP."""
+MESSAGE = (
+    "this port speaks plain HTTP: use http://, or have the operator of the registry"
+    " proxy set TLS=authority or TLS_CERT, with which it speaks TLS"
+)
+
+
+def answer_hello(nextlayer: layer.NextLayer) -> None:
+    """Answer a client that begins a TLS handshake, and let nobody else do so."""
+    if nextlayer.layer is None and nextlayer.data_client().startswith(HANDSHAKE):
+        nextlayer.layer = PlainAnswer(nextlayer.context)
+
+
+def await_hello(nextlayer: layer.NextLayer) -> None:
+    """Let nobody decide on a TLS handshake of which too little is there.
+
+    Raises:
+        AddonHalt: more has to come.
+
+    """
+    data = nextlayer.data_client()
+    if data.startswith(HANDSHAKE) and len(data) < RECOGNISED_LENGTH:
+        raise exceptions.AddonHalt
+
+
+class PlainAnswer(layer.Layer):
+    """Says once that this is plain HTTP, and reads on until the client has gone.
+
+    Closed with something unread, a connection is reset, and its client may lose the
+    answer. How long is read, and how much, is limited by the connection's reader.
+    """
+
+    is_answered = False
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Answer the first bytes."""
+        if isinstance(event, events.DataReceived) and not self.is_answered:
+            self.is_answered = True
+            client = self.context.client
+            yield commands.SendData(client, _answer())
+            yield commands.CloseTcpConnection(client, half_close=True)
+
+
+def _answer() -> bytes:
+    """Return the whole answer, with the status line without which docker fails."""
+    error = errors.RequestInvalid(MESSAGE)
+    body = errors.error_body(error.code, error.message)
+    headers = (
+        *reply.JSON_HEADERS,
+        ("Content-Length", str(len(body))),
+        ("Connection", "close"),
+    )
+    lines = [b"HTTP/1.1 400 Bad Request"]
+    lines += [b"%b: %b" % field for field in reply.fields(headers)]
+    return b"\r\n".join([*lines, b"", body])

@@ -1,0 +1,1 @@
+"""The container clients that people have today, in folders made by `tools/clients`."""

@@ -1,0 +1,109 @@
+"""The servers that the clients of today pull from, and these clients."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.authority import Authority
+from tests.integration.client import Client
+from tests.integration.machine import Machine
+from tests.integration.registry import Installation, installed
+from tests.today.front import FRONTS, Front, Ground
+from tests.today.site import CLIENTS, HERE_NAME, OLD, SUITES, Site
+
+ALL = [(HERE_NAME, name) for name in OLD]
+ALL += [(suite, name) for suite in SUITES for name in CLIENTS]
+
+
+def client_id(pair: tuple[str, str]) -> str:
+    """Return what a test with that client of that site is called."""
+    return "-".join(pair).replace(" ", "-")
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine for all of them, on which the proxy has a name."""
+    with Machine(tmp_path_factory.mktemp("machine")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """An authority that all clients trust."""
+    return Authority("trusted authority")
+
+
+@pytest.fixture(scope="session")
+def installation(
+    machine: Machine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """The real registry, with localcloud's API."""
+    with machine.hosting(installed(tmp_path_factory.mktemp("registry"))) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def find_front(
+    machine: Machine,
+    authority: Authority,
+    installation: Installation,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], Front]]:
+    """Return a function that returns the front of this name, which then stays."""
+    fronts: dict[str, Front] = {}
+    with ExitStack() as stack:
+
+        def find(name: str) -> Front:
+            if name not in fronts:
+                ground = Ground(
+                    tmp_path_factory.mktemp("front"), authority, installation
+                )
+                hosted = machine.hosting(FRONTS[name](ground))
+                fronts[name] = stack.enter_context(hosted)
+            return fronts[name]
+
+        yield find
+
+
+@pytest.fixture
+def plain(find_front: Callable[[str], Front]) -> Front:
+    """The proxy as it comes."""
+    return find_front("plain")
+
+
+@pytest.fixture(params=[name for name in FRONTS if name != "tags ignored"])
+def front(request: pytest.FixtureRequest, find_front: Callable[[str], Front]) -> Front:
+    """The proxy in each way of reaching it."""
+    return find_front(request.param)
+
+
+@pytest.fixture(scope="session")
+def find_site(
+    machine: Machine, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Site]]:
+    """Return a function that returns the site of this name, which then stays."""
+    sites: dict[str, Site] = {}
+    with ExitStack() as stack:
+
+        def find(name: str) -> Site:
+            if name not in sites:
+                folder = tmp_path_factory.mktemp(name)
+                site = Site(name, folder, machine, authority)
+                sites[name] = stack.enter_context(site)
+            return sites[name]
+
+        yield find
+
+
+@pytest.fixture(params=ALL, ids=client_id)
+def client(
+    request: pytest.FixtureRequest,
+    machine: Machine,
+    find_site: Callable[[str], Site],
+) -> Iterator[Client]:
+    """Each of the clients in turn, with an empty home and an empty engine."""
+    suite, name = request.param
+    made = find_site(suite).client(name)
+    yield made
+    machine.call(made.forget)

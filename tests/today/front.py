@@ -1,0 +1,133 @@
+"""What the clients of today pull from: the proxy, in each way of reaching it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from demo.proxy import Proxy
+from serve import free_port
+from tests.authority import Authority
+from tests.integration.balancer import Replica, balancing
+from tests.integration.client import Client
+from tests.integration.machine import ADDRESS, NAME
+from tests.integration.registry import Installation, installed
+from tests.integration.storage import SCRIPT, known_to_the_proxy, storing
+from tests.integration.tool import wait_until
+from tests.integration.way import nginx
+
+SELECT = {"TAGS": "select"}
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """A proxy, and what is behind it."""
+
+    host: str
+    installation: Installation
+    is_encrypted: bool = False
+
+    def pull(self, client: Client, name: str, key: str | None = None) -> str:
+        """Let the client pull the image with this name from here, by its rules."""
+        if self.is_encrypted:
+            client.transport = ()
+        return client.pull(f"{self.host}/{name}", key)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What fronts are made of."""
+
+    folder: Path
+    authority: Authority
+    installation: Installation
+
+
+@contextmanager
+def plain(ground: Ground, **variables: str) -> Iterator[Front]:
+    """Speak plain HTTP on loopback."""
+    with Proxy(ground.installation.url, environment=SELECT | variables) as proxy:
+        yield Front(proxy.host, ground.installation)
+
+
+@contextmanager
+def encrypted(ground: Ground) -> Iterator[Front]:
+    """Speak TLS, under a name that is not loopback's."""
+    own = str(ground.authority.server_file(ground.folder, NAME, ADDRESS))
+    tls = {"LISTEN_HOST": "0.0.0.0", "TLS_CERT": own, "TLS_KEY": own}
+    with Proxy(ground.installation.url, environment=SELECT | tls) as proxy:
+        yield Front(f"{NAME}:{proxy.port}", ground.installation, is_encrypted=True)
+
+
+@contextmanager
+def balanced(ground: Ground, *, is_encrypted: bool = False) -> Iterator[Front]:
+    """Have HAProxy give the requests of a client to two replicas in turn."""
+    own = str(ground.authority.server_file(ground.folder, NAME, ADDRESS))
+    port = free_port()
+    tls = {"TLS_CERT": own, "TLS_ADDRESS": f"{ADDRESS}:{port}"}
+    with ExitStack() as stack:
+        replicas = [
+            stack.enter_context(Replica(name, ground.installation, **SELECT))
+            for name in ("replica1", "replica2")
+        ]
+        variables = tls if is_encrypted else {}
+        balancer = stack.enter_context(balancing(ground.folder, replicas, **variables))
+        wait_until(lambda: balancer.is_up(*replicas), "both replicas are up")
+        host = f"{NAME}:{port}" if is_encrypted else balancer.host
+        yield Front(host, ground.installation, is_encrypted=is_encrypted)
+
+
+@contextmanager
+def behind_nginx(ground: Ground) -> Iterator[Front]:
+    """Have nginx end TLS."""
+    port = free_port()
+    variables = SELECT | {"TRUST_PROXY": "true"}
+    with (
+        Proxy(ground.installation.url, environment=variables) as proxy,
+        nginx(ground.authority, ground.folder, port, proxy.port),
+    ):
+        yield Front(f"{NAME}:{port}", ground.installation, is_encrypted=True)
+
+
+@contextmanager
+def redirected(ground: Ground) -> Iterator[Front]:
+    """Have clients get blobs from where the registry redirects."""
+    with (
+        _storing(ground.folder, "127.0.0.1") as installation,
+        Proxy(installation.url, environment=SELECT) as proxy,
+    ):
+        yield Front(proxy.host, installation)
+
+
+@contextmanager
+def followed(ground: Ground) -> Iterator[Front]:
+    """Have the proxy get blobs from a storage that no client can reach."""
+    follow = {"BLOBS": "follow", "BLOBS_ALLOW": "127.0.0.1/32"}
+    with _storing(ground.folder) as installation, pytest.MonkeyPatch.context() as patch:
+        known_to_the_proxy(patch)
+        with Proxy(
+            installation.url, environment=SELECT | follow, arguments=SCRIPT
+        ) as proxy:
+            yield Front(proxy.host, installation)
+
+
+@contextmanager
+def _storing(folder: Path, host: str | None = None) -> Iterator[Installation]:
+    with storing(folder) as nginx:
+        url = nginx.url if host is None else f"http://{host}:{nginx.port}"
+        with installed(folder, redirect_to=url) as installation:
+            yield installation
+
+
+FRONTS: Mapping[str, Callable[[Ground], AbstractContextManager[Front]]] = {
+    "plain": plain,
+    "tags ignored": lambda ground: plain(ground, TAGS="ignore"),
+    "tls": encrypted,
+    "haproxy": balanced,
+    "haproxy tls": lambda ground: balanced(ground, is_encrypted=True),
+    "nginx": behind_nginx,
+    "blobs redirected": redirected,
+    "blobs followed": followed,
+}

@@ -1,0 +1,163 @@
+"""A place with the engines of its clients, each started when it is first wanted."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from tests.authority import Authority
+from tests.integration.client import (
+    Buildah,
+    Client,
+    Containerd,
+    Docker,
+    Podman,
+    Skopeo,
+    docker_engine,
+    empty_environment,
+)
+from tests.integration.machine import ADDRESS, NAME, Machine
+from tests.integration.place import HERE, Place, entered
+from tests.integration.tool import require_root
+from tests.today.client import (
+    BuildKit,
+    Compose,
+    Crane,
+    CriMirror,
+    CtrMirror,
+    ImageTools,
+    ManifestInspect,
+    Oras,
+)
+from tests.today.cri import Cri
+
+HERE_NAME = "here"
+SUITES = ("trixie", "sid")
+_TRUSTED = "/usr/local/share/ca-certificates/registry.crt"
+
+
+class Site:
+    """Makes clients, which run on a machine, and trust an authority as all there do."""
+
+    def __init__(
+        self, name: str, folder: Path, machine: Machine, authority: Authority
+    ) -> None:
+        self.name = name
+        self.folder = folder
+        self.place: Place = HERE
+        self._machine = machine
+        self._authority = authority
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            if self.name != HERE_NAME:
+                suite = self._machine.hosting(entered(self.name, self.folder))
+                self.place = stack.enter_context(suite)
+                self._write("/etc/hosts", f"127.0.0.1 localhost\n{ADDRESS} {NAME}\n")
+            # Before any engine is started, which reads it once.
+            path = Path(self._authority.write_file(self.folder / "authority.pem"))
+            self._write(_TRUSTED, path.read_text())
+            self._run("update-ca-certificates")
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def _write(self, path: str, text: str) -> None:
+        self._run("tee", path, stdin=text)
+
+    def _run(self, program: str, *words: str, stdin: str | None = None) -> None:
+        command = (self.place.find(program), *words)
+        environment = empty_environment(self.folder)
+        self._machine.call(
+            lambda: self.place.run(*command, environment=environment, stdin=stdin)
+        )
+
+    def client(self, name: str) -> Client:
+        """Return a client with an empty home."""
+        folder = Path(
+            tempfile.mkdtemp(prefix=f"{name.replace(' ', '-')}-", dir=self.folder)
+        )
+        return CLIENTS[name](self, folder)
+
+    @cached_property
+    def classic(self) -> Path:
+        """The socket of dockerd with its classic store."""
+        return self._start(docker_engine(self.folder / "classic", self.place))[0]
+
+    @cached_property
+    def docker_in_containerd(self) -> Path:
+        """The socket of dockerd with containerd's store."""
+        folder = self.folder / "store"
+        running = docker_engine(folder, self.place, keeps_in_containerd=True)
+        return self._start(running)[0]
+
+    @cached_property
+    def containerd(self) -> Path:
+        """The socket of a containerd without dockerd."""
+        return self._start(containerd_engine(self.folder / "containerd", self.place))
+
+    def _start[T](self, running: AbstractContextManager[T]) -> T:
+        return self._stack.enter_context(self._machine.hosting(running))
+
+
+CLIENTS: Mapping[str, Callable[[Site, Path], Client]] = {
+    "docker": lambda site, folder: Docker(folder, site.classic, site.place),
+    "docker c8d": lambda site, folder: Docker(
+        folder, site.docker_in_containerd, site.place
+    ),
+    "build": lambda site, folder: BuildKit(folder, site.classic, site.place),
+    "build c8d": lambda site, folder: BuildKit(
+        folder, site.docker_in_containerd, site.place
+    ),
+    "compose": lambda site, folder: Compose(folder, site.classic, site.place),
+    "compose c8d": lambda site, folder: Compose(
+        folder, site.docker_in_containerd, site.place
+    ),
+    "manifest": lambda site, folder: ManifestInspect(folder, site.classic, site.place),
+    "imagetools": lambda site, folder: ImageTools(folder, site.classic, site.place),
+    "ctr": lambda site, folder: Containerd(folder, site.containerd, site.place),
+    "ctr mirror": lambda site, folder: CtrMirror(folder, site.containerd, site.place),
+    "cri": lambda site, folder: Cri(folder, site.containerd, site.place),
+    "cri mirror": lambda site, folder: CriMirror(folder, site.containerd, site.place),
+    "podman": lambda site, folder: Podman(folder, site.place),
+    "buildah": lambda site, folder: Buildah(folder, site.place),
+    "skopeo": lambda site, folder: Skopeo(folder, site.place),
+    "crane": lambda site, folder: Crane(folder, site.place),
+    "oras": lambda site, folder: Oras(folder, site.place),
+}
+OLD = ("docker", "build", "ctr", "cri", "podman", "buildah", "skopeo")
+"""Those that Debian 12 has too; its `docker manifest` takes no OCI image."""
+
+
+@contextmanager
+def containerd_engine(folder: Path, place: Place) -> Iterator[Path]:
+    """Run containerd with the CRI; yield its socket, beside which is its certs.d."""
+    require_root("containerd")
+    folder.mkdir()
+    socket, config = folder / "containerd.sock", folder / "config.toml"
+    config.write_text(
+        f"""
+version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+[grpc]
+address = "{socket}"
+[ttrpc]
+address = "{socket}.ttrpc"
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "{folder}/certs.d"
+"""
+    )
+    command: list[str | Path] = [place.find("containerd"), "--config", config]
+    with place.running(
+        command,
+        socket.exists,
+        log=folder / "containerd.log",
+        environment=empty_environment(folder),
+    ):
+        yield socket
