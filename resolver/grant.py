@@ -11,7 +11,7 @@ from resolver.client import Client
 from resolver.errors import Refusal, ReleaseUnknown
 from resolver.observer import CacheState
 from resolver.reference import Slug
-from resolver.resolution import Resolution, TargetUnknown, denied
+from resolver.resolution import Resolution, denied
 from resolver.suffix import Aliases
 from resolver.token import append_aliases, pullable_names, read_claims
 
@@ -69,13 +69,6 @@ def count_fitting(lists: int) -> int:
     """Return how many candidates of each of so many aliases one header has room for."""
     room = HEADER_LENGTH_MAX - len(_HEADER) - _BESIDE_LENGTH
     return max(1, room // (_ROW_LENGTH * max(1, lists)))
-
-
-def candidates_of(outcome: Resolution | Refusal) -> Candidates:
-    """Return what there is to select among, which a refusal of the target may have."""
-    if isinstance(outcome, Resolution | TargetUnknown):
-        return outcome.candidates
-    return Candidates()
 
 
 def compose(

@@ -20,7 +20,6 @@ from resolver.selector import (
     VersionReading,
 )
 
-
 _IMAGES = (
     "release_image($select=id;$expand=image($select=id,status,"
     "is_stored_at__image_location,content_hash;"

@@ -22,11 +22,12 @@ from resolver.errors import (
     RegistryError,
     ReleaseUnknown,
     ServiceUnavailable,
+    TargetUnknown,
 )
 from resolver.observer import CacheState
 from resolver.reference import Location, parse_alias
 from resolver.release import parse_releases
-from resolver.resolution import Resolution, TargetUnknown
+from resolver.resolution import Resolution
 from tests.resolver.fake import candidate, release_row
 
 TTL = 300

@@ -26,9 +26,9 @@ from resolver.forward import (
     challenge_for,
     forward,
 )
-from resolver.target import Base, Content, parse_target
 from resolver.suffix import Aliases
 from resolver.tag_list import TagPage
+from resolver.target import Base, Content, parse_target
 from resolver.token import append_aliases
 from tests.resolver.fake import (
     DIGEST,

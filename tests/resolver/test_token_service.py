@@ -417,7 +417,7 @@ def test_candidates_are_resolved_together() -> None:
 
 @pytest.mark.parametrize("beside", [(), ("org/app",)])
 def test_selector_is_resolved_alone(beside: tuple[str, ...]) -> None:
-    """A name beside its application is that of a tag: the token is for that one (R9)."""
+    """A name beside its application is a tag's: the token is for that one (R9)."""
     found, network = issue_tagged(asked(*beside, "org/app/2.3.8"))
     assert len(network.sent) == 3
     assert network.sent[-1].scopes == [f"repository:{LOCATION}:pull"]
