@@ -57,9 +57,9 @@ class Commands:
                 threading.Thread(target=_end_with_terminal, daemon=True).start()
 
     @command.command("balena.resolve")  # type: ignore[untyped-decorator]
-    def resolve(self, alias: str) -> None:
-        """Show what an alias stands for, with the API key in BALENA_API_KEY."""
-        self._keep(asyncio.create_task(_show(self._service(), alias)))
+    def resolve(self, reference: str) -> None:
+        """Show what a reference stands for, with the API key in BALENA_API_KEY."""
+        self._keep(asyncio.create_task(_show(self._service(), reference)))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._running.add(task)
@@ -150,10 +150,12 @@ def _describe(entry: Entry) -> str:
     return f"{entry.alias} for {entry.asker}: {found}, {seconds}"
 
 
-async def _show(service: Service, alias: str) -> None:
-    asker = credential.credential_of_environment(os.environ)
+async def _show(service: Service, text: str) -> None:
     try:
-        _say(report.describe_resolution(await service.look_up(alias, asker)))
+        asker = credential.credential_of_environment(os.environ)
+        pasted = service.parse_pasted(text)
+        resolution = await service.look_up(pasted.alias, asker)
+        _say(report.describe_resolution(resolution, pasted))
     except errors.RegistryError as error:
         _say(str(error))
 

@@ -96,6 +96,7 @@ class Connections:
             return
         stream = handler.transports[client]
         if not isinstance(stream.writer, StreamWriter) or stream.reader is None:
+            client.error = "nothing but TCP is served"  # mitmproxy listens for HTTP/3.
             return
         if not self._make_room():
             client.error = "there are too many connections"

@@ -21,7 +21,7 @@ from mitmproxy import addonmanager, exceptions, hooks
 logger = logging.getLogger(__name__)
 
 KNOWN_CODE = "3c199e9c94b3c5de"
-"""Digest of the methods of mitmproxy 12.2 that are stood in for, or relied on."""
+"""Digest of the methods of mitmproxy 12.3 that are stood in for, or relied on."""
 _STOOD_IN_FOR = (
     addonmanager.AddonManager.trigger_event,
     addonmanager.AddonManager.invoke_addon,

@@ -204,19 +204,42 @@ REQUIRED = {
     "websocket": False,
     "onboarding": False,
     "validate_inbound_headers": True,
-    "proxy_debug": False,
-    "stream_large_bodies": None,
 }
-"""Without them clients are sent elsewhere, more than HTTP requests is served, or keys
-are in the log."""
+"""Without them clients are sent elsewhere, or more than HTTP requests is served."""
+_PAST = "it lets connections through as they are, past the registry proxy"
+_KNOWN_KEY = (
+    "it signs with the key of an authority that was made public, so that anybody can"
+    " pose as this proxy; name a certificate of your own as balena_tls_cert (TLS_CERT)"
+)
+REFUSED = {
+    "allow_hosts": _PAST,
+    "body_size_limit": "it breaks off every blob that is longer",
+    "emudhra": _KNOWN_KEY,
+    "emudhra_old": _KNOWN_KEY,
+    "ignore_hosts": _PAST,
+    "keep_alt_svc_header": "it shows clients a way past the registry proxy",
+    "map_local": "it answers from files, without asking who may have what",
+    "map_remote": "it sends requests, and the tokens in them, to others",
+    "proxy_debug": "it logs what clients send, with their keys and tokens",
+    "proxyauth": "it takes the login that is meant for the registry, and shows it",
+    "server_replay": "it answers from a file, without asking who may have what",
+    "stickyauth": "it sends the login of one client with the requests of others",
+    "stickycookie": "it sends the cookies of one client with the requests of others",
+    "stream_large_bodies": "it sends logins past the registry proxy",
+    "tcp_hosts": _PAST,
+    "udp_hosts": _PAST,
+    "upstream_auth": "it puts one login in the place of every client's own",
+}
+"""Those of mitmproxy's options that cannot be used here, and why."""
 OPTIONS_OF_MITMPROXY = (
     "mode",
     "ssl_insecure",
     "ssl_verify_upstream_trusted_ca",
     "ssl_verify_upstream_trusted_confdir",
     *REQUIRED,
+    *REFUSED,
 )
-"""The options beside our own on which the connections upstream depend."""
+"""The options beside our own that are looked at."""
 
 
 def declare_options(loader: Loader) -> None:

@@ -1,5 +1,6 @@
 """Decides what becomes of a client's request: answered here, or sent upstream."""
 
+import asyncio
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -22,12 +23,15 @@ from resolver import (
 )
 from resolver.cache import ResolutionCache
 from resolver.credential import Credential
+from resolver.deadline import Deadline
+from resolver.denial import explain_denial
 from resolver.health import Health
 from resolver.index import DIGEST_HEADER
 from resolver.locator import Asker, Locator
 from resolver.observer import Part
+from resolver.pasted import Pasted, parse_pasted
 from resolver.redirect import Route
-from resolver.reference import printable
+from resolver.reference import Alias, printable
 from resolver.resolution import Resolution
 from resolver.tag_list import TagPage
 from resolver.transport import Transport
@@ -113,14 +117,31 @@ class Service:
             return None
         return await self._forward(asked, wanted, url)
 
-    async def look_up(self, alias: str, asker: Credential) -> Resolution:
-        """Return what an alias stands for, for somebody who wants to know.
+    def parse_pasted(self, text: str) -> Pasted:
+        """Return what somebody pasted, with its tag read as the proxy would.
 
         Raises:
-            RegistryError: as in `TokenService.look_up`.
+            AliasInvalid: there is no name of a release in it.
 
         """
-        return await self._tokens.look_up(alias.replace("+", "_"), asker)
+        return parse_pasted(text, tags_select=self._settings.tags_max > 0)
+
+    async def look_up(self, alias: Alias, asker: Credential) -> Resolution:
+        """Return what an alias stands for, for somebody at a prompt.
+
+        Raises:
+            RegistryError: as in `TokenService.look_up`, or `explain_denial`.
+
+        """
+        try:
+            return await self._tokens.look_up(str(alias), asker)
+        except errors.AccessDenied as error:
+            backend = self._upstream.backend
+            assert backend, "it denied the access"  # noqa: S101
+            deadline = Deadline.after(self._settings.api_timeout)
+            raise await asyncio.to_thread(
+                explain_denial, alias.slug, backend.api, asker, deadline
+            ) from error
 
     @property
     def cache(self) -> ResolutionCache:

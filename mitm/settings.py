@@ -11,7 +11,7 @@ from mitmproxy.proxy import mode_specs
 from mitm.certificate import CertificateError, OwnCertificate, certificates_of_mitmproxy
 from mitm.connection import Limits
 from mitm.log_format import LogFormat
-from mitm.option import DECLARED, OPTIONS, REQUIRED, Blobs, Tags, Tls
+from mitm.option import DECLARED, OPTIONS, REFUSED, REQUIRED, Blobs, Tags, Tls
 from resolver import public_url, transport
 from resolver.address import Allowed, parse_allowed
 
@@ -67,6 +67,10 @@ def read_settings() -> Settings:
                 f"{name}: has to be {str(value).lower()}, as in mitm.conf; link that as"
                 " config.yaml into the confdir, as make run does"
             )
+    for name, reason in REFUSED.items():
+        # An older mitmproxy has not all of them.
+        if name in options and getattr(options, name):
+            raise exceptions.OptionsError(f"{name}: cannot be used, because {reason}")
     unknown = [name for name in options.deferred if name.startswith("balena_")]
     if unknown:
         raise exceptions.OptionsError(

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 THREADS = 32
 """As many blobs are looked for at the same time; each takes milliseconds."""
-SENT_HEADERS = forward.FORWARDED_HEADERS - {"accept", "connection", "user-agent"}
+SENT_HEADERS = forward.FORWARDED_HEADERS - {"accept", "user-agent"}
 """What of a client's request the storage gets."""
 ERROR_HEADERS = frozenset(
     {

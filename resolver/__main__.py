@@ -1,86 +1,19 @@
-"""``python -m resolver <alias>``: what an alias stands for, without any proxy.
+"""``python -m resolver <reference>``; see `resolver.command`.
 
-The API key is read from BALENA_API_KEY; without it, public applications are seen.
-The API is that of API_URL, or of DNS_TLD, or balenaCloud's.
+This file and the package's own are read by every Python, and the rest by Python 3.12.
 """
 
-import argparse
-import os
 import sys
-from collections.abc import Mapping, Sequence
 
-from resolver import query
-from resolver.api import Api
-from resolver.credential import credential_of_environment
-from resolver.deadline import Deadline
-from resolver.errors import RegistryError
-from resolver.public_url import parse_url
-from resolver.reference import parse_alias
-from resolver.release import parse_all_releases
-from resolver.report import describe_releases, describe_resolution
-from resolver.resolution import ApiResolver, denied
-from resolver.transport import Transport, Verification
-
-SECONDS = 30
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what was asked for, and return the exit status."""
-    options = _parse_options(arguments)
-    try:
-        url = api_url(os.environ)
-        text = _answer(options.alias, url, os.environ, show_all=options.all)
-    except (RegistryError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(f"{text}\n")
-    return 0
-
-
-def api_url(environment: Mapping[str, str]) -> str:
-    """Return the API that the environment names.
-
-    Raises:
-        ValueError: what it names is no URL of a host.
-
-    """
-    if url := environment.get("API_URL"):
-        return parse_url(url)
-    host = environment.get("API_HOST")
-    return parse_url(
-        f"https://{host or 'api.' + (environment.get('DNS_TLD') or 'balena-cloud.com')}"
+if sys.version_info < (3, 12):  # noqa: UP036 - whoever has an older one is told so
+    sys.exit(
+        "resolver needs Python 3.12 or newer, and this is Python {}.{}: use another"
+        " one, or make resolve REF=<org>/<app>, which looks for one".format(
+            *sys.version_info
+        )
     )
 
-
-def _answer(
-    text: str, url: str, environment: Mapping[str, str], *, show_all: bool
-) -> str:
-    alias = parse_alias(text.replace("+", "_"))
-    credential = credential_of_environment(environment)
-    verification = Verification(ca_file=environment.get("REQUESTS_CA_BUNDLE"))
-    transport = Transport(verification)
-    api, deadline = Api(url, transport), Deadline.after(SECONDS)
-    try:
-        if not show_all:
-            resolver = ApiResolver(api, registry_hosts=None)
-            return describe_resolution(resolver.resolve(alias, credential, deadline))
-        payload = api.query(query.all_releases(alias.slug), credential, deadline)
-        applications = parse_all_releases(payload)
-        if not applications:
-            raise denied(alias.slug)
-        return describe_releases(applications[0])
-    finally:
-        transport.close()
-
-
-def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="resolver", description=__doc__)
-    parser.add_argument("alias", help="<org>/<app>[/<version|commit>[/<service>]]")
-    parser.add_argument(
-        "--all", action="store_true", help="list the releases of the application"
-    )
-    return parser.parse_args(arguments)
-
+from resolver.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

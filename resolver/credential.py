@@ -65,9 +65,19 @@ def parse_authorization(header: str | None) -> Credential:
 
 
 def credential_of_environment(environment: Mapping[str, str]) -> Credential:
-    """Return the credential with the API key of the environment, if there is one."""
+    """Return the credential with the API key of the environment, if there is one.
+
+    Raises:
+        RequestInvalid: it cannot be a key.
+
+    """
     # A file that the key was read from ends with a line feed.
     key = environment.get(KEY_VARIABLE, "").strip()
+    if key and not _ascii(key):
+        raise RequestInvalid(
+            f"{KEY_VARIABLE} holds characters that no balena API key has: set it to the"
+            " key alone, on one line"
+        )
     return Credential(f"Bearer {key}", key) if key else ANONYMOUS
 
 

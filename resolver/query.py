@@ -20,9 +20,6 @@ from resolver.selector import (
     VersionReading,
 )
 
-NEWEST_COUNT = 5
-"""How many versions a refusal names."""
-
 _IMAGES = (
     "release_image($select=id;$expand=image($select=id,status,"
     "is_stored_at__image_location,content_hash;"
@@ -68,11 +65,11 @@ def target_release(slug: Slug) -> str:
 
 
 def all_releases(slug: Slug) -> str:
-    """Ask for every release of the application, the latest first."""
+    """Ask for every release of the application, and which one is the target."""
     return _spaced(
         f"application?$select=slug&$filter=slug eq {literal(slug)}"
-        f"&$expand=owns__release($select={_RELEASE_FIELDS};$orderby=id desc;"
-        f"$expand={_IMAGES})"
+        f"&$expand=owns__release($select={_RELEASE_FIELDS},start_timestamp;"
+        f"$expand={_IMAGES}),should_be_running__release($select=id,raw_version)"
     )
 
 

@@ -14,6 +14,7 @@ from resolver.errors import ServiceUnavailable
 logger = logging.getLogger(__name__)
 
 SUCCESS = "success"
+_TARGET = "should_be_running__release"
 UNREADABLE = (
     *(KeyError, IndexError, TypeError, AttributeError),
     *(ValueError, OverflowError),
@@ -49,6 +50,9 @@ class Release:
     is_invalidated: bool
     is_passing_tests: bool
     images: tuple[Image, ...]
+    started: str = ""
+    """When its build did, where that was asked for: of a timestamp, the latest of those
+    that can be tracked is the target release."""
 
     @property
     def is_final(self) -> bool:
@@ -103,8 +107,10 @@ def parse_greatest_releases(
     )
 
 
-def parse_all_releases(payload: Any) -> tuple[tuple[Release, ...], ...]:
-    """Return for each application in the answer its releases.
+def parse_all_releases(
+    payload: Any,
+) -> tuple[tuple[int | None, tuple[Release, ...]], ...]:
+    """Return for each application in the answer its target's id, and its releases.
 
     Raises:
         ServiceUnavailable: the answer does not make sense.
@@ -112,7 +118,13 @@ def parse_all_releases(payload: Any) -> tuple[tuple[Release, ...], ...]:
     """
     return _parse(
         payload,
-        lambda rows: tuple(_read_releases(_list(row["owns__release"])) for row in rows),
+        lambda rows: tuple(
+            (
+                next((int(target["id"]) for target in row[_TARGET]), None),
+                _read_releases(_list(row["owns__release"])),
+            )
+            for row in rows
+        ),
     )
 
 
@@ -155,6 +167,7 @@ def _read_release(row: Any) -> Release:
         images=tuple(
             _read_image(link["image"][0]) for link in _list(row["release_image"])
         ),
+        started=_text(row.get("start_timestamp") or ""),
     )
 
 
@@ -169,7 +182,7 @@ def _read_image(row: Any) -> Image:
 
 
 def _read_target(row: Any) -> Release | None:
-    linked = row["should_be_running__release"]
+    linked = row[_TARGET]
     return _read_release(linked[0]) if linked else None
 
 

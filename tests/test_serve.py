@@ -118,6 +118,7 @@ def test_other_variables() -> None:
         ("BLOBS_ALLOW", "10.1.0.1/16", "as in minio.example.com,10.1.0.0/16"),
         ("BLOBS_ALLOW", "minio", "set that as well"),
         ("TAGS", "yes", "neither ignore nor select"),
+        ("TLS", "yes", "neither off nor authority"),
         ("TLS_CERT", "/nowhere.pem", "there is no file '/nowhere.pem'"),
         ("TLS_KEY", "/nowhere.pem", "there is no file '/nowhere.pem'"),
         ("TLS_KEY", __file__, "set TLS_CERT="),

@@ -50,7 +50,7 @@ class ReleaseView(View):
         if not isinstance(found, list):
             raise ValueError("no answer to a query")  # noqa: TRY004 - see View
         path = body.flow.request.path.partition("?")[0] if body.flow else ""
-        if path.endswith("/application") or any(map(_link, first(found))):
+        if path.endswith("/application") or any(map(_links, first(found))):
             return _applications(found)
         if not found:
             return ["no release: none fits, or the key may not see the application"]
@@ -63,20 +63,21 @@ def _applications(rows: Sequence[object]) -> list[str]:
     lines: list[str] = []
     for row in first(rows):
         prefix = f"{_cell(_at(row, 'slug')) or 'application'}: "
-        link = _link(row)
-        releases = _at(row, link)
         lines += [""] if lines else []
-        if isinstance(releases, list):
-            lines += _releases(prefix, _LINKS[link], releases)
-        else:
-            lines.append(prefix + (shown(releases) if link else _UNASKED))
+        links = _links(row)
+        for link in links:
+            releases = _at(row, link)
+            if isinstance(releases, list):
+                lines += _releases(prefix, _LINKS[link], releases)
+            else:
+                lines.append(prefix + shown(releases))
+        lines += [] if links else [prefix + _UNASKED]
     return [*lines, *rest(rows)]
 
 
-def _link(row: object) -> str:
-    """Return by which field an application refers to releases, or nothing."""
-    names = (name for name in _LINKS if isinstance(row, dict) and name in row)
-    return next(names, "")
+def _links(row: object) -> list[str]:
+    """Return by which fields an application refers to releases."""
+    return [name for name in _LINKS if isinstance(row, dict) and name in row]
 
 
 def _releases(prefix: str, noun: str, releases: Sequence[object]) -> list[str]:

@@ -56,6 +56,9 @@ class Client(ABC):
 
         """
 
+    def forget(self) -> None:
+        """Remove what was pulled, so that the next pull finds nothing."""
+
     def _run(self, *command: str | Path, stdin: str | None = None) -> str:
         return self.place.run(*command, environment=self.environment, stdin=stdin)
 
@@ -100,7 +103,7 @@ class Docker(Client):
         return _DIGEST.findall(self._run(*self._docker, "pull", "--all-tags", name))
 
     def forget(self) -> None:
-        """Remove all images, so that the next pull finds an empty engine."""
+        """Remove all images, of this client and others."""
         self._run(*self._docker, "image", "prune", "--all", "--force")
 
     def push(self, reference: str) -> str:
@@ -167,6 +170,10 @@ class Podman(Client):
         self._run(*self._podman, "build", *options, self.folder)
         return set(map(self._digest, references))
 
+    def forget(self) -> None:
+        """Remove all images."""
+        self._run(*self._podman, "rmi", "--all", "--force")
+
     def _digest(self, reference: str) -> str:
         # The newest warns of old kernels beside it.
         command = ("image", "inspect", "--format", "{{.Digest}}", reference)
@@ -199,6 +206,10 @@ class Buildah(Client):
         options = (*self.transport, *_credentials(key))
         self._run(*self._buildah, "build", *options, self.folder)
         return set(map(self._digest, references))
+
+    def forget(self) -> None:
+        """Remove all images."""
+        self._run(*self._buildah, "rmi", "--all", "--force")
 
     def _digest(self, reference: str) -> str:
         # One row for each name of the image.

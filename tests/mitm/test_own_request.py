@@ -15,6 +15,7 @@ from mitm import own_request
 from mitm.fact import Fact, OwnKind, read
 from resolver import attempt, query
 from resolver.reference import Slug
+from resolver.selector import RangeReading
 from tests.resolver.fake import API, LOCATION, REGISTRY, SLUG, jwt, pullable
 
 KEY = "secretkey0123456789"
@@ -49,8 +50,8 @@ def shown(
     return own_request.make_flow(attempted, asked_for, f"{SLUG}/2.3")
 
 
-RELEASES = f"{API}/v7/{query.all_releases(Slug(SLUG))}"
-TAGGED = f"{API}/v7/{query.tagged_releases(Slug(SLUG), 61)}"
+RELEASES = f"{API}/v7/{query.releases(Slug(SLUG), (RangeReading(2, None),))}"
+TAGGED = f"{API}/v7/{query.greatest_releases(Slug(SLUG), 21)}"
 BOTH = "the target and the greatest releases"
 SEARCH = f"{REGISTRY}/v2/{LOCATION}/blobs/sha256:{'ab' * 32}"
 TARGET = f"{API}/v7/{query.target_release(Slug(SLUG))}"

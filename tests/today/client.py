@@ -40,6 +40,11 @@ class BuildKit(Docker):
             )
         return digests_in(printed, rf"{host}/\S*@")
 
+    def forget(self) -> None:
+        """Remove all images, and what BuildKit keeps of them."""
+        super().forget()
+        self._run(*self._docker, "builder", "prune", "--all", "--force")
+
     def _fetch(self, reference: str) -> str:
         (digest,) = self.build_on([reference])
         return digest

@@ -11,10 +11,12 @@ from demo.proxy import Proxy
 from serve import free_port
 from tests.authority import Authority
 from tests.integration.balancer import Replica, balancing
+from tests.integration.client import Client
 from tests.integration.machine import ADDRESS, NAME
 from tests.integration.registry import Installation, installed
 from tests.integration.storage import SCRIPT, known_to_the_proxy, storing
 from tests.integration.tool import wait_until
+from tests.integration.way import nginx
 
 SELECT = {"TAGS": "select"}
 
@@ -26,6 +28,12 @@ class Front:
     host: str
     installation: Installation
     is_encrypted: bool = False
+
+    def pull(self, client: Client, name: str, key: str | None = None) -> str:
+        """Let the client pull the image with this name from here, by its rules."""
+        if self.is_encrypted:
+            client.transport = ()
+        return client.pull(f"{self.host}/{name}", key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,18 @@ def balanced(ground: Ground, *, is_encrypted: bool = False) -> Iterator[Front]:
 
 
 @contextmanager
+def behind_nginx(ground: Ground) -> Iterator[Front]:
+    """Have nginx end TLS."""
+    port = free_port()
+    variables = SELECT | {"TRUST_PROXY": "true"}
+    with (
+        Proxy(ground.installation.url, environment=variables) as proxy,
+        nginx(ground.authority, ground.folder, port, proxy.port),
+    ):
+        yield Front(f"{NAME}:{port}", ground.installation, is_encrypted=True)
+
+
+@contextmanager
 def redirected(ground: Ground) -> Iterator[Front]:
     """Have clients get blobs from where the registry redirects."""
     with (
@@ -107,6 +127,7 @@ FRONTS: Mapping[str, Callable[[Ground], AbstractContextManager[Front]]] = {
     "tls": encrypted,
     "haproxy": balanced,
     "haproxy tls": lambda ground: balanced(ground, is_encrypted=True),
+    "nginx": behind_nginx,
     "blobs redirected": redirected,
     "blobs followed": followed,
 }

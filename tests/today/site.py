@@ -130,8 +130,8 @@ CLIENTS: Mapping[str, Callable[[Site, Path], Client]] = {
     "crane": lambda site, folder: Crane(folder, site.place),
     "oras": lambda site, folder: Oras(folder, site.place),
 }
-OLD = ("docker", "build", "manifest", "ctr", "cri", "podman", "buildah", "skopeo")
-"""Those that Debian 12 has too."""
+OLD = ("docker", "build", "ctr", "cri", "podman", "buildah", "skopeo")
+"""Those that Debian 12 has too; its `docker manifest` takes no OCI image."""
 
 
 @contextmanager

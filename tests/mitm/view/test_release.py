@@ -113,9 +113,10 @@ def test_all_releases(cloud: LocalCloud) -> None:
     answer = ask(cloud.api_url, path)
     text = described(path, answer.body)
     lines = squeezed(text)
+    assert lines[:3] == [f"{SLUG}: 1 target release", "version", "2.3.8+rev2"]
     header = "version revision commit state status service image location digest"
-    assert lines[1] == header
-    rows = [line.split(" ")[0] for line in lines[2:-1]]
+    assert lines[4] == header
+    rows = [line.split(" ")[0] for line in lines[5:-1]]
     found = [
         row["raw_version"] for row in json.loads(answer.body)["d"][0]["owns__release"]
     ]

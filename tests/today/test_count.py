@@ -1,0 +1,82 @@
+"""How many requests of the API a pull costs, with each client of today."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from localcloud import LocalCloud
+from tests.integration.client import Client
+from tests.integration.machine import Machine
+from tests.integration.registry import Installation, seed
+from tests.today.conftest import ALL
+from tests.today.front import Front
+
+TOKENS = {
+    "docker": (1, 1),
+    "build": (1, 0),  # BuildKit keeps its token for the next build.
+    "compose": (1, 1),
+    "manifest": (1, 1),
+    "imagetools": (1, 1),
+    # containerd's resolver and its fetcher have a token each.
+    "ctr": (2, 2),
+    "ctr mirror": (2, 2),
+    "cri": (2, 2),
+    "cri mirror": (2, 2),
+    "podman": (1, 1),
+    "buildah": (1, 1),
+    "skopeo": (1, 1),
+    "crane": (1, 1),
+    "oras": (1, 1),
+}
+"""Requests for a token in the first pull of a release, and in the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The only one of its application, which nobody has pulled yet."""
+
+    slug: str
+    digest: str
+
+
+@pytest.fixture(scope="module")
+def releases(installation: Installation) -> Iterator[Release]:
+    """As many of them as there are pulls to count."""
+    cloud, images = installation.cloud, []
+    slugs = [f"balenablocks/counted{number}" for number in range(2 * len(ALL))]
+    for slug in slugs:
+        cloud.add_application(slug)
+        cloud.add_release(slug, "1.0.0", is_target=True)
+        images.append(cloud.images[-1])
+    seed(images, installation.storage.parent)
+    digests = (image.digest for image in images)
+    return iter(list(map(Release, slugs, digests)))
+
+
+@pytest.mark.parametrize("mark", ["/", ":"], ids=["path", "tag"])
+def test_requests_of_a_pull(
+    machine: Machine,
+    plain: Front,
+    client: Client,
+    releases: Iterator[Release],
+    mark: str,
+) -> None:
+    """The first pull costs one look-up, the next one none, and both few tokens."""
+    release = next(releases)
+    cloud = plain.installation.cloud
+    counts = []
+    for _ in range(2):
+        cloud.requests.clear()
+        digest = machine.call(plain.pull, client, f"{release.slug}{mark}1.0.0")
+        assert digest == release.digest
+        counts.append(_count(cloud))
+        machine.call(client.forget)
+    assert counts == list(zip((1, 0), TOKENS[client.name], strict=True))
+
+
+def _count(cloud: LocalCloud) -> tuple[int, int]:
+    """Return how many look-ups there were, and how many requests for a token."""
+    paths = [request.path for request in cloud.requests]
+    tokens = paths.count("/auth/v1/token")
+    return len(paths) - tokens, tokens
