@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from localcloud import LocalCloud
@@ -132,7 +132,10 @@ RELEASES = st.lists(
 )
 
 
-@given(releases=RELEASES, target=st.integers(0, 12))
+@given(releases=RELEASES, target=st.integers(0, 8))
+@example([{"version": f"{n}.0"} for n in ("0.0", "0.1", "1.0", "1.1")], 0)
+@example([{"version": f"1.0.0{build}"} for build in ("", "+b.1", "+b.2")], 2)
+@example([{"version": "1.0.0"}, {"version": "1.0.0"}, {"version": "1.1.0"}], 0)
 @SEARCH
 def test_tag_finds_what_the_path_finds(
     world: World, releases: list[Fields], target: int
