@@ -138,15 +138,15 @@ def test_systems_store_is_enough_for_every_client(
     way: Way,
     outcomes: Callable[[Mapping[str, Client], str], dict[str, str]],
 ) -> None:
-    """Docker wants to be started again; the others read it each time."""
-    others = {name: site.client(name) for name in ("podman", "skopeo", "oras")}
-    for client in others.values():
-        client.transport = ()
+    """Docker and containerd read it when they start; the others each time."""
     with dockers(machine, site, "before") as clients:
         assert set(outcomes(clients, way.host).values()) == {UNTRUSTED}
         follow(machine, way, site.folder, SAVE, SYSTEM, DOCKER, place=site.place)
         assert set(outcomes(clients, way.host).values()) == {UNTRUSTED}
     assert (site.folder / "systemctl").read_text() == "restart docker\n"
+    others = {name: site.client(name) for name in (*ONE_REGISTRY, "oras")}
+    for client in others.values():
+        client.transport = ()
     with dockers(machine, site, "after") as clients:
         assert set(outcomes({**clients, **others}, way.host).values()) == {""}
 
