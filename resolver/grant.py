@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resolver.cache import Remembered
-from resolver.candidate import Candidates
+from resolver.candidate import Candidate, Candidates
 from resolver.client import Client
 from resolver.errors import Refusal, ReleaseUnknown
 from resolver.observer import CacheState
@@ -104,7 +104,10 @@ def compose(
     carried: dict[str, Candidates] = {}
     for name, remembered in found.items():
         outcome, opened = remembered.outcome, candidates[name]
-        if granted is not None:
+        if granted is None and isinstance(outcome, Resolution):
+            # It is no JWT, so there is no list of names for rows to point into.
+            opened = Candidates((Candidate(outcome.location),))
+        elif granted is not None:
             opened = opened.kept(
                 lambda row: row.location is None or row.location in granted
             )

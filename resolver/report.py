@@ -54,8 +54,11 @@ def describe_releases(releases: Iterable[Release], target: int | None) -> str:
 
 def _notes(pasted: Pasted, content_hash: str | None) -> Iterator[str]:
     """Yield what became of the parts that found no release."""
-    if pasted.ignored_tag is not None:
-        yield f"the tag {pasted.ignored_tag} is ignored: the path says which release"
+    tag, alias = pasted.ignored_tag, pasted.alias
+    if tag is not None and alias.selector is None:
+        yield f"the tag {tag} is ignored, as all are here: use {alias}/{tag}"
+    elif tag is not None:
+        yield f"the tag {tag} is ignored: the path says which release"
     if pasted.digest is None:
         return
     if content_hash is None:

@@ -135,9 +135,10 @@ def _write_candidates(
 ) -> str | dict[str, object]:
     if candidates.is_fixed:
         return str(candidates.rows[0].location)
-    rows = [written for row in candidates.rows if (written := _write_row(row, numbers))]
-    is_whole = candidates.is_whole and len(rows) == len(candidates)
-    return {"w": int(is_whole), "c": rows[:ROWS_MAX]}
+    kept = candidates.kept(lambda row: _write_row(row, numbers) is not None)
+    kept = kept.cut(ROWS_MAX)
+    rows = [_write_row(row, numbers) for row in kept.rows]
+    return {"w": int(kept.is_whole), "c": rows}
 
 
 def _write_row(row: Candidate, numbers: Mapping[object, int]) -> list[object] | None:

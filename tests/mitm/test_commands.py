@@ -1,18 +1,25 @@
 """What somebody can ask at the prompt, or by a key."""
 
+import asyncio
 import logging
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mitmproxy import exceptions, flowfilter
+from mitmproxy.addons.onboarding import Onboarding
+from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 from mitmproxy.tools.console.defaultkeys import map as map_default_keys
 from mitmproxy.tools.console.keymap import Keymap
 
+import addon
+from localcloud import LocalCloud
 from mitm.commands import KEYS, Commands, filter_for
 from mitm.fact import Fact, note
+from mitm.option import REQUIRED
 from mitm.record import Kind
 from resolver.cache import Entry
 from resolver.errors import ReleaseUnknown
@@ -20,6 +27,8 @@ from resolver.reference import parse_alias
 from tests.mitm.test_story import resolution
 
 ALIAS = "org/app/2.3"
+BROWSER = "balenablocks/browser-aarch64"
+HIDDEN = "balenablocks/private-block"
 
 
 class Cache:
@@ -144,3 +153,97 @@ def test_keys_are_free_in_the_console() -> None:
     for key, (_, contexts, _) in KEYS.items():
         for context in (*contexts, "global"):
             assert keymap.get(context, key) is None
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCloud]:
+    """A cloud, and no key in the environment."""
+    monkeypatch.delenv("BALENA_API_KEY", raising=False)
+    with LocalCloud(publish=False) as opened:
+        yield opened
+
+
+def resolve(cloud: LocalCloud, text: str, **options: str) -> None:
+    """Ask at the prompt of a proxy for this cloud what was pasted there stands for."""
+    proxy = addon.RegistryProxy()
+
+    async def ask() -> None:
+        prompt = Commands(proxy.current_service)
+        prompt.resolve(text)
+        await asyncio.gather(*prompt._running)
+
+    with taddons.context(Proxyserver(), Onboarding(), proxy) as context:
+        mode = f"reverse:{cloud.registry_url}@127.0.0.1:0"
+        context.configure(proxy, mode=[mode], **REQUIRED, **options)
+        asyncio.run(ask())
+        proxy.done()
+
+
+@pytest.mark.parametrize(
+    ("text", "tags", "lines"),
+    [
+        (
+            f"localhost:8080/{BROWSER}:2.3.8+rev1",
+            "select",
+            [f"{BROWSER}/2.3.8_rev1", "  release   2.3.8+rev1"],
+        ),
+        (
+            f"{BROWSER}/2.3:9.9",
+            "select",
+            [
+                f"{BROWSER}/2.3",
+                "  note      the tag 9.9 is ignored: the path says which release",
+            ],
+        ),
+        (
+            f"docker://h.io/{BROWSER}:2.9",
+            "ignore",
+            [
+                BROWSER,
+                "  release   2.3.8+rev2",
+                f"  note      the tag 2.9 is ignored, as all are here: use {BROWSER}",
+            ],
+        ),
+        ("alpine:3", "select", ["'alpine' does not name a release: use <org>/<app>"]),
+        (
+            HIDDEN,
+            "select",
+            [f"{HIDDEN} is private or does not exist: check its name; for a private"],
+        ),
+    ],
+)
+def test_pasted_reference_is_resolved(
+    cloud: LocalCloud,
+    caplog: pytest.LogCaptureFixture,
+    text: str,
+    tags: str,
+    lines: list[str],
+) -> None:
+    """`balena.resolve` takes what people paste, and tells what this proxy serves."""
+    caplog.set_level(logging.INFO)
+    resolve(cloud, text, balena_tags=tags)
+    said = caplog.messages[-1].splitlines()
+    assert all(any(one.startswith(line) for one in said) for line in lines)
+    assert "docker login" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("made-up-key-0123456789", "the key in BALENA_API_KEY is wrong or expired"),
+        ("schlüssel", "BALENA_API_KEY holds characters that no balena API key has"),
+    ],
+)
+def test_wrong_key_is_called_wrong(
+    cloud: LocalCloud,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    message: str,
+) -> None:
+    """The variable is named, and its value is not shown."""
+    monkeypatch.setenv("BALENA_API_KEY", key)
+    caplog.set_level(logging.INFO)
+    resolve(cloud, HIDDEN)
+    assert caplog.messages[-1].startswith(message)
+    assert key not in caplog.text
