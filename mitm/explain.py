@@ -263,8 +263,8 @@ def _advice(known: _Known) -> Iterator[str]:
         )
     elif known.method == "HEAD":
         yield (
-            "An answer to HEAD has no body: containerd, BuildKit and Kubernetes show its"
-            " status line, which has these words; docker's classic store asks again"
+            "An answer to HEAD has no body: containerd, BuildKit and Kubernetes show"
+            " its status line, which has these words; docker's classic store asks again"
             " with GET."
         )
     elif kind != Kind.TOKEN:

@@ -18,7 +18,7 @@ from resolver.credential import ANONYMOUS, Credential
 from resolver.errors import RateLimited, Refusal, ServiceUnavailable
 from resolver.observer import CacheState
 from resolver.reference import Alias
-from resolver.resolution import Resolution, TargetUnknown
+from resolver.resolution import Resolution, candidates_of
 
 logger = logging.getLogger(__name__)
 
@@ -186,5 +186,4 @@ class ResolutionCache:
 
 def _weight(outcome: Resolution | Refusal) -> int:
     """Return for how many entries the outcome counts."""
-    many = isinstance(outcome, Resolution | TargetUnknown) and len(outcome.candidates)
-    return 1 + many // CANDIDATES_PART
+    return 1 + len(candidates_of(outcome)) // CANDIDATES_PART

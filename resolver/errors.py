@@ -12,7 +12,8 @@
     ├── Refusal                     an alias cannot be pulled; carried in the token
     │   ├── AliasInvalid            400 NAME_INVALID   also ValueError
     │   ├── AccessDenied            403 DENIED         private or absent
-    │   └── ReleaseUnknown          404 NAME_UNKNOWN   no such release, no such image
+    │   ├── ReleaseUnknown          404 NAME_UNKNOWN   no such release, no such image
+    │   └── TargetUnknown           404 NAME_UNKNOWN   the same of `latest` alone
     ├── TokenError                  401 UNAUTHORIZED   answered with a challenge
     │   ├── TokenInvalid            the suffix of the token cannot be read
     │   └── ScopeInsufficient       the token does not carry the alias
@@ -143,6 +144,20 @@ class ReleaseUnknown(Refusal):
     """The application is there; a release or image as asked for is not."""
 
     code, status = ErrorCode.NAME_UNKNOWN, 404
+
+
+class TargetUnknown(Refusal):
+    """There is no target release to pull, though tags select others.
+
+    A token carries it as a `ReleaseUnknown`, beside the others.
+    """
+
+    code, status = ErrorCode.NAME_UNKNOWN, 404
+
+    def __init__(self, message: str, candidates: object) -> None:
+        """Keep the candidates that tags select among."""
+        super().__init__(message)
+        self.candidates = candidates
 
 
 class TokenError(RegistryError):

@@ -111,6 +111,12 @@ class Search:
         """What is looked for: a manifest or a blob."""
         return Kind.BLOB if self.target.kind is Kind.BLOB else Kind.MANIFEST
 
+    @property
+    def is_manifest(self) -> bool:
+        """Whether a manifest is asked for by its digest."""
+        is_sought = self.target.reference == self.sought
+        return is_sought and self.target.kind is Kind.MANIFEST
+
     def at(self, location: Location) -> Forward:
         """Return the request as it goes to that location."""
         found = (candidates.release_at(location) for candidates in self.lists)

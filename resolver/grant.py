@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resolver.cache import Remembered
-from resolver.candidate import Candidates
+from resolver.candidate import Candidate, Candidates
 from resolver.client import Client
 from resolver.errors import Refusal, ReleaseUnknown
 from resolver.observer import CacheState
 from resolver.reference import Slug
-from resolver.resolution import Resolution, TargetUnknown, denied
+from resolver.resolution import Resolution, denied
 from resolver.suffix import Aliases
 from resolver.token import append_aliases, pullable_names, read_claims
 
@@ -71,13 +71,6 @@ def count_fitting(lists: int) -> int:
     return max(1, room // (_ROW_LENGTH * max(1, lists)))
 
 
-def candidates_of(outcome: Resolution | Refusal) -> Candidates:
-    """Return what there is to select among, which a refusal of the target may have."""
-    if isinstance(outcome, Resolution | TargetUnknown):
-        return outcome.candidates
-    return Candidates()
-
-
 def compose(
     jwt: str,
     found: Mapping[str, Remembered],
@@ -104,7 +97,10 @@ def compose(
     carried: dict[str, Candidates] = {}
     for name, remembered in found.items():
         outcome, opened = remembered.outcome, candidates[name]
-        if granted is not None:
+        if granted is None and isinstance(outcome, Resolution):
+            # It is no JWT, so there is no list of names for rows to point into.
+            opened = Candidates((Candidate(outcome.location),))
+        elif granted is not None:
             opened = opened.kept(
                 lambda row: row.location is None or row.location in granted
             )

@@ -205,7 +205,7 @@ class Locator:
             slug = search.alias.slug
             self._index.note(slug, [search.sought], Place(found))
             self._recent[slug] = found
-        elif search.target.reference == search.sought and search.kind is Kind.MANIFEST:
+        elif search.is_manifest:
             raise search.unknown
         return found
 

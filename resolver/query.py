@@ -20,9 +20,6 @@ from resolver.selector import (
     VersionReading,
 )
 
-NEWEST_COUNT = 5
-"""How many versions a refusal names."""
-
 _IMAGES = (
     "release_image($select=id;$expand=image($select=id,status,"
     "is_stored_at__image_location,content_hash;"

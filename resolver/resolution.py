@@ -21,7 +21,7 @@ from resolver.candidate import (
 )
 from resolver.credential import Credential
 from resolver.deadline import Deadline
-from resolver.errors import AccessDenied, Refusal, ReleaseUnknown
+from resolver.errors import AccessDenied, Refusal, ReleaseUnknown, TargetUnknown
 from resolver.newest import describe_newest
 from resolver.reference import Alias, Location, Slug, parse_location
 from resolver.release import (
@@ -80,13 +80,10 @@ class Resolution:
         )
 
 
-class TargetUnknown(ReleaseUnknown):
-    """There is no target release to pull, and tags select among others."""
-
-    def __init__(self, message: str, candidates: Candidates) -> None:
-        """Keep what tags select among."""
-        super().__init__(message)
-        self.candidates = candidates
+def candidates_of(outcome: Resolution | Refusal) -> Candidates:
+    """Return what there is to select among, which a refusal of the target may have."""
+    found = getattr(outcome, "candidates", None)
+    return found if isinstance(found, Candidates) else Candidates()
 
 
 class Resolver(Protocol):

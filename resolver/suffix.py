@@ -71,7 +71,7 @@ def encode_suffix(
         message_length: how many characters of a refusal's message are written.
 
     """
-    numbers = {name: number for number, name in enumerate(names)}
+    numbers = {str(name): number for number, name in enumerate(names)}
     entries = {
         alias: _write_candidates(candidates, numbers)
         for alias, candidates in aliases.candidates.items()
@@ -131,16 +131,17 @@ def decode_base64url(text: str) -> str:
 
 
 def _write_candidates(
-    candidates: Candidates, numbers: Mapping[object, int]
+    candidates: Candidates, numbers: Mapping[str, int]
 ) -> str | dict[str, object]:
     if candidates.is_fixed:
         return str(candidates.rows[0].location)
-    rows = [written for row in candidates.rows if (written := _write_row(row, numbers))]
-    is_whole = candidates.is_whole and len(rows) == len(candidates)
-    return {"w": int(is_whole), "c": rows[:ROWS_MAX]}
+    kept = candidates.kept(lambda row: _write_row(row, numbers) is not None)
+    kept = kept.cut(ROWS_MAX)
+    rows = [_write_row(row, numbers) for row in kept.rows]
+    return {"w": int(kept.is_whole), "c": rows}
 
 
-def _write_row(row: Candidate, numbers: Mapping[object, int]) -> list[object] | None:
+def _write_row(row: Candidate, numbers: Mapping[str, int]) -> list[object] | None:
     release = row.release
     assert release  # noqa: S101 - one that every tag means is alone, and no row
     image: object

@@ -50,7 +50,10 @@ class Token:
 
     def candidates(self, alias: str) -> Candidates | None:
         """Return what the alias can stand for, by the suffix or by the JWT's claims."""
-        return self.aliases.candidates.get(alias) or _claimed(self.jwt, alias)
+        if alias in self.aliases.candidates:
+            return self.aliases.candidates[alias]
+        # What was refused here counts more than what the API claims (R8).
+        return None if self.aliases.refusals.get(alias) else _claimed(self.jwt, alias)
 
     def beside(self, alias: Alias) -> Iterator[Candidates]:
         """Yield what the tags of `<org>/<app>` that the token is for stand for."""

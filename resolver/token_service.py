@@ -28,10 +28,10 @@ from resolver.errors import (
     RequestInvalid,
     ServiceUnavailable,
 )
-from resolver.grant import TokenAnswer, candidates_of, compose, count_fitting
+from resolver.grant import TokenAnswer, compose, count_fitting
 from resolver.observer import NOBODY, CacheState, Observer, Reason, Result
 from resolver.reference import Alias, is_stored_name, parse_alias
-from resolver.resolution import Resolution
+from resolver.resolution import Resolution, candidates_of
 from resolver.scope import Scope, parse_scopes
 from resolver.upstream import Backend, Upstream
 

@@ -47,7 +47,7 @@ def url(**headers: str) -> str:
 def with_token(token: str) -> object:
     """Return the request that goes upstream."""
     assert isinstance(TARGET, Content)
-    return forward(TARGET, f"Bearer {token}")
+    return forward(TARGET, f"Bearer {token}", selects=True)
 
 
 READERS: dict[str, tuple[Callable[[str], object], str]] = {

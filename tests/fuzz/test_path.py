@@ -12,9 +12,8 @@ from resolver.errors import (
     MethodNotAllowed,
     NameInvalid,
 )
-from resolver.forward import forward
+from resolver.forward import Forward, forward
 from resolver.reference import (
-    Location,
     is_stored_name,
     parse_alias,
     parse_digest,
@@ -22,11 +21,12 @@ from resolver.reference import (
     parse_tag,
 )
 from resolver.selector import parse_selector
+from resolver.suffix import Aliases
 from resolver.target import Base, Content, Kind, TokenEndpoint, parse_target
-from resolver.token import Aliases, append_aliases
+from resolver.token import append_aliases
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import WIRE, check_shown, mutated
-from tests.resolver.fake import DIGEST, LOCATION, basic, jwt
+from tests.resolver.fake import DIGEST, LOCATION, basic, fixed, jwt
 
 PIECES = (
     *("/", "//", "..", "/../", "/./", "%", "%2e%2e", "%2F", "%00", "\\", "?", "#", ";"),
@@ -147,12 +147,13 @@ def test_request_without_token_goes_as_it_came(path: str, login: str | None) -> 
     if not isinstance(target, Base | Content) or (login or "").strip()[:6] == "Bearer":
         return
     try:
-        found = forward(target, login)
+        found = forward(target, login, selects=False)
     except AliasInvalid as error:
         assert isinstance(target, Content)
         assert not is_stored_name(target.name)
         check_shown(error)
         return
+    assert isinstance(found, Forward)
     assert (found.path, found.authorization, found.location, found.warning) == (
         *(target.path, None, None, None),
     )
@@ -179,8 +180,9 @@ def test_recommended_name_can_be_pulled(name: str, tag: str) -> None:
     assert isinstance(target, Content)
     if is_stored_name(name):
         return
-    token = append_aliases(jwt(), Aliases({name: Location(LOCATION)}))
-    found = forward(target, f"Bearer {token}")
+    token = append_aliases(jwt(), Aliases({name: fixed(LOCATION)}))
+    found = forward(target, f"Bearer {token}", selects=False)
+    assert isinstance(found, Forward)
     if target.reference == parse_digest(tag):
         assert found.path == f"/v2/{LOCATION}/manifests/{tag}"
         return

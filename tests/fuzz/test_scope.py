@@ -9,7 +9,8 @@ from resolver.credential import ANONYMOUS, parse_authorization
 from resolver.errors import AliasInvalid, GrantUnsupported, Refusal, RequestInvalid
 from resolver.reference import is_stored_name, parse_alias
 from resolver.scope import SCOPES_MAX, Scope, parse_scopes
-from resolver.token import Aliases, append_aliases, parse_token
+from resolver.suffix import Aliases
+from resolver.token import append_aliases, parse_token
 from resolver.token_service import (
     FORM_FIELDS_MAX,
     parse_token_form,

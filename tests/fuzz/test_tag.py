@@ -5,12 +5,12 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from resolver.tag_route import Search, route
 
 from resolver.errors import RegistryError
 from resolver.forward import Forward
 from resolver.reference import parse_tag
 from resolver.tag_list import TagPage
-from resolver.tag_route import Search, route
 from resolver.target import Content, parse_target
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import check_shown, mutated_json

@@ -12,11 +12,11 @@ import requests
 import serve
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from resolver.reference import Location
-from resolver.token import Aliases, append_aliases
+from resolver.suffix import Aliases
+from resolver.token import append_aliases
 from tests.integration.registry import Installation
 from tests.integration.session import TIMEOUT, get_token, plain_session
-from tests.resolver.fake import base64url
+from tests.resolver.fake import base64url, fixed
 
 PUBLIC = "balenablocks/browser-aarch64/2.3.8"
 OTHER = "balenablocks/browser-aarch64/1.6.0"
@@ -78,9 +78,8 @@ def test_forged_alias_wins_nothing(proxy: Proxy) -> None:
     """The registry checks the JWT against the location that is asked for (T1)."""
     token = get_token(f"http://{proxy.host}", PUBLIC)
     jwt = token.partition("~")[0]
-    location = Location(PRIVATE_LOCATION)
     for alias in (PUBLIC, PRIVATE, "some/thing"):
-        forged = append_aliases(jwt, Aliases({alias: location}, {}))
+        forged = append_aliases(jwt, Aliases({alias: fixed(PRIVATE_LOCATION)}))
         refused = pull(proxy, alias, forged)
         assert refused.status_code == 401
         assert PRIVATE_LOCATION.partition("/")[2] not in refused.text

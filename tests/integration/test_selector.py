@@ -21,6 +21,7 @@ from resolver.token_service import TokenService, parse_token_query
 from resolver.transport import Transport, Verification
 from resolver.upstream import Upstream
 from tests.integration.session import TIMEOUT, get_token, plain_session
+from tests.resolver.fake import location_of
 
 BROWSER = "balenablocks/browser-aarch64"
 NEWEST_REVISION = "567e62d1e73529e7a31757ac1f3fb902"
@@ -155,7 +156,7 @@ def test_selector_finds_the_release_with_one_request(
     cloud.requests.clear()
     for paths in (requests, []):
         token = parse_token(get_token(f"http://{front.host}", name))
-        assert dict(token.aliases.locations) == {name: f"v2/{location}"}
+        assert location_of(token, name) == f"v2/{location}"
         assert asked(cloud) == paths
 
 
@@ -179,7 +180,7 @@ def test_concurrent_pulls_share_one_request(cloud: LocalCloud, front: Proxy) -> 
     with ThreadPoolExecutor(200) as clients:
         url = f"http://{front.host}"
         tokens = list(clients.map(lambda _: get_token(url, name), range(200)))
-    assert len({str(dict(parse_token(t).aliases.locations)) for t in tokens}) == 1
+    assert len({location_of(t, name) for t in tokens}) == 1
     assert asked(cloud) == RELEASES
 
 

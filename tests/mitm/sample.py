@@ -3,13 +3,14 @@
 import base64
 import json
 
-from resolver.reference import Location
-from resolver.token import Aliases, append_aliases
+from resolver.suffix import Aliases
+from resolver.token import append_aliases
+from tests.resolver.fake import fixed
 
 KEY = "secretkey0123456789"
 LOGIN = base64.b64encode(f"user:{KEY}".encode()).decode()
 SIGNATURE = "signature-0123456789"
-ALIASES = Aliases({"org/app/2.3": Location(f"v2/{'ab' * 16}")}, {})
+ALIASES = Aliases({"org/app/2.3": fixed(f"v2/{'ab' * 16}")})
 
 
 def jwt(payload: object) -> str:

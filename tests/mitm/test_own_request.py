@@ -51,7 +51,7 @@ def shown(
 
 
 RELEASES = f"{API}/v7/{query.releases(Slug(SLUG), (RangeReading(2, None),))}"
-TAGGED = f"{API}/v7/{query.tagged_releases(Slug(SLUG), 61)}"
+TAGGED = f"{API}/v7/{query.greatest_releases(Slug(SLUG), 21)}"
 BOTH = "the target and the greatest releases"
 SEARCH = f"{REGISTRY}/v2/{LOCATION}/blobs/sha256:{'ab' * 32}"
 TARGET = f"{API}/v7/{query.target_release(Slug(SLUG))}"

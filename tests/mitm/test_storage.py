@@ -52,6 +52,7 @@ def test_storage_gets_what_it_needs() -> None:
     assert isinstance(request, SignedRequest)
     assert dict(request.headers) == {
         "Host": "s3.example.com:8443",
+        "Connection": "close",
         "User-Agent": "balena-registry-proxy",
         "Range": "bytes=5-",
         "If-Range": '"x"',

@@ -9,7 +9,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 from hypothesis import settings
 
+from resolver.candidate import Candidate, Candidates
 from resolver.deadline import Deadline
+from resolver.reference import Location
+from resolver.release import SUCCESS, Image, Release
+from resolver.token import Token, parse_token
 from resolver.transport import Answer
 
 PROPERTY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -182,6 +186,39 @@ def target_row(release: dict[str, Any] | None) -> dict[str, Any]:
     """Return an application with its target release."""
     linked = [] if release is None else [release]
     return {"slug": SLUG, "should_be_running__release": linked}
+
+
+def fixed(location: str) -> Candidates:
+    """Return the candidates of an alias that stands for that location alone."""
+    return Candidates((Candidate(Location(location)),))
+
+
+def candidate(
+    raw_version: str = "2.3.8+rev2",
+    place: str | None = LOCATION,
+    revision: int | None = 2,
+    commit: str = COMMIT,
+    *services: str,
+    is_target: bool = False,
+) -> Candidate:
+    """Return a release as the API has it."""
+    images = tuple(Image("", name, SUCCESS, None) for name in services or ("main",))
+    release = Release(
+        *(7, commit, raw_version, raw_version.partition("+")[0], revision, "", SUCCESS),
+        is_invalidated=False,
+        is_passing_tests=True,
+        images=images,
+    )
+    return Candidate(None if place is None else Location(place), release, is_target)
+
+
+def location_of(token: Token | str, alias: str) -> str | None:
+    """Return the location that a token carries for the alias; raise its refusal."""
+    token = parse_token(token) if isinstance(token, str) else token
+    if refusal := token.refusal(alias):
+        raise refusal
+    found = token.candidates(alias)
+    return found.locations[0] if found else None
 
 
 def ident(value: object) -> str:

@@ -13,6 +13,7 @@ from resolver.cache import (
     Remembered,
     ResolutionCache,
 )
+from resolver.candidate import Candidates
 from resolver.credential import ANONYMOUS, Credential
 from resolver.errors import (
     AccessDenied,
@@ -21,14 +22,13 @@ from resolver.errors import (
     RegistryError,
     ReleaseUnknown,
     ServiceUnavailable,
+    TargetUnknown,
 )
 from resolver.observer import CacheState
 from resolver.reference import Location, parse_alias
 from resolver.release import parse_releases
 from resolver.resolution import Resolution
-from resolver.tag_resolution import TagResolution
-from resolver.tag_table import TagEntry
-from tests.resolver.fake import LOCATION, release_row
+from tests.resolver.fake import candidate, release_row
 
 TTL = 300
 ALIAS = parse_alias("org/app/2.3")
@@ -224,17 +224,14 @@ def test_entries_are_bounded() -> None:
     assert len(fixture.cache._entries) == 2
 
 
-def test_releases_for_tags_count_for_several() -> None:
-    """A table takes more memory than a name, and so more of what there is of it."""
-    cache = Fixture(entries_max=20).cache
-    entry = TagEntry(parse_releases({"d": [release_row()]})[0], Location(LOCATION))
-
-    async def load() -> TagResolution:
-        return TagResolution(ALIAS, MISSING, (entry,) * 24, (), is_whole=True)
-
+def test_candidates_count_for_several() -> None:
+    """Many candidates take more memory than a name, and so more of what there is."""
+    fixture = Fixture(entries_max=20)
+    many = Candidates((candidate(),) * 24)
     for name in ("org/a", "org/b", "org/c"):
-        asyncio.run(_wait(cache.resolve(parse_alias(name), ANONYMOUS, load)))
-    assert [str(known.alias) for known in cache.entries()] == ["org/b", "org/c"]
+        fixture.get(Loader(TargetUnknown("no target", many)), name=name)
+    kept = [str(known.alias) for known in fixture.cache.entries()]
+    assert kept == ["org/b", "org/c"]
 
 
 def test_lifetime_of_zero_remembers_nothing() -> None:

@@ -1,31 +1,53 @@
 """A request goes upstream with the location, its own token and nothing of ours."""
 
+import json
 import logging
 
 import pytest
 
+from resolver.candidate import Candidates
 from resolver.challenge import Challenge
 from resolver.errors import (
     AccessDenied,
     AliasInvalid,
+    BlobUnknown,
     RegistryError,
     ReleaseUnknown,
+    RequestInvalid,
     ScopeInsufficient,
+    TagUnknown,
     TokenError,
     TokenInvalid,
 )
-from resolver.forward import FORWARDED_HEADERS, Forward, challenge_for, forward
-from resolver.reference import Location
+from resolver.forward import (
+    FORWARDED_HEADERS,
+    Forward,
+    Search,
+    challenge_for,
+    forward,
+)
+from resolver.suffix import Aliases
+from resolver.tag_list import TagPage
 from resolver.target import Base, Content, parse_target
-from resolver.token import Aliases, append_aliases
-from tests.resolver.fake import DIGEST, LOCATION, REGISTRY_HOST, basic, ident, jwt
+from resolver.token import append_aliases
+from tests.resolver.fake import (
+    DIGEST,
+    LOCATION,
+    REGISTRY_HOST,
+    basic,
+    candidate,
+    fixed,
+    ident,
+    jwt,
+    pullable,
+)
 
 JWT = jwt([{"type": "repository", "name": LOCATION, "actions": ["pull"]}])
 ALIAS = "org/app/2.3.8"
 TOKEN = append_aliases(
     JWT,
     Aliases(
-        {ALIAS: Location(LOCATION), "org/app": Location(LOCATION)},
+        {ALIAS: fixed(LOCATION), "org/app": fixed(LOCATION)},
         {
             "org/gone": ReleaseUnknown("gone"),
             "org/hidden": AccessDenied("hidden"),
@@ -44,8 +66,10 @@ def target(path: str) -> Base | Content:
 
 
 def forwarded(path: str, authorization: str | None = f"Bearer {TOKEN}") -> Forward:
-    """Return the request as it goes upstream."""
-    return forward(target(path), authorization)
+    """Return the request as it goes upstream, where tags are ignored."""
+    found = forward(target(path), authorization, selects=False)
+    assert isinstance(found, Forward)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -226,6 +250,11 @@ def test_tag_of_a_stored_name_counts(name: str) -> None:
             ScopeInsufficient("x"),
             f"repository:{ALIAS}:pull",
         ),
+        (
+            "org/app/manifests/1.6.0",
+            ScopeInsufficient("x", name="org/app/1.6.0"),
+            "repository:org/app/1.6.0:pull",
+        ),
     ],
     ids=ident,
 )
@@ -248,3 +277,198 @@ def test_token_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     found = forwarded(f"{ALIAS}/manifests/latest")
     assert JWT not in f"{found} {found!r} {caplog.text}"
+
+
+OTHER = f"v2/{'1' * 32}"
+THIRD = f"v2/{'2' * 32}"
+MANY = Candidates(
+    (
+        candidate("2.4.0", OTHER, 0, "a" * 32),
+        candidate(is_target=True),
+        candidate("1.0.0", None, 0, "b" * 32, "web", "db"),
+    )
+)
+LOOSE = Candidates(MANY.rows[:1] + MANY.rows[2:])
+WIDE_JWT = jwt(pullable([LOCATION, OTHER, THIRD]))
+WIDE = append_aliases(
+    WIDE_JWT,
+    Aliases(
+        {
+            "org/app": MANY,
+            "org/app/1.6.0": fixed(THIRD),
+            "org/app/2.3.8": fixed(LOCATION),
+            "org/loose": LOOSE,
+            "org/plain": fixed(LOCATION),
+            "org/several": Candidates(MANY.rows[2:]),
+            "org/tagged/2.4.0": fixed(OTHER),
+        },
+        {
+            "org/app/9.9.9": ReleaseUnknown("has no release 9.9.9"),
+            "org/hidden": AccessDenied("hidden"),
+            "org/hidden/1": AccessDenied("hidden"),
+            "org/loose": ReleaseUnknown("no target release"),
+            "org/empty": ReleaseUnknown("it offers no version"),
+        },
+    ),
+)
+
+
+def decided(
+    path: str, token: str | None = WIDE, *, takes_scopes: bool = True
+) -> Forward | Search | TagPage:
+    """Return what becomes of the request where tags select."""
+    login = None if token is None else f"Bearer {token}"
+    return forward(target(path), login, selects=True, takes_scopes=takes_scopes)
+
+
+@pytest.mark.parametrize(
+    ("path", "location", "version", "reason"),
+    [
+        ("org/app/manifests/2", OTHER, "2.4.0", "the greatest final release of 2.x"),
+        ("org/app/manifests/2.3", LOCATION, "2.3.8+rev2", "the greatest final release"),
+        (
+            "org/app/manifests/2.3.8_rev2",
+            LOCATION,
+            "2.3.8+rev2",
+            "exactly that version",
+        ),
+        ("org/app/manifests/b4b201f", LOCATION, "2.3.8+rev2", "the one release whose"),
+        ("org/app/manifests/latest", LOCATION, "2.3.8+rev2", "the target release"),
+        ("org/app/manifests/Pinned", LOCATION, "2.3.8+rev2", "the target release"),
+        ("org/app/manifests/1.6.0", THIRD, None, None),
+        ("org/app/manifests/2.3.8", LOCATION, None, None),
+        ("org/plain/manifests/latest", LOCATION, None, None),
+        ("org/tagged/manifests/2.4.0", OTHER, None, None),
+    ],
+)
+@pytest.mark.parametrize("takes_scopes", [True, False])
+def test_tag_selects(
+    path: str,
+    location: str,
+    version: str | None,
+    reason: str | None,
+    *,
+    takes_scopes: bool,
+) -> None:
+    """The stored tag is asked for at what the tag picks, and nobody is warned (R9)."""
+    found = decided(path, takes_scopes=takes_scopes)
+    assert isinstance(found, Forward)
+    assert found.path == f"/v2/{location}/manifests/latest"
+    assert (found.authorization, found.location) == (f"Bearer {WIDE_JWT}", location)
+    name, _, tag = path.partition("/manifests/")
+    assert (found.tag, found.warning) == (tag, None)
+    assert found.scope == f"repository:{name}/{tag.lower()}:pull"
+    assert (found.release and found.release.raw_version) == version
+    assert (found.reason or "").startswith(reason or "")
+
+
+REFUSALS = [
+    ("org/app/manifests/9.9.9", TagUnknown, TagUnknown, "has no release 9.9.9"),
+    ("org/app/manifests/9.9.8", ScopeInsufficient, TagUnknown, "no release 9.9.8"),
+    ("org/app/manifests/9.9.8-", TagUnknown, TagUnknown, "no release 9.9.8- "),
+    ("org/app/manifests/1.0.0", TagUnknown, TagUnknown, "several images: db, web"),
+    ("org/loose/manifests/latest", TagUnknown, TagUnknown, "no target release"),
+    ("org/loose/manifests/7", ScopeInsufficient, TagUnknown, "no release 7 "),
+    ("org/plain/manifests/2.3", ScopeInsufficient, ScopeInsufficient, "not issued for"),
+    ("org/tagged/manifests/2", ScopeInsufficient, ScopeInsufficient, "not issued for"),
+    ("org/tagged/tags/list", ScopeInsufficient, ScopeInsufficient, "not issued for"),
+    ("org/empty/manifests/1.0.0", ScopeInsufficient, TagUnknown, ""),
+    ("org/empty/manifests/latest", TagUnknown, TagUnknown, "offers no version"),
+    ("org/hidden/manifests/2.3", AccessDenied, AccessDenied, "hidden"),
+    ("org/hidden/manifests/1", AccessDenied, AccessDenied, "hidden"),
+    (f"org/hidden/blobs/{DIGEST}", AccessDenied, AccessDenied, "hidden"),
+    ("org/other/manifests/latest", ScopeInsufficient, ScopeInsufficient, "/latest"),
+    ("org/app/tags/list?n=x", RequestInvalid, RequestInvalid, "no number of tags"),
+    ("org/several/tags/list", ReleaseUnknown, ReleaseUnknown, "<version>/<service>"),
+    (f"org/several/blobs/{DIGEST}", BlobUnknown, BlobUnknown, "<version>@sha256:a1"),
+    (f"org/several/manifests/{DIGEST}", TagUnknown, TagUnknown, "<version>@sha256:a1"),
+    ("app/manifests/2.3", AliasInvalid, AliasInvalid, "does not name a release"),
+]
+
+
+@pytest.mark.parametrize(("path", "error", "else_", "message"), REFUSALS, ids=ident)
+def test_tag_is_refused(
+    path: str, error: type[RegistryError], else_: type[RegistryError], message: str
+) -> None:
+    """The client is told what is wrong, or gets the token with which it is told.
+
+    docker's classic store would not ask for another token: it is told at once.
+    """
+    for takes_scopes, expected in ((True, error), (False, else_)):
+        with pytest.raises(expected) as refused:
+            decided(path, takes_scopes=takes_scopes)
+        assert type(refused.value) is expected
+        assert message in refused.value.message
+        assert LOCATION not in refused.value.message
+        assert WIDE_JWT not in refused.value.message
+        if isinstance(refused.value, ScopeInsufficient):
+            name, _, tag = path.partition("/manifests/")
+            asked = f"{name}/{tag}" if tag else name.removesuffix("/tags/list")
+            assert refused.value.name == asked
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ("org/app/manifests/1.6.0", "repository:org/app/1.6.0:pull"),
+        ("org/app/manifests/2.0.0-RC1", "repository:org/app/2.0.0-rc1:pull"),
+        ("org/app/manifests/latest", "repository:org/app/latest:pull"),
+        ("org/app/manifests/1.0.0-", None),
+        (f"org/app/manifests/{DIGEST}", None),
+        (f"org/app/manifests/{ARTIFACT}.sig", None),
+        ("org/app/tags/list", None),
+        ("org/app/2.3.8/manifests/1.6.0", None),
+    ],
+)
+def test_first_challenge_names_the_tag(path: str, scope: str | None) -> None:
+    """It names the tag's alias beside the application (R9)."""
+    found = decided(path, token=None)
+    assert isinstance(found, Forward)
+    assert found.path == f"/v2/{path}"
+    assert found.scope == (scope and f"repository:org/app:pull {scope}")
+    assert forwarded(path, None).scope is None
+
+
+@pytest.mark.parametrize(
+    ("rest", "kind"),
+    [
+        (f"blobs/{DIGEST}", "blobs"),
+        (f"manifests/{DIGEST}", "manifests"),
+        (f"referrers/{DIGEST}", "manifests"),
+        (f"manifests/{ARTIFACT}.sig", "manifests"),
+    ],
+)
+def test_digest_may_be_at_any_location(rest: str, kind: str) -> None:
+    """The target's is the first; the tags that the token is for have theirs, too."""
+    found = decided(f"org/app/{rest}")
+    assert isinstance(found, Search)
+    assert (found.sought, found.kind) == (DIGEST, kind)
+    assert found.locations == (LOCATION, OTHER, THIRD)
+    there = found.at(found.locations[1])
+    assert there.path == f"/v2/{OTHER}/{rest}"
+    assert there.release
+    assert there.release.raw_version == "2.4.0"
+    tagged = decided(f"org/tagged/{rest}")
+    assert isinstance(tagged, Search)
+    assert tagged.locations == (OTHER,)
+    alone = decided(f"{ALIAS}/{rest}")
+    assert isinstance(alone, Forward)
+    assert alone.location == LOCATION
+
+
+def test_list_of_tags() -> None:
+    """The proxy lists them itself; `latest` only where there is a target release."""
+    for name, tags in (
+        ("org/app", ["2.3.8", "2.3.8_rev2", "2.4.0", "latest"]),
+        ("org/loose", ["2.4.0"]),
+    ):
+        found = decided(f"{name}/tags/list")
+        assert isinstance(found, TagPage)
+        assert json.loads(found.body) == {"name": name, "tags": tags}
+
+
+def test_other_replica_ignores_tags() -> None:
+    """A token with candidates is good for the target there, and a tag is ignored."""
+    found = forwarded("org/app/manifests/2.4.0", f"Bearer {WIDE}")
+    assert found.location == LOCATION
+    assert found.warning

@@ -111,7 +111,7 @@ def test_releases(readings: tuple[ReleaseReading, ...], condition: str) -> None:
     )
 
 
-def test_greatest_releases() -> None:
+def test_greatest_of_a_range() -> None:
     """A few releases of a range come with the greatest versions first."""
     asked = query.releases(Slug(SLUG), (RangeReading(2, None),), top=3)
     assert (
@@ -133,7 +133,7 @@ def test_target_release() -> None:
     )
 
 
-def test_tagged_releases() -> None:
+def test_greatest_releases() -> None:
     """Target and greatest versions come in one answer, by what the API takes."""
     fields = (
         "$select=id,commit,raw_version,semver,revision,variant,status,"
@@ -144,11 +144,12 @@ def test_tagged_releases() -> None:
         "is_stored_at__image_location,content_hash;"
         "$expand=is_a_build_of__service($select=service_name)))"
     )
-    assert query.tagged_releases(Slug(SLUG), 61).replace("%20", " ") == (
+    assert query.greatest_releases(Slug(SLUG), 61).replace("%20", " ") == (
         "application?$select=slug&$filter=slug eq 'balenablocks%2Fbrowser-aarch64'"
         f"&$expand=should_be_running__release({fields}{images}),"
-        f"owns__release({fields}$filter=status eq 'success';$orderby=semver_major desc,"
-        f"semver_minor desc,semver_patch desc,id desc;$top=61;{images})"
+        f"owns__release({fields}$filter=status eq 'success' and is_final eq true;"
+        "$orderby=semver_major desc,semver_minor desc,semver_patch desc,"
+        f"semver_prerelease asc,revision desc;$top=61;{images})"
     )
 
 
@@ -165,6 +166,6 @@ def test_user_words_stay_in_literals(text: str) -> None:
     assert skeleton(query.target_release(Slug(text))) == skeleton(
         query.target_release(Slug(SLUG))
     )
-    assert skeleton(query.tagged_releases(Slug(text), 9)) == skeleton(
-        query.tagged_releases(Slug(SLUG), 9)
+    assert skeleton(query.greatest_releases(Slug(text), 9)) == skeleton(
+        query.greatest_releases(Slug(SLUG), 9)
     )

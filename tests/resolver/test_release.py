@@ -9,8 +9,8 @@ from resolver.errors import ServiceUnavailable
 from resolver.release import (
     Image,
     Release,
+    parse_greatest_releases,
     parse_releases,
-    parse_tagged_releases,
     parse_target_release,
 )
 from tests.resolver.fake import (
@@ -55,12 +55,12 @@ def test_target_release_is_read() -> None:
 def test_releases_of_an_application_are_read() -> None:
     """Each application has its target release and others, in the answer's order."""
     payload = {"d": [versions_row("2.3.8+rev2", "2.3.8"), versions_row()]}
-    (target, releases), second = parse_tagged_releases(payload)
+    (target, releases), second = parse_greatest_releases(payload)
     assert target
     assert target.raw_version == "2.3.8+rev2"
     assert [release.raw_version for release in releases] == ["2.3.8+rev2", "2.3.8"]
     assert second == (None, ())
-    assert parse_tagged_releases({"d": []}) == ()
+    assert parse_greatest_releases({"d": []}) == ()
 
 
 SENSELESS: dict[str, Any] = {
@@ -86,7 +86,7 @@ SENSELESS: dict[str, Any] = {
 @pytest.mark.parametrize("payload", SENSELESS.values(), ids=SENSELESS)
 @pytest.mark.parametrize(
     "parse",
-    [parse_releases, parse_target_release, parse_tagged_releases],
+    [parse_releases, parse_target_release, parse_greatest_releases],
     ids=lambda parse: parse.__name__,
 )
 def test_senseless_answer(parse: Callable[[Any], object], payload: Any) -> None:

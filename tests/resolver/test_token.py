@@ -14,12 +14,9 @@ from resolver.errors import (
     ReleaseUnknown,
     TokenInvalid,
 )
-from resolver.reference import Location
+from resolver.suffix import LENGTH_MAX, MESSAGE_LENGTH_MAX, Aliases
 from resolver.token import (
-    MESSAGE_LENGTH_MAX,
     SEPARATOR,
-    SUFFIX_LENGTH_MAX,
-    Aliases,
     Claims,
     append_aliases,
     parse_token,
@@ -33,8 +30,10 @@ from tests.resolver.fake import (
     LOCATION,
     PROPERTY,
     base64url,
+    fixed,
     ident,
     jwt,
+    location_of,
 )
 
 JWT = jwt([{"type": "repository", "name": LOCATION, "actions": ["pull"]}])
@@ -44,7 +43,7 @@ GOOD = {"v": 1, "a": {"org/app": LOCATION}, "r": {}}
 def aliases(locations: dict[str, str], **refusals: Refusal) -> Aliases:
     """Return aliases with these locations; a refusal's slug is `org/<name>`."""
     return Aliases(
-        {alias: Location(name) for alias, name in locations.items()},
+        {alias: fixed(name) for alias, name in locations.items()},
         {f"org/{name}": refusal for name, refusal in refusals.items()},
     )
 
@@ -67,16 +66,16 @@ def test_token_carries_its_aliases() -> None:
     )
     token = parse_token(text)
     assert token.jwt == JWT
-    assert token.location("org/app") == LOCATION
-    assert token.location("org/app/2.3.8") == f"{LOCATION}-1"
-    assert token.location("org/other") is None
+    assert location_of(text, "org/app") == LOCATION
+    assert location_of(text, "org/app/2.3.8") == f"{LOCATION}-1"
+    assert location_of(text, "org/other") is None
     for name, leaf, message in [
         ("org/gone", ReleaseUnknown, "no release; größer"),
         ("org/hidden", AccessDenied, "private"),
         ("org/bad", AliasInvalid, "malformed"),
     ]:
         with pytest.raises(leaf) as caught:
-            token.location(name)
+            location_of(text, name)
         assert type(caught.value) is leaf
         assert caught.value.message == message
 
@@ -84,7 +83,7 @@ def test_token_carries_its_aliases() -> None:
 def test_token_without_aliases_stays_as_it_is() -> None:
     """A login's token has no suffix."""
     assert append_aliases(JWT, Aliases()) == JWT
-    assert parse_token(JWT).location("org/app") is None
+    assert location_of(JWT, "org/app") is None
 
 
 def test_suffix_is_written_as_documented() -> None:
@@ -96,21 +95,21 @@ def test_suffix_is_written_as_documented() -> None:
 
 def test_long_message_is_cut() -> None:
     """A refusal's message is cut at 300 characters, written or read."""
-    assert (MESSAGE_LENGTH_MAX, SUFFIX_LENGTH_MAX) == (300, 4096)
+    assert (MESSAGE_LENGTH_MAX, LENGTH_MAX) == (300, 4096)
     text = append_aliases(JWT, aliases({}, c=AccessDenied("é" * 301)))
     forged = suffixed({"v": 1, "a": {}, "r": {"org/c": ["DENIED", "é" * 400]}})
     for token in (text, forged):
         with pytest.raises(AccessDenied) as caught:
-            parse_token(token).location("org/c")
+            location_of(token, "org/c")
         assert caught.value.message == "é" * MESSAGE_LENGTH_MAX
 
 
 def test_long_name_does_not_sink_the_rest() -> None:
     """A name that fits in no path is left out, and the token stays readable (R3)."""
     refusals = {"x" * 256: AliasInvalid("no name"), "x" * 255: AccessDenied("no")}
-    text = append_aliases(JWT, Aliases({"org/app": Location(LOCATION)}, refusals))
+    text = append_aliases(JWT, Aliases({"org/app": fixed(LOCATION)}, refusals))
     token = parse_token(text)
-    assert token.location("org/app") == LOCATION
+    assert location_of(text, "org/app") == LOCATION
     assert set(token.aliases.refusals) == {"x" * 255}
 
 
@@ -119,19 +118,19 @@ def test_messages_give_way_to_aliases() -> None:
     locations = {f"org/app{i}": LOCATION for i in range(20)}
     refusals = {f"r{i}": ReleaseUnknown("m" * 300) for i in range(10)}
     token = parse_token(append_aliases(JWT, aliases(locations, **refusals)))
-    assert token.aliases.locations == locations
+    assert set(token.aliases.candidates) == set(locations)
     assert len(token.aliases.refusals) == 10
     assert {len(r.message) for r in token.aliases.refusals.values()} == {150}
 
     locations |= {f"org/app{i}": LOCATION for i in range(20, 50)}
     token = parse_token(append_aliases(JWT, aliases(locations, **refusals)))
-    assert token.aliases.locations == locations
+    assert set(token.aliases.candidates) == set(locations)
     assert len(token.aliases.refusals) == 10
     assert {len(r.message) for r in token.aliases.refusals.values()} == {18}
 
     refusals |= {f"org/refused{i}": ReleaseUnknown("m") for i in range(60)}
     token = parse_token(append_aliases(JWT, aliases(locations, **refusals)))
-    assert token.aliases.locations == locations
+    assert set(token.aliases.candidates) == set(locations)
     assert 0 < len(token.aliases.refusals) < 70
 
 
@@ -140,8 +139,8 @@ def test_full_suffix_drops_the_last_aliases() -> None:
     locations = {f"org/app{i}": LOCATION for i in range(200)}
     text = append_aliases(JWT, aliases(locations, c=AccessDenied("no")))
     kept = parse_token(text).aliases
-    assert list(kept.locations) == list(locations)[: len(kept.locations)]
-    assert len(kept.locations) > 40
+    assert list(kept.candidates) == list(locations)[: len(kept.candidates)]
+    assert len(kept.candidates) > 40
     assert not kept.refusals
 
 
@@ -160,14 +159,14 @@ LEAVES = st.sampled_from([AliasInvalid, AccessDenied, ReleaseUnknown])
 @PROPERTY
 def test_round_trip(locations: dict[str, str], refusals: dict[str, Refusal]) -> None:
     """Whatever is appended fits, is ASCII, and reads again as a part of it."""
-    sent = Aliases({a: Location(f"v2/{h}") for a, h in locations.items()}, refusals)
+    sent = Aliases({a: fixed(f"v2/{h}") for a, h in locations.items()}, refusals)
     text = append_aliases(JWT, sent)
     assert text.isascii()
     assert text.isprintable()
-    assert len(text) <= len(JWT) + len(SEPARATOR) + SUFFIX_LENGTH_MAX
+    assert len(text) <= len(JWT) + len(SEPARATOR) + LENGTH_MAX
     token = parse_token(text)
     assert token.jwt == JWT
-    assert token.aliases.locations.items() <= sent.locations.items()
+    assert token.aliases.candidates.items() <= sent.candidates.items()
     for alias, refusal in token.aliases.refusals.items():
         assert type(refusal) is type(refusals[alias])
         assert refusals[alias].message.startswith(refusal.message)
@@ -191,7 +190,7 @@ def test_round_trip(locations: dict[str, str], refusals: dict[str, Refusal]) -> 
         base64url(b"[" * 3000),
         base64url(b'{"a":' * 600),
         base64url(b"9" * 3000),
-        "A" * (SUFFIX_LENGTH_MAX + 1),
+        "A" * (LENGTH_MAX + 1),
         "A" * (1 << 20),
         base64url(b" " * 3072 + json.dumps(GOOD).encode()),
     ],
@@ -217,7 +216,7 @@ def refused(*value: object) -> dict[str, object]:
         {},
         {"v": 1, "a": {}},
         {**GOOD, "x": {}},
-        {**GOOD, "v": 2},
+        {**GOOD, "v": 3},
         {**GOOD, "v": "1"},
         {**GOOD, "a": []},
         {**GOOD, "a": {"org/app": None}},
@@ -241,8 +240,8 @@ def refused(*value: object) -> dict[str, object]:
 )
 def test_forged_suffix(payload: object) -> None:
     """A suffix of another schema, or with no location in it, is an invalid token."""
-    full = json.dumps(GOOD).encode().ljust(SUFFIX_LENGTH_MAX // 4 * 3)
-    assert parse_token(suffixed(full)).location("org/app") == LOCATION
+    full = json.dumps(GOOD).encode().ljust(LENGTH_MAX // 4 * 3)
+    assert location_of(suffixed(full), "org/app") == LOCATION
     with pytest.raises(TokenInvalid):
         parse_token(suffixed(payload))
 
@@ -272,7 +271,7 @@ def test_any_token_is_read_or_refused(text: str) -> None:
     read_claims(text)
     pullable_names(text)
     try:
-        location = token.location("org/app")
+        location = location_of(text, "org/app")
     except Refusal:
         return
     assert location is None or location.startswith("v2/")
@@ -295,17 +294,17 @@ def test_any_token_is_read_or_refused(text: str) -> None:
 )
 def test_alias_claim_is_honoured(access: object, location: str | None) -> None:
     """A plain JWT serves for the aliases that the API itself resolved (R7)."""
-    assert parse_token(jwt(access)).location("org/app") == location
+    assert location_of(jwt(access), "org/app") == location
 
 
 def test_own_aliases_go_before_the_claims() -> None:
     """What the proxy resolved counts more than what the API did."""
     claimed = jwt([{"name": f"v2/{HASH[::-1]}", "alias": "org/app"}])
     text = append_aliases(claimed, aliases({"org/app": LOCATION}))
-    assert parse_token(text).location("org/app") == LOCATION
+    assert location_of(text, "org/app") == LOCATION
     text = append_aliases(claimed, aliases({}, app=AccessDenied("no")))
     with pytest.raises(AccessDenied):
-        parse_token(text).location("org/app")
+        location_of(text, "org/app")
 
 
 def test_claims_of_time() -> None:
@@ -329,7 +328,7 @@ def test_no_jwt_says_nothing(text: str) -> None:
     """A token that is no JWT has no claims."""
     assert read_claims(text) == Claims(None, None)
     assert pullable_names(text) is None
-    assert parse_token(text).location("org/app") is None
+    assert location_of(text, "org/app") is None
 
 
 def test_pullable_names() -> None:

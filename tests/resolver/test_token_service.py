@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 from resolver.cache import ResolutionCache
+from resolver.client import Client
 from resolver.errors import (
     AccessDenied,
     CredentialRejected,
@@ -23,7 +24,7 @@ from resolver.errors import (
     RequestInvalid,
     ServiceUnavailable,
 )
-from resolver.grant import TokenAnswer
+from resolver.grant import HEADER_LENGTH_MAX, TokenAnswer
 from resolver.scope import Scope
 from resolver.token import Token, parse_token
 from resolver.token_service import (
@@ -47,10 +48,12 @@ from tests.resolver.fake import (
     answer,
     basic,
     challenged,
+    fixed,
     grant,
     ident,
     image_row,
     jwt,
+    location_of,
     pullable,
     release_row,
     rows,
@@ -104,7 +107,7 @@ def test_alias_becomes_its_location() -> None:
     found, network = issue(asked(f"{SLUG}/2.3.8"))
     body: dict[str, Any] = json.loads(found.body)
     token = parse_token(body["token"])
-    assert token.location(f"{SLUG}/2.3.8") == LOCATION
+    assert location_of(token, f"{SLUG}/2.3.8") == LOCATION
     assert body["access_token"] == body["token"]
     assert body["expires_in"] == EXPIRES - ISSUED
     assert body["issued_at"] == "2026-11-23T17:24:52Z"
@@ -167,9 +170,11 @@ def test_bad_scope_does_not_sink_the_rest(name: str, code: str) -> None:
     """A name that cannot be pulled is carried as a refusal beside the others (R3)."""
     found, network = issue(asked("org/app", name, f"{SLUG}/2.3.8"))
     token = token_of(found)
-    assert token.location("org/app") == token.location(f"{SLUG}/2.3.8") == LOCATION
+    assert (
+        location_of(token, "org/app") == location_of(token, f"{SLUG}/2.3.8") == LOCATION
+    )
     with pytest.raises(Refusal) as caught:
-        token.location(name)
+        location_of(token, name)
     assert caught.value.code == code
     assert set(found.refusals) == {name}
     assert network.sent[-1].scopes == [f"repository:{LOCATION}:pull"]
@@ -188,7 +193,7 @@ def test_bad_scope_does_not_sink_the_rest(name: str, code: str) -> None:
 def test_name_that_no_path_carries_does_not_sink_the_rest(query: str) -> None:
     """A name that never comes back in a path leaves the token readable (R3)."""
     found, _ = issue(parse_token_query(query, None))
-    assert token_of(found).location("org/app") == LOCATION
+    assert location_of(token_of(found), "org/app") == LOCATION
 
 
 def test_what_the_api_does_not_grant_is_denied() -> None:
@@ -196,7 +201,7 @@ def test_what_the_api_does_not_grant_is_denied() -> None:
     empty = {"type": "repository", "name": LOCATION, "actions": []}
     found, _ = issue(asked("org/app"), {TOKEN: answer({"token": jwt([empty])})})
     with pytest.raises(AccessDenied):
-        token_of(found).location("org/app")
+        location_of(token_of(found), "org/app")
     assert found.resolutions == ()
 
 
@@ -204,7 +209,7 @@ def test_opaque_token_is_passed_on() -> None:
     """A token that is no JWT is passed on with its aliases, and without its times."""
     found, _ = issue(asked("org/app"), {TOKEN: answer({"token": "opaque"})})
     assert token_of(found).jwt == "opaque"
-    assert token_of(found).location("org/app") == LOCATION
+    assert location_of(token_of(found), "org/app") == LOCATION
     assert set(json.loads(found.body)) == {"token", "access_token"}
 
 
@@ -383,85 +388,125 @@ PLACES = [f"v2/{number:032x}" for number in (1, 3, 2)]
 
 
 def issue_tagged(
-    request: TokenRequest, replies: Mapping[str, Reply] | None = None
+    request: TokenRequest, replies: Mapping[str, Reply] | None = None, tags: int = 20
 ) -> tuple[TokenAnswer, FakeTransport]:
     """Return the answer to the request where tags select."""
     network = FakeTransport({**NETWORK, TARGETS: rows(APPLICATION), **(replies or {})})
-    upstream = Upstream(REGISTRY, None, network)
-    service = TokenService(upstream, ResolutionCache(300), timeout=10, tags=20)
+    upstream = Upstream(REGISTRY, None, network, tags=tags)
+    service = TokenService(upstream, ResolutionCache(300), timeout=10, selects=True)
     try:
         return asyncio.run(service.answer(request)), network
     finally:
         service.close()
 
 
-def test_tags_are_resolved_together() -> None:
+def test_candidates_are_resolved_together() -> None:
     """One request finds the releases, and the token is for all of their locations."""
     found, network = issue_tagged(asked("org/app"))
     assert network.sent[-1].scopes == [f"repository:{name}:pull" for name in PLACES]
     assert len(network.sent) == 3
-    assert "$top=61" in network.sent[1].url
-    token = token_of(found)
-    assert token.location("org/app") == PLACES[0]
-    table = token.aliases.tables["org/app"]
-    assert [e.location for e in table.ranked] == [PLACES[1], PLACES[2], PLACES[0]]
-    assert table.is_whole
+    assert "$top=21" in network.sent[1].url
+    many = token_of(found).aliases.candidates["org/app"]
+    assert [row.location for row in many.rows] == [PLACES[1], PLACES[2], PLACES[0]]
+    assert [row.is_target for row in many.rows] == [False, False, True]
+    assert many.is_whole
     assert [one.location for one in found.resolutions] == PLACES[:1]
     assert found.tagged == {"org/app": 3}
     assert json.loads(found.body)["expires_in"] == 300
 
 
-def test_selector_is_resolved_alone() -> None:
-    """A name that says which release is as it was, also in the token."""
-    found, network = issue_tagged(asked("org/app/2.3.8"))
+@pytest.mark.parametrize("beside", [(), ("org/app",)])
+def test_selector_is_resolved_alone(beside: tuple[str, ...]) -> None:
+    """A name beside its application is a tag's: the token is for that one (R9)."""
+    found, network = issue_tagged(asked(*beside, "org/app/2.3.8"))
+    assert len(network.sent) == 3
     assert network.sent[-1].scopes == [f"repository:{LOCATION}:pull"]
-    token = json.loads(found.body)["token"]
-    assert parse_token(token).location("org/app/2.3.8") == LOCATION
-    assert parse_token(token).aliases.tables == {}
+    token = token_of(found)
+    assert set(token.aliases.candidates) == {"org/app/2.3.8"}
+    assert token.aliases.candidates["org/app/2.3.8"] == fixed(LOCATION)
     assert json.loads(found.body)["expires_in"] == EXPIRES - ISSUED
 
 
-def test_tags_of_what_the_api_does_not_grant() -> None:
-    """Releases whose image the JWT does not open are in no table."""
+CONTAINERD = Client("containerd/2.1.9+unknown")
+MISSING = {"v7/release": rows(), TARGETS: rows(APPLICATION)}
+REFUSED = [
+    (("org/app/9.9.9",), CONTAINERD, "org/app has no release 9.9.9"),
+    (("org/app/9.9.9", "a/b/c/d/e"), CONTAINERD, "; 'a/b/c/d/e' does not name"),
+    (("org/app/9.9.9", "org/app"), CONTAINERD, None),
+    (("org/app/9.9.9", LOCATION), CONTAINERD, None),
+    (("org/app/9.9.9", "org/other"), CONTAINERD, None),
+    (("org/app",), CONTAINERD, None),
+    ((), CONTAINERD, None),
+    (("org/app/9.9.9",), Client("docker/28.5.2 go/go1.27 os/linux"), None),
+    (("org/app/9.9.9",), Client("containers/5.36 (github.com/containers/image)"), None),
+]
+
+
+@pytest.mark.parametrize(("names", "client", "words"), REFUSED, ids=ident)
+def test_token_is_refused(
+    names: tuple[str, ...], client: Client, words: str | None
+) -> None:
+    """A token good for nothing is refused where only that is shown (R8)."""
+    found, _ = issue_tagged(asked(*names), MISSING)
+    refusal = found.refusal_for(client)
+    assert (refusal is None) == (words is None)
+    assert refusal is None or str(words) in refusal.message
+
+
+def test_candidates_that_the_api_does_not_grant() -> None:
+    """Releases whose image the JWT does not open are no candidates, nor lesser ones."""
 
     def some(url: str) -> Answer:
         asked_for = [scope.split(":")[1] for scope in Sent(url, None).scopes]
         return answer({"token": jwt(pullable(asked_for[:2]))})
 
     found, _ = issue_tagged(asked("org/app"), {TOKEN: some})
-    table = token_of(found).aliases.tables["org/app"]
-    assert set(table.locations) == set(PLACES[:2])
-    assert not table.is_whole
+    many = token_of(found).aliases.candidates["org/app"]
+    assert set(many.locations) == set(PLACES[:2])
+    assert not many.is_whole
     none = answer({"token": jwt()})
     found, _ = issue_tagged(asked("org/app"), {TOKEN: none})
-    assert token_of(found).aliases.tables == {}
-    with pytest.raises(AccessDenied):
-        token_of(found).location("org/app")
-
-
-def test_tags_of_an_opaque_token() -> None:
-    """A token that is no JWT serves for the target release alone."""
-    found, _ = issue_tagged(asked("org/app"), {TOKEN: answer({"token": "opaque"})})
     token = token_of(found)
-    assert (token.location("org/app"), token.aliases.tables) == (PLACES[0], {})
-    loose = rows({**APPLICATION, "should_be_running__release": []})
+    assert token.aliases.candidates == {}
+    assert isinstance(token.refusal("org/app"), AccessDenied)
+
+
+def test_candidates_of_an_opaque_token() -> None:
+    """A token that is no JWT serves for the target release alone."""
     opaque = answer({"token": "opaque"})
-    found, _ = issue_tagged(asked("org/app"), {TARGETS: loose, TOKEN: opaque})
-    assert set(found.refusals) == {"org/app"}
+    found, _ = issue_tagged(asked("org/app"), {TOKEN: opaque})
+    assert token_of(found).aliases.candidates == {"org/app": fixed(PLACES[0])}
 
 
 def test_target_that_is_refused() -> None:
-    """It is carried as a refusal beside the table, and the client soon asks again."""
+    """It is carried as a refusal beside the others, and the client soon asks again."""
     loose = rows({**APPLICATION, "should_be_running__release": []})
     found, network = issue_tagged(asked("org/app"), {TARGETS: loose})
     assert (found.resolutions, found.refusals) == ((), {})
     assert found.tagged == {"org/app": 3}
     assert len(network.sent) == 3
     token = token_of(found)
-    assert len(token.aliases.tables["org/app"]) == 3
-    with pytest.raises(Refusal, match=r"its newest are 1\.2\.0, 1\.1\.0, 1\.0\.0"):
-        token.location("org/app")
+    assert len(token.aliases.candidates["org/app"]) == 3
+    refusal = token.refusal("org/app")
+    assert refusal
+    assert "its newest are 1.2.0, 1.1.0, 1.0.0" in refusal.message
     assert json.loads(found.body)["expires_in"] == 60
+
+
+def test_long_token_is_asked_for_again_with_fewer() -> None:
+    """Servers take headers of 8 kB (nginx, Node.js), so the token keeps within that."""
+    finals = [released(n, f"1.{n}.0") for n in range(60, 0, -1)]
+    many = rows({**target_row(finals[0]), "owns__release": finals})
+
+    def long(url: str) -> Answer:
+        scopes = [scope.split(":")[1] for scope in Sent(url, None).scopes]
+        return answer({"token": jwt(pullable(scopes), sub="x" * 2000)})
+
+    found, network = issue_tagged(asked("org/app"), {TARGETS: many, TOKEN: long}, 60)
+    text = json.loads(found.body)["token"]
+    assert len(f"Authorization: Bearer {text}") <= HEADER_LENGTH_MAX
+    assert 10 < found.tagged["org/app"] < 36
+    assert network.count(TOKEN) == 2
 
 
 def test_tags_are_remembered() -> None:
@@ -473,8 +518,8 @@ def test_tags_are_remembered() -> None:
 
     network = FakeTransport({**NETWORK, TARGETS: application})
     cache = ResolutionCache(300, clock=lambda: now)
-    upstream = Upstream(REGISTRY, None, network)
-    service = TokenService(upstream, cache, timeout=10, tags=20)
+    upstream = Upstream(REGISTRY, None, network, tags=20)
+    service = TokenService(upstream, cache, timeout=10, selects=True)
 
     def state() -> str:
         return asyncio.run(service.answer(asked("org/app"))).states["org/app"]
@@ -484,9 +529,7 @@ def test_tags_are_remembered() -> None:
     now, failing = 301.0, True
     assert state() == "stale"
     (entry,) = cache.entries()
-    assert str(entry.outcome) == (
-        "1.0.0 (commit 0000000) -> v2/0000..., 3 releases for tags"
-    )
+    assert str(entry.outcome) == "1.0.0 (commit 0000000) -> v2/0000..."
     # For somebody who wants to know, a name without selector is the target release.
     found = asyncio.run(service.look_up("org/app", asked().credential))
     assert found.location == PLACES[0]

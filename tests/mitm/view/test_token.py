@@ -10,9 +10,9 @@ from localcloud import LocalCloud
 from mitm.fact import OwnKind
 from mitm.record import Kind
 from mitm.redaction import redacted_answer
-from resolver.reference import Location
-from resolver.tag_table import TagTable
-from resolver.token import Aliases, append_aliases
+from resolver.candidate import Candidates
+from resolver.suffix import Aliases
+from resolver.token import append_aliases
 from tests.localcloud.client import ask
 from tests.localcloud.test_recordings import read_recording
 from tests.mitm.view.sample import (
@@ -29,12 +29,13 @@ from tests.resolver.fake import (
     LOCATION,
     base64url,
     basic,
+    candidate,
+    fixed,
     jwt,
     pullable,
 )
-from tests.resolver.test_tag_suffix import entry
 
-ALIASES = Aliases({ALIAS: Location(LOCATION)}, {})
+ALIASES = Aliases({ALIAS: fixed(LOCATION)})
 RECORDINGS = Path(tests.localcloud.__file__).with_name("recordings")
 
 
@@ -69,11 +70,11 @@ def test_token_of_the_proxy(cloud: LocalCloud) -> None:
 
 def test_token_whose_tags_select() -> None:
     """Each release is shown under the tag that selects exactly it."""
-    several = entry("1.7.0", None, 0, "", "helper", "main")
-    found = TagTable((entry(), several))
+    several = candidate("1.7.0", None, 0, "", "helper", "main")
+    found = Candidates((candidate(), several))
     granted = jwt(pullable([LOCATION]))
-    aliases = Aliases({"org/app": Location(LOCATION)}, {}, {"org/app": found})
-    text = described(append_aliases(granted, aliases), expires_in=300)
+    token = append_aliases(granted, Aliases({"org/app": found}))
+    text = described(token, expires_in=300)
     lines = squeezed(text)
     assert f"org/app:2.3.8_rev2 b4b201f {LOCATION}" in lines
     assert 'org/app:1.7.0 "" several images' in lines

@@ -7,33 +7,43 @@ from contextlib import contextmanager
 
 import pytest
 
+from resolver.candidate import Candidates
 from resolver.deadline import Deadline
 from resolver.errors import (
     BlobUnknown,
     RateLimited,
     RegistryError,
+    ScopeInsufficient,
     ServiceUnavailable,
     TagUnknown,
 )
 from resolver.forward import Forward
+from resolver.locator import ASKED_MAX, Asker, Locator
 from resolver.observer import Nobody, Part, Reason
 from resolver.reference import Location
-from resolver.tag_service import ASKED_MAX, TagService
-from resolver.tag_table import TagTable
+from resolver.suffix import Aliases
 from resolver.target import Base, Content, parse_target
-from resolver.token import Aliases, append_aliases
+from resolver.token import append_aliases
 from resolver.transport import Answer
-from tests.resolver.fake import DIGEST, REGISTRY, SLUG, jwt, pullable
-from tests.resolver.test_tag_suffix import entry
+from tests.resolver.fake import (
+    DIGEST,
+    REGISTRY,
+    SLUG,
+    candidate,
+    fixed,
+    jwt,
+    pullable,
+)
 
 PLACES = [Location(f"v2/{number:032x}") for number in range(3 * ASKED_MAX + 1)]
 JWT = jwt(pullable(PLACES))
-TABLE = TagTable(
+MANY = Candidates(
     tuple(
-        entry(f"1.{99 - n}.0", place, 0, f"{n:032x}") for n, place in enumerate(PLACES)
+        candidate(f"1.{99 - n}.0", place, 0, f"{n:032x}", is_target=n == 3)
+        for n, place in enumerate(PLACES)
     )
 )
-TOKEN = append_aliases(JWT, Aliases({SLUG: PLACES[3]}, {}, {SLUG: TABLE}))
+TOKEN = append_aliases(JWT, Aliases({SLUG: MANY}))
 
 
 class Registry:
@@ -83,10 +93,14 @@ class Counting(Nobody):
 @contextmanager
 def serving(
     registry: Registry, timeout: float = 10, observer: Counting | None = None
-) -> Iterator[TagService]:
-    """Yield the service in front of that registry."""
-    made = TagService(
-        REGISTRY, registry, timeout=timeout, observer=observer or Counting()
+) -> Iterator[Locator]:
+    """Yield the locator in front of that registry."""
+    made = Locator(
+        REGISTRY,
+        registry,
+        timeout=timeout,
+        selects=True,
+        observer=observer or Counting(),
     )
     yield made
     made.close()
@@ -99,9 +113,18 @@ def target(rest: str) -> Base | Content:
     return found
 
 
-def decide(service: TagService, rest: str, token: str = TOKEN) -> Forward:
+def decide(
+    service: Locator,
+    rest: str,
+    token: str | None = TOKEN,
+    address: str = "",
+    *,
+    takes_scopes: bool = True,
+) -> Forward:
     """Return the request as it goes upstream."""
-    decided = asyncio.run(service.decide(target(rest), f"Bearer {token}"))
+    login = None if token is None else f"Bearer {token}"
+    asker = Asker(login, address, takes_scopes)
+    decided = asyncio.run(service.decide(target(rest), asker))
     assert isinstance(decided, Forward)
     return decided
 
@@ -160,10 +183,18 @@ def test_so_many_are_asked_at_the_same_time() -> None:
     assert registry.most == ASKED_MAX
 
 
-def test_nobody_has_it() -> None:
+@pytest.mark.parametrize("rest", [BLOB, f"{ARTIFACT}.sig", f"referrers/{DIGEST}"])
+def test_nobody_has_it(rest: str) -> None:
     """The registry's own answer is that for the target's location."""
     with serving(Registry({})) as service:
-        assert decide(service, BLOB).location == PLACES[3]
+        assert decide(service, rest).location == PLACES[3]
+
+
+def test_nobody_has_the_manifest() -> None:
+    """It may be that of another release, and its path says which."""
+    with serving(Registry({})) as service, pytest.raises(TagUnknown) as unknown:
+        decide(service, MANIFEST)
+    assert f"is pulled as {SLUG}/<version>@{DIGEST}" in unknown.value.message
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -224,23 +255,20 @@ def test_manifest_that_passed_is_not_looked_for() -> None:
         decided = decide(service, "manifests/1.89.0")
         body = b'{"layers":[{"digest":"%s"}]}' % DIGEST.encode()
         other = f"{DIGEST[:-2]}00"
-        service.note(decided, 200, other, body)
+        service.note(decided, 200, other, body, "")
         for rest in (BLOB, f"blobs/{other}", f"manifests/{other}"):
             assert decide(service, rest).location == PLACES[10]
         assert registry.asked == []
-        jwt_of_another = jwt(pullable(PLACES[:2]))
-        table = TagTable(TABLE.ranked[:2])
-        token = append_aliases(jwt_of_another, Aliases({}, {}, {SLUG: table}))
+        jwt_of_another = jwt(pullable([PLACES[0], PLACES[3]]))
+        token = append_aliases(jwt_of_another, Aliases({SLUG: MANY.cut(2)}))
         with pytest.raises(AssertionError):  # The registry is asked, with that token.
-            decide(service, BLOB, token)
+            decide(service, BLOB, token, "another client's address")
 
 
 def test_one_location_is_not_asked() -> None:
     """Where there is one only, the request itself finds out."""
     registry = Registry({})
-    token = append_aliases(
-        JWT, Aliases({SLUG: PLACES[0]}, {}, {SLUG: TagTable(TABLE.ranked[:1])})
-    )
+    token = append_aliases(JWT, Aliases({SLUG: Candidates(MANY.rows[:1])}))
     with serving(registry) as service:
         assert decide(service, BLOB, token).location == PLACES[0]
     assert registry.asked == []
@@ -251,8 +279,52 @@ def test_one_location_is_not_asked() -> None:
 )
 def test_nowhere_to_look(rest: str, error: type[RegistryError]) -> None:
     """Where all releases have several images there is no location."""
-    table = TagTable((entry("1.0.0", None, 0, "", "web", "db"),))
-    token = append_aliases(JWT, Aliases({}, {}, {SLUG: table}))
+    several = Candidates((candidate("1.0.0", None, 0, "", "web", "db"),))
+    token = append_aliases(JWT, Aliases({SLUG: several}))
     with serving(Registry({})) as service, pytest.raises(error) as absent:
         decide(service, rest, token)
     assert absent.value.status == 404
+
+
+FAR = f"v2/{'f' * 32}"
+FAR_JWT = jwt(pullable([FAR]))
+FAR_TOKEN = append_aliases(FAR_JWT, Aliases({f"{SLUG}/1.6.0": fixed(FAR)}))
+
+
+def pull_far(locator: Locator, address: str) -> None:
+    """Let a client pull the manifest of a release that is in no list, by its tag."""
+    decided = decide(locator, "manifests/1.6.0", FAR_TOKEN, address)
+    body = b'{"layers":[{"digest":"%s"}]}' % DIGEST.encode()
+    locator.note(decided, 200, f"{DIGEST[:-2]}00", body, address)
+
+
+def test_digests_of_a_tag_name_it() -> None:
+    """A token of the application alone is not good for them: the tag's is (R9)."""
+    registry = Registry({})
+    with serving(registry) as locator:
+        pull_far(locator, "10.0.0.1")
+        for rest in (BLOB, f"manifests/{DIGEST[:-2]}00", f"blobs/{DIGEST[:-2]}00"):
+            with pytest.raises(ScopeInsufficient) as lacking:
+                decide(locator, rest, TOKEN, "10.0.0.1")
+            assert lacking.value.name == f"{SLUG}/1.6.0"
+            assert decide(locator, rest, FAR_TOKEN, "10.0.0.1").location == FAR
+        assert registry.asked == []
+        # Who gets no other token is not told to, and another client not of the tag.
+        decide(locator, BLOB, TOKEN, "10.0.0.1", takes_scopes=False)
+        decide(locator, BLOB, TOKEN, "10.0.0.2")
+        assert registry.asked
+
+
+def test_challenge_for_a_digest_names_its_tag() -> None:
+    """Containerd asks for it without a token, and gets one with that scope alone."""
+    with serving(Registry({})) as locator:
+        pull_far(locator, "10.0.0.1")
+        scope = f"repository:{SLUG}:pull repository:{SLUG}/1.6.0:pull"
+        for rest, address, expected in (
+            (BLOB, "10.0.0.1", scope),
+            (BLOB, "10.0.0.2", None),
+            (f"blobs/{DIGEST[:-1]}f", "10.0.0.1", None),
+            ("tags/list", "10.0.0.1", None),
+            (f"{ARTIFACT}.sig", "10.0.0.1", None),
+        ):
+            assert decide(locator, rest, None, address).scope == expected

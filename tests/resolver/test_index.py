@@ -1,14 +1,15 @@
-"""What is remembered of a location says nothing about another one."""
+"""What is known of a digest is where it is, and by which tag a client pulled it."""
 
 import json
 
 import pytest
 
-from resolver.reference import Digest, Location
-from resolver.whereabouts import NAMES_MAX, Whereabouts, named_digests
+from resolver.index import NAMES_MAX, PLACES_MAX, Index, Place, named_digests
+from resolver.reference import Alias, Digest, Location, Slug, parse_alias
 from tests.resolver.fake import DIGEST, ident
 
-ONE, OTHER = Location(f"v2/{'1' * 32}"), Location(f"v2/{'2' * 32}")
+SLUG, OTHER = Slug("org/app"), Slug("org/other")
+NAMED = parse_alias("org/app/1.6.0")
 
 
 def digest(number: int) -> Digest:
@@ -16,28 +17,36 @@ def digest(number: int) -> Digest:
     return Digest(f"sha256:{number:064x}")
 
 
-def test_what_is_noted_is_found_there_alone() -> None:
-    """A client whose token does not open the location does not get there."""
-    known = Whereabouts()
-    known.note(ONE, [digest(1), digest(2)])
-    assert known.find(digest(1), [OTHER, ONE]) == ONE
-    assert known.find(digest(1), [OTHER]) is None
-    assert known.find(digest(3), [ONE]) is None
-    known.note(OTHER, [digest(1)])
-    assert known.find(digest(1), [OTHER, ONE]) == OTHER
-    assert known.find(digest(1), [ONE]) == ONE
+def place(number: int, name: Alias | None = None, client: str = "") -> Place:
+    """Return a place."""
+    return Place(Location(f"v2/{number:032x}"), name, client)
+
+
+def test_what_is_noted_is_found_for_that_application_alone() -> None:
+    """The latest place comes first, and each once for each client."""
+    index = Index()
+    index.note(SLUG, [digest(1), digest(2)], place(1))
+    index.note(SLUG, [digest(1)], place(2, NAMED, "a"))
+    assert index.places(SLUG, digest(1)) == (place(2, NAMED, "a"), place(1))
+    assert index.places(SLUG, digest(2)) == (place(1),)
+    assert index.places(OTHER, digest(1)) == index.places(SLUG, digest(3)) == ()
+    index.note(SLUG, [digest(1)], place(2, None, "a"))
+    assert index.places(SLUG, digest(1)) == (place(2, None, "a"), place(1))
 
 
 def test_memory_is_bounded() -> None:
     """What was asked for last is kept, and what was not is forgotten."""
-    known = Whereabouts(pairs_max=3)
-    known.note(ONE, map(digest, range(3)))
-    assert known.find(digest(0), [ONE])
-    known.note(ONE, [digest(3)])
-    assert len(known) == 3
-    assert [bool(known.find(digest(n), [ONE])) for n in range(4)] == [
+    index = Index(digests_max=3)
+    index.note(SLUG, map(digest, range(3)), place(1))
+    assert index.places(SLUG, digest(0))
+    index.note(SLUG, [digest(3)], place(1))
+    assert len(index) == 3
+    assert [bool(index.places(SLUG, digest(n))) for n in range(4)] == [
         *(True, False, True, True),
     ]
+    for number in range(2 * PLACES_MAX):
+        index.note(SLUG, [digest(0)], place(number))
+    assert len(index.places(SLUG, digest(0))) == PLACES_MAX
 
 
 IMAGE = {
