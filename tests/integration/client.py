@@ -56,7 +56,7 @@ class Client(ABC):
 
         """
 
-    def forget(self) -> None:  # noqa: B027 - some keep nothing
+    def forget(self) -> None:  # noqa: B027 - most keep nothing where they find it
         """Remove what was pulled, so that the next pull finds nothing."""
 
     def _run(self, *command: str | Path, stdin: str | None = None) -> str:
