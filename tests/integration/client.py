@@ -102,7 +102,7 @@ class Docker(Client):
         """Pull every tag of the repository, and return the digests."""
         return _DIGEST.findall(self._run(*self._docker, "pull", "--all-tags", name))
 
-    def forget(self) -> None:  # noqa: B027 - some keep nothing
+    def forget(self) -> None:
         """Remove all images, of this client and others."""
         self._run(*self._docker, "image", "prune", "--all", "--force")
 
@@ -170,7 +170,7 @@ class Podman(Client):
         self._run(*self._podman, "build", *options, self.folder)
         return set(map(self._digest, references))
 
-    def forget(self) -> None:  # noqa: B027 - some keep nothing
+    def forget(self) -> None:
         """Remove all images."""
         self._run(*self._podman, "rmi", "--all", "--force")
 
@@ -207,7 +207,7 @@ class Buildah(Client):
         self._run(*self._buildah, "build", *options, self.folder)
         return set(map(self._digest, references))
 
-    def forget(self) -> None:  # noqa: B027 - some keep nothing
+    def forget(self) -> None:
         """Remove all images."""
         self._run(*self._buildah, "rmi", "--all", "--force")
 
