@@ -1,4 +1,4 @@
-"""Whatever candidates a token carries, a tag leads to what its JWT names, or nowhere."""
+"""Whatever candidates a token carries, a tag leads to what its JWT names or nowhere."""
 
 import json
 from typing import Any
@@ -50,7 +50,12 @@ TAILS = st.sampled_from(
 )
 
 
-@given(SUFFIXES | mutated_json(SUFFIXES), TAILS, st.booleans(), st.booleans())
+@given(
+    suffix=SUFFIXES | mutated_json(SUFFIXES),
+    tail=TAILS,
+    selects=st.booleans(),
+    takes_scopes=st.booleans(),
+)
 @FUZZ
 def test_tag_leads_to_what_the_jwt_names(
     suffix: Any, tail: str, *, selects: bool, takes_scopes: bool
