@@ -15,7 +15,7 @@ from resolver.api import Api
 from resolver.candidate import Candidates
 from resolver.credential import ANONYMOUS
 from resolver.deadline import Deadline
-from resolver.errors import ReleaseUnknown, TagUnknown, TargetUnknown
+from resolver.errors import Refusal, ReleaseUnknown, TagUnknown
 from resolver.reference import Alias, Location, Slug, parse_alias, parse_tag
 from resolver.resolution import ApiResolver, Resolution, candidates_of
 from resolver.suffix import Aliases
@@ -55,10 +55,8 @@ class World:
         """Return what the tags select among."""
         try:
             return self._resolve(alias, tags).candidates
-        except TargetUnknown as refusal:
-            return candidates_of(refusal)
-        except ReleaseUnknown:
-            return Candidates(is_whole=False)
+        except Refusal as refusal:
+            return candidates_of(refusal) or Candidates(is_whole=False)
 
     def by_path(self, alias: Alias, tag: str) -> Location | None:
         """Return what the path of the tag leads to, if it does."""

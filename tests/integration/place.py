@@ -27,7 +27,10 @@ from tests.integration.tool import (
 _TOOL = serve.ROOT / "tools" / "clients"
 _FOLDERS = (*SYSTEM_FOLDERS.split(":"), "/usr/libexec/docker/cli-plugins")
 _NOT_MADE = 3
-"""What it exits with where there is no such folder."""
+_MAKING_FAILED = 4
+"""What it exits with where there is no such folder; the archive may be the reason."""
+_STABLE = "trixie"
+"""The suite whose archive does not change by the day."""
 
 
 class Place(Protocol):
@@ -139,8 +142,9 @@ def entered(name: str, folder: Path) -> Iterator[Suite]:
             yield Suite(name, folder, _child(process.pid))
             return
         _, words = process.communicate()
-    if process.returncode == _NOT_MADE:
-        miss(words.strip())
+    if process.returncode in {_NOT_MADE, _MAKING_FAILED}:
+        is_demanded = name == _STABLE or process.returncode == _NOT_MADE
+        miss(words.strip(), is_demanded=is_demanded)
     raise ToolError(words)
 
 

@@ -1,9 +1,5 @@
 """A tag picks the candidate that the path would find, or nothing is picked."""
 
-from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any
-
 import pytest
 
 from resolver.candidate import (
@@ -16,7 +12,7 @@ from resolver.candidate import (
 )
 from resolver.errors import TagUnknown
 from resolver.reference import Location, parse_alias
-from tests.resolver.fake import COMMIT, LOCATION, SLUG, candidate, fixed
+from tests.resolver.fake import LOCATION, SLUG, candidate, fixed
 
 ALIAS = parse_alias(SLUG)
 
@@ -26,38 +22,12 @@ def place(number: int) -> Location:
     return Location(f"v2/{number:032x}")
 
 
-def release(
-    raw_version: str = "2.3.8+rev2",
-    location: str | None = LOCATION,
-    *services: str,
-    is_target: bool = False,
-    **fields: Any,
-) -> Candidate:
-    """Return a release as the API has it; a draft has a time in its version."""
-    version, _, build = raw_version.partition("+")
-    parts = build.split(".") if build else []
-    revisions = [part for part in parts if part.startswith("rev")]
-    rest = ".".join(part for part in parts if part not in revisions)
-    revision = int(revisions[0][3:]) if revisions else 0
-    made = candidate(
-        raw_version,
-        None if services else location,
-        None if "-1648" in raw_version else revision,
-        fields.pop("commit", COMMIT),
-        *services,
-        is_target=is_target,
-    )
-    assert made.release
-    fields["semver"] = f"{version}+{rest}" if rest else version
-    return replace(made, release=replace(made.release, **fields))
-
-
 def numbered(
     number: int, raw_version: str, *services: str, **fields: bool
 ) -> Candidate:
     """Return a release with an image at its number."""
     commit = f"{number * 0x1111111:07x}".ljust(32, "f")
-    return release(
+    return candidate(
         raw_version, place(number), *services, id=number, commit=commit, **fields
     )
 
@@ -90,11 +60,6 @@ def picked(candidates: Candidates, tag: str) -> str | None:
     return (
         pick.candidate.release.raw_version if pick and pick.candidate.release else None
     )
-
-
-def versions(rows: Iterable[Candidate]) -> list[str]:
-    """Return what the releases are."""
-    return [row.release.raw_version for row in rows if row.release]
 
 
 PICKED = {
@@ -151,14 +116,15 @@ def test_pick_says_why() -> None:
 def test_order_is_that_of_versions() -> None:
     """Semver precedence, then plain releases, then revisions; what is none is last."""
     texts = ["x", "1.0.0+b", "1.0.0", "1.0.0-rc.1", "1.0.0+rev1", "1.10.0", "1.9.0"]
-    assert versions(ordered(map(release, texts))) == [
+    found = [row.release for row in ordered(map(candidate, texts)) if row.release]
+    assert [release.raw_version for release in found] == [
         *("1.10.0", "1.9.0", "1.0.0+rev1", "1.0.0", "1.0.0+b", "1.0.0-rc.1", "x")
     ]
 
 
 def test_prefix_of_several_commits() -> None:
     """It is refused with the commits that begin so (S5)."""
-    rows = tuple(release(f"1.{n}.0", commit=f"abcdef0{n}" * 4) for n in (1, 2))
+    rows = tuple(candidate(f"1.{n}.0", commit=f"abcdef0{n}" * 4) for n in (1, 2))
     with pytest.raises(TagUnknown, match=r"2 commits of .* begin with abcdef0"):
         Candidates(rows).pick(ALIAS, "abcdef0")
 
@@ -166,10 +132,10 @@ def test_prefix_of_several_commits() -> None:
 @pytest.mark.parametrize("tag", ["latest", "2.3.8", "anything", "1.0.0-"])
 def test_fixed_one_is_picked_by_every_tag(tag: str) -> None:
     """An alias with a selector has said which release is meant."""
-    pick = fixed(LOCATION).pick(ALIAS, tag)
+    pick = fixed().pick(ALIAS, tag)
     assert pick
     assert (pick.location, pick.reason) == (LOCATION, "")
-    assert fixed(LOCATION).is_fixed
+    assert fixed().is_fixed
     assert not FLEET.is_fixed
 
 
@@ -209,14 +175,14 @@ ALL = (
 )
 TAGS = {
     "versions": (FLEET.rows, ALL),
-    "target": ((unranged(release("1.0.0", is_target=True)),), "1.0.0"),
-    "draft": ((release("2.4.1-1648", is_target=True),), "2.4.1-1648"),
-    "several images": ((release("1.0.0", None, "web", "db"),), ""),
+    "target": ((unranged(candidate("1.0.0", is_target=True)),), "1.0.0"),
+    "draft": ((candidate("2.4.1-1648", is_target=True),), "2.4.1-1648"),
+    "several images": ((candidate("1.0.0", None, "web", "db"),), ""),
     "version of several images": (
-        (release("1.0.0+rev1", None, "web", "db"), release("1.0.0")),
+        (candidate("1.0.0+rev1", None, "web", "db"), candidate("1.0.0")),
         "1.0.0_rev0",
     ),
-    "fixed": (fixed(LOCATION).rows, ""),
+    "fixed": (fixed().rows, ""),
 }
 
 
@@ -252,7 +218,8 @@ REVISED = (
 def test_cut(rows: tuple[Candidate, ...], count: int, kept: str) -> None:
     """The target stays, and beside it what its version means; no range finds them."""
     found = Candidates(rows).cut(count)
-    assert versions(found.rows) == kept.split()
+    releases = [row.release for row in found.rows if row.release]
+    assert [release.raw_version for release in releases] == kept.split()
     assert found.is_whole == (count == len(rows))
     assert found.locations[:1] == Candidates(rows).locations[:1]
     assert found.is_fixed == (not kept)
@@ -277,7 +244,8 @@ def test_what_does_not_fit_ends_the_candidates(missing: list[int], kept: str) ->
     found = whole.kept(
         lambda row: row.location not in [place(number) for number in missing]
     )
-    assert versions(found.rows) == kept.split()
+    releases = [row.release for row in found.rows if row.release]
+    assert [release.raw_version for release in releases] == kept.split()
     assert found.is_whole == (not missing)
     # Where it is not known what its version means, every tag means the target.
     assert found.is_fixed == (not kept)
@@ -286,7 +254,7 @@ def test_what_does_not_fit_ends_the_candidates(missing: list[int], kept: str) ->
 
 def test_locations_are_each_there_once() -> None:
     """That of the target release is the first; what has several images has none."""
-    rows = (*PINNED, PINNED[0], release("1.0.0", None, "web", "db"))
+    rows = (*PINNED, PINNED[0], candidate("1.0.0", None, "web", "db"))
     assert Candidates(rows).locations == tuple(map(place, (2, 9, 8, 7, 6, 5, 4, 3, 1)))
     assert Candidates(rows).release_at(place(9)) == PINNED[0].release
     assert Candidates(rows).release_at(place(99)) is None

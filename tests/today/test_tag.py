@@ -10,9 +10,7 @@ BROWSER = "balenablocks/browser-aarch64"
 TARGET = "567e62d1e73529e7a31757ac1f3fb902"
 SELECTED = {
     f"{BROWSER}:2.3.8_rev1": "afcf4e176ef8e94685a9ded8ce9c68b4",
-    f"{BROWSER}:2.3.6": "738b9bb0c180865b14cbda0a0728a5ae",
     f"{BROWSER}:2": "42a5403f721415ca8896ee84f840ba1b",
-    f"{BROWSER}:latest": TARGET,
     f"{BROWSER}/2.3.6:whatever": "738b9bb0c180865b14cbda0a0728a5ae",
 }
 IGNORED = {
