@@ -94,6 +94,8 @@ class Search:
     lists: tuple[Candidates, ...]
     locations: tuple[Location, ...]
     """Where it may be; that of the target release first."""
+    tagged: tuple[str, ...] = ()
+    """The aliases of tags that the token is for."""
 
     @property
     def unknown(self) -> ContentUnknown:
@@ -282,14 +284,14 @@ def _find(
     own = token.candidates(target.name)
     lists: tuple[Candidates, ...] = (own,) if own else ()
     is_many = selects and alias.selector is None
-    if is_many:
-        lists += tuple(token.beside(alias))
+    tagged = token.beside(alias) if is_many else {}
+    lists += tuple(tagged.values())
     if not lists:
         raise token.refusal(target.name) or not_issued_for(alias)
     places = tuple(dict.fromkeys(p for found in lists for p in found.locations))
     assert target.reference, "a list is not searched for"  # noqa: S101
     sought = artifact_digest(target.reference) or target.reference
-    search = Search(target, alias, sought, token.jwt, lists, places)
+    search = Search(target, alias, sought, token.jwt, lists, places, tuple(tagged))
     if not places:
         raise search.unknown
     return search if is_many or len(places) > 1 else search.at(places[0])

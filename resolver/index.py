@@ -49,6 +49,7 @@ class Index:
         self._places: LRUCache[tuple[Slug, str], tuple[Place, ...]] = LRUCache(
             digests_max
         )
+        self._named: LRUCache[tuple[str, Alias], Location] = LRUCache(digests_max)
 
     def __len__(self) -> int:
         """Return how many digests are known."""
@@ -56,6 +57,8 @@ class Index:
 
     def note(self, slug: Slug, digests: Iterable[str], place: Place) -> None:
         """Take note that these are at the place."""
+        if place.name:
+            self._named[place.client, place.name] = place.location
         for digest in digests:
             known = self._places.get((slug, digest), ())
             if known[:1] != (place,):
@@ -69,6 +72,24 @@ class Index:
     def places(self, slug: Slug, digest: str) -> tuple[Place, ...]:
         """Return where the digest is, as far as that is known, the latest first."""
         return self._places.get((slug, digest), ())
+
+    def name(self, slug: Slug, digest: str, client: str) -> Alias | None:
+        """Return the alias under which the client pulled it, if that leads there still.
+
+        A tag may move: `latest` and ranges do.
+        """
+        names = (
+            place.name
+            for place in self.places(slug, digest)
+            if place.name
+            and place.client == client
+            and self._named.get((client, place.name)) == place.location
+        )
+        return next(names, None)
+
+    def forget_name(self, client: str, name: Alias) -> None:
+        """Forget where the alias led, because it leads elsewhere now."""
+        self._named.pop((client, name), None)
 
 
 def named_digests(status: int, digest: str | None, manifest: bytes) -> list[Digest]:

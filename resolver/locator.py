@@ -8,7 +8,7 @@ are asked side by side, and the first one that has it ends the search.
 
 import asyncio
 import contextvars
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -27,7 +27,7 @@ from resolver.errors import (
 from resolver.forward import Forward, Search, forward, not_issued_for, scope_of
 from resolver.index import Index, Place, named_digests
 from resolver.observer import NOBODY, Observer, Part, Reason
-from resolver.reference import Alias, Digest, Location, parse_digest
+from resolver.reference import Location, parse_digest
 from resolver.tag_list import TagPage
 from resolver.target import Base, Content, Kind
 from resolver.transport import Answer
@@ -135,15 +135,10 @@ class Locator:
             return
         if alias.selector is None and (found := named_digests(status, digest, body)):
             named = tag_alias(alias, decided.tag) if decided.tag else None
-            known = self._known(alias, found[0], decided.location)
-            name = named or (known.name if known else None)
+            name = named or self._index.name(alias.slug, found[0], address)
             place = Place(decided.location, name, address)
             self._index.note(alias.slug, found, place)
             self._recent[alias.slug] = decided.location
-
-    def _known(self, alias: Alias, digest: Digest, location: Location) -> Place | None:
-        places = self._index.places(alias.slug, digest)
-        return next((p for p in places if p.location == location and p.name), None)
 
     def _widen(self, decided: Forward, target: Base | Content, asker: Asker) -> Forward:
         """Let the challenge for a digest name the tag that it was pulled by.
@@ -156,7 +151,7 @@ class Locator:
             digest = parse_digest(target.reference)
         if alias is None or alias.selector is not None or digest is None:
             return decided
-        name = _name(self._index.places(alias.slug, digest), asker)
+        name = self._index.name(alias.slug, digest, asker.address)
         return replace(decided, scope=scope_of(alias, name)) if name else decided
 
     def close(self) -> None:
@@ -165,11 +160,14 @@ class Locator:
 
     async def _find(self, search: Search, asker: Asker) -> Location | None:
         """Return a location that has it, or None where none has."""
-        places = self._index.places(search.alias.slug, search.sought)
-        for place in places:
+        slug = search.alias.slug
+        for place in self._index.places(slug, search.sought):
             if place.location in search.locations:
                 return place.location
-        if asker.takes_scopes and (name := _name(places, asker)):
+        name = self._index.name(slug, search.sought, asker.address)
+        if name and str(name) in search.tagged:
+            self._index.forget_name(asker.address, name)
+        elif name and asker.takes_scopes:
             raise not_issued_for(name)
         if len(search.locations) == 1:
             return None
@@ -274,9 +272,3 @@ class Locator:
                 f"the registry answers with status {answer.status}; try again later",
             )
         return answer.status < HTTPStatus.BAD_REQUEST
-
-
-def _name(places: Iterable[Place], asker: Asker) -> Alias | None:
-    """Return the alias of the tag under which this client pulled it, if it did."""
-    names = (place.name for place in places if place.client == asker.address)
-    return next(filter(None, names), None)

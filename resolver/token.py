@@ -11,7 +11,6 @@ Claims are read here, never verified, for the same reason.
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -55,12 +54,14 @@ class Token:
         # What was refused here counts more than what the API claims (R8).
         return None if self.aliases.refusals.get(alias) else _claimed(self.jwt, alias)
 
-    def beside(self, alias: Alias) -> Iterator[Candidates]:
-        """Yield what the tags of `<org>/<app>` that the token is for stand for."""
+    def beside(self, alias: Alias) -> dict[str, Candidates]:
+        """Return what the tags of `<org>/<app>` that the token is for stand for."""
         begin = f"{alias}/"
-        for name, candidates in self.aliases.candidates.items():
-            if name.startswith(begin) and "/" not in name[len(begin) :]:
-                yield candidates
+        return {
+            name: candidates
+            for name, candidates in self.aliases.candidates.items()
+            if name.startswith(begin) and "/" not in name[len(begin) :]
+        }
 
 
 @dataclass(frozen=True, slots=True)

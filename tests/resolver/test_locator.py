@@ -328,3 +328,21 @@ def test_challenge_for_a_digest_names_its_tag() -> None:
             (f"{ARTIFACT}.sig", "10.0.0.1", None),
         ):
             assert decide(locator, rest, None, address).scope == expected
+
+
+def test_tag_that_moved_on_names_nothing() -> None:
+    """What was pulled as `latest` once is found as if nobody had (R9)."""
+    moved = jwt(pullable([PLACES[0]]))
+    token = append_aliases(moved, Aliases({f"{SLUG}/1.6.0": fixed(PLACES[0])}))
+    with serving(Registry({})) as locator:
+        pull_far(locator, "10.0.0.1")
+        # The token is for the tag, and is as good as one gets.
+        assert decide(locator, BLOB, token, "10.0.0.1").location == PLACES[0]
+        assert decide(locator, BLOB, None, "10.0.0.1").scope is None
+        pull_far(locator, "10.0.0.1")
+        assert decide(locator, BLOB, None, "10.0.0.1").scope
+        # The same client pulled the tag again, and got another image.
+        decided = decide(locator, "manifests/1.6.0", token, "10.0.0.1")
+        locator.note(decided, 200, f"{DIGEST[:-2]}11", b"", "10.0.0.1")
+        assert decide(locator, BLOB, None, "10.0.0.1").scope is None
+        assert decide(locator, f"blobs/{DIGEST[:-2]}11", None, "10.0.0.1").scope
