@@ -21,6 +21,7 @@ type Behaviour = Callable[[Client], None]
 
 BEHAVIOURS: dict[Behaviour, int] = {
     pull.pull: 12,
+    pull.pull_by_tag: 4,
     pull.pull_several: 4,
     pull.resume: 4,
     pull.look: 4,

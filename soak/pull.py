@@ -13,7 +13,7 @@ from localcloud.image import DOCKER_LIST, OCI_INDEX
 from resolver.challenge import TOKEN_PATH
 from soak.client import REGISTRY, Client, Ended
 from soak.outcome import Question
-from soak.reply import NO_CODE, Check, Reply, wrong_digest
+from soak.reply import Check, Reply, wrong_digest
 from soak.scene import LARGE
 
 BROWSER = "balenablocks/browser-aarch64"
@@ -42,6 +42,8 @@ SECRET = {
     PRIVATE: "875ff9869a2373a5d97612c498e0bcf1",
     f"{PRIVATE}/1.0.0": "875ff9869a2373a5d97612c498e0bcf1",
 }
+SLASHES_OF_TAG = 2
+"""In an alias whose last component may be a tag as well."""
 READERS = ("carol", "admin", "device")
 """Whose keys open the private application."""
 _REALM = re.compile(r'realm="([^"]*)"')
@@ -80,9 +82,22 @@ def pull(client: Client) -> None:
     _pull_blobs(client, wanted, token)
 
 
+def pull_by_tag(client: Client) -> None:
+    """Pull a release by its tag, as a challenge that names the tag's alias asks for."""
+    names = [alias for alias in PUBLIC if alias.count("/") == SLASHES_OF_TAG]
+    alias = client.chance.choice(names)
+    digest = client.scene.images[f"v2/{PUBLIC[alias]}"].digest
+    name, _, tag = alias.rpartition("/")
+    token = client.get_token(name, alias)
+    for reference in (tag, digest):
+        client.get_manifest(name, token, reference, check=is_image(digest))
+
+
 def pull_several(client: Client) -> None:
     """Pull images for which there is one token, as for a build of many stages."""
-    wanted = [choose(client) for _ in range(client.chance.randint(2, 5))]
+    chosen = [choose(client) for _ in range(client.chance.randint(2, 5))]
+    # Beside a name with a selector, its application's is that of a tag (rule R9).
+    wanted = [image for image in chosen if image.alias.count("/") >= SLASHES_OF_TAG]
     logins = [image.login for image in wanted if image.login]
     login = logins[0] if logins else None
     names = [image.alias for image in wanted]
@@ -122,7 +137,7 @@ def resume(client: Client) -> None:
         token,
         digest,
         part=f"bytes={size + 1}-",
-        expected=f"416 {NO_CODE}",
+        expected="416 UNSUPPORTED",
     )
 
 
@@ -131,8 +146,15 @@ def look(client: Client) -> None:
     wanted = choose(client)
     token = client.get_token(wanted.alias, login=wanted.login)
     headers = {"Authorization": f"Bearer {token}"}
+    # With a selector in the path a tag says nothing; else there is none such (R9).
+    selects = wanted.alias.count("/") < SLASHES_OF_TAG
     client.get_manifest(
-        wanted.alias, token, "v1.2.3", method="HEAD", check=is_image(wanted.digest)
+        wanted.alias,
+        token,
+        "v1.2.3",
+        method="HEAD",
+        expected="401" if selects else "200",
+        check=None if selects else is_image(wanted.digest),
     )
     for path in (
         f"/v2/{wanted.alias}/tags/list",

@@ -11,6 +11,7 @@ from soak.pull import BROWSER, NEWEST, PRIVATE, PUBLIC, choose
 from soak.reply import NO_CODE
 
 UNKNOWN = "404 NAME_UNKNOWN"
+TAG_UNKNOWN = "404 MANIFEST_UNKNOWN"
 DENIED = "403 DENIED"
 INVALID = "400 NAME_INVALID"
 UNAUTHORIZED = "401 UNAUTHORIZED"
@@ -24,7 +25,7 @@ REFUSED = {
     f"{BROWSER}/fffffff": UNKNOWN,
     f"{BROWSER}/1.7.0": UNKNOWN,
     f"{BROWSER}/1.7.0/web": UNKNOWN,
-    "balenablocks/empty-app": UNKNOWN,
+    "balenablocks/empty-app": TAG_UNKNOWN,
     "balenablocks/multi-app/1.0.0": UNKNOWN,
     PRIVATE: DENIED,
     f"{PRIVATE}/1.0.0": DENIED,
@@ -99,7 +100,7 @@ def go_elsewhere(client: Client) -> None:
     question = Question(f"GET {TOKEN_PATH} for {SCOPES_TOO_MANY}", (UNSUPPORTED,))
     client.ask(question, f"{TOKEN_PATH}?scope={scopes}")
     form = {"grant_type": "refresh_token", "refresh_token": "x"}
-    question = Question(f"POST {TOKEN_PATH} to refresh", (UNSUPPORTED,))
+    question = Question(f"POST {TOKEN_PATH} to refresh", (NOWHERE,))
     client.ask(question, TOKEN_PATH, form=form)
 
 

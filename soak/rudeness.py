@@ -23,6 +23,7 @@ HALVES = (
     b"GET /v2/ HTTP/1.1\r\nX: ",
     b"GET /v2/ HTTP/1.1\r\n" + HOST,
     b"POST /auth/v1/token HTTP/1.1\r\nContent-Length: 9\r\n" + HOST + b"\r\n",
+    b"POST /auth/v1/token HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HOST + b"\r\n",
     b"\x16\x03\x01\x02\x00",
     b"\x16\x03\x01\x00\x05hello",
 )
@@ -42,9 +43,6 @@ MALFORMED = {
     + BYE: (UNAUTHORIZED,),
     b"GET /auth/v1/token HTTP/1.1\r\nAuthorization: Basic !!\r\n" + HOST + BYE: (
         UNSUPPORTED,
-    ),
-    b"POST /auth/v1/token HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HOST + BYE: (
-        CLOSED,
     ),
     b"POST /auth/v1/token HTTP/1.1\r\nContent-Length: 99999\r\n" + HOST + BYE: (
         CLOSED,
