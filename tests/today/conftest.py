@@ -8,7 +8,7 @@ import pytest
 from tests.authority import Authority
 from tests.integration.client import Client
 from tests.integration.machine import Machine
-from tests.integration.registry import Installation, installed
+from tests.integration.registry import Installation, add_many, installed
 from tests.today.front import FRONTS, Front, Ground
 from tests.today.site import CLIENTS, HERE_NAME, OLD, SUITES, Site
 
@@ -41,6 +41,12 @@ def installation(
     """The real registry, with localcloud's API."""
     with machine.hosting(installed(tmp_path_factory.mktemp("registry"))) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def far_digest(machine: Machine, installation: Installation) -> str:
+    """The digest of a release that is in no token: that of `registry.FAR`."""
+    return machine.call(add_many, installation)
 
 
 @pytest.fixture(scope="session")
