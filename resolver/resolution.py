@@ -197,7 +197,7 @@ class ApiResolver:
         try:
             return self._target(alias, target, many)
         except ReleaseUnknown as refusal:
-            if len(many):
+            if any(row.location or _has_several(row) for row in many.rows):
                 raise TargetUnknown(refusal.message, many) from refusal
             for release in releases:
                 if release.is_pullable:
@@ -236,17 +236,15 @@ class ApiResolver:
     def _rows(
         self, releases: Iterable[Release], target: Release | None
     ) -> tuple[Candidate, ...]:
-        """Return those that can be pulled; others have no image, or elsewhere."""
+        """Return those that can be pulled; an image elsewhere has no location."""
         rows: list[Candidate] = []
         for release in releases:
             if not release.is_pullable:
                 continue
             is_target = target is not None and release.id == target.id
-            location = self.find_location(release.images[0])
-            if len(release.images) > 1:
-                rows.append(Candidate(None, _slim(release), is_target))
-            elif location:
-                rows.append(Candidate(location, _slim(release), is_target))
+            first, *others = release.images
+            location = None if others else self.find_location(first)
+            rows.append(Candidate(location, _slim(release), is_target))
         return tuple(rows)
 
     def _refusal(
@@ -317,6 +315,11 @@ def _without_gap(releases: Sequence[Release], count: int) -> list[Release]:
 def _numbers(release: Release) -> str:
     """Return the version without what follows its three numbers."""
     return re.split("[-+]", release.semver, maxsplit=1)[0]
+
+
+def _has_several(row: Candidate) -> bool:
+    """Return whether its images are pulled by path alone."""
+    return row.release is not None and len(row.release.images) > 1
 
 
 def _slim(release: Release) -> Release:

@@ -11,7 +11,7 @@
     row        = [ raw_version, commit, image, revision, flags ]
     commit     = base64url of its 16 to 20 bytes, or empty
     image      = number of an entry of the JWT's access list
-               | [ names ]              ; the image services, where there are several
+               | [ names ]              ; the image services, where no tag picks it
     revision   = its number | -1        ; for a draft
     flags      = 0..3                   ; 1 no range finds it, 2 the target release
 
@@ -135,8 +135,11 @@ def _write_candidates(
 ) -> str | dict[str, object]:
     if candidates.is_fixed:
         return str(candidates.rows[0].location)
+    # What cannot be read again would leave a gap behind it.
     kept = candidates.kept(lambda row: _write_row(row, numbers) is not None)
     kept = kept.cut(ROWS_MAX)
+    if kept.is_fixed:
+        return str(kept.rows[0].location)
     rows = [_write_row(row, numbers) for row in kept.rows]
     return {"w": int(kept.is_whole), "c": rows}
 
@@ -187,8 +190,8 @@ def _read_row(row: Any, number: int, names: Sequence[object]) -> Candidate:
             str(commit),
             image,
             int(revision),
-            (0 | 1 | 2 | 3) as flags,
-        ] if _DRAFT <= revision <= NUMBER_MAX:
+            int(flags),
+        ] if _DRAFT <= revision <= NUMBER_MAX and 0 <= flags <= _UNRANGED | _TARGET:
             images, location = _read_image(image, names)
             release = Release(
                 id=number,
@@ -220,7 +223,7 @@ def _read_image(
     image: Any, names: Sequence[object]
 ) -> tuple[tuple[Image, ...], Location | None]:
     match image:
-        case [str(), str(), *_]:
+        case [str(), *_]:
             texts = map(_read_text, image)
             return tuple(Image("", name, SUCCESS, None) for name in texts), None
         case int(number) if 0 <= number < len(names):

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from localcloud import LocalCloud
@@ -130,7 +130,10 @@ RELEASES = st.lists(
 )
 
 
-@given(releases=RELEASES, target=st.integers(0, 12))
+@given(releases=RELEASES, target=st.integers(0, 8))
+@example([{"version": f"{n}.0"} for n in ("0.0", "0.1", "1.0", "1.1")], 0)
+@example([{"version": f"1.0.0{build}"} for build in ("", "+b.1", "+b.2")], 2)
+@example([{"version": "1.0.0"}, {"version": "1.0.0"}, {"version": "1.1.0"}], 0)
 @SEARCH
 def test_tag_finds_what_the_path_finds(
     world: World, releases: list[Fields], target: int
@@ -159,3 +162,69 @@ def test_tag_finds_what_the_path_finds(
             for tag in candidates.tags():
                 assert parse_tag(tag)
                 assert by_tag(candidates, alias, tag), (size, room, tag)
+
+
+def finals(count: int, **fields: object) -> list[Fields]:
+    """Return so many final releases, the least first."""
+    return [{"version": f"1.{number}.0", **fields} for number in range(count)]
+
+
+def drafts(count: int, version: str = "1.5.0") -> list[Fields]:
+    """Return so many drafts; the API tells them apart by their time alone."""
+    return [
+        {"version": version, "is_draft": True, "raw_version": f"{version}-16480{n}"}
+        for n in range(count)
+    ]
+
+
+CROWDED = [each for one in finals(10) for each in (*drafts(8, one["version"]), one)]
+CASES: dict[str, tuple[list[Fields], int, list[str]]] = {
+    "70 drafts": (
+        [*finals(3), *drafts(70)],
+        2,
+        ["latest", "1", "1.0", "1.1.0", "v1.2"],
+    ),
+    "8 drafts before each of 10 finals": (CROWDED, 89, ["1", "1.x", "1.0", "1.9.0"]),
+    "pinned to an old one": (finals(60), 0, ["latest", "1.0.0", "1.0.0_rev0", "1.59"]),
+    "pinned to an old revision": (
+        [{"version": "0.9.0"}, {"version": "0.9.0"}, *finals(40)],
+        0,
+        ["latest", "0.9.0", "0.9.0_rev0", "0.9.0_rev1", "1"],
+    ),
+    "pinned to a draft": (
+        [*drafts(9), *finals(40)],
+        4,
+        ["latest", "1.5.0-164804", "1"],
+    ),
+    "one version": ([{"version": "0.0.0"}] * 60, 59, ["0", "0.0.0", "0.0.0_rev50"]),
+}
+
+
+@pytest.mark.parametrize(("releases", "target", "tags"), CASES.values(), ids=[*CASES])
+def test_tag_finds_no_less(
+    world: World, releases: list[Fields], target: int, tags: list[str]
+) -> None:
+    """What the issue names is found by tag as by path; drafts have their path."""
+    alias, added = world.add(*releases, target=target)
+    candidates = carried(world.candidates(alias, 20), alias)
+    for tag in tags:
+        location = world.by_path(alias, tag)
+        assert location == by_tag(candidates, alias, tag), tag
+        assert location, tag
+    pinned = added[target].raw_version.replace("+", "_")
+    assert {pinned, f"{pinned}_rev0"} & {*candidates.tags()}
+    for release in added:
+        raw = release.raw_version
+        if "-" in raw and raw != pinned:
+            said = candidates.unknown(alias, raw).message
+            assert said.endswith(f"any other is pulled as {alias}/{raw}")
+
+
+def test_several_images_are_pulled_by_path(world: World) -> None:
+    """A tag is refused with the image services and the path of one; none is listed."""
+    alias, _ = world.add(*finals(3, services=("web", "db")), target=2)
+    candidates = carried(world.candidates(alias, 20), alias)
+    assert (candidates.tags(), candidates.locations) == ([], ())
+    for tag, path in (("1.0.0", "1.0.0"), ("1", "1"), ("V1.1", "v1.1")):
+        with pytest.raises(TagUnknown, match=f"images: db, web; .* {alias}/{path}/db$"):
+            candidates.pick(alias, tag)

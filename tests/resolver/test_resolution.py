@@ -1,20 +1,25 @@
 """An alias is resolved, or refused with a reason, by as few requests as will do."""
 
 import logging
+import re
+from typing import Any
 
 import pytest
 
 from resolver.api import Api
+from resolver.candidate import Candidates
 from resolver.credential import parse_authorization
 from resolver.errors import (
     AccessDenied,
     RateLimited,
+    Refusal,
     RegistryError,
     ReleaseUnknown,
     ServiceUnavailable,
+    TargetUnknown,
 )
 from resolver.reference import Slug, parse_alias
-from resolver.resolution import ApiResolver, Resolution, denied
+from resolver.resolution import ApiResolver, Resolution, candidates_of, denied
 from tests.resolver.fake import (
     API,
     COMMIT,
@@ -41,6 +46,8 @@ SEVERAL = release_row(
     "1.7.0", 0, image_row("4" * 32, "main"), image_row("5" * 32, "helper")
 )
 FOREIGN = "registry.elsewhere.example"
+DRAFT = "2.0.0-1 1.9.0 1.8.0"
+type Row = dict[str, Any]
 
 
 def resolve(name: str, network: FakeTransport, *hosts: str) -> Resolution:
@@ -283,3 +290,100 @@ def test_resolution_is_shown_without_its_location() -> None:
     """A log names the release, and of the location no more than its beginning."""
     found = resolve(f"{SLUG}/2.3.8", FakeTransport({RELEASES: rows(release_row())}))
     assert str(found) == "2.3.8+rev2 (commit b4b201f) -> v2/567e..."
+
+
+def release(number: int, raw_version: str, *, is_elsewhere: bool = False) -> Row:
+    """Return a release as the API shows it, with an image at its number."""
+    host = FOREIGN if is_elsewhere else REGISTRY_HOST
+    revision = int(raw_version.partition("+rev")[2] or 0)
+    image = image_row(f"{number:032x}", host=host)
+    return release_row(raw_version, revision, image, id=number, commit=f"{number:032x}")
+
+
+def select(
+    network: FakeTransport, tags: int = 3
+) -> tuple[Candidates, ReleaseUnknown | TargetUnknown | None]:
+    """Return what tags select among, and why there is no target release."""
+    resolver = ApiResolver(Api(API, network), (REGISTRY_HOST,), tags=tags)
+    try:
+        found = resolver.resolve(parse_alias(SLUG), CREDENTIAL, SOON)
+    except (ReleaseUnknown, TargetUnknown) as refusal:
+        return candidates_of(refusal), refusal
+    assert found.location == found.candidates.locations[0]
+    return found.candidates, None
+
+
+def application(target: Row | None, *releases: Row) -> Reply:
+    """Return an answer with the application, its target release and others."""
+    return rows({**target_row(target), "owns__release": [*releases]})
+
+
+FINALS = [release(n, f"1.{n}.0") for n in (9, 8, 7, 6)]
+ELSEWHERE = release(9, "1.9.0", is_elsewhere=True)
+
+
+@pytest.mark.parametrize(
+    ("target", "releases", "found", "is_whole", "requests"),
+    [
+        (FINALS[0], FINALS[:1], "1.9.0", True, 1),
+        (FINALS[2], FINALS[:3], "1.9.0 1.8.0 1.7.0", True, 1),
+        (FINALS[2], FINALS, "1.9.0 1.8.0 1.7.0", False, 1),
+        (FINALS[3], FINALS, "1.9.0 1.8.0 1.6.0", False, 2),
+        (release(1, "1.0.0"), FINALS, "1.9.0 1.0.0+rev1 1.0.0", False, 2),
+        # A draft is asked for no more: its raw version means no other release.
+        (release(1, "2.0.0-1") | {"revision": None}, FINALS[:3], DRAFT, False, 1),
+        (ELSEWHERE, [ELSEWHERE, *FINALS[1:3]], "1.9.0 1.8.0 1.7.0", True, 1),
+    ],
+)
+def test_tags_select_among(
+    target: Row, releases: list[Row], found: str, requests: int, *, is_whole: bool
+) -> None:
+    """The greatest final releases and the target, with one request unless pinned."""
+    pinned = rows(release(2, "1.0.0+rev1"), target)
+    network = FakeTransport({NEWEST: application(target, *releases), RELEASES: pinned})
+    candidates, refusal = select(network)
+    versions = [row.release.raw_version for row in candidates.rows if row.release]
+    assert versions == found.split()
+    assert candidates.is_whole == is_whole
+    assert len(network.sent) == requests
+    assert "$top=4" in network.sent[0].url
+    assert bool(refusal) == (target is ELSEWHERE)
+
+
+def test_image_elsewhere_is_a_candidate_that_no_tag_picks() -> None:
+    """Where the greatest release is elsewhere, no lesser one stands for it."""
+    replies = {NEWEST: application(FINALS[1], ELSEWHERE, *FINALS[1:3])}
+    candidates, _ = select(FakeTransport(replies))
+    alias = parse_alias(SLUG)
+    picks = {tag: candidates.pick(alias, tag) for tag in ("1", "1.9", "1.9.0", "1.8")}
+    assert [tag for tag, pick in picks.items() if pick] == ["1.8"]
+
+
+@pytest.mark.parametrize(
+    ("target", "releases", "error", "message"),
+    [
+        (None, FINALS[:1], TargetUnknown, "no target release .*; its newest is 1.9.0"),
+        (SEVERAL, [SEVERAL], TargetUnknown, "several images: helper, main"),
+        (None, [SEVERAL], TargetUnknown, "has no target release"),
+        (None, [], ReleaseUnknown, "no target release .*; it offers no version"),
+        (ELSEWHERE, [ELSEWHERE], ReleaseUnknown, "is stored in another registry"),
+        (None, [ELSEWHERE], ReleaseUnknown, "is stored in another registry"),
+        (release_row(status="failed"), [], ReleaseUnknown, "has no target release"),
+    ],
+    ids=str,
+)
+def test_no_target(
+    target: Row | None, releases: list[Row], error: type[Refusal], message: str
+) -> None:
+    """It is refused by itself where other tags select, and else as a whole."""
+    network = FakeTransport({NEWEST: application(target, *releases)})
+    candidates, refusal = select(network)
+    assert type(refusal) is error
+    assert re.search(message, refusal.message)
+    assert bool(len(candidates)) == (error is TargetUnknown)
+
+
+def test_tags_of_what_is_hidden() -> None:
+    """A private application reads like one that does not exist (S11)."""
+    with pytest.raises(AccessDenied):
+        select(FakeTransport({NEWEST: rows()}))

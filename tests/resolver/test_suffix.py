@@ -188,13 +188,14 @@ FORGED = [
     row(image=-1),
     row(image=1 << 70),
     row(image=0.0),
-    row(image=["db"]),
+    row(image=[]),
     row(image=["db", 1]),
     row(image=["db", "we\nb"]),
     row(revision=-2),
     row(revision=1 << 31),
     row(revision=None),
     row(flags=4),
+    row(flags=1.0),
     row(flags=-1),
 ]
 
