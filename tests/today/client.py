@@ -42,8 +42,7 @@ class BuildKit(Docker):
 
     def forget(self) -> None:
         """Remove all images, and what BuildKit keeps of them."""
-        super().forget()
-        self._run(*self._docker, "builder", "prune", "--all", "--force")
+        self._run(*self._docker, "system", "prune", "--all", "--force")
 
     def _fetch(self, reference: str) -> str:
         (digest,) = self.build_on([reference])
