@@ -1,8 +1,8 @@
 """Prints what makes clients trust this proxy: `make trust HOST=registry.example.com`.
 
-Without a certificate of one's own mitmproxy signs one for each name that clients ask
-for, with an authority that it makes when it starts first. It is made here if there is
-none yet, so that it can be handed out before.
+With TLS=authority mitmproxy signs a certificate for each name that clients ask for,
+with an authority that it makes when it starts first. It is made here if there is none
+yet, so that it can be handed out before.
 """
 
 import ipaddress
@@ -18,6 +18,7 @@ from mitmproxy.certs import Cert, CertStore
 from mitmproxy.options import CONF_BASENAME, KEY_SIZE
 
 import serve
+from mitm.option import Tls
 from resolver.public_url import parse_host
 
 HEADING = "# == "
@@ -36,7 +37,7 @@ INSTRUCTIONS = """\
 #
 # Whoever has its private key, {key_file} in the same folder, can pose as any
 # host to those who trust it system-wide: keep that folder to yourself, and prefer the
-# folders that clients have for a single registry.
+# folders that clients have for a single registry, where these are enough.
 {notes}
 # == Linux, macOS: the certificate as a file, and its fingerprint to compare
 cat > {file} <<'EOF'
@@ -44,9 +45,23 @@ cat > {file} <<'EOF'
 EOF
 openssl x509 -noout -fingerprint -sha256 -in {file}
 
-# == docker on Linux: read at the next pull
-sudo install -D -m 644 {file} /etc/docker/certs.d/{folder}/ca.crt
+# == Debian, Ubuntu, Alpine, system-wide: enough for every client; restart what runs
+sudo install -D -m 644 {file} /usr/local/share/ca-certificates/{file}
+sudo update-ca-certificates
+
+# == Fedora, RHEL, system-wide: enough for every client; restart what runs
+sudo install -D -m 644 {file} /etc/pki/ca-trust/source/anchors/{file}
+sudo update-ca-trust
+
+# == docker on Linux: the system-wide commands, and then this, as it reads them at start
+sudo systemctl restart docker
 # docker pull {host}/<org>/<app>/<version>
+
+# == docker on Linux with the classic image store, but for builds: read at the next pull
+# Not enough for docker build, nor for the containerd image store, with which docker 29
+# is installed. Where docker info shows driver-type io.containerd.snapshotter.v1, it is
+# that one.
+sudo install -D -m 644 {file} /etc/docker/certs.d/{folder}/ca.crt
 
 # == containerd, by ctr or nerdctl: read at the next pull
 sudo install -D -m 644 {file} /etc/containerd/certs.d/{folder}/ca.crt
@@ -81,14 +96,10 @@ sudo install -D -m 644 {file} /etc/containers/certs.d/{folder}/ca.crt
 # == podman, buildah, skopeo, for one user, without root
 install -D -m 644 {file} ~/.config/containers/certs.d/{folder}/ca.crt
 
-# == Docker Desktop on macOS; before 4.37 restart it by its menu
-mkdir -p ~/.docker/certs.d/{folder}
-cp {file} ~/.docker/certs.d/{folder}/ca.crt
-docker desktop restart
-
-# == macOS, system-wide
+# == macOS, system-wide, and Docker Desktop; before 4.37 restart that by its menu
 sudo security add-trusted-cert -d -r trustRoot \\
     -k /Library/Keychains/System.keychain {file}
+docker desktop restart
 
 # == Windows, in PowerShell: all that this user runs, and Docker Desktop
 @'
@@ -98,19 +109,15 @@ Import-Certificate -FilePath {file} -CertStoreLocation Cert:\\CurrentUser\\Root
 docker desktop restart
 # for all users, as administrator: -CertStoreLocation Cert:\\LocalMachine\\Root
 # or, without PowerShell:          certutil -addstore -user Root {file}
-
-# == Debian, Ubuntu, Alpine, system-wide; restart what runs already
-sudo install -D -m 644 {file} /usr/local/share/ca-certificates/{file}
-sudo update-ca-certificates
-
-# == Fedora, RHEL, system-wide; restart what runs already
-sudo install -D -m 644 {file} /etc/pki/ca-trust/source/anchors/{file}
-sudo update-ca-trust
+"""
+NO_TLS = """\
+#
+# TLS is not set: the proxy speaks plain HTTP until it is started with TLS=authority.
 """
 OTHER_CERTIFICATE = """\
 #
 # TLS_CERT is set: clients are shown that certificate, and have to trust whoever signed
-# it. The rest of this is about the authority that is used without it.
+# it. The rest of this is about the authority that TLS=authority uses in its place.
 """
 ADDRESS = """\
 #
@@ -143,8 +150,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
             f" {certificate.notafter:%Y-%m-%d}: delete {CONF_BASENAME}-ca* there,"
             " restart the proxy, and hand out the new one"
         )
-    notes = OTHER_CERTIFICATE if environment.get("TLS_CERT") else ""
-    return instructions(host, path, certificate, notes)
+    return instructions(host, path, certificate, _notes(environment))
 
 
 def registry_host(text: str, environment: Mapping[str, str]) -> str:
@@ -206,6 +212,13 @@ def instructions(host: str, path: Path, certificate: Cert, notes: str = "") -> s
         file=f"{name.replace(':', '_')}.crt",
         pem=certificate.to_pem().decode().strip(),
     )
+
+
+def _notes(environment: Mapping[str, str]) -> str:
+    """Return what is to be known where it is not this authority that signs."""
+    if environment.get("TLS_CERT"):
+        return OTHER_CERTIFICATE
+    return "" if environment.get("TLS", "").lower() == Tls.AUTHORITY else NO_TLS
 
 
 def _check(variable: str, value: str, host: str, example: str) -> None:

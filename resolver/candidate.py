@@ -25,6 +25,7 @@ from resolver.selection import (
     select_release,
 )
 from resolver.selector import (
+    FIRST_REVISION,
     KEYWORDS,
     CommitReading,
     PrefixReading,
@@ -93,24 +94,46 @@ class Candidates:
     def kept(self, fits: Callable[[Candidate], bool]) -> "Candidates":
         """Return those before the first one that does not fit, and the target."""
         rows = tuple(takewhile(fits, self.rows))
-        target = next(filter(fits, self._targets), None)
-        return self._front(len(rows), target)
+        if len(rows) == len(self.rows):
+            return self
+        beside = self._beside(rows)
+        if all(map(fits, beside)):
+            return Candidates(rows + beside, is_whole=False)
+        if fits(beside[-1]):
+            return self.target_alone()
+        return Candidates(rows, is_whole=False)
 
     def cut(self, count: int) -> "Candidates":
         """Return so many at most, the target release among them if it is here."""
-        target = next(self._targets, None)
-        is_beyond = target is not None and target not in self.rows[:count]
-        return self._front(count - is_beyond, target)
-
-    def _front(self, count: int, target: Candidate | None) -> "Candidates":
-        """Return the first ones, and the target release where that is beyond them."""
-        rows = self.rows[:count]
-        if len(rows) == len(self.rows):
+        if len(self.rows) <= count:
             return self
-        if target and target not in rows:
-            # There are greater ones between, perhaps of the same version.
-            rows += (unranged(target) if self._is_best(target) else exact(target),)
-        return Candidates(rows, is_whole=False)
+        for length in range(count, -1, -1):
+            rows = self.rows[:length]
+            beside = self._beside(rows)
+            if length + len(beside) <= count:
+                return Candidates(rows + beside, is_whole=False)
+        return self.target_alone()
+
+    def target_alone(self) -> "Candidates":
+        """Return the target release, whatever the tag, where there is room for no more.
+
+        It is then not known which version means it.
+        """
+        places = (row.location for row in self._targets if row.location)
+        return Candidates(tuple(map(Candidate, places)), is_whole=False)
+
+    def _beside(self, rows: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Return the target release, and what its version means, unless in the rows.
+
+        There are greater ones between the rows and these, so no range finds them.
+        """
+        target = next(self._targets, None)
+        if target is None or target in rows:
+            return ()
+        version = _version(target)
+        best = next(row for row in self.rows if _version(row) == version)
+        found = dict.fromkeys((best, target))
+        return tuple(unranged(row) for row in found if row not in rows)
 
     def pick(self, alias: Alias, tag: str) -> Pick | None:
         """Return what the tag picks, or None where it picks nothing.
@@ -124,10 +147,19 @@ class Candidates:
         if tag.lower() in KEYWORDS:
             target = next(self._targets, None)
             return _pick(target, TARGET_REASON) if target else None
+        # As in a path, which is in lower case (S9).
+        readings = parse_selector(tag.lower())
+        assert not isinstance(readings, TargetReading)  # noqa: S101 - no keyword
+        named = Alias(alias.slug, tag.lower())
         try:
-            return self._select(Alias(alias.slug, tag.lower()), tag)
+            selection = select_release(named, readings, self._releases)
+            if selection is None:
+                return None
+            select_image(named, selection.release)
         except ReleaseUnknown as refusal:
             raise TagUnknown(refusal.message) from refusal
+        row = next(row for row in self.rows if row.release is selection.release)
+        return _pick(row, selection.reason)
 
     def unknown(self, alias: Alias, tag: str) -> TagUnknown:
         """Return what is said of a tag that picks nothing."""
@@ -149,37 +181,28 @@ class Candidates:
         Left out is what a range leaves out (S6), except pre-releases and the target
         release: a list is there to choose from.
         """
-        names: dict[str, bool] = {}
+        names: list[str] = []
+        versions: set[str] = set()
         for row in self.rows:
             release = row.release
-            if release is None or not (is_offered(release) or row.is_target):
+            if release is None:
                 continue
-            is_pullable = row.location is not None
-            if release.is_final:
-                # The first release of a version is the one that the version means.
-                names.setdefault(release.semver.partition("+")[0], is_pullable)
-            names.setdefault(release.raw_version.replace("+", "_"), is_pullable)
-        return [name for name, is_pullable in names.items() if is_pullable]
+            version, raw_version = _version(row), release.raw_version
+            # The first release of a version is the one that the version means.
+            is_best = version not in versions
+            versions.add(version)
+            if row.location is None or not (is_offered(release) or row.is_target):
+                continue
+            if is_best:
+                names.append(version)
+            elif raw_version == version:
+                raw_version = f"{version}+{FIRST_REVISION}"
+            names.append(raw_version.replace("+", "_"))
+        return list(dict.fromkeys(names))
 
     @property
     def _targets(self) -> Iterator[Candidate]:
         return (row for row in self.rows if row.is_target)
-
-    def _is_best(self, row: Candidate) -> bool:
-        """Return whether its version means this one, and not another revision."""
-        version = _version(row)
-        return next(each for each in self.rows if _version(each) == version) is row
-
-    def _select(self, alias: Alias, tag: str) -> Pick | None:
-        """Return what the tag picks as it is written, or in lower case (S9)."""
-        for text in dict.fromkeys((tag, tag.lower())):
-            readings = parse_selector(text)
-            assert not isinstance(readings, TargetReading)  # noqa: S101 - no keyword
-            if selection := select_release(alias, readings, self._releases):
-                select_image(alias, selection.release)
-                row = next(r for r in self.rows if r.release is selection.release)
-                return _pick(row, selection.reason)
-        return None
 
 
 def ordered(rows: Iterable[Candidate]) -> tuple[Candidate, ...]:
@@ -191,17 +214,6 @@ def unranged(row: Candidate) -> Candidate:
     """Return the row as one that no range finds."""
     assert row.release  # noqa: S101 - only releases are ranged
     return replace(row, release=replace(row.release, is_invalidated=True))
-
-
-def exact(row: Candidate) -> Candidate:
-    """Return the row as one that is found by its raw version or commit alone.
-
-    To selection that is what a draft is, whatever the release (S4).
-    """
-    assert row.release  # noqa: S101 - only releases are ranged
-    return replace(
-        row, release=replace(row.release, is_invalidated=True, revision=None)
-    )
 
 
 def tag_alias(alias: Alias, tag: str) -> Alias | None:
@@ -229,7 +241,11 @@ def _greatness(row: Candidate) -> tuple[bool, object]:
 
 
 def _version(row: Candidate) -> str:
-    return row.release.semver.partition("+")[0] if row.release else ""
+    """Return what means the greatest release of it; that of a draft, itself."""
+    release = row.release
+    if release is None or not release.is_final:
+        return release.raw_version if release else ""
+    return release.semver.partition("+")[0]
 
 
 def _may_be_no_final(tag: str) -> bool:

@@ -192,9 +192,8 @@ class ApiResolver:
             # It is pinned, to a draft or to a release that many others are beyond.
             found = self._of_version(alias, target, credential, deadline)
             beside = [release for release in found if release.id not in numbers]
-            pinned = tuple(map(unranged, self._rows(beside, target)))
-            rows = ordered(rows)[: count - len(pinned)] + pinned
-        many = Candidates(ordered(rows)[:count], is_whole=len(releases) <= count)
+            rows += tuple(map(unranged, self._rows(beside, target)))
+        many = Candidates(ordered(rows), is_whole=len(releases) <= count).cut(count)
         try:
             return self._target(alias, target, many)
         except ReleaseUnknown as refusal:

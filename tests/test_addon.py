@@ -480,7 +480,7 @@ def test_manifest_is_read_where_tags_select_only(
 
     monkeypatch.setattr("resolver.locator.named_digests", named_digests)
     granted = jwt(pullable([LOCATION]))
-    many = Candidates((candidate("2.3.8", LOCATION, 0, is_target=True),))
+    many = Candidates((candidate("2.3.8", is_target=True),))
     token = append_aliases(granted, Aliases({ALIAS: fixed(LOCATION), "org/app": many}))
     flow = make_flow("GET", path, ("Authorization", f"Bearer {token}"))
     asyncio.run(proxy.request(flow))

@@ -141,12 +141,15 @@ def test_authority_that_has_ended(tmp_path: Path) -> None:
 
 def test_notes(tmp_path: Path) -> None:
     """It is said where the authority does not matter, or the name does."""
-    environment = {"CONFDIR": str(tmp_path)}
+    environment = {"CONFDIR": str(tmp_path), "TLS": "authority"}
     plain = trust.main([HOST], environment)
+    without = trust.main([HOST], {**environment, "TLS": "off"})
     own = trust.main([HOST], {**environment, "TLS_CERT": "own.pem"})
     address = trust.main(["[2001:db8::1]"], environment)
     assert "TLS_CERT is set" in own
     assert "TLS_CERT is set" not in plain
+    assert "started with TLS=authority" in without
+    assert "started with" not in plain + own
     assert "2001:db8::1 is an address" in address
     assert "is an address" not in plain
 
@@ -160,7 +163,7 @@ def test_every_client_is_told_the_same_host(tmp_path: Path, host: str) -> None:
         if not section.startswith("Windows"):
             subprocess.run(["sh", "-n"], input=f"# {section}", text=True, check=True)
     folders = re.findall(r"certs\.d/([^/\s]+)", printed)
-    assert folders == [shlex.quote(trust.registry_host(host, {}))] * 7
+    assert folders == [shlex.quote(trust.registry_host(host, {}))] * 5
 
 
 def test_comments_among_commands_are_harmless_in_zsh() -> None:

@@ -270,9 +270,21 @@ class Skopeo(Client):
 
 @contextmanager
 def docker_engine(
-    folder: Path, place: Place = HERE, *, keeps_in_containerd: bool = False
+    folder: Path,
+    place: Place = HERE,
+    *,
+    keeps_in_containerd: bool = False,
+    insecure: Sequence[str] = (),
 ) -> Iterator[tuple[Path, Path]]:
-    """Run dockerd with its containerd; yield the sockets of both."""
+    """Run dockerd with its containerd; yield the sockets of both.
+
+    Args:
+        folder: where it keeps all that it has.
+        place: where it runs.
+        keeps_in_containerd: whether it has the containerd image store.
+        insecure: its insecure registries.
+
+    """
     require_root("dockerd")
     folder.mkdir(exist_ok=True)
     environment = empty_environment(folder)
@@ -288,7 +300,8 @@ def docker_engine(
 
     config = folder / "daemon.json"
     store = {"containerd-snapshotter": True} if keeps_in_containerd else {}
-    config.write_text(json.dumps({"features": store}))
+    options = {"features": store, "insecure-registries": list(insecure)}
+    config.write_text(json.dumps(options))
     command: list[str | Path] = [
         *(place.find("dockerd"), "--host", f"unix://{socket}"),
         *("--data-root", folder / "data", "--exec-root", folder / "exec"),

@@ -37,7 +37,7 @@ ABSENT = "balenablocks/browser-aarch64/9.9.9"
 LOCATION = "875ff9869a2373a5d97612c498e0bcf1"
 UNTRUSTED = "x509: certificate signed by unknown authority"
 CLIENTS = {
-    "docker": "docker on Linux",
+    "docker": "docker on Linux with the classic image store",
     "ctr": "containerd",
     "podman": "podman",
     "buildah": "podman",

@@ -14,7 +14,8 @@ from demo.proxy import Proxy
 from serve import free_port
 from tests.authority import Authority
 from tests.integration.machine import ADDRESS, NAME, Machine
-from tests.integration.tool import find_tool, listens, run, running
+from tests.integration.place import HERE, Place
+from tests.integration.tool import find_tool, listens, running
 
 NGINX = serve.ROOT / "deploy" / "nginx" / "nginx.conf"
 SAVE = "Linux, macOS"
@@ -102,18 +103,26 @@ def nginx(authority: Authority, folder: Path, port: int, proxy: int) -> Iterator
         yield
 
 
-def follow(machine: Machine, way: Way, folder: Path, *kinds: str) -> None:
-    """Paste the instructions into a shell on the machine, in that folder."""
+def follow(
+    machine: Machine, way: Way, folder: Path, *kinds: str, place: Place = HERE
+) -> None:
+    """Paste the instructions into a shell on the machine, in that folder.
+
+    What is asked of systemctl stands in a file of that name.
+    """
     home, bin_ = folder / "home", folder / "bin"
     bin_.mkdir(exist_ok=True)
-    sudo = bin_ / "sudo"
-    sudo.write_text('#!/bin/sh\nexec "$@"\n')
-    sudo.chmod(0o755)
+    for name, script in (
+        ("sudo", 'exec "$@"'),
+        ("systemctl", f"echo \"$@\" >>'{folder}/systemctl'"),
+    ):
+        (bin_ / name).write_text(f"#!/bin/sh\n{script}\n")
+        (bin_ / name).chmod(0o755)
     path = f"{bin_}:/usr/sbin:/usr/bin:/sbin:/bin"
     text = "\n".join(f"# {way.commands(kind)}" for kind in kinds)
     machine.call(
-        lambda: run(
-            *("sh", "-euc", f"cd '{folder}'\n{text}"),
+        lambda: place.run(
+            *("/bin/sh", "-euc", f"cd '{folder}'\n{text}"),
             environment={"PATH": path, "HOME": str(home)},
         )
     )

@@ -188,28 +188,38 @@ def target_row(release: dict[str, Any] | None) -> dict[str, Any]:
     return {"slug": SLUG, "should_be_running__release": linked}
 
 
-def fixed(location: str) -> Candidates:
-    """Return the candidates of an alias that stands for that location alone."""
-    return Candidates((Candidate(Location(location)),))
+def fixed(place: str = LOCATION) -> Candidates:
+    """Return what an alias with a selector has: one, whatever the tag."""
+    return Candidates((Candidate(Location(place)),))
 
 
 def candidate(
     raw_version: str = "2.3.8+rev2",
     place: str | None = LOCATION,
-    revision: int | None = 2,
-    commit: str = COMMIT,
     *services: str,
     is_target: bool = False,
+    **fields: Any,
 ) -> Candidate:
-    """Return a release as the API has it."""
-    images = tuple(Image("", name, SUCCESS, None) for name in services or ("main",))
-    release = Release(
-        *(7, commit, raw_version, raw_version.partition("+")[0], revision, "", SUCCESS),
-        is_invalidated=False,
-        is_passing_tests=True,
-        images=images,
-    )
-    return Candidate(None if place is None else Location(place), release, is_target)
+    """Return a release that tags select, as the API has it; a draft has a time."""
+    version, _, build = raw_version.partition("+")
+    parts = build.split(".") if build else []
+    revisions = [part for part in parts if part.startswith("rev")]
+    rest = ".".join(part for part in parts if part not in revisions)
+    is_draft = "-1648" in raw_version
+    values: dict[str, Any] = {
+        "id": 7,
+        "commit": COMMIT,
+        "raw_version": raw_version,
+        "semver": f"{version}+{rest}" if rest else version,
+        "revision": None if is_draft else int(revisions[0][3:]) if revisions else 0,
+        "variant": "",
+        "status": SUCCESS,
+        "is_invalidated": False,
+        "is_passing_tests": True,
+        "images": tuple(Image("", s, SUCCESS, None) for s in services or ("main",)),
+    }
+    location = None if place is None or services else Location(place)
+    return Candidate(location, Release(**values | fields), is_target)
 
 
 def location_of(token: Token | str, alias: str) -> str | None:

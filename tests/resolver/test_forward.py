@@ -283,9 +283,9 @@ OTHER = f"v2/{'1' * 32}"
 THIRD = f"v2/{'2' * 32}"
 MANY = Candidates(
     (
-        candidate("2.4.0", OTHER, 0, "a" * 32),
+        candidate("2.4.0", OTHER, commit="a" * 32),
         candidate(is_target=True),
-        candidate("1.0.0", None, 0, "b" * 32, "web", "db"),
+        candidate("1.0.0", None, "web", "db", commit="b" * 32),
     )
 )
 LOOSE = Candidates(MANY.rows[:1] + MANY.rows[2:])

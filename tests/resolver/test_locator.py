@@ -39,7 +39,7 @@ PLACES = [Location(f"v2/{number:032x}") for number in range(3 * ASKED_MAX + 1)]
 JWT = jwt(pullable(PLACES))
 MANY = Candidates(
     tuple(
-        candidate(f"1.{99 - n}.0", place, 0, f"{n:032x}", is_target=n == 3)
+        candidate(f"1.{99 - n}.0", place, commit=f"{n:032x}", is_target=n == 3)
         for n, place in enumerate(PLACES)
     )
 )
@@ -279,7 +279,7 @@ def test_one_location_is_not_asked() -> None:
 )
 def test_nowhere_to_look(rest: str, error: type[RegistryError]) -> None:
     """Where all releases have several images there is no location."""
-    several = Candidates((candidate("1.0.0", None, 0, "", "web", "db"),))
+    several = Candidates((candidate("1.0.0", None, "web", "db"),))
     token = append_aliases(JWT, Aliases({SLUG: several}))
     with serving(Registry({})) as service, pytest.raises(error) as absent:
         decide(service, rest, token)

@@ -50,7 +50,7 @@ def versions(candidates: Candidates) -> list[str]:
 
 def test_candidates_are_written_as_documented() -> None:
     """A location is a number of the JWT's access list, a commit takes 22 characters."""
-    several = candidate("2.4.0", None, 0, "x", "web", "db", is_target=True)
+    several = candidate("2.4.0", None, "web", "db", commit="x", is_target=True)
     found = Candidates((several, candidate()), is_whole=False)
     text = append_aliases(JWT, Aliases({SLUG: found, "org/app": fixed(LOCATION)}))
     rows = [["2.4.0", "", ["db", "web"], 0, 2], ROW]
@@ -72,15 +72,15 @@ ODD = [
     candidate("é"),
     candidate("9" * 256),
     candidate("2.3.9", f"v2/{'1' * 32}"),
-    candidate("2.3.9", None, 0, "", "web", "\x1b"),
-    candidate("2.3.9", LOCATION, 1 << 31),
+    candidate("2.3.9", None, "web", "\x1b"),
+    candidate("2.3.9", revision=1 << 31),
 ]
 
 
 @pytest.mark.parametrize("odd", ODD)
 def test_what_could_not_be_read_again_is_left_out(odd: Candidate) -> None:
     """An odd release does not make the token unreadable, and leaves no gap."""
-    pinned = candidate("1.0.0", LOCATION, 0, is_target=True)
+    pinned = candidate("1.0.0", is_target=True)
     rows = (candidate("3.0.0"), odd, candidate("2.0.0"), pinned)
     read = carried(Candidates(rows))
     assert versions(read) == ["3.0.0", "1.0.0"]
@@ -105,9 +105,9 @@ def candidates(draw: st.DrawFn) -> Candidate:
     return candidate(
         f"{version}{mark}rev{revision}" if revision else version,
         None if names else draw(st.sampled_from(NAMES[:2])),
-        revision,
-        draw(COMMITS),
         *names,
+        revision=revision,
+        commit=draw(COMMITS),
     )
 
 
@@ -134,8 +134,8 @@ def test_round_trip(rows: list[Candidate], *, whole: bool) -> None:
 @pytest.mark.parametrize("count", [64, 99, 300])
 def test_many_candidates_are_cut(count: int) -> None:
     """Whatever there is, the suffix keeps within its length, the target in it."""
-    rows = [candidate(f"1.{n}.0", LOCATION, 0) for n in range(count, 0, -1)]
-    target = candidate("0.9.0", LOCATION, 0, is_target=True)
+    rows = [candidate(f"1.{n}.0") for n in range(count, 0, -1)]
+    target = candidate("0.9.0", is_target=True)
     text = append_aliases(JWT, Aliases({SLUG: Candidates((*rows, target))}))
     assert len(text) <= len(JWT) + len(SEPARATOR) + LENGTH_MAX
     kept = parse_token(text).aliases.candidates[SLUG]

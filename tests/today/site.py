@@ -39,10 +39,17 @@ _TRUSTED = "/usr/local/share/ca-certificates/registry.crt"
 
 
 class Site:
-    """Makes clients, which run on a machine, and trust an authority as all there do."""
+    """Makes clients, which run on a machine, and trust what all there do.
+
+    That is an authority, if one is given.
+    """
 
     def __init__(
-        self, name: str, folder: Path, machine: Machine, authority: Authority
+        self,
+        name: str,
+        folder: Path,
+        machine: Machine,
+        authority: Authority | None = None,
     ) -> None:
         self.name = name
         self.folder = folder
@@ -57,10 +64,11 @@ class Site:
                 suite = self._machine.hosting(entered(self.name, self.folder))
                 self.place = stack.enter_context(suite)
                 self._write("/etc/hosts", f"127.0.0.1 localhost\n{ADDRESS} {NAME}\n")
-            # Before any engine is started, which reads it once.
-            path = Path(self._authority.write_file(self.folder / "authority.pem"))
-            self._write(_TRUSTED, path.read_text())
-            self._run("update-ca-certificates")
+            if self._authority:
+                # Before any engine is started, which reads it once.
+                path = Path(self._authority.write_file(self.folder / "authority.pem"))
+                self._write(_TRUSTED, path.read_text())
+                self._run("update-ca-certificates")
             self._stack = stack.pop_all()
         return self
 

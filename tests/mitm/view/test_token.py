@@ -70,7 +70,7 @@ def test_token_of_the_proxy(cloud: LocalCloud) -> None:
 
 def test_token_whose_tags_select() -> None:
     """Each release is shown under the tag that selects exactly it."""
-    several = candidate("1.7.0", None, 0, "", "helper", "main")
+    several = candidate("1.7.0", None, "helper", "main", commit="")
     found = Candidates((candidate(), several))
     granted = jwt(pullable([LOCATION]))
     token = append_aliases(granted, Aliases({"org/app": found}))
