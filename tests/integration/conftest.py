@@ -16,7 +16,7 @@ from tests.integration.client import (
     Skopeo,
     docker_engine,
 )
-from tests.integration.registry import Installation, installed
+from tests.integration.registry import Installation, add_many, installed
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +30,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
                 "balenablocks/twins", version, commit=commit.ljust(32, "0")
             )
         yield running
+
+
+@pytest.fixture(scope="session")
+def far_digest(installation: Installation) -> str:
+    """The digest of a release that is in no token: that of `registry.FAR`."""
+    return add_many(installation)
 
 
 @pytest.fixture(scope="session")

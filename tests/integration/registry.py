@@ -83,6 +83,23 @@ def seed(images: Iterable[Image], folder: Path) -> None:
         push_images(images, f"http://localhost:{port}")
 
 
+MANY = "balenablocks/many"
+"""An application with more releases than a token has a list of."""
+FAR = f"{MANY}:1.6.0"
+"""One of them that is in no token, by its tag."""
+
+
+def add_many(installation: Installation) -> str:
+    """Add that application, and return the digest of the release that is far down."""
+    cloud, images = installation.cloud, []
+    cloud.add_application(MANY)
+    for number in range(30):
+        cloud.add_release(MANY, f"1.{number}.0", is_target=number == 29)
+        images.append(cloud.images[-1])
+    seed(images, installation.storage.parent)
+    return images[6].digest
+
+
 @contextmanager
 def serving(folder: Path, port: int, config: Mapping[str, Any]) -> Iterator[None]:
     """Run docker-registry on a port of loopback, with the storage in the folder."""

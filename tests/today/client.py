@@ -23,8 +23,6 @@ MIRRORED = "mirrored.example"
 class BuildKit(Docker):
     """`docker build` of today, whose base images BuildKit gets."""
 
-    name = "build"
-
     def build_on(self, references: Sequence[str], key: str | None = None) -> set[str]:
         """Build an image of all these, and return the digests of what it is made of."""
         write_dockerfile(self.folder, references)
@@ -42,8 +40,7 @@ class BuildKit(Docker):
 
     def forget(self) -> None:
         """Remove all images, and what BuildKit keeps of them."""
-        super().forget()
-        self._run(*self._docker, "builder", "prune", "--all", "--force")
+        self._run(*self._docker, "system", "prune", "--all", "--force")
 
     def _fetch(self, reference: str) -> str:
         (digest,) = self.build_on([reference])
@@ -52,8 +49,6 @@ class BuildKit(Docker):
 
 class Compose(Docker):
     """`docker compose pull`, version 2."""
-
-    name = "compose"
 
     def _fetch(self, reference: str) -> str:
         self.place.find("docker-compose")
@@ -67,7 +62,6 @@ class Compose(Docker):
 class ManifestInspect(Docker):
     """`docker manifest inspect`, in which docker itself asks the registry."""
 
-    name = "manifest"
     transport = ("--insecure",)
 
     def _fetch(self, reference: str) -> str:
@@ -79,8 +73,6 @@ class ManifestInspect(Docker):
 class ImageTools(Docker):
     """`docker buildx imagetools inspect`, in which buildx asks the registry."""
 
-    name = "imagetools"
-
     def _fetch(self, reference: str) -> str:
         self.place.find("docker-buildx")
         command = ("buildx", "imagetools", "inspect", reference)
@@ -89,8 +81,6 @@ class ImageTools(Docker):
 
 class CtrMirror(Containerd):
     """`ctr`, for which the proxy is a mirror of another registry."""
-
-    name = "ctr mirror"
 
     def pull(self, reference: str, key: str | None = None) -> str:
         """Pull what that registry has under the name."""
@@ -103,7 +93,6 @@ class CtrMirror(Containerd):
 class CriMirror(Cri):
     """containerd as Kubernetes uses it, with the proxy as a mirror."""
 
-    name = "cri mirror"
     transport = ("a URL with http",)
 
     def pull(self, reference: str, key: str | None = None) -> str:
@@ -115,8 +104,6 @@ class CriMirror(Cri):
 
 class Crane(Client):
     """crane, which saves an image as a folder."""
-
-    name = "crane"
 
     def __init__(self, folder: Path, place: Place) -> None:
         super().__init__(folder, place)
@@ -137,7 +124,6 @@ class Crane(Client):
 class Oras(Client):
     """oras, which copies to a folder."""
 
-    name = "oras"
     transport: tuple[str, ...] = ("--from-plain-http",)
 
     def __init__(self, folder: Path, place: Place) -> None:

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 import pytest
 
 from tests.authority import Authority
-from tests.integration.client import Client
+from tests.integration.client import Client, Docker
 from tests.integration.machine import Machine
-from tests.integration.registry import Installation, installed
+from tests.integration.registry import Installation, add_many, installed
 from tests.today.front import FRONTS, Front, Ground
 from tests.today.site import CLIENTS, HERE_NAME, OLD, SUITES, Site
 
@@ -44,6 +44,12 @@ def installation(
 
 
 @pytest.fixture(scope="session")
+def far_digest(machine: Machine, installation: Installation) -> str:
+    """The digest of a release that is in no token: that of `registry.FAR`."""
+    return machine.call(add_many, installation)
+
+
+@pytest.fixture(scope="session")
 def find_front(
     machine: Machine,
     authority: Authority,
@@ -72,9 +78,9 @@ def plain(find_front: Callable[[str], Front]) -> Front:
     return find_front("plain")
 
 
-@pytest.fixture(params=[n for n in FRONTS if n not in {"haproxy", "tags ignored"}])
+@pytest.fixture
 def front(request: pytest.FixtureRequest, find_front: Callable[[str], Front]) -> Front:
-    """The proxy in each way of reaching it."""
+    """The front that the test names."""
     return find_front(request.param)
 
 
@@ -106,4 +112,5 @@ def client(
     suite, name = request.param
     made = find_site(suite).client(name)
     yield made
-    machine.call(made.forget)
+    if isinstance(made, Docker):  # The engine is not its own.
+        machine.call(made.forget)

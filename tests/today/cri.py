@@ -20,8 +20,6 @@ _LENGTH_DELIMITED = 2
 class Cri(Client):
     """containerd, as Kubernetes uses it."""
 
-    name = "cri"
-
     def __init__(self, folder: Path, socket: Path, place: Place) -> None:
         super().__init__(folder, place)
         self._socket = socket

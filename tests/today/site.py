@@ -90,7 +90,9 @@ class Site:
         folder = Path(
             tempfile.mkdtemp(prefix=f"{name.replace(' ', '-')}-", dir=self.folder)
         )
-        return CLIENTS[name](self, folder)
+        made = CLIENTS[name](self, folder)
+        made.name = name
+        return made
 
     @cached_property
     def classic(self) -> Path:

@@ -14,8 +14,12 @@ from tests.today.front import Front
 
 TOKENS = {
     "docker": (1, 1),
-    "build": (1, 0),  # BuildKit keeps its token for the next build.
+    "docker c8d": (1, 1),
+    # BuildKit keeps its token for the next build.
+    "build": (1, 0),
+    "build c8d": (1, 0),
     "compose": (1, 1),
+    "compose c8d": (1, 1),
     "manifest": (1, 1),
     "imagetools": (1, 1),
     # containerd's resolver and its fetcher have a token each.
