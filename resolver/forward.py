@@ -268,7 +268,7 @@ def _list(target: Content, alias: Alias, token: Token) -> Forward | TagPage:
     tags = own.tags()
     if own.pick(alias, STORED_TAG):
         tags.append(STORED_TAG)
-    if not tags:
+    if not own.locations:
         example = f"{alias.slug}/<version>/<service>"
         raise ReleaseUnknown(
             f"{alias.slug} has no release that a tag can pull: each has several images,"

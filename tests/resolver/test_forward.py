@@ -298,6 +298,7 @@ WIDE = append_aliases(
             "org/app/1.6.0": fixed(THIRD),
             "org/app/2.3.8": fixed(LOCATION),
             "org/loose": LOOSE,
+            "org/old": Candidates((candidate("1.0.0", is_invalidated=True),)),
             "org/plain": fixed(LOCATION),
             "org/several": Candidates(MANY.rows[2:]),
             "org/tagged/2.4.0": fixed(OTHER),
@@ -461,6 +462,7 @@ def test_list_of_tags() -> None:
     for name, tags in (
         ("org/app", ["2.3.8", "2.3.8_rev2", "2.4.0", "latest"]),
         ("org/loose", ["2.4.0"]),
+        ("org/old", []),
     ):
         found = decided(f"{name}/tags/list")
         assert isinstance(found, TagPage)
