@@ -99,7 +99,7 @@ REFUSED = {
     f"{BROWSER}/main": ("no release main", APPLICATIONS),
     f"{BROWSER}/1.7.0": ("several images: helper, main", RELEASES),
     f"{BROWSER}/1.7.0/web": ("no image service web", RELEASES),
-    "balenablocks/empty-app": ("no target release", [*APPLICATIONS, *APPLICATIONS]),
+    "balenablocks/empty-app": ("no target release", APPLICATIONS),
     "no/body": ("is private or does not exist", APPLICATIONS),
     "no/body/1.0.0": ("is private or does not exist", [*RELEASES, *APPLICATIONS]),
 }
