@@ -117,3 +117,13 @@ def test_line_and_facts_have_no_whole_location() -> None:
     )
     assert LOCATION not in line + str(log_line.facts(over))
     assert log_line.facts(over)["location"] == "v2/567e..."
+
+
+def test_ignored_tag_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """Who reads the log sees that a tag was ignored, and what would select it (R9)."""
+    over = record(warning="the tag 2.3 selects nothing and is ignored: pull a/b/2.3")
+    over.answered(http.Response.make(200, b""), is_head=False)
+    log_line.write(over)
+    (line,) = caplog.records
+    assert line.levelname == "WARNING"
+    assert "the tag 2.3 selects nothing and is ignored" in line.message
