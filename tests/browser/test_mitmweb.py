@@ -23,7 +23,9 @@ def page(browser: Browser, mitmweb: Proxy) -> Iterator[Browser]:
     browser.open(web_url(mitmweb))
     browser.find_text(COMMENT, FOUND)
     yield browser
-    assert browser.complaints() == []
+    # mitmproxy 12.3 names the source of a style sheet that it does not ship.
+    ours = [text for text in browser.complaints() if "vendor.less" not in text]
+    assert ours == []
 
 
 def show(page: Browser, comment: str, tab: str) -> str:

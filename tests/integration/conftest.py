@@ -16,19 +16,14 @@ from tests.integration.client import (
     Skopeo,
     docker_engine,
 )
-from tests.integration.registry import Installation, add_many, installed
+from tests.integration.registry import Installation, add_many, add_twins, installed
 
 
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """The real registry, with localcloud's API."""
     with installed(tmp_path_factory.mktemp("registry")) as running:
-        # Two commits that begin alike, which the measured catalog does not have.
-        running.cloud.add_application("balenablocks/twins")
-        for version, commit in (("1.0.0", "abcdef0123"), ("1.1.0", "abcdef0999")):
-            running.cloud.add_release(
-                "balenablocks/twins", version, commit=commit.ljust(32, "0")
-            )
+        add_twins(running)
         yield running
 
 

@@ -89,6 +89,14 @@ FAR = f"{MANY}:1.6.0"
 """One of them that is in no token, by its tag."""
 
 
+def add_twins(installation: Installation) -> None:
+    """Add two commits that begin alike, which the measured catalog does not have."""
+    cloud = installation.cloud
+    cloud.add_application("balenablocks/twins")
+    for version, commit in (("1.0.0", "abcdef0123"), ("1.1.0", "abcdef0999")):
+        cloud.add_release("balenablocks/twins", version, commit=commit.ljust(32, "0"))
+
+
 def add_many(installation: Installation) -> str:
     """Add that application, and return the digest of the release that is far down."""
     cloud, images = installation.cloud, []

@@ -76,11 +76,11 @@ def ask(url: str, **parameters: str) -> Any:
 def pull(proxy: Proxy) -> None:
     """Ask for all that a pull asks for, once with success, and once without."""
     url = f"http://{proxy.host}"
-    with logged_in(url, BROWSER, f"{BROWSER}/9.9.9") as session:
+    with logged_in(url, f"{BROWSER}/2.3.8", f"{BROWSER}/9.9.9") as session:
         base = f"{url}/v2/{BROWSER}"
-        manifest = session.get(f"{base}/manifests/latest", timeout=TIMEOUT)
+        manifest = session.get(f"{base}/2.3.8/manifests/latest", timeout=TIMEOUT)
         digest = manifest.json()["config"]["digest"]
-        assert session.get(f"{base}/blobs/{digest}", timeout=TIMEOUT).ok
+        assert session.get(f"{base}/2.3.8/blobs/{digest}", timeout=TIMEOUT).ok
         assert (
             session.get(f"{base}/9.9.9/manifests/latest", timeout=TIMEOUT).status_code
             == 404

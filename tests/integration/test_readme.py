@@ -13,7 +13,7 @@ import serve
 from demo.proxy import Proxy
 from tests.integration.client import Docker
 from tests.integration.registry import Installation
-from tests.integration.tool import ToolError, find_tool, run
+from tests.integration.tool import find_tool, run
 
 README = (serve.ROOT / "README.md").read_text()
 DEBUGGING = (serve.ROOT / "docs" / "debugging.md").read_text()
@@ -90,17 +90,3 @@ def test_registry_secrets_have_the_shape_that_is_read() -> None:
     """The example for --registry-secrets is JSON of host, user name and password."""
     (secrets,) = map(json.loads, blocks(README, "json"))
     assert secrets == {SHOWN_HOST: {"username": "me", "password": "<API key>"}}
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    re.findall(r"^\| `(\S+)` \| `(Error [^`]*)` \|", README, re.MULTILINE),
-)
-def test_messages_are_those_that_docker_shows(
-    proxy: Proxy, docker: Docker, name: str, message: str
-) -> None:
-    """The table of failures quotes what a pull of that name prints."""
-    with pytest.raises(ToolError) as refused:
-        docker.pull(f"{proxy.host}/{name}")
-    pattern = ".*".join(map(re.escape, message.split("…")))
-    assert re.search(pattern, str(refused.value))

@@ -199,4 +199,4 @@ def test_key_of_several_lines_is_not_printed(cloud: LocalCloud) -> None:
     with pytest.raises(ToolError) as failed:
         run(*command, environment=variables | {KEY_VARIABLE: f"{key}\n{key}"})
     assert key not in str(failed.value)
-    assert "does not answer" in str(failed.value)
+    assert "BALENA_API_KEY holds characters" in str(failed.value)

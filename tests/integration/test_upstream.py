@@ -69,9 +69,9 @@ def test_refused_alias_does_not_spoil_the_rest(front: Proxy) -> None:
 
 
 def test_tag_that_looks_like_a_version_is_warned_about(front: Proxy) -> None:
-    """A tag selects nothing, and the answer says which name does (R9)."""
-    with logged_in(f"http://{front.host}", SLUG) as session:
-        url = f"http://{front.host}/v2/{SLUG}/manifests"
+    """Beside a selector it is ignored, and the answer says which name does (R9)."""
+    with logged_in(f"http://{front.host}", ALIAS) as session:
+        url = f"http://{front.host}/v2/{ALIAS}/manifests"
         versioned = session.get(f"{url}/1.6.0", timeout=TIMEOUT)
         usual = session.get(f"{url}/latest", timeout=TIMEOUT)
     assert versioned.content == usual.content

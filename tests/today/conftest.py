@@ -8,7 +8,7 @@ import pytest
 from tests.authority import Authority
 from tests.integration.client import Client, Docker
 from tests.integration.machine import Machine
-from tests.integration.registry import Installation, add_many, installed
+from tests.integration.registry import Installation, add_many, add_twins, installed
 from tests.today.front import FRONTS, Front, Ground
 from tests.today.site import CLIENTS, HERE_NAME, OLD, SUITES, Site
 
@@ -40,6 +40,7 @@ def installation(
 ) -> Iterator[Installation]:
     """The real registry, with localcloud's API."""
     with machine.hosting(installed(tmp_path_factory.mktemp("registry"))) as running:
+        machine.call(add_twins, running)
         yield running
 
 

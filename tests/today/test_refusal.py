@@ -1,10 +1,14 @@
 """Each client of today shows why there is no image (R8)."""
 
+import re
+
 import pytest
 
+import serve
 from tests.integration.client import Client
 from tests.integration.machine import Machine
 from tests.integration.tool import ToolError
+from tests.today.conftest import client_id
 from tests.today.front import Front
 
 BROWSER = "balenablocks/browser-aarch64"
@@ -17,6 +21,25 @@ WORDS = {
     "alpine": "'alpine' does not name a release: use <org>/<app>",
 }
 WRONG_KEY = "does not accept these credentials"
+
+README = (serve.ROOT / "README.md").read_text()
+_ROW = re.compile(r"^\| `(\S+)` \| `([^`]+)` \| [^|`]+ \|$", re.MULTILINE)
+_TABLE = README.partition("| pulled | docker says |")[2].partition("\n\n")[0]
+SHOWN = _ROW.findall(_TABLE)
+"""What the README says that docker of today says of a pull."""
+
+
+@pytest.mark.parametrize(
+    "client", [("sid", "docker c8d")], indirect=True, ids=client_id
+)
+def test_readme_quotes_docker(machine: Machine, plain: Front, client: Client) -> None:
+    """The table of failures has the words that its user sees."""
+    assert len(SHOWN) > 6
+    for name, shown in SHOWN:
+        with pytest.raises(ToolError) as refused:
+            machine.call(plain.pull, client, name)
+        pattern = ".*".join(map(re.escape, shown.split("…")))
+        assert re.search(pattern, str(refused.value)), name
 
 
 @pytest.mark.parametrize(("name", "words"), WORDS.items(), ids=WORDS)
