@@ -50,6 +50,7 @@ class Index:
             digests_max
         )
         self._named: LRUCache[tuple[str, Alias], Location] = LRUCache(digests_max)
+        self._last: LRUCache[tuple[str, Slug], Alias] = LRUCache(digests_max)
 
     def __len__(self) -> int:
         """Return how many digests are known."""
@@ -59,6 +60,7 @@ class Index:
         """Take note that these are at the place."""
         if place.name:
             self._named[place.client, place.name] = place.location
+            self._last[place.client, slug] = place.name
         for digest in digests:
             known = self._places.get((slug, digest), ())
             if known[:1] != (place,):
@@ -87,9 +89,15 @@ class Index:
         )
         return next(names, None)
 
+    def last_name(self, slug: Slug, client: str) -> Alias | None:
+        """Return the alias under which the client pulled from the application last."""
+        return self._last.get((client, slug))
+
     def forget_name(self, client: str, name: Alias) -> None:
         """Forget where the alias led, because it leads elsewhere now."""
         self._named.pop((client, name), None)
+        if self._last.get((client, name.slug)) == name:
+            del self._last[client, name.slug]
 
 
 def named_digests(status: int, digest: str | None, manifest: bytes) -> list[Digest]:

@@ -144,15 +144,19 @@ class Locator:
         """Let the challenge for a digest name the tag that it was pulled by.
 
         Such a client asks for a manifest by tag, and then for its digest with a token
-        of its own, as containerd does.
+        of its own, as containerd does. Where it has the manifest it asks for a blob at
+        once, which other releases may have too; that belongs to the last tag.
         """
         alias, digest = decided.alias, None
         if self._selects and isinstance(target, Content) and target.reference:
             digest = parse_digest(target.reference)
         if alias is None or alias.selector is not None or digest is None:
             return decided
-        name = self._index.name(alias.slug, digest, asker.address)
-        return replace(decided, scope=scope_of(alias, name)) if name else decided
+        names = [self._index.name(alias.slug, digest, asker.address)]
+        if isinstance(target, Content) and target.kind is Kind.BLOB:
+            names.append(self._index.last_name(alias.slug, asker.address))
+        known = dict.fromkeys(filter(None, names))
+        return replace(decided, scope=scope_of(alias, *known)) if known else decided
 
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
@@ -167,7 +171,7 @@ class Locator:
         name = self._index.name(slug, search.sought, asker.address)
         if name and str(name) in search.tagged:
             self._index.forget_name(asker.address, name)
-        elif name and asker.takes_scopes:
+        elif name and asker.takes_scopes and not search.tagged:
             raise not_issued_for(name)
         if len(search.locations) == 1:
             return None

@@ -319,15 +319,35 @@ def test_challenge_for_a_digest_names_its_tag() -> None:
     """Containerd asks for it without a token, and gets one with that scope alone."""
     with serving(Registry({})) as locator:
         pull_far(locator, "10.0.0.1")
-        scope = f"repository:{SLUG}:pull repository:{SLUG}/1.6.0:pull"
+        application, scope = f"repository:{SLUG}:pull", f"repository:{SLUG}/1.6.0:pull"
+        unknown = f"{DIGEST[:-1]}f"
         for rest, address, expected in (
-            (BLOB, "10.0.0.1", scope),
+            (BLOB, "10.0.0.1", f"{application} {scope}"),
             (BLOB, "10.0.0.2", None),
-            (f"blobs/{DIGEST[:-1]}f", "10.0.0.1", None),
+            # It may have the manifest already, which then did not pass here.
+            (f"blobs/{unknown}", "10.0.0.1", f"{application} {scope}"),
+            (f"blobs/{unknown}", "10.0.0.2", None),
+            (f"manifests/{unknown}", "10.0.0.1", None),
             ("tags/list", "10.0.0.1", None),
             (f"{ARTIFACT}.sig", "10.0.0.1", None),
         ):
             assert decide(locator, rest, None, address).scope == expected
+        decided = decide(locator, "manifests/1.89.0", TOKEN, "10.0.0.1")
+        locator.note(decided, 200, f"{DIGEST[:-1]}e", b"", "10.0.0.1")
+        # A layer that both have, as far as is known: the token is for both.
+        last = f"repository:{SLUG}/1.89.0:pull"
+        found = decide(locator, BLOB, None, "10.0.0.1").scope
+        assert found == f"{application} {scope} {last}"
+
+
+def test_token_for_a_tag_is_good_for_what_releases_share() -> None:
+    """What is known of another tag alone is looked for at this one's location first."""
+    registry = Registry({})
+    token = append_aliases(JWT, Aliases({f"{SLUG}/1.99.0": fixed(PLACES[0])}))
+    with serving(registry) as locator:
+        pull_far(locator, "10.0.0.1")
+        assert decide(locator, BLOB, token, "10.0.0.1").location == PLACES[0]
+    assert registry.asked == []
 
 
 def test_tag_that_moved_on_names_nothing() -> None:
@@ -338,11 +358,11 @@ def test_tag_that_moved_on_names_nothing() -> None:
         pull_far(locator, "10.0.0.1")
         # The token is for the tag, and is as good as one gets.
         assert decide(locator, BLOB, token, "10.0.0.1").location == PLACES[0]
-        assert decide(locator, BLOB, None, "10.0.0.1").scope is None
+        assert decide(locator, MANIFEST, None, "10.0.0.1").scope is None
         pull_far(locator, "10.0.0.1")
         assert decide(locator, BLOB, None, "10.0.0.1").scope
         # The same client pulled the tag again, and got another image.
         decided = decide(locator, "manifests/1.6.0", token, "10.0.0.1")
         locator.note(decided, 200, f"{DIGEST[:-2]}11", b"", "10.0.0.1")
-        assert decide(locator, BLOB, None, "10.0.0.1").scope is None
+        assert decide(locator, MANIFEST, None, "10.0.0.1").scope is None
         assert decide(locator, f"blobs/{DIGEST[:-2]}11", None, "10.0.0.1").scope
