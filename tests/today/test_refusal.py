@@ -63,7 +63,7 @@ def test_wrong_key_is_said(machine: Machine, plain: Front, client: Client) -> No
     "front", ["tls", "haproxy", "haproxy tls", "nginx"], indirect=True
 )
 def test_reason_passes(machine: Machine, front: Front, client: Client) -> None:
-    """It is shown whoever ends the client's connection, by HTTP/1.1 and HTTP/2."""
+    """It is shown whoever ends the client's connection."""
     with pytest.raises(ToolError) as refused:
         machine.call(front.pull, client, WRONG_VERSION)
     assert WORDS[WRONG_VERSION] in str(refused.value)
