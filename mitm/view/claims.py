@@ -9,6 +9,7 @@ from typing import Any
 from mitm.view.line import cell, fields, first, rest, section, shown, table
 from mitm.view.quantity import duration, moment, read_moment
 from resolver import errors, suffix, token
+from resolver.release import Release
 
 NO_TOKEN = "  no registry token; what else it is, as an API key, is not shown"  # noqa: S105
 _REPOSITORY = "repository"
@@ -111,7 +112,7 @@ def _tags(aliases: suffix.Aliases) -> list[str]:
         (
             cell(f"{alias}:{row.release.raw_version.replace('+', '_')}"),
             cell(row.release.commit[:7]),
-            cell(row.location or "several images"),
+            cell(row.location or _unplaced(row.release)),
         )
         for alias, found in aliases.candidates.items()
         for row in found.rows
@@ -119,6 +120,11 @@ def _tags(aliases: suffix.Aliases) -> list[str]:
     ]
     columns = ("tag", "commit", "location")
     return section("tags select", table(columns, rows) if rows else [])
+
+
+def _unplaced(release: Release) -> str:
+    """Return why a tag cannot pull the release."""
+    return "several images" if len(release.images) > 1 else "another registry"
 
 
 def _access(access: object) -> list[str]:
