@@ -18,32 +18,31 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import layer, server_hooks
 
 from mitm import (
-    absence,
-    certificate,
-    commands,
-    connection,
-    dispatch,
-    error_page,
+    command,
+    endpoint,
     exchange,
-    inbound,
-    journal,
-    log_format,
-    log_level,
-    memory,
     option,
-    own_request,
-    plain,
     redaction,
     replay,
     reply,
     route,
     secret,
-    service,
     settings,
-    shutdown,
-    story,
 )
-from resolver import errors, reference
+from mitm.guard import (
+    absence,
+    certificate,
+    connection,
+    dispatch,
+    error_page,
+    inbound,
+    memory,
+    plain,
+    stop,
+)
+from mitm.story import journal, log_format, log_level, own_request, words
+from resolver import errors
+from resolver.grammar import reference
 
 logger = logging.getLogger("balena")
 SECRETS_SHOWN = (
@@ -60,9 +59,9 @@ class RegistryProxy:
         self._is_running = False
         self._dispatch: dispatch.Dispatch | None = None
         self._settings: settings.Settings | None = None
-        self._service: service.Service
+        self._service: endpoint.Service
         self._connections = connection.Connections()
-        self._stop = shutdown.GracefulStop(self._connections)
+        self._stop = stop.GracefulStop(self._connections)
         self._certificate = certificate.CertificateKeeper()
         self._journal = journal.Journal(self._connections)
         self._routes = route.Routes()
@@ -106,7 +105,7 @@ class RegistryProxy:
             return
         # What was in use goes on for the requests that still use it.
         self._settings = chosen
-        self._service = service.Service(
+        self._service = endpoint.Service(
             chosen, self._journal, self._own_requests, self._routes
         )
         self._connections.limit(chosen.limits)
@@ -224,7 +223,7 @@ class RegistryProxy:
         own_request.served.set(flow)
         with self._boundary(flow):
             known = await self._service.handle(
-                service.Asked(flow, held, body, begun),
+                endpoint.Asked(flow, held, body, begun),
                 is_stopping=self._connections.is_stopping,
             )
             if known:
@@ -252,7 +251,7 @@ class RegistryProxy:
             begun.began()
             begun.reader = reader
             if flow.response.stream:
-                story.tell_streaming(flow, begun)
+                words.tell_streaming(flow, begun)
         self._journal.name_request(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -289,7 +288,7 @@ class RegistryProxy:
         self._connections.end_answer(flow)
         secret.forget(flow)
 
-    def current_service(self) -> service.Service:
+    def current_service(self) -> endpoint.Service:
         """Return what answers requests.
 
         Raises:
@@ -333,4 +332,4 @@ def _is_open(flow: http.HTTPFlow) -> bool:
 
 
 proxy = RegistryProxy()
-addons = [proxy, commands.Commands(proxy.current_service)]
+addons = [proxy, command.Commands(proxy.current_service)]

@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from resolver.address import parse_allowed
+from resolver.storage.address import parse_allowed
 from variable import (
     VariableError,
     read_address,

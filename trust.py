@@ -19,7 +19,7 @@ from mitmproxy.options import CONF_BASENAME, KEY_SIZE
 
 import serve
 from mitm.option import Tls
-from resolver.public_url import parse_host
+from resolver.grammar.url import parse_host
 
 HEADING = "# == "
 KEY_FILE = f"{CONF_BASENAME}-ca.pem"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from resolver.public_url import parse_host, parse_url
+from resolver.grammar.url import parse_host, parse_url
 
 PORT_MAX = 65535
 

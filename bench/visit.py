@@ -5,8 +5,8 @@ from http import HTTPStatus
 from urllib.parse import urlencode
 
 from localcloud.image import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from resolver.challenge import TOKEN_PATH
-from resolver.target import PING_PATH
+from resolver.grammar.challenge import TOKEN_PATH
+from resolver.grammar.endpoint import PING_PATH
 
 ACCEPT = ", ".join((DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST))
 TOKEN_PLACE = b"<token>"

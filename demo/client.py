@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 
-from resolver.challenge import Challenge, parse_challenge, pull_scope
-from resolver.token import parse_token, read_claims
+from resolver.grammar.challenge import Challenge, parse_challenge, pull_scope
+from resolver.token.claims import parse_token, read_claims
 
 MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",

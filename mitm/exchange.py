@@ -11,9 +11,13 @@ from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
 from mitm import secret, storage
-from resolver import answer, challenge, errors, observer, target, token
-from resolver.forward import Forward
-from resolver.redirect import Route
+from resolver import errors
+from resolver.content import answer
+from resolver.content.forward import Forward
+from resolver.grammar import challenge, endpoint
+from resolver.storage.redirect import Route
+from resolver.token import claims
+from resolver.upstream import observer
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +28,7 @@ UNREADABLE = "the registry's answer is encoded in a way that cannot be read"
 class Exchange:
     """What is known of a request that went upstream, until its answer came."""
 
-    target: target.Base | target.Content
+    target: endpoint.Base | endpoint.Content
     view: answer.View
     warning: str | None
     route: Route | None = None
@@ -70,7 +74,7 @@ def is_answered(flow: http.HTTPFlow) -> bool:
 
 def rewrite_request(
     request: http.Request,
-    wanted: target.Base | target.Content,
+    wanted: endpoint.Base | endpoint.Content,
     decided: Forward,
     registry_host: str,
 ) -> None:
@@ -110,7 +114,7 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         wanted = flow.request.headers.get("range", "")
         raise answer.unsatisfiable(wanted, response.headers.get("content-range", ""))
-    if known.route and isinstance(known.target, target.Content):
+    if known.route and isinstance(known.target, endpoint.Content):
         storage.rewrite_head(flow, response, known.route, str(known.target.reference))
         return
     if response.status_code == HTTPStatus.UNAUTHORIZED:
@@ -153,13 +157,13 @@ def _explain_refused_token(flow: http.HTTPFlow, response: http.Response) -> None
     said = challenge.parse_challenge(response.headers.get("www-authenticate", ""))
     if said and said.error == "invalid_token":
         jwt = flow.request.headers.get("authorization", "").partition(" ")[2]
-        claims = token.read_claims(jwt)
+        issued = claims.read_claims(jwt)
         logger.warning(
             "the registry refuses a token: it was issued at %s for %s s, the registry's"
             " clock says %s; if it is not over, clocks or keys of API and registry"
             " differ",
-            claims.issued_at,
-            claims.expires_in,
+            issued.issued_at,
+            issued.expires_in,
             response.headers.get("date", "nothing"),
             extra={"client": flow.client_conn.peername},
         )

@@ -7,7 +7,7 @@ from enum import StrEnum
 from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader
 
-from mitm.log_format import LogFormat
+from mitm.story.log_format import LogFormat
 
 logger = logging.getLogger(__name__)
 

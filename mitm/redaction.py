@@ -12,7 +12,8 @@ from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
-from resolver import errors, token
+from resolver import errors
+from resolver.token import claims
 
 REDACTED = "[redacted]"
 _SHOWN_FIELDS = frozenset({"client_id", "grant_type", "scope", "service"})
@@ -41,24 +42,24 @@ def redacted_login(authorization: str) -> str:
     return REDACTED
 
 
-@lru_cache(token.PARSED_MAX)
+@lru_cache(claims.PARSED_MAX)
 def redacted_token(text: str) -> str:
     """Return a registry token without its signature, and of anything else nothing.
 
     A token of a user's session is a JWT as well, and has secrets among its claims; a
     registry's has an access list.
     """
-    jwt, separator, suffix = text.partition(token.SEPARATOR)
-    claims = jwt.rpartition(".")[0]
-    access = token.read_payload(jwt).get("access")
-    if not isinstance(access, list) or not _CLAIMS.fullmatch(claims):
+    jwt, separator, suffix = text.partition(claims.SEPARATOR)
+    signed = jwt.rpartition(".")[0]
+    access = claims.read_payload(jwt).get("access")
+    if not isinstance(access, list) or not _CLAIMS.fullmatch(signed):
         return REDACTED
     if separator:
         try:
-            token.parse_token(text)
+            claims.parse_token(text)
         except errors.TokenInvalid:
             suffix = REDACTED
-    return f"{claims}.{REDACTED}{separator}{suffix}"
+    return f"{signed}.{REDACTED}{separator}{suffix}"
 
 
 def redacted_url(url: str) -> str:

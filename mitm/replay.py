@@ -2,8 +2,8 @@
 
 from mitmproxy import http
 
-from mitm.fact import Fact, clear, read
 from mitm.redaction import REDACTED
+from mitm.story.fact import Fact, clear, read
 
 
 def prepare(flow: http.HTTPFlow) -> None:

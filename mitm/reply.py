@@ -7,8 +7,8 @@ from mitmproxy import http
 
 from mitm import secret
 from resolver import errors
-from resolver.client import Client
-from resolver.reference import printable
+from resolver.grammar.client import Client
+from resolver.grammar.reference import printable
 
 JSON_HEADERS = (("Content-Type", "application/json"), errors.API_VERSION_HEADER)
 NO_STORE = ("Cache-Control", "no-store")

@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 from mitmproxy import connection
 from mitmproxy.proxy import server_hooks
 
-from mitm.reader import REGISTRY, STORAGE
-from resolver.redirect import Route
+from mitm.guard.reader import REGISTRY, STORAGE
+from resolver.storage.redirect import Route
 
 type Address = tuple[str, int]
 

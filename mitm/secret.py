@@ -14,10 +14,11 @@ from mitmproxy import ctx, http
 from mitmproxy.net.http.http1 import assemble
 from mitmproxy.proxy.layers import http as http_layer
 
-from mitm import inbound, redaction, signed
-from resolver import forward
-from resolver.challenge import TOKEN_PATH
-from resolver.client import Client
+from mitm import redaction, signed
+from mitm.guard import inbound
+from resolver.content import forward
+from resolver.grammar.challenge import TOKEN_PATH
+from resolver.grammar.client import Client
 
 READ_HEADERS = frozenset({"content-length", "content-type", "expect", "host"})
 """Headers that this addon or mitmproxy itself reads."""

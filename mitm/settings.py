@@ -8,12 +8,17 @@ from pathlib import Path
 from mitmproxy import ctx, exceptions
 from mitmproxy.proxy import mode_specs
 
-from mitm.certificate import CertificateError, OwnCertificate, certificates_of_mitmproxy
-from mitm.connection import Limits
-from mitm.log_format import LogFormat
+from mitm.guard.certificate import (
+    CertificateError,
+    OwnCertificate,
+    certificates_of_mitmproxy,
+)
+from mitm.guard.connection import Limits
 from mitm.option import DECLARED, OPTIONS, REFUSED, REQUIRED, Blobs, Tags, Tls
-from resolver import public_url, transport
-from resolver.address import Allowed, parse_allowed
+from mitm.story.log_format import LogFormat
+from resolver.grammar import url
+from resolver.storage.address import Allowed, parse_allowed
+from resolver.upstream import transport
 
 if sys.platform != "win32":
     import resource
@@ -88,10 +93,10 @@ def read_settings() -> Settings:
                 f"{option.name}: {value!r} is not one of {', '.join(option.choices)}"
             )
     certificate = _read_certificate(options.balena_tls_cert, options.balena_tls_key)
-    url = f"{registry.scheme}://{format_host(*registry.address)}"
+    registry_url = f"{registry.scheme}://{format_host(*registry.address)}"
     return Settings(
         registry=registry,
-        registry_url=public_url.parse_url(url),
+        registry_url=url.parse_url(registry_url),
         api_url=_read_url("balena_api_url", options.balena_api_url),
         public_url=_read_url("balena_public_url", options.balena_public_url),
         trust_forwarded=options.balena_trust_forwarded,
@@ -144,7 +149,7 @@ def _read_mode(modes: list[str]) -> mode_specs.ReverseMode:
 
 def _read_url(option: str, text: str) -> str | None:
     try:
-        return public_url.parse_url(text) if text else None
+        return url.parse_url(text) if text else None
     except ValueError as error:
         raise exceptions.OptionsError(f"{option}: {error}") from error
 
@@ -203,7 +208,7 @@ def _read_address(text: str) -> tuple[str, int] | None:
         number = int(port)
     except ValueError:
         number, address = 0, ""
-    if not 0 < number <= public_url.PORT_MAX:
+    if not 0 < number <= url.PORT_MAX:
         raise exceptions.OptionsError(
             f"balena_metrics_listen: {text!r} is no address with a port; write it as in"
             " 127.0.0.1:9090 or [::1]:9090"

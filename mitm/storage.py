@@ -15,15 +15,18 @@ from http import HTTPStatus
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from mitm import own_request, secret
+from mitm import secret
 from mitm.reply import JSON_HEADERS, fields
 from mitm.settings import Settings
 from mitm.signed import SignedRequest
-from resolver import attempt, errors, forward
-from resolver.deadline import Deadline
-from resolver.observer import Reason
-from resolver.redirect import STATUSES, Redirects, Route, make_border
-from resolver.transport import USER_AGENT, Transport
+from mitm.story import own_request
+from resolver import errors
+from resolver.content import forward
+from resolver.storage.redirect import STATUSES, Redirects, Route, make_border
+from resolver.upstream import call
+from resolver.upstream.deadline import Deadline
+from resolver.upstream.observer import Reason
+from resolver.upstream.transport import USER_AGENT, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +83,7 @@ class Storage:
             ServiceUnavailable: registry or storage do not answer in time.
 
         """
-        attempt.purpose.set(str(decided.alias or ""))
+        call.purpose.set(str(decided.alias or ""))
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         deadline = Deadline.after(self._seconds)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mitm.fact import Fact
-from mitm.record import Login
+from mitm.story.fact import Fact
+from mitm.story.record import Login
 from report import phrase
 from report.pull import Pull
-from resolver.observer import CacheState
+from resolver.upstream.observer import CacheState
 
 _CACHES: Mapping[str, str] = {
     CacheState.HIT: "remembered, the API was not asked for it",

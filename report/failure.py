@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mitm.fact import Fact
+from mitm.story.fact import Fact
 from report import phrase
 from report.request import Request
 

@@ -15,8 +15,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mitm.fact import Fact
-from mitm.record import Kind, Login
+from mitm.story.fact import Fact
+from mitm.story.record import Kind, Login
 from report.pull import Pull
 from report.request import Request
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mitm.fact import Fact
-from mitm.record import Kind
+from mitm.story.fact import Fact
+from mitm.story.record import Kind
 from report import phrase
 from report.failure import Failure, failures
 from report.request import Request

@@ -12,8 +12,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mitmproxy import version
 
-from mitm.fact import Fact, OwnKind
-from mitm.size import describe_size
+from mitm.story.fact import Fact, OwnKind
+from mitm.story.size import describe_size
 from mitm.version import VERSION
 from report import phrase
 from report.decision import Decision, decisions

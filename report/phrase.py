@@ -3,9 +3,9 @@
 import datetime as dt
 from collections.abc import Mapping
 
-from mitm.fact import Fact, OwnKind
-from mitm.record import Kind, Outcome
-from mitm.size import describe_size
+from mitm.story.fact import Fact, OwnKind
+from mitm.story.record import Kind, Outcome
+from mitm.story.size import describe_size
 from report.pull import CONTENT, Pull, Result, reference_of
 from report.request import Request
 from report.timeline import Part, split_time

@@ -4,8 +4,8 @@ from bisect import insort
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mitm.fact import Fact
-from mitm.record import DIGEST_LENGTH, Kind, Outcome
+from mitm.story.fact import Fact
+from mitm.story.record import DIGEST_LENGTH, Kind, Outcome
 from report.request import Request
 
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from mitmproxy import exceptions, flow, http, io
 
-from mitm.fact import Fact
+from mitm.story.fact import Fact
 from report.request import Request, read_request
 from report.secret import Secrets
 

@@ -14,9 +14,9 @@ from typing import Self
 
 from mitmproxy import http
 
-from mitm.explain import explain
-from mitm.fact import SEPARATOR, Fact, OwnKind, Value, read, text
-from mitm.record import Kind, Outcome
+from mitm.story.explain import explain
+from mitm.story.fact import SEPARATOR, Fact, OwnKind, Value, read, text
+from mitm.story.record import Kind, Outcome
 
 SECONDS_MAX = float(1 << 35)
 """The year 3058: later than any time that is meant."""

@@ -14,10 +14,10 @@ from urllib.parse import parse_qs
 
 from mitmproxy import http
 
-from mitm.record import LOCATION_LENGTH
 from mitm.redaction import REDACTED
-from resolver.challenge import TOKEN_PATH
-from resolver.token import SEPARATOR
+from mitm.story.record import LOCATION_LENGTH
+from resolver.grammar.challenge import TOKEN_PATH
+from resolver.token.claims import SEPARATOR
 
 LENGTH_MIN = 8
 """Characters; what is shorter is a word, and would be cut out of other words."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mitm.fact import Fact, OwnKind
-from mitm.record import Kind
+from mitm.story.fact import Fact, OwnKind
+from mitm.story.record import Kind
 from report.pull import Pull
 from report.request import Request
 

@@ -1,4 +1,4 @@
-"""``python -m resolver <reference>``; see `resolver.command`.
+"""``python -m resolver <reference>``; see `resolver.release.command`.
 
 This file and the package's own are read by every Python, and the rest by Python 3.12.
 """
@@ -13,7 +13,7 @@ if sys.version_info < (3, 12):  # noqa: UP036 - whoever has an older one is told
         )
     )
 
-from resolver.command import main
+from resolver.release.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -35,7 +35,7 @@ import json
 from enum import StrEnum
 from typing import ClassVar, Self
 
-from resolver.observer import Reason
+from resolver.upstream.observer import Reason
 
 RETRY_AFTER_DEFAULT = 10
 """Seconds that a client is told to wait where nobody named another time."""

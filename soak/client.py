@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import requests
 
 from localcloud.image import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from resolver.challenge import TOKEN_PATH
+from resolver.grammar.challenge import TOKEN_PATH
 from soak.fault import Part
 from soak.outcome import (
     BROKEN,

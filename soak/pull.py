@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localcloud.image import DOCKER_LIST, OCI_INDEX
-from resolver.challenge import TOKEN_PATH
+from resolver.grammar.challenge import TOKEN_PATH
 from soak.client import REGISTRY, Client, Ended
 from soak.outcome import Question
 from soak.reply import Check, Reply, wrong_digest

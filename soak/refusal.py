@@ -3,7 +3,7 @@
 from base64 import urlsafe_b64encode
 from json import dumps
 
-from resolver.challenge import TOKEN_PATH
+from resolver.grammar.challenge import TOKEN_PATH
 from soak.client import BOTH, REGISTRY, Client
 from soak.fault import AFTERMATH_SECONDS
 from soak.outcome import FAILURES, Question

@@ -7,7 +7,7 @@ from itertools import count
 from urllib.parse import urlencode
 
 from localcloud.image import Blob
-from resolver.challenge import TOKEN_PATH
+from resolver.grammar.challenge import TOKEN_PATH
 from soak.client import BLOB_FAILURES, REGISTRY, Client
 from soak.outcome import BROKEN, CLOSED, LEFT, SILENT, Question
 from soak.pull import choose

@@ -17,19 +17,21 @@ from mitmproxy.proxy.server_hooks import ClientConnectedHook
 from mitmproxy.test import taddons, tflow, tutils
 
 import addon
-from mitm import inbound, secret
-from mitm.commands import Commands
-from mitm.fact import Fact
+from mitm import secret
+from mitm.command import Commands
+from mitm.guard import inbound
+from mitm.guard.reader import RequestReader
 from mitm.option import REQUIRED
-from mitm.reader import RequestReader
 from mitm.secret import SENDER
-from resolver import credential, errors
-from resolver.candidate import Candidates
-from resolver.grant import TokenAnswer
-from resolver.reference import Location, parse_alias
-from resolver.suffix import Aliases
-from resolver.token import append_aliases
-from resolver.token_service import TokenRequest
+from mitm.story.fact import Fact
+from resolver import errors
+from resolver.grammar import credential
+from resolver.grammar.reference import Location, parse_alias
+from resolver.release.candidate import Candidates
+from resolver.token.answer import TokenAnswer
+from resolver.token.claims import append_aliases
+from resolver.token.service import TokenRequest
+from resolver.token.suffix import Aliases
 from tests.resolver.fake import candidate, fixed, jwt, pullable
 
 ALIAS = "org/app/2.3"
@@ -255,12 +257,12 @@ def test_bug_is_answered_with_500(
     """An exception nobody expected closes the door, and the log has its traceback."""
     flow = make_flow("GET", "/v2/", ("Authorization", f"Bearer {TOKEN}"))
     if failing == "request":
-        monkeypatch.delattr("resolver.forward.parse_token")
+        monkeypatch.delattr("resolver.content.forward.parse_token")
         asyncio.run(proxy.request(flow))
     else:
         asyncio.run(proxy.request(flow))
         flow.response = http.Response.make(200, b"from the registry")
-        monkeypatch.delattr("resolver.answer.is_streamed")
+        monkeypatch.delattr("resolver.content.answer.is_streamed")
         proxy.responseheaders(flow)
         # mitmproxy puts the body that it read in place of ours meanwhile.
         flow.response.raw_content = b"from the registry"
@@ -366,7 +368,7 @@ def test_log_line_has_no_location_and_no_control_character(
     )
     asyncio.run(proxy.request(flow))
     flow.response = http.Response.make(404, b"{}")
-    monkeypatch.delattr("resolver.answer.is_rewritten")
+    monkeypatch.delattr("resolver.content.answer.is_rewritten")
     proxy.response(flow)
     lines = [record.getMessage() for record in caplog.records]
     assert f"GET blob {DIGEST[:19]} of {ALIAS}: 500" in " ".join(lines)
@@ -478,7 +480,7 @@ def test_manifest_is_read_where_tags_select_only(
         read.append(body)
         return []
 
-    monkeypatch.setattr("resolver.locator.named_digests", named_digests)
+    monkeypatch.setattr("resolver.content.locator.named_digests", named_digests)
     granted = jwt(pullable([LOCATION]))
     many = Candidates((candidate("2.3.8", is_target=True),))
     token = append_aliases(granted, Aliases({ALIAS: fixed(LOCATION), "org/app": many}))
@@ -581,7 +583,8 @@ def test_command_shows_what_an_alias_stands_for(
             return str(parse_alias(name))
 
     monkeypatch.setattr(
-        "resolver.report.describe_resolution", "{} is what was asked for".format
+        "resolver.release.description.describe_resolution",
+        "{} is what was asked for".format,
     )
     caplog.set_level(logging.INFO)
     proxy._service._tokens = Known(errors.InternalError("not asked"))  # type: ignore[assignment]

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 import serve
 from demo.proxy import Proxy
 from localcloud.cloud import LocalCloud
-from resolver.target import PING_PATH, READY_PATH
+from resolver.grammar.endpoint import PING_PATH, READY_PATH
 from serve import free_port
 from tests.variables import read_variables
 

@@ -12,12 +12,12 @@ from ruamel.yaml import YAML
 
 import addon
 import serve
-from mitm.connection import Connections, Limits
-from mitm.metrics import PREFIX, Metrics
+from mitm.guard.connection import Connections, Limits
 from mitm.option import OPTIONS
-from mitm.record import Record
+from mitm.story.metrics import PREFIX, Metrics
+from mitm.story.record import Record
 from mitm.version import VERSION
-from resolver.observer import Endpoint
+from resolver.upstream.observer import Endpoint
 from tests.variables import read_variables
 
 README = (serve.ROOT / "README.md").read_text()

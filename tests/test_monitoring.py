@@ -12,10 +12,10 @@ import pytest
 from ruamel.yaml import YAML
 
 import serve
-from mitm.connection import Connections, Limits
-from mitm.metrics import Metrics
-from mitm.record import Kind
-from resolver.observer import Endpoint
+from mitm.guard.connection import Connections, Limits
+from mitm.story.metrics import Metrics
+from mitm.story.record import Kind
+from resolver.upstream.observer import Endpoint
 from tests.integration.tool import find_tool, run
 
 DASHBOARD = json.loads(

@@ -12,7 +12,7 @@ from bench.visit import Wanted
 from bench.worker import Pipe, working
 from localcloud.cloud import LocalCloud, Ports
 from localcloud.publication import push_images
-from resolver.challenge import TOKEN_PATH
+from resolver.grammar.challenge import TOKEN_PATH
 
 
 @dataclass(frozen=True, slots=True)

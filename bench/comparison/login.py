@@ -10,7 +10,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from bench.comparison.contestant import Contestant
 from bench.program import ProgramError
-from resolver.challenge import parse_challenge, pull_scope
+from resolver.grammar.challenge import parse_challenge, pull_scope
 
 TIMEOUT = 30
 

@@ -11,7 +11,7 @@ from bench.comparison.discipline import Attempt, Discipline
 from bench.comparison.sheet import Area, Quantity, Subject
 from bench.comparison.stage import Stage
 from bench.load import Load
-from resolver.challenge import TOKEN_PATH
+from resolver.grammar.challenge import TOKEN_PATH
 from serve import free_port
 
 BLOBS = 4

@@ -12,7 +12,7 @@ from typing import Any
 
 from mitmproxy import contentviews, http
 
-from mitm import fact
+from mitm.story import fact
 
 FITS = 10.0
 """The priority of a view that is for a message; mitmproxy's own have 2 at most."""

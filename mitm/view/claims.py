@@ -8,8 +8,9 @@ from typing import Any
 
 from mitm.view.line import cell, fields, first, rest, section, shown, table
 from mitm.view.quantity import duration, moment, read_moment
-from resolver import errors, suffix, token
-from resolver.release import Release
+from resolver import errors
+from resolver.release.release import Release
+from resolver.token import claims, suffix
 
 NO_TOKEN = "  no registry token; what else it is, as an API key, is not shown"  # noqa: S105
 _REPOSITORY = "repository"
@@ -18,32 +19,32 @@ _ACCESS_COLUMNS = ("repository", "actions", "alias that the API knows it by")
 
 def describe_token(text: str, told: object = None) -> list[str]:
     """Return what a token says; `told` is the time that its answer promised."""
-    jwt, separator, _ = text.partition(token.SEPARATOR)
-    claims = token.read_payload(jwt)
-    if "access" not in claims:
-        return [NO_TOKEN, *fields(_told(claims, told, suffix.Aliases()))]
+    jwt, separator, _ = text.partition(claims.SEPARATOR)
+    payload = claims.read_payload(jwt)
+    if "access" not in payload:
+        return [NO_TOKEN, *fields(_told(payload, told, suffix.Aliases()))]
     aliases, unreadable = suffix.Aliases(), ""
     if separator:
         try:
-            aliases = token.parse_token(text).aliases
+            aliases = claims.parse_token(text).aliases
         except errors.TokenInvalid as error:
             unreadable = f"{error.message}, so it is good for locations only"
     return [
         *fields(
             [
-                ("who", _subject(claims.get("sub"))),
-                ("issuer", shown(claims.get("iss"))),
-                ("audience", shown(claims.get("aud"))),
-                ("issued", _issued(claims)),
-                ("valid", _valid(claims)),
-                *_told(claims, told, aliases),
+                ("who", _subject(payload.get("sub"))),
+                ("issuer", shown(payload.get("iss"))),
+                ("audience", shown(payload.get("aud"))),
+                ("issued", _issued(payload)),
+                ("valid", _valid(payload)),
+                *_told(payload, told, aliases),
                 *((("aliases", unreadable),) if unreadable else ()),
             ]
         ),
         *_refusals(aliases),
         *_locations(aliases),
         *_tags(aliases),
-        *_access(claims["access"]),
+        *_access(payload["access"]),
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mitm.size import describe_size
+from mitm.story.size import describe_size
 from mitm.view.line import cell, counted, fields, first, rest, section, shown
 from mitm.view.media_type import word
 from mitm.view.quantity import exact_size, read_size

@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from mitm.explain import explain
-from mitm.fact import Fact, OwnKind, text
+from mitm.story.explain import explain
+from mitm.story.fact import Fact, OwnKind, text
 from mitm.view.body import Body, View
 from mitm.view.line import fields, first, paragraph, rest, section, shown
-from resolver.challenge import parse_challenge
 from resolver.errors import ErrorCode, error_body
+from resolver.grammar.challenge import parse_challenge
 
 _HEAD_LENGTH = 4096
 _API_KINDS: frozenset[str] = frozenset({OwnKind.RESOLUTION, OwnKind.GRANT})

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from mitm.record import Kind
+from mitm.story.record import Kind
 from mitm.view import media_type
 from mitm.view.body import Body, View
 from mitm.view.descriptor import (

@@ -3,9 +3,9 @@
 Units are decimal, as docker has them.
 """
 
-from mitm.size import describe_size
+from mitm.story.size import describe_size
 from mitm.view.line import counted, shown
-from resolver.timestamp import format_timestamp
+from resolver.grammar.timestamp import format_timestamp
 
 _MOMENT_MAX = 1 << 35
 """Seconds after the epoch, in a thousand years; of what is larger there is no date."""

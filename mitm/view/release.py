@@ -11,8 +11,8 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
-from mitm.fact import OwnKind
-from mitm.record import brief_location
+from mitm.story.fact import OwnKind
+from mitm.story.record import brief_location
 from mitm.view.body import Body, View
 from mitm.view.line import ROWS_MAX, cell, counted, first, rest, shown, table
 

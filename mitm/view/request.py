@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl
 
 from mitmproxy import http
 
-from mitm.explain import explain
-from mitm.fact import Fact, Value
 from mitm.redaction import REDACTED
+from mitm.story.explain import explain
+from mitm.story.fact import Fact, Value
 from mitm.view.body import Body, View
 from mitm.view.claims import describe_token
 from mitm.view.line import fields, paragraph, section, shown

@@ -3,8 +3,8 @@
 import re
 from http import HTTPStatus
 
-from mitm.fact import OwnKind
-from mitm.record import Kind
+from mitm.story.fact import OwnKind
+from mitm.story.record import Kind
 from mitm.view.body import Body, View
 from mitm.view.claims import describe_token
 

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from localcloud.catalog import Row, load_catalog
-from resolver.reference import Alias, Slug
-from resolver.transport import Answer
+from resolver.grammar.reference import Alias, Slug
+from resolver.upstream.transport import Answer
 from tests.fuzz.strategy import JSON, mutated, mutated_json
 from tests.resolver.fake import HASH, SLUG, answer
 

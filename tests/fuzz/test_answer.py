@@ -10,9 +10,9 @@ from urllib.parse import unquote, urljoin, urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.answer import BUFFER_LENGTH_MAX, View, is_rewritten, is_streamed
-from resolver.reference import Location, RepositoryName
-from resolver.target import Base, Content, Kind
+from resolver.content.answer import BUFFER_LENGTH_MAX, View, is_rewritten, is_streamed
+from resolver.grammar.endpoint import Base, Content, Kind
+from resolver.grammar.reference import Location, RepositoryName
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import WIRE, mutated
 from tests.resolver.fake import HASH, LOCATION, REGISTRY_HOST

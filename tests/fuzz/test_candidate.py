@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from localcloud import LocalCloud
 from localcloud.release import AddedRelease
-from resolver.api import Api
-from resolver.candidate import Candidates
-from resolver.credential import ANONYMOUS
-from resolver.deadline import Deadline
 from resolver.errors import Refusal, ReleaseUnknown, TagUnknown
-from resolver.reference import Alias, Location, Slug, parse_alias, parse_tag
-from resolver.resolution import ApiResolver, Resolution, candidates_of
-from resolver.suffix import Aliases
-from resolver.token import append_aliases, parse_token
-from resolver.transport import Transport, Verification
+from resolver.grammar.credential import ANONYMOUS
+from resolver.grammar.reference import Alias, Location, Slug, parse_alias, parse_tag
+from resolver.release.candidate import Candidates
+from resolver.release.resolution import ApiResolver, Resolution, candidates_of
+from resolver.token.claims import append_aliases, parse_token
+from resolver.token.suffix import Aliases
+from resolver.upstream.api import Api
+from resolver.upstream.deadline import Deadline
+from resolver.upstream.transport import Transport, Verification
 from tests.fuzz.profile import FUZZ
 from tests.resolver.fake import jwt, pullable
 

@@ -5,11 +5,11 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.answer import View
-from resolver.challenge import Challenge, parse_challenge
+from resolver.content.answer import View
 from resolver.errors import ServiceUnavailable
-from resolver.reference import Location
-from resolver.upstream import Upstream
+from resolver.grammar.challenge import Challenge, parse_challenge
+from resolver.grammar.reference import Location
+from resolver.upstream.registry import Upstream
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import WIRE, check_shown, mutated
 from tests.resolver.fake import (

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.utils import check_header_validity
 
-from resolver.challenge import TOKEN_PATH, Challenge
-from resolver.credential import ANONYMOUS, parse_authorization
 from resolver.errors import RequestInvalid
-from resolver.public_url import client_url, parse_url
-from resolver.transport import parse_retry_after
+from resolver.grammar.challenge import TOKEN_PATH, Challenge
+from resolver.grammar.credential import ANONYMOUS, parse_authorization
+from resolver.grammar.url import client_url, parse_url
+from resolver.upstream.transport import parse_retry_after
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import WIRE, check_shown, mutated
 from tests.resolver.fake import HASH, basic

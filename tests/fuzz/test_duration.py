@@ -10,15 +10,15 @@ from contextlib import suppress
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from resolver.answer import View
+from resolver.content.answer import View
+from resolver.content.forward import forward
 from resolver.errors import RegistryError
-from resolver.forward import forward
-from resolver.public_url import client_url
-from resolver.reference import Location
-from resolver.target import Content, parse_target
-from resolver.token import pullable_names
-from resolver.token_service import parse_token_form, parse_token_query
-from resolver.transport import parse_retry_after
+from resolver.grammar.endpoint import Content, parse_target
+from resolver.grammar.reference import Location
+from resolver.grammar.url import client_url
+from resolver.token.claims import pullable_names
+from resolver.token.service import parse_token_form, parse_token_query
+from resolver.upstream.transport import parse_retry_after
 from tests.fuzz.profile import FUZZ
 from tests.resolver.fake import (
     CHALLENGE,

@@ -7,8 +7,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.api import Api
-from resolver.credential import parse_authorization
 from resolver.errors import (
     AccessDenied,
     CredentialRejected,
@@ -17,10 +15,12 @@ from resolver.errors import (
     ReleaseUnknown,
     ServiceUnavailable,
 )
-from resolver.reference import Alias, Slug, parse_alias
-from resolver.resolution import ApiResolver, Resolution
-from resolver.scope import Scope
-from resolver.transport import Answer
+from resolver.grammar.credential import parse_authorization
+from resolver.grammar.reference import Alias, Slug, parse_alias
+from resolver.grammar.scope import Scope
+from resolver.release.resolution import ApiResolver, Resolution
+from resolver.upstream.api import Api
+from resolver.upstream.transport import Answer
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.sample import (
     RELEASE,

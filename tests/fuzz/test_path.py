@@ -6,24 +6,24 @@ from urllib.parse import unquote_to_bytes
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from resolver.content.forward import Forward, forward
 from resolver.errors import (
     AliasInvalid,
     EndpointUnknown,
     MethodNotAllowed,
     NameInvalid,
 )
-from resolver.forward import Forward, forward
-from resolver.reference import (
+from resolver.grammar.endpoint import Base, Content, Kind, TokenEndpoint, parse_target
+from resolver.grammar.reference import (
     is_stored_name,
     parse_alias,
     parse_digest,
     parse_repository_name,
     parse_tag,
 )
-from resolver.selector import parse_selector
-from resolver.suffix import Aliases
-from resolver.target import Base, Content, Kind, TokenEndpoint, parse_target
-from resolver.token import append_aliases
+from resolver.grammar.selector import parse_selector
+from resolver.token.claims import append_aliases
+from resolver.token.suffix import Aliases
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import WIRE, check_shown, mutated
 from tests.resolver.fake import DIGEST, LOCATION, basic, fixed, jwt

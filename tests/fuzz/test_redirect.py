@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy.http import Request
 
-from resolver.address import Allowed, is_public, parse_allowed
-from resolver.border import Border
-from resolver.destination import Destination, parse_redirect
 from resolver.errors import RedirectRefused
+from resolver.storage.address import Allowed, is_public, parse_allowed
+from resolver.storage.border import Border
+from resolver.storage.destination import Destination, parse_redirect
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import WIRE, check_shown, mutated
 

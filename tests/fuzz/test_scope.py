@@ -5,17 +5,17 @@ from urllib.parse import parse_qs, parse_qsl, urlencode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.credential import ANONYMOUS, parse_authorization
 from resolver.errors import AliasInvalid, GrantUnsupported, Refusal, RequestInvalid
-from resolver.reference import is_stored_name, parse_alias
-from resolver.scope import SCOPES_MAX, Scope, parse_scopes
-from resolver.suffix import Aliases
-from resolver.token import append_aliases, parse_token
-from resolver.token_service import (
+from resolver.grammar.credential import ANONYMOUS, parse_authorization
+from resolver.grammar.reference import is_stored_name, parse_alias
+from resolver.grammar.scope import SCOPES_MAX, Scope, parse_scopes
+from resolver.token.claims import append_aliases, parse_token
+from resolver.token.service import (
     FORM_FIELDS_MAX,
     parse_token_form,
     parse_token_query,
 )
+from resolver.token.suffix import Aliases
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import WIRE, check_shown, mutated
 from tests.resolver.fake import HASH, LOCATION, basic, jwt

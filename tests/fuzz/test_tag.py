@@ -6,11 +6,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resolver.content.forward import Forward, Search, forward
+from resolver.content.tag_list import TagPage
 from resolver.errors import RegistryError
-from resolver.forward import Forward, Search, forward
-from resolver.reference import parse_tag
-from resolver.tag_list import TagPage
-from resolver.target import Content, parse_target
+from resolver.grammar.endpoint import Content, parse_target
+from resolver.grammar.reference import parse_tag
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import check_shown, mutated_json
 from tests.resolver.fake import DIGEST, LOCATION, base64url, jwt, pullable

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resolver.content.forward import Forward, forward
 from resolver.errors import (
     REFUSALS,
     AliasInvalid,
@@ -15,16 +16,15 @@ from resolver.errors import (
     TokenError,
     TokenInvalid,
 )
-from resolver.forward import Forward, forward
-from resolver.reference import is_stored_name, parse_location
-from resolver.suffix import LENGTH_MAX, MESSAGE_LENGTH_MAX, Aliases
-from resolver.target import Content, parse_target
-from resolver.token import (
+from resolver.grammar.endpoint import Content, parse_target
+from resolver.grammar.reference import is_stored_name, parse_location
+from resolver.token.claims import (
     append_aliases,
     parse_token,
     pullable_names,
     read_claims,
 )
+from resolver.token.suffix import LENGTH_MAX, MESSAGE_LENGTH_MAX, Aliases
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import WIRE, check_shown, mutated, mutated_json
 from tests.resolver.fake import DIGEST, ISSUED, LOCATION, base64url, fixed, jwt
@@ -94,7 +94,7 @@ def test_what_fits_is_carried_whole(
 ) -> None:
     """A few aliases and refusals come back as they were, whatever the JWT is."""
     if "~" in text:
-        return  # The API's token has none: `resolver.api`.
+        return  # The API's token has none: `resolver.upstream.api`.
     refusals = {
         name: leaf(message)
         for (name, message), leaf in zip(

@@ -15,7 +15,7 @@ from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.account import KEYS, SESSION
 from localcloud.relay import Failure, Fault, Relay
-from mitm.fact import Fact, OwnKind
+from mitm.story.fact import Fact, OwnKind
 from tests.integration.fault import ALIAS, IN_BLOB
 from tests.integration.mitmweb import Mitmweb, mitmweb
 from tests.integration.session import TIMEOUT, get_token, plain_session

@@ -12,7 +12,7 @@ import pytest
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.relay import Failure, Fault
-from mitm.plain import HANDSHAKE
+from mitm.guard.plain import HANDSHAKE
 from tests.integration.fault import IN_BLOB, parts, with_token
 from tests.integration.registry import Installation, installed
 from tests.integration.session import TIMEOUT, get_token, logged_in

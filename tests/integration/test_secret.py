@@ -12,8 +12,8 @@ from mitmproxy.io import FlowReader
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.server import Request, Response
-from resolver.challenge import TOKEN_PATH
-from resolver.credential import KEY_VARIABLE
+from resolver.grammar.challenge import TOKEN_PATH
+from resolver.grammar.credential import KEY_VARIABLE
 from serve import ROOT
 from tests.integration.client import Skopeo
 from tests.integration.registry import Installation

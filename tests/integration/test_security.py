@@ -12,8 +12,8 @@ import requests
 import serve
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from resolver.suffix import Aliases
-from resolver.token import append_aliases
+from resolver.token.claims import append_aliases
+from resolver.token.suffix import Aliases
 from tests.integration.registry import Installation
 from tests.integration.session import TIMEOUT, get_token, plain_session
 from tests.resolver.fake import base64url, fixed

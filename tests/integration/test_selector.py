@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.server import Request, Response
-from resolver.cache import REFUSAL_SECONDS, ResolutionCache
-from resolver.token import parse_token
-from resolver.token_service import TokenService, parse_token_query
-from resolver.transport import Transport, Verification
-from resolver.upstream import Upstream
+from resolver.token.cache import REFUSAL_SECONDS, ResolutionCache
+from resolver.token.claims import parse_token
+from resolver.token.service import TokenService, parse_token_query
+from resolver.upstream.registry import Upstream
+from resolver.upstream.transport import Transport, Verification
 from tests.integration.session import TIMEOUT, get_token, plain_session
 from tests.resolver.fake import location_of
 

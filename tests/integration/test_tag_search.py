@@ -14,12 +14,12 @@ import requests
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.server import Request, Response
-from resolver.cache import ResolutionCache
-from resolver.grant import HEADER_LENGTH_MAX
-from resolver.token import SEPARATOR, parse_token, pullable_names
-from resolver.token_service import TokenService, parse_token_query
-from resolver.transport import Transport, Verification
-from resolver.upstream import Upstream
+from resolver.token.answer import HEADER_LENGTH_MAX
+from resolver.token.cache import ResolutionCache
+from resolver.token.claims import SEPARATOR, parse_token, pullable_names
+from resolver.token.service import TokenService, parse_token_query
+from resolver.upstream.registry import Upstream
+from resolver.upstream.transport import Transport, Verification
 from tests.integration.session import TIMEOUT, get_token, plain_session
 
 BROWSER = "balenablocks/browser-aarch64"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import requests
 
-from resolver.challenge import parse_challenge
+from resolver.grammar.challenge import parse_challenge
 from tests.integration.session import TIMEOUT, plain_session
 
 MANIFEST_TYPES = ", ".join(

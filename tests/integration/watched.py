@@ -15,7 +15,7 @@ from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.relay import Relay
 from localcloud.server import Request
-from resolver.challenge import TOKEN_PATH
+from resolver.grammar.challenge import TOKEN_PATH
 from tests.integration.fault import ALIAS, MANIFEST
 from tests.integration.mitmweb import Mitmweb
 from tests.integration.session import TIMEOUT, plain_session

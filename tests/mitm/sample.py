@@ -3,8 +3,8 @@
 import base64
 import json
 
-from resolver.suffix import Aliases
-from resolver.token import append_aliases
+from resolver.token.claims import append_aliases
+from resolver.token.suffix import Aliases
 from tests.resolver.fake import fixed
 
 KEY = "secretkey0123456789"

@@ -10,11 +10,11 @@ from mitmproxy.test import taddons, tflow
 
 import addon
 from mitm import storage
-from mitm.reader import REGISTRY, STORAGE
+from mitm.guard.reader import REGISTRY, STORAGE
 from mitm.route import Address, Routes
 from mitm.signed import SignedRequest
-from resolver.destination import Destination
-from resolver.redirect import Route
+from resolver.storage.destination import Destination
+from resolver.storage.redirect import Route
 
 TOKEN = "Bearer head.payload.signature"
 REGISTRY_ADDRESS = ("registry2.example.com", 443)

@@ -7,8 +7,8 @@ from pathlib import Path
 from mitmproxy import flow, http, io
 from mitmproxy.test import tflow
 
-from mitm.fact import Fact, OwnKind, Value, note
-from mitm.record import Kind, Login, Outcome
+from mitm.story.fact import Fact, OwnKind, Value, note
+from mitm.story.record import Kind, Login, Outcome
 from report.pull import CONTENT
 from report.request import Request, read_request
 

@@ -1,7 +1,7 @@
 """Which requests are taken for one pull."""
 
-from mitm.fact import Fact, OwnKind
-from mitm.record import Kind, Outcome
+from mitm.story.fact import Fact, OwnKind
+from mitm.story.record import Kind, Outcome
 from report.grouping import group_requests
 from report.request import Request
 from tests.report.flow import (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mitmproxy import http
 
-from mitm.fact import Fact, OwnKind, Value
-from mitm.record import Kind, Outcome
+from mitm.story.fact import Fact, OwnKind, Value
+from mitm.story.record import Kind, Outcome
 from tests.report.flow import LOCATION, docker_pull, make_flow, refused_pull
 from tests.report.html import Reader, page_source
 

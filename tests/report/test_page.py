@@ -4,8 +4,8 @@ from pathlib import Path
 
 from mitmproxy.test import tflow
 
-from mitm.fact import Fact, OwnKind
-from mitm.record import Kind, Outcome
+from mitm.story.fact import Fact, OwnKind
+from mitm.story.record import Kind, Outcome
 from tests.report.flow import (
     ALIAS,
     MESSAGE,

@@ -3,8 +3,8 @@
 import pytest
 from mitmproxy import http
 
-from mitm.fact import Fact
-from mitm.record import Kind, Outcome
+from mitm.story.fact import Fact
+from mitm.story.record import Kind, Outcome
 from report.grouping import group_requests
 from report.pull import Pull, Result
 from tests.report.flow import (

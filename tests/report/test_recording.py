@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mitmproxy.test import tflow
 
-from mitm.fact import Fact
-from mitm.record import Kind
+from mitm.story.fact import Fact
+from mitm.story.record import Kind
 from report.recording import RecordingError, read_recording
 from tests.report.flow import docker_pull, make_flow, save
 

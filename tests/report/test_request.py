@@ -1,7 +1,7 @@
 """What is known of one request."""
 
-from mitm.fact import Fact
-from mitm.record import Kind, Outcome
+from mitm.story.fact import Fact
+from mitm.story.record import Kind, Outcome
 from report.request import Request, read_request
 from tests.report.flow import make_flow
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from mitm.fact import Fact, OwnKind, Value
-from mitm.record import Kind
+from mitm.story.fact import Fact, OwnKind, Value
+from mitm.story.record import Kind
 from report.grouping import group_requests
 from report.request import read_request
 from report.timeline import TICKS_MAX, Part, draw, split_time

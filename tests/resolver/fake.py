@@ -9,12 +9,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 from hypothesis import settings
 
-from resolver.candidate import Candidate, Candidates
-from resolver.deadline import Deadline
-from resolver.reference import Location
-from resolver.release import SUCCESS, Image, Release
-from resolver.token import Token, parse_token
-from resolver.transport import Answer
+from resolver.grammar.reference import Location
+from resolver.release.candidate import Candidate, Candidates
+from resolver.release.release import SUCCESS, Image, Release
+from resolver.token.claims import Token, parse_token
+from resolver.upstream.deadline import Deadline
+from resolver.upstream.transport import Answer
 
 PROPERTY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 """How long a property is tried: the same in every run."""

@@ -10,8 +10,8 @@ from socket import socket
 from types import TracebackType
 from typing import Self
 
-from resolver.attempt import Tap, ignore
-from resolver.transport import Transport, Verification
+from resolver.upstream.call import Tap, ignore
+from resolver.upstream.transport import Transport, Verification
 
 
 @dataclass(frozen=True, slots=True)

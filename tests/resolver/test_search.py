@@ -10,8 +10,8 @@ import pytest
 from localcloud.relay import Relay
 from localcloud.server import Response, Server
 from resolver.errors import RedirectRefused, ServiceUnavailable
-from resolver.stream import AddressOf
-from resolver.transport import SEARCH_LENGTH_MAX, Transport, Verification
+from resolver.upstream.stream import AddressOf
+from resolver.upstream.transport import SEARCH_LENGTH_MAX, Transport, Verification
 from tests.authority import Authority, tls_context
 from tests.resolver.fake import SOON
 

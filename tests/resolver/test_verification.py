@@ -6,7 +6,7 @@ import pytest
 from urllib3.exceptions import InsecureRequestWarning
 
 from resolver.errors import ServiceUnavailable
-from resolver.transport import Verification
+from resolver.upstream.transport import Verification
 from tests.authority import Authority, tls_context
 from tests.resolver.fake import SOON
 from tests.resolver.server import Reply, Server, connected

@@ -5,7 +5,7 @@ from typing import Any
 
 from localcloud import LocalCloud
 from localcloud.issuer import Access
-from mitm.record import Kind
+from mitm.story.record import Kind
 from tests.localcloud.client import Answer, ask
 from tests.mitm.view.sample import make_flow, shown, squeezed
 from tests.resolver.fake import DIGEST

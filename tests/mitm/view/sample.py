@@ -10,11 +10,11 @@ from mitmproxy import io as flow_io
 from mitmproxy.test import tflow
 
 from localcloud import LocalCloud
-from mitm.fact import Fact, Value, note
-from resolver.cache import ResolutionCache
-from resolver.token_service import TokenService, parse_token_query
-from resolver.transport import Transport, Verification
-from resolver.upstream import Upstream
+from mitm.story.fact import Fact, Value, note
+from resolver.token.cache import ResolutionCache
+from resolver.token.service import TokenService, parse_token_query
+from resolver.upstream.registry import Upstream
+from resolver.upstream.transport import Transport, Verification
 
 JSON = "application/json; charset=utf-8"
 ALIAS = "balenablocks/browser-aarch64/2.3"

@@ -6,8 +6,8 @@ import pytest
 
 from localcloud import LocalCloud
 from localcloud.issuer import Access
-from mitm.fact import Fact, OwnKind
-from mitm.record import Kind, Outcome
+from mitm.story.fact import Fact, OwnKind
+from mitm.story.record import Kind, Outcome
 from mitm.view.error import _PROXY_WORDS, _REGISTRY_WORDS
 from resolver.errors import ErrorCode, error_body
 from tests.localcloud.client import ask

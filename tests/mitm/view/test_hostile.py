@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import contentviews, http
 
-from mitm.fact import Fact, OwnKind, note
-from mitm.record import Kind, Login, Outcome
+from mitm.story.fact import Fact, OwnKind, note
+from mitm.story.record import Kind, Login, Outcome
 from mitm.view import VIEWS
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.sample import RELEASES

@@ -2,7 +2,7 @@
 
 from localcloud import LocalCloud
 from localcloud.image import OCI_INDEX, OCI_MANIFEST
-from mitm.record import Kind
+from mitm.story.record import Kind
 from tests.mitm.view.document import described, descriptor, index, pulled, rows, seen
 from tests.resolver.fake import DIGEST, LOCATION
 

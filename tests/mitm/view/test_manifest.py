@@ -7,7 +7,7 @@ import pytest
 
 from localcloud import LocalCloud
 from localcloud.image import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from mitm.record import Kind
+from mitm.story.record import Kind
 from tests.mitm.view.document import (
     CONFIG,
     LAYER,

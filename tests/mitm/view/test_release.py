@@ -8,9 +8,9 @@ import pytest
 
 import tests.localcloud
 from localcloud import LocalCloud
-from mitm.fact import OwnKind
-from resolver import query
-from resolver.reference import Slug
+from mitm.story.fact import OwnKind
+from resolver.grammar.reference import Slug
+from resolver.release import query
 from tests.localcloud.client import ask
 from tests.localcloud.test_recordings import read_recording
 from tests.mitm.view.sample import make_flow, shown, squeezed

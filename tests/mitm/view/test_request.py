@@ -6,11 +6,11 @@ import pytest
 from mitmproxy import contentviews, http
 
 from localcloud import LocalCloud
-from mitm.fact import Fact, OwnKind, Value
-from mitm.record import Kind
 from mitm.redaction import redacted_form, redacted_login
-from resolver import query
-from resolver.reference import Slug
+from mitm.story.fact import Fact, OwnKind, Value
+from mitm.story.record import Kind
+from resolver.grammar.reference import Slug
+from resolver.release import query
 from tests.mitm.view.sample import (
     ALIAS,
     UNKNOWN,

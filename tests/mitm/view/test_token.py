@@ -7,12 +7,12 @@ import pytest
 
 import tests.localcloud
 from localcloud import LocalCloud
-from mitm.fact import OwnKind
-from mitm.record import Kind
 from mitm.redaction import redacted_answer
-from resolver.candidate import Candidates
-from resolver.suffix import Aliases
-from resolver.token import append_aliases
+from mitm.story.fact import OwnKind
+from mitm.story.record import Kind
+from resolver.release.candidate import Candidates
+from resolver.token.claims import append_aliases
+from resolver.token.suffix import Aliases
 from tests.localcloud.client import ask
 from tests.localcloud.test_recordings import read_recording
 from tests.mitm.view.sample import (

@@ -8,8 +8,8 @@ import pytest
 from mitmproxy import contentviews, http
 from mitmproxy.test import tflow
 
-from mitm.fact import Fact, OwnKind
-from mitm.record import Kind
+from mitm.story.fact import Fact, OwnKind
+from mitm.story.record import Kind
 from mitm.view import VIEWS, register_views
 from tests.mitm.view.sample import make_flow, reloaded, shown
 from tests.resolver.fake import jwt

@@ -1,0 +1,1 @@
+"""What keeps the proxy sound: connections, limits, graceful stop, sound input."""

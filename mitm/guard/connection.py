@@ -1,0 +1,304 @@
+"""Decides which connections there may be, and watches over those that there are.
+
+Every client has one file open here, and one more towards the registry. Where there
+are as many as may be, the client that has been idle the longest gives way; where none
+is idle, the new one is turned away.
+"""
+
+import asyncio
+import logging
+import time
+from asyncio import StreamWriter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mitmproxy import connection, ctx, http
+from mitmproxy.proxy import server_hooks
+from mitmproxy.proxy.server import ConnectionHandler
+
+from mitm.guard.reader import (
+    PIECE_LENGTH,
+    REGISTRY,
+    AnswerReader,
+    RequestReader,
+    Traffic,
+)
+from resolver.content.answer import BUFFER_LENGTH_MAX
+
+logger = logging.getLogger(__name__)
+
+LAST_REQUEST_SECONDS = 2
+"""How long a request may still be on its way to a proxy that is being stopped."""
+REPORT_SECONDS = 60
+"""How often it is said that clients are turned away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many connections, and for how many seconds each is waited for."""
+
+    connections: int
+    idle_seconds: int
+    request_seconds: int
+    registry_seconds: int
+
+
+@dataclass(slots=True)
+class _Client:
+    """A client's connection, and those to the registry that are made for it."""
+
+    reader: RequestReader
+    writer: StreamWriter
+    registry: dict[connection.Server, AnswerReader] = field(default_factory=dict)
+    flows: set[str] = field(default_factory=set)
+
+
+class Connections:
+    """The connections of a running proxy."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._limits: Limits
+        self._clients: dict[str, _Client] = {}
+        self._idle: dict[str, None] = {}
+        """Those that wait for a request, the longest idle first."""
+        self._lingering: dict[StreamWriter, None] = {}
+        """Those of clients that are gone and have not read all, the first one first."""
+        self._connecting: dict[str, asyncio.TimerHandle] = {}
+        self._reported = float("-inf")
+        self._closed = asyncio.Event()
+        self.traffic = Traffic()
+        self.is_stopping = False
+        """Whether every connection ends with the answer that it waits for."""
+
+    def limit(self, limits: Limits) -> None:
+        """Hold every connection that comes from now on to these limits."""
+        self._limits = limits
+
+    @property
+    def running(self) -> int:
+        """How many requests are being answered."""
+        return sum(len(client.flows) for client in list(self._clients.values()))
+
+    @property
+    def clients(self) -> int:
+        """How many connections of clients are open."""
+        return len(self._clients) + len(self._lingering)
+
+    @property
+    def clients_max(self) -> int:
+        """How many there may be."""
+        return self._limits.connections
+
+    @property
+    def registry(self) -> int:
+        """How many connections to the registry are open."""
+        return sum(len(client.registry) for client in list(self._clients.values()))
+
+    def admit(self, client: connection.Client) -> None:
+        """Let a client in, and listen to it with a limit, or turn it away."""
+        handler = _handler(client)
+        if handler is None:
+            return
+        stream = handler.transports[client]
+        if not isinstance(stream.writer, StreamWriter) or stream.reader is None:
+            client.error = "nothing but TCP is served"  # mitmproxy listens for HTTP/3.
+            return
+        if not self._make_room():
+            client.error = "there are too many connections"
+            self._report()
+            return
+        reader = RequestReader(
+            stream.reader,
+            client.peername,
+            idle_seconds=self._limits.idle_seconds,
+            request_seconds=self._limits.request_seconds,
+        )
+        stream.reader = reader  # type: ignore[assignment]
+        self._clients[client.id] = _Client(reader, stream.writer)
+        self._rest(client.id)
+
+    def forget(self, client: connection.Client) -> None:
+        """Let go of a client; one that does not read what it was sent, a bit later."""
+        self._idle.pop(client.id, None)
+        gone = self._clients.pop(client.id, None)
+        if gone is None:
+            return
+        if gone.writer.transport.get_write_buffer_size():
+            # asyncio closes a connection once all is sent: never, if nobody reads it.
+            self._lingering[gone.writer] = None
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._limits.idle_seconds, self._abort, gone.writer)
+        if not self._clients:
+            self._closed.set()
+
+    def connect(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """Give the registry so long to accept a connection; called by its task."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._connecting[data.server.id] = asyncio.get_running_loop().call_later(
+                self._limits.registry_seconds, task.cancel, "it took too long"
+            )
+
+    def connected(
+        self, data: server_hooks.ServerConnectionHookData, peer: str = REGISTRY
+    ) -> None:
+        """Listen to the registry, or to who it is, with a limit."""
+        self.not_connected(data)
+        client, handler = self._clients.get(data.client.id), _handler(data.client)
+        if client is None or handler is None:
+            return
+        stream = handler.transports[data.server]
+        if stream.reader is not None:
+            reader = AnswerReader(
+                stream.reader,
+                seconds=self._limits.registry_seconds,
+                traffic=self.traffic,
+                peer=peer,
+                piece_length=_piece_length(data),
+            )
+            stream.reader = reader  # type: ignore[assignment]
+            client.registry[data.server] = reader
+
+    def not_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """Stop the time of a connection that there is, or that there will not be."""
+        if timer := self._connecting.pop(data.server.id, None):
+            timer.cancel()
+
+    def disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """Forget a connection to the registry."""
+        if client := self._clients.get(data.client.id):
+            client.registry.pop(data.server, None)
+
+    def begin_request(self, flow: http.HTTPFlow) -> None:
+        """Take note that a client's request begins."""
+        if client := self._clients.get(flow.client_conn.id):
+            client.flows.add(flow.id)
+            self._idle.pop(flow.client_conn.id, None)
+
+    def complete_request(self, flow: http.HTTPFlow) -> None:
+        """Take note that the client's request is there as a whole."""
+        if client := self._clients.get(flow.client_conn.id):
+            client.reader.answer_request(is_multiplexed=_is_multiplexed(flow))
+
+    def forward_request(self, flow: http.HTTPFlow) -> None:
+        """Let the time begin in which the registry has to say something."""
+        if client := self._clients.get(flow.client_conn.id):
+            for server, reader in client.registry.items():
+                if server.address == (flow.request.host, flow.request.port):
+                    reader.expect_head()
+
+    def begin_answer(
+        self, flow: http.HTTPFlow, *, is_streamed: bool
+    ) -> AnswerReader | None:
+        """Take an answer's body up to what may be held, or as a whole.
+
+        Returns what reads it, where that is known.
+        """
+        if is_streamed:
+            self._say_whether_it_is_the_last(flow)
+        if reader := self._registry(flow):
+            is_endless = is_streamed or flow.server_conn.alpn == b"h2"
+            reader.expect_body(None if is_endless else BUFFER_LENGTH_MAX)
+            return reader
+        return None
+
+    def end_answer(self, flow: http.HTTPFlow) -> None:
+        """Wait for the client's next request, unless there shall be none."""
+        if reader := self._registry(flow):
+            reader.end_answer()
+        client = self._clients.get(flow.client_conn.id)
+        if client is None:
+            return
+        client.flows.discard(flow.id)
+        self._say_whether_it_is_the_last(flow)
+        if not client.flows:
+            client.reader.expect_request()
+            self._rest(flow.client_conn.id)
+
+    async def stop(self, seconds: float) -> int:
+        """Close what is idle, and wait until all else is; return what then remains."""
+        self.is_stopping = True
+        for name in list(self._idle):
+            self._rest(name)
+        if not self._clients:
+            return 0
+        self._closed.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+        except TimeoutError:
+            return self.running
+        return 0
+
+    def close(self) -> None:
+        """Close every connection, whatever it is at."""
+        for client in self._clients.values():
+            client.reader.wait(0)
+
+    def _say_whether_it_is_the_last(self, flow: http.HTTPFlow) -> None:
+        """Let a connection end with its answer, if the proxy is being stopped."""
+        if self.is_stopping and flow.response and not _is_multiplexed(flow):
+            flow.response.headers["Connection"] = "close"
+
+    def _rest(self, name: str) -> None:
+        """Take note that a client is idle, and has been for less than all others."""
+        self._idle[name] = None
+        if self.is_stopping:
+            self._clients[name].reader.wait(LAST_REQUEST_SECONDS)
+
+    def _registry(self, flow: http.HTTPFlow) -> AnswerReader | None:
+        if client := self._clients.get(flow.client_conn.id):
+            return client.registry.get(flow.server_conn)
+        return None
+
+    def _make_room(self) -> bool:
+        """Return whether there is room for a client, if need be of another's."""
+        if self.clients < self._limits.connections:
+            return True
+        for writer in list(self._lingering):
+            if not writer.transport.get_write_buffer_size():
+                del self._lingering[writer]  # It has read all, or is gone for good.
+        if self.clients < self._limits.connections:
+            return True
+        if self._lingering:
+            self._abort(next(iter(self._lingering)))
+            return True
+        if not self._idle:
+            return False
+        longest = next(iter(self._idle))
+        del self._idle[longest]
+        self._clients[longest].reader.wait(0)
+        return True
+
+    def _abort(self, writer: StreamWriter) -> None:
+        if writer in self._lingering:
+            del self._lingering[writer]
+            writer.transport.abort()
+
+    def _report(self) -> None:
+        """Say that clients are turned away, now and then: there may be thousands."""
+        now = self._clock()
+        if now - self._reported >= REPORT_SECONDS:
+            self._reported = now
+            logger.warning(
+                "clients are turned away: all %d connections are in use"
+                " (balena_connections_max)",
+                self._limits.connections,
+            )
+
+
+def _handler(client: connection.Client) -> ConnectionHandler | None:
+    """Return what mitmproxy serves the client with."""
+    server = ctx.master.addons.get("proxyserver")
+    return server.connections.get(client.id)  # type: ignore[no-any-return]
+
+
+def _is_multiplexed(flow: http.HTTPFlow) -> bool:
+    return flow.client_conn.alpn == b"h2"
+
+
+def _piece_length(data: server_hooks.ServerConnectionHookData) -> int:
+    """Return how much is read at once; with TLS on both sides it is held twice."""
+    is_held_twice = data.client.tls and data.server.tls
+    return PIECE_LENGTH // 2 if is_held_twice else PIECE_LENGTH

@@ -1,0 +1,68 @@
+"""Decides what a client sees where mitmproxy answers by itself: an OCI error.
+
+It does so for requests that are no HTTP, and where the registry cannot be reached.
+"""
+
+from contextvars import ContextVar
+from http import HTTPStatus
+
+from mitmproxy import http
+from mitmproxy.net.http import http1
+from mitmproxy.proxy.layers.http import _http1
+
+from mitm.reply import JSON_HEADERS, fields, reason_phrase
+from resolver import errors
+from resolver.upstream import observer
+
+_SILENT = "registry behind this proxy"
+_has_body: ContextVar[bool] = ContextVar("has_body", default=True)
+"""Whether the page is for a request that takes a body in its answer."""
+_silent: ContextVar[str] = ContextVar("silent", default=_SILENT)
+"""Who did not answer it."""
+
+
+def prepare_page(flow: http.HTTPFlow, *, is_led_away: bool = False) -> None:
+    """Say for which flow the next page is, from its `error` hook.
+
+    mitmproxy makes the page right after that hook, in the same task.
+
+    Args:
+        flow: the one that failed.
+        is_led_away: whether the storage was asked, and not the registry.
+
+    """
+    _has_body.set(flow.request.method != "HEAD")
+    _silent.set("storage of the registry" if is_led_away else _SILENT)
+
+
+def install_error_pages() -> None:
+    """Make mitmproxy's own answers OCI errors.
+
+    mitmproxy has no hook for them. Where a later version has another function for
+    them its own pages come back, and a test says so.
+    """
+    _http1.make_error_response = error_page
+
+
+def error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - names hosts
+    """Return what mitmproxy answers by itself, as an OCI error.
+
+    Its own page is HTML with the reason in it, and the reason names internal
+    addresses (rule R13).
+    """
+    error: errors.RegistryError = errors.RequestInvalid(
+        "this is not a sound HTTP request for a registry"
+    )
+    if status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        error = errors.ServiceUnavailable.because(
+            observer.Reason.CONNECTION,
+            f"the {_silent.get()} does not answer at the moment; try again later",
+        )
+    headers = [*JSON_HEADERS, *error.headers, ("Connection", "close")]
+    body = errors.error_body(error.code, error.message)
+    response = http.Response.make(status_code, body, http.Headers(fields(headers)))
+    response.reason = reason_phrase(error.message)
+    if not _has_body.get():
+        response.raw_content = b""
+    page: bytes = http1.assemble_response(response)
+    return page

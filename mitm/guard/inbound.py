@@ -1,0 +1,106 @@
+"""Decides which requests are sound enough to be looked at, and whose they are."""
+
+import re
+
+from mitmproxy import http
+
+from mitm.settings import Settings
+from mitm.story.record import Login, Record, shown_path
+from resolver import errors
+from resolver.grammar import url
+from resolver.grammar.challenge import TOKEN_PATH
+from resolver.grammar.reference import printable
+
+BODY_LENGTH_MAX = 16 << 10
+"""Bytes; the one body that is taken is the form of a token request."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+UNKNOWN_PORT = "-"
+EMPTY_BASIC = "Og=="
+"""What some clients send where nobody is logged in: base64 of a colon."""
+
+
+def has_small_body(method: str, path: str, headers: dict[str, str]) -> bool:
+    """Return whether the body may be taken into memory, going by its head.
+
+    Podman and its family send the form of a token request in chunks, of which
+    `mitm.guard.reader` takes no more than of any request.
+    """
+    if "transfer-encoding" in headers:
+        is_form = (method, path) == ("POST", TOKEN_PATH)
+        return is_form and "content-length" not in headers
+    length = headers.get("content-length", "0")
+    return length.isdecimal() and int(length) <= BODY_LENGTH_MAX
+
+
+def joined_values(headers: http.Headers) -> dict[str, str]:
+    """Return the values of each header as one list (RFC 9110 section 5.3).
+
+    mitmproxy's own `items` takes a minute for thousands of headers.
+    """
+    values: dict[str, list[str]] = {}
+    for name, value in headers.fields:
+        key = name.decode("latin-1").lower()
+        values.setdefault(key, []).append(value.decode("latin-1"))
+    return {name: ", ".join(parts) for name, parts in values.items()}
+
+
+def begin_record(
+    flow: http.HTTPFlow, headers: dict[str, str], settings: Settings
+) -> Record:
+    """Return the record of a request.
+
+    Args:
+        flow: the request.
+        headers: the headers, as they came.
+        settings: who is to be believed about the client.
+
+    """
+    request_id = flow.id
+    client: tuple[object, ...] = flow.client_conn.peername
+    if settings.trust_forwarded:
+        if _REQUEST_ID.fullmatch(told := headers.get("x-request-id", "")):
+            request_id = told
+        if address := url.client_address(headers):
+            client = (address, UNKNOWN_PORT)
+    method, path = printable(flow.request.method), shown_path(flow.request.path)
+    login = _login(headers.get("authorization", ""))
+    return Record(request_id, client, method, path, path, login)
+
+
+def _login(authorization: str) -> Login:
+    """Return what the client logs in with; an empty Basic is no login (rule R3)."""
+    scheme, _, value = authorization.strip().partition(" ")
+    match scheme.lower():
+        case "basic" if value.strip() not in ("", EMPTY_BASIC):
+            return Login.KEY
+        case "bearer" if value.strip():
+            return Login.TOKEN
+    return Login.NONE
+
+
+def client_url(flow: http.HTTPFlow, headers: dict[str, str], settings: Settings) -> str:
+    """Return the URL under which the client reached the proxy.
+
+    Args:
+        flow: the request, of any version.
+        headers: the headers, as they came.
+        settings: who is to be believed about it.
+
+    Raises:
+        RequestInvalid: it is no request to a server.
+
+    """
+    is_http2 = flow.client_conn.alpn == b"h2"
+    if not is_http2 and flow.request.http_version not in ("HTTP/1.0", "HTTP/1.1"):
+        raise errors.RequestInvalid("this is not HTTP/1.1")
+    if not is_http2 and flow.request.authority:
+        raise errors.RequestInvalid(
+            "a request with a whole URL is one to a forward proxy, and this is none"
+        )
+    return settings.public_url or url.client_url(
+        tls=flow.client_conn.tls,
+        host=flow.request.host_header,
+        headers=headers,
+        trust_forwarded=settings.trust_forwarded,
+    )

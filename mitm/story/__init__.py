@@ -1,0 +1,1 @@
+"""What happened to a request, told once: its record, words, log, metrics."""

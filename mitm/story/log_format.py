@@ -1,0 +1,52 @@
+"""Decides how the lines of the log are written: for people, or as JSON for machines.
+
+mitmdump writes its log by a handler of its own, which takes any formatter.
+"""
+
+import json
+import logging
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from mitmproxy.addons.termlog import TermLogHandler
+from mitmproxy.log import MitmFormatter
+
+from mitm.story.log_line import FACTS
+
+
+class LogFormat(StrEnum):
+    """The formats there are."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes one JSON object in a line: time, level, message, and facts by name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, object] = {
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        if client := getattr(record, "client", None):
+            line["client"] = str(client[0])
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line | getattr(record, FACTS, {}))
+
+
+def use_format(wanted: LogFormat) -> None:
+    """Write the log of mitmdump in that format from now on.
+
+    mitmproxy's interfaces have no such log, and show lines in their own way.
+    """
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, TermLogHandler):
+            is_json = wanted is LogFormat.JSON
+            handler.setFormatter(
+                JsonFormatter() if is_json else MitmFormatter(handler.has_vt_codes)
+            )

@@ -1,0 +1,230 @@
+"""Decides what Prometheus is told: how pulls end, and where time and trouble are.
+
+Names follow https://prometheus.io/docs/practices/naming/. No alias, address or key is
+a label: there are too many of them, and metrics are read by more people than logs.
+"""
+
+import platform
+from collections.abc import Iterable
+from enum import StrEnum
+from itertools import product
+
+from mitmproxy import version as mitmproxy_version
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mitm.guard.connection import Connections
+from mitm.story.record import Kind, Outcome, Record
+from mitm.version import VERSION
+from resolver.errors import Refusal
+from resolver.upstream.observer import CacheState, Endpoint, Part, Reason, Result
+
+PREFIX = "balena_proxy"
+API_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 10)
+"""Seconds; balenaCloud answers in 45 to 170 ms, and after 10 s nobody waits."""
+REQUEST_BUCKETS = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+    120,
+    600,
+)
+"""Seconds; a large blob takes minutes."""
+_FAILURES = (Outcome.UNAUTHORIZED, Outcome.LIMITED, Outcome.FAILED)
+_PULL_OUTCOMES = (Outcome.SERVED, Outcome.REFUSED, *_FAILURES)
+
+
+class Metrics:
+    """Counts what it is told; an `Observer` of the resolver."""
+
+    def __init__(self, connections: Connections) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self._pulls = self._counter(
+            "pulls",
+            "Pulls by outcome: one for each manifest that was sent, and for each alias,"
+            " token or manifest that was not.",
+            outcome=_PULL_OUTCOMES,
+        )
+        self._requests = self._counter(
+            "requests",
+            "Requests by what they asked for, and how they ended.",
+            kind=Kind,
+            outcome=Outcome,
+        )
+        self._durations = self._histogram(
+            "request_duration_seconds",
+            "Time from the head of a request to the end of its answer.",
+            REQUEST_BUCKETS,
+            kind=Kind,
+        )
+        self._resolutions = self._counter(
+            "resolutions",
+            "Look-ups of aliases by what came of them, and where that was known from.",
+            result=Result,
+            cache=CacheState,
+        )
+        self._api = self._histogram(
+            "api_request_duration_seconds",
+            "Time of a request to the balena API, with its retries.",
+            API_BUCKETS,
+            endpoint=Endpoint,
+        )
+        self._failures = self._counter(
+            "upstream_errors",
+            "Answers that registry or API did not give, or that could not be used.",
+            upstream=Part,
+            reason=Reason,
+        )
+        self._watch(connections)
+
+    def show(self, address: tuple[str, int]) -> None:
+        """Let Prometheus read the metrics there.
+
+        Raises:
+            OSError: nobody can listen there.
+
+        """
+        host, port = address
+        self._server, _ = start_http_server(port, host, self.registry)
+
+    def close(self) -> None:
+        """Show them no longer."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def count(self, record: Record) -> None:
+        """Take note of a request that is over."""
+        self._requests.labels(record.kind, record.outcome).inc()
+        self._durations.labels(record.kind).observe(record.seconds)
+        for outcome in _pulls(record):
+            self._pulls.labels(outcome).inc()
+        if record.reason:
+            self.failed(Part.REGISTRY, record.reason)
+
+    def resolved(self, result: Result, state: CacheState) -> None:
+        """Take note of a look-up."""
+        self._resolutions.labels(result, state).inc()
+
+    def asked(self, endpoint: Endpoint, seconds: float) -> None:
+        """Take note of a request to the API."""
+        self._api.labels(endpoint).observe(seconds)
+
+    def failed(self, part: Part, reason: Reason) -> None:
+        """Take note that registry or API gave no answer that could be used."""
+        self._failures.labels(part, reason).inc()
+
+    def _watch(self, connections: Connections) -> None:
+        """Show what is the case at the moment that somebody looks."""
+        live = Gauge(
+            "connections",
+            "Connections that are open.",
+            ["peer"],
+            namespace=PREFIX,
+            registry=self.registry,
+        )
+        live.labels("client").set_function(lambda: connections.clients)
+        live.labels("registry").set_function(lambda: connections.registry)
+        Gauge(
+            "connections_max",
+            "Connections of clients that there may be.",
+            namespace=PREFIX,
+            registry=self.registry,
+        ).set_function(lambda: connections.clients_max)
+        Gauge(
+            "requests_in_progress",
+            "Requests that are being answered.",
+            namespace=PREFIX,
+            registry=self.registry,
+        ).set_function(lambda: connections.running)
+        Gauge(
+            "build_info",
+            "1, with the versions as labels.",
+            ["version", "mitmproxy", "python"],
+            namespace=PREFIX,
+            registry=self.registry,
+        ).labels(VERSION, mitmproxy_version.VERSION, platform.python_version()).set(1)
+        self.registry.register(_Streamed(connections))
+
+    def _counter(self, name: str, text: str, **labels: Iterable[StrEnum]) -> Counter:
+        counter = Counter(
+            name, text, list(labels), namespace=PREFIX, registry=self.registry
+        )
+        # A counter that is not there before its first event has no rate at it.
+        for values in product(*labels.values()):
+            counter.labels(*values)
+        return counter
+
+    def _histogram(
+        self,
+        name: str,
+        text: str,
+        buckets: tuple[float, ...],
+        **labels: Iterable[StrEnum],
+    ) -> Histogram:
+        histogram = Histogram(
+            name,
+            text,
+            list(labels),
+            namespace=PREFIX,
+            registry=self.registry,
+            buckets=buckets,
+        )
+        for values in product(*labels.values()):
+            histogram.labels(*values)
+        return histogram
+
+
+class _Streamed(Collector):
+    """Shows a number that is counted elsewhere, where each piece of a blob passes."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def collect(self) -> Iterable[Metric]:
+        """Return it as it is now."""
+        yield CounterMetricFamily(
+            f"{PREFIX}_streamed_bytes",
+            "Bytes that came from the registry in answers that are streamed: blobs.",
+            value=self._connections.traffic.streamed,
+        )
+
+
+def _pulls(record: Record) -> list[Outcome]:
+    """Return how many pulls ended with a request, and how.
+
+    A pull begins with a token and ends with the manifest. Clients ask for the manifest
+    with HEAD before GET, or do not, so HEAD counts for nothing.
+    """
+    if record.kind is Kind.TOKEN:
+        if record.refusals:
+            return [Outcome.REFUSED] * len(record.refusals)
+        return [record.outcome] if record.outcome in _FAILURES else []
+    if record.kind is not Kind.MANIFEST or record.method != "GET":
+        return []
+    if record.outcome is Outcome.REFUSED and isinstance(record.error, Refusal):
+        return []  # It was counted where the token was refused.
+    counts = record.outcome in (Outcome.SERVED, Outcome.REFUSED, *_FAILURES)
+    return [record.outcome] if counts else []

@@ -1,0 +1,235 @@
+"""Decides how the proxy's own requests are shown: as flows, beside those of clients.
+
+To answer a request the resolver asks registry and API by itself, past mitmproxy.
+Somebody who wants to see why a pull fails wants to see that too; where nobody looks,
+no flow is made.
+"""
+
+import asyncio
+import re
+from contextvars import ContextVar
+from http import HTTPStatus
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from mitmproxy import connection, ctx, eventsequence, flow, http
+
+from mitm import redaction
+from mitm.signed import without_signature
+from mitm.story import words
+from mitm.story.fact import Fact, OwnKind, note
+from mitm.story.record import Outcome
+from mitm.story.size import describe_size
+from resolver.grammar.challenge import TOKEN_PATH
+from resolver.upstream import call
+
+_SLUG = re.compile(r"slug(?:%20| )eq(?:%20| )'([^']+)'")
+_ASKED = {
+    "),owns__release(": "the target and the greatest releases",
+    "should_be_running__release": "the target release",
+}
+"""What a query of `resolver.release.query` with that part in it is for."""
+_DROPPED_HEADERS = frozenset({"content-encoding", "transfer-encoding", "set-cookie"})
+"""The body is the decoded one."""
+
+_OWN_KINDS = frozenset(str(kind) for kind in OwnKind)
+
+served: ContextVar[http.HTTPFlow | None] = ContextVar("served", default=None)
+"""The client's flow that is being answered."""
+
+
+def is_watched() -> bool:
+    """Return whether anybody looks at flows, or saves them."""
+    options = ctx.options
+    if options.save_stream_file or options.hardump:
+        return True
+    # A list without flows counts as false.
+    return ctx.master.addons.get("view") is not None
+
+
+class OwnRequests:
+    """Shows each attempt of the resolver; a `resolver.upstream.call.Tap`."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._shown: set[asyncio.Task[None]] = set()
+
+    def use(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Show flows in this event loop, which is mitmproxy's."""
+        self._loop = loop
+
+    def __call__(self, made: call.Attempt) -> None:
+        """Show an attempt; called from a worker thread."""
+        if self._loop and is_watched():
+            asked_for, purpose = served.get(), call.purpose.get()
+            self._loop.call_soon_threadsafe(self._show, made, asked_for, purpose)
+
+    def _show(
+        self, made: call.Attempt, asked_for: http.HTTPFlow | None, purpose: str
+    ) -> None:
+        task = asyncio.get_running_loop().create_task(
+            _announce(make_flow(made, asked_for, purpose))
+        )
+        self._shown.add(task)
+        task.add_done_callback(self._shown.discard)
+
+
+def is_own(shown: flow.Flow) -> bool:
+    """Return whether the flow is one of the proxy's own requests."""
+    return shown.metadata.get(Fact.KIND) in _OWN_KINDS
+
+
+def make_flow(
+    made: call.Attempt, asked_for: http.HTTPFlow | None, purpose: str
+) -> http.HTTPFlow:
+    """Return the flow of an attempt.
+
+    Args:
+        made: what was asked, and what came of it.
+        asked_for: the client's request that it was made for.
+        purpose: the alias or aliases that it is about.
+
+    """
+    parts = urlsplit(made.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    shown = http.HTTPFlow(
+        _client(asked_for), connection.Server(address=(parts.hostname or "", port))
+    )
+    shown.request = http.Request.make(
+        made.method, _url(made), headers=_request_headers(made)
+    )
+    shown.request.timestamp_start = shown.request.timestamp_end = made.begin
+    if made.status is None:
+        shown.error = flow.Error(made.failure, made.end)
+    else:
+        shown.response = http.Response.make(made.status, _body(made), _headers(made))
+        shown.response.timestamp_start = shown.response.timestamp_end = made.end
+    kind = _kind(made)
+    outcome = _outcome(kind, made.status)
+    request_id = asked_for.metadata.get(Fact.REQUEST_ID) if asked_for else None
+    note(
+        shown,
+        {
+            Fact.KIND: kind,
+            Fact.REQUEST_ID: request_id,
+            Fact.ALIAS: purpose or None,
+            Fact.OUTCOME: outcome,
+            Fact.FAILURE: made.failure or None,
+            Fact.BYTES: len(made.body),
+            Fact.SECONDS: round(made.end - made.begin, 4),
+        },
+    )
+    shown.marked = "" if outcome is Outcome.SERVED else words.MARK
+    shown.comment = f"{_words(kind, parts)}: {_result(made)}"
+    return shown
+
+
+async def _announce(shown: http.HTTPFlow) -> None:
+    """Let mitmproxy's addons see the flow, as if it had been read from a file."""
+    # It is over already, whatever mitmproxy is told to hold back.
+    shown.intercept = lambda: None  # type: ignore[method-assign]
+    for event in eventsequence.iterate(shown):
+        await ctx.master.addons.handle_lifecycle(event)
+
+
+def _client(asked_for: http.HTTPFlow | None) -> connection.Client:
+    """Return the client that the request was made for, or nobody."""
+    if asked_for is None:
+        return connection.Client(peername=("", 0), sockname=("", 0))
+    return asked_for.client_conn.copy()
+
+
+def _url(made: call.Attempt) -> str:
+    """Return the URL as it is shown; that of a storage may be signed."""
+    return without_signature(made.url) if made.is_search else made.url
+
+
+def _kind(made: call.Attempt) -> OwnKind:
+    path = urlsplit(made.url).path
+    if made.is_search:
+        return OwnKind.SEARCH
+    if path == TOKEN_PATH:
+        return OwnKind.GRANT
+    if path == "/v2/":
+        return OwnKind.PROBE
+    return OwnKind.CHOICE if path.startswith("/v2/") else OwnKind.RESOLUTION
+
+
+def _outcome(kind: OwnKind, status: int | None) -> Outcome:
+    match kind, status:
+        # The probe wants nothing but the challenge.
+        case (_, HTTPStatus.OK) | (OwnKind.PROBE, HTTPStatus.UNAUTHORIZED):
+            return Outcome.SERVED
+        case (OwnKind.CHOICE, int()) if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Outcome.SERVED  # That it is elsewhere is an answer, too.
+        case (_, HTTPStatus.UNAUTHORIZED):
+            return Outcome.UNAUTHORIZED
+        case (_, HTTPStatus.TOO_MANY_REQUESTS):
+            return Outcome.LIMITED
+        case (OwnKind.SEARCH, int()) if status < HTTPStatus.BAD_REQUEST:
+            return Outcome.SERVED
+    return Outcome.FAILED
+
+
+def _words(kind: OwnKind, url: SplitResult) -> str:
+    query = url.query
+    match kind:
+        case OwnKind.SEARCH:
+            return f"asked {url.hostname} where the blob is"
+        case OwnKind.PROBE:
+            return "asked the registry which API it belongs to"
+        case OwnKind.GRANT:
+            return "asked the API for a token"
+        case OwnKind.CHOICE:
+            return "asked the registry whether it is here"
+    what = next((words for part, words in _ASKED.items() if part in query), "releases")
+    slug = _SLUG.search(query)
+    return f"asked the API for {what}" + (f" of {unquote(slug[1])}" if slug else "")
+
+
+def _result(made: call.Attempt) -> str:
+    seconds = f"in {made.end - made.begin:.3f} s"
+    if made.status is None:
+        return f"no answer {seconds}, {made.failure}"
+    if made.is_search:
+        return f"{made.status}, {seconds}"
+    return f"{made.status}, {describe_size(len(made.body))} {seconds}"
+
+
+def _request_headers(made: call.Attempt) -> http.Headers:
+    if made.authorization is None:
+        return http.Headers()
+    scheme = made.authorization.partition(" ")[0]
+    shown = f"{scheme} {redaction.REDACTED}"
+    if ctx.options.balena_show_secrets:
+        shown = made.authorization
+    return http.Headers(Authorization=shown)
+
+
+def _headers(made: call.Attempt) -> http.Headers:
+    return http.Headers(
+        [
+            (name.encode("latin-1"), _shown(made, name, value))
+            for name, value in made.headers
+            if name.lower() not in _DROPPED_HEADERS
+        ]
+    )
+
+
+def _shown(made: call.Attempt, name: str, value: str) -> bytes:
+    shown = without_signature(value) if name.lower() == "location" else value
+    return _without_login(shown.encode("latin-1"), made)
+
+
+def _without_login(said: bytes, made: call.Attempt) -> bytes:
+    if ctx.options.balena_show_secrets:
+        return said
+    return redaction.without_login(said, made.authorization)
+
+
+def _body(made: call.Attempt) -> bytes:
+    # An error says what is wrong; anything else may be a token.
+    is_error = (made.status or 0) >= HTTPStatus.BAD_REQUEST
+    is_token = urlsplit(made.url).path == TOKEN_PATH and not is_error
+    if is_token and not ctx.options.balena_show_secrets:
+        return redaction.redacted_answer(made.body)
+    return _without_login(made.body, made)

@@ -1,0 +1,1 @@
+"""A request under /v2/: forwarded, found among candidates, answered."""

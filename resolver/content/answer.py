@@ -1,0 +1,179 @@
+"""Decides what a client sees of the registry's answer.
+
+Rules R2, R10 and R12 of the design: the realm is ours, the alias stands where the
+location was, links stay on the proxy, and blobs are streamed. A redirect to storage
+is left as it is.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from resolver.errors import RangeUnsatisfiable
+from resolver.grammar.challenge import Challenge, parse_challenge
+from resolver.grammar.endpoint import Base, Content, Kind
+from resolver.grammar.reference import Location, shorten
+
+BUFFER_LENGTH_MAX = 4 << 20
+"""Bytes; registries take no larger manifests, and errors are small."""
+
+_USUAL_PORTS = {"http": 80, "https": 443}
+# https://www.rfc-editor.org/rfc/rfc9110#name-content-range
+_UNSATISFIED = re.compile(r"bytes \*/(?P<length>[0-9]{1,20})")
+# Also one without its end, so that the end is not looked for at each "<" again.
+_LINK_TARGET = re.compile(r"<([^>]*)>?")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the client knows, and what it must not see instead."""
+
+    public_url: str
+    """The proxy, as the client reached it."""
+    token_url: str
+    """The realm for this client."""
+    registry_host: str
+    """Host and port of the registry: where its own links and redirects lead."""
+    alias: str | None = None
+    location: Location | None = None
+    """What stood for the alias upstream, if the client had a token for it."""
+    scope: str | None = None
+    """What a challenge asks for, where that is more than the alias."""
+
+    def header(self, name: str, value: str) -> str:
+        """Return the value of an answer's header as the client sees it."""
+        match name.lower():
+            case "www-authenticate":
+                return self._challenge(value)
+            case "location":
+                return self._redirect(value)
+            case "content-location":
+                return self._named(self._redirect(value))
+            case "link":
+                return self._named(_LINK_TARGET.sub(_without_origin, value))
+        return self._named(value)
+
+    def body(self, body: bytes) -> bytes:
+        """Return an error or a list as the client sees it."""
+        if self.alias is None or self.location is None:
+            return body
+        alias = self.alias.encode()
+        return re.sub(_pattern(self.location).encode(), lambda _: alias, body)
+
+    def _challenge(self, value: str) -> str:
+        challenge = parse_challenge(value)
+        if challenge is None and "bearer" in value.lower():
+            # It cannot be read, and must not lead clients past the proxy.
+            return str(Challenge(self.token_url, self.registry_host))
+        if challenge is None:
+            return self._named(value)
+        ours = replace(challenge, realm=self.token_url)
+        if self.scope and challenge.scope:
+            ours = replace(ours, scope=self.scope)
+        return self._named(str(ours))
+
+    def _redirect(self, value: str) -> str:
+        """Keep redirects of the registry to itself on the proxy, and no others."""
+        try:
+            parts = urlsplit(value)
+            is_own = self._is_registry(parts)
+        except ValueError:
+            return self._named(value)
+        if not parts.netloc:
+            return self._named(value)
+        if not is_own:
+            return value
+        public = urlsplit(self.public_url)
+        ours = parts._replace(scheme=public.scheme, netloc=public.netloc)
+        return self._named(urlunsplit(ours))
+
+    def _is_registry(self, parts: SplitResult) -> bool:
+        own = urlsplit(f"//{self.registry_host}")
+        usual = _USUAL_PORTS.get(parts.scheme)
+        return parts.hostname == own.hostname and own.port == (
+            None if parts.port == usual else parts.port
+        )
+
+    def _named(self, text: str) -> str:
+        alias = self.alias
+        if alias is None or self.location is None:
+            return text
+        # Nearly no header has it, and to look for it is much cheaper than to match.
+        if self.location.partition("/")[2] not in text:
+            return text
+        return re.sub(_pattern(self.location), lambda _: alias, text)
+
+
+def is_streamed(
+    target: Base | Content, status: int, headers: Mapping[str, str]
+) -> bool:
+    """Return whether the answer goes through as it comes, without being held.
+
+    Blobs do, of whatever size (R12). Errors do not, because they name the location
+    (R2); nor do manifests of a usual size, so that whoever looks at the flow sees
+    them. What claims to be larger always does.
+    """
+    length = headers.get("content-length", "")
+    # Not `int`, which takes no number of thousands of digits.
+    if length.isdecimal() and float(length) > BUFFER_LENGTH_MAX:
+        return True
+    return status < HTTPStatus.BAD_REQUEST and is_blob(target)
+
+
+def unsatisfiable(wanted: str, content_range: str) -> RangeUnsatisfiable:
+    """Return the error in words for a 416, of which the registry says nothing much.
+
+    Args:
+        wanted: the range that the client asked for.
+        content_range: what the registry says of it; nothing where it read none.
+
+    """
+    match = _UNSATISFIED.fullmatch(content_range)
+    if not match:
+        return RangeUnsatisfiable(
+            f"{shorten(wanted)} is no range: one is like bytes=0-99, bytes=100- or"
+            " bytes=-50"
+        )
+    return RangeUnsatisfiable(
+        f"no byte is in the range {shorten(wanted)}: the length is {match['length']}"
+        " bytes, the first of which is 0",
+        headers=(("Content-Range", content_range),),
+    )
+
+
+def is_blob(target: Base | Content) -> bool:
+    """Return whether a blob is asked for."""
+    return isinstance(target, Content) and target.kind is Kind.BLOB
+
+
+def is_manifest(target: Base | Content) -> bool:
+    """Return whether a manifest is asked for."""
+    return isinstance(target, Content) and target.kind is Kind.MANIFEST
+
+
+def is_rewritten(target: Base | Content, status: int) -> bool:
+    """Return whether the answer's body may name the location (R2, R10)."""
+    return status >= HTTPStatus.BAD_REQUEST or (
+        isinstance(target, Content) and target.kind in (Kind.TAGS, Kind.REFERRERS)
+    )
+
+
+def _without_origin(match: re.Match[str]) -> str:
+    """Return a link that is relative to the host, so that it leads to the proxy."""
+    try:
+        parts = urlsplit(match[1])
+    except ValueError:
+        return "<>"
+    path = parts.path
+    if parts.scheme or path.startswith("//"):
+        # It must not begin like another host.
+        path = "/" + path.lstrip("/")
+    return f"<{urlunsplit(('', '', path, parts.query, parts.fragment))}>"
+
+
+def _pattern(location: Location) -> str:
+    """Return what matches the location, also escaped, also without its folder."""
+    folder, _, name = location.partition("/")
+    return rf"(?:{folder}(?:/|\\/|%2[Ff]))?{re.escape(name)}"

@@ -1,0 +1,131 @@
+"""An index of digests: at which location something is that is asked for by its digest.
+
+Where tags select, `<org>/<app>` stands for many locations. What a manifest names is at
+the manifest's own location, so what passes is remembered, within bounds and in memory
+alone. What is not known, after a restart or at another replica, the registry is asked
+for with the client's own token.
+
+Only locations that a client's token opens are looked up; so whatever is known of one
+location says nothing about another. Nothing is decided on permission, because the
+request itself goes to the registry.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import chain, islice
+from typing import Any
+
+from cachetools import LRUCache
+
+from resolver.grammar.reference import Alias, Digest, Location, Slug, parse_digest
+
+DIGESTS_MAX = 20_000
+"""About 500 bytes each; an image of ten layers takes twelve."""
+PLACES_MAX = 8
+"""So many locations of one digest are known: releases often share layers."""
+NAMES_MAX = 1000
+"""So many digests are taken from one manifest; no image has as many layers."""
+DIGEST_HEADER = "Docker-Content-Digest"
+_LISTS = ("layers", "manifests", "blobs")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is, and which alias leads there."""
+
+    location: Location
+    name: Alias | None = None
+    """The alias of the tag under which a client pulled it."""
+    client: str = ""
+    """Which client that was: nobody else is told the name (S11)."""
+
+
+class Index:
+    """What is known to be where."""
+
+    def __init__(self, digests_max: int = DIGESTS_MAX) -> None:
+        self._places: LRUCache[tuple[Slug, str], tuple[Place, ...]] = LRUCache(
+            digests_max
+        )
+        self._named: LRUCache[tuple[str, Alias], Location] = LRUCache(digests_max)
+        self._last: LRUCache[tuple[str, Slug], Alias] = LRUCache(digests_max)
+
+    def __len__(self) -> int:
+        """Return how many digests are known."""
+        return len(self._places)
+
+    def note(self, slug: Slug, digests: Iterable[str], place: Place) -> None:
+        """Take note that these are at the place."""
+        if place.name:
+            self._named[place.client, place.name] = place.location
+            self._last[place.client, slug] = place.name
+        for digest in digests:
+            known = self._places.get((slug, digest), ())
+            if known[:1] != (place,):
+                others = (
+                    p
+                    for p in known
+                    if (p.location, p.client) != (place.location, place.client)
+                )
+                self._places[slug, digest] = (place, *islice(others, PLACES_MAX - 1))
+
+    def places(self, slug: Slug, digest: str) -> tuple[Place, ...]:
+        """Return where the digest is, as far as that is known, the latest first."""
+        return self._places.get((slug, digest), ())
+
+    def name(self, slug: Slug, digest: str, client: str) -> Alias | None:
+        """Return the alias under which the client pulled it, if that leads there still.
+
+        A tag may move: `latest` and ranges do.
+        """
+        names = (
+            place.name
+            for place in self.places(slug, digest)
+            if place.name
+            and place.client == client
+            and self._named.get((client, place.name)) == place.location
+        )
+        return next(names, None)
+
+    def last_name(self, slug: Slug, client: str) -> Alias | None:
+        """Return the alias under which the client pulled from the application last."""
+        return self._last.get((client, slug))
+
+    def forget_name(self, client: str, name: Alias) -> None:
+        """Forget where the alias led, because it leads elsewhere now."""
+        self._named.pop((client, name), None)
+        if self._last.get((client, name.slug)) == name:
+            del self._last[client, name.slug]
+
+
+def named_digests(status: int, digest: str | None, manifest: bytes) -> list[Digest]:
+    """Return what is at the location of a manifest that the registry answered with.
+
+    Args:
+        status: of the answer.
+        digest: what the answer's header says of the manifest.
+        manifest: the body; nothing where only the head was asked for.
+
+    """
+    if status != HTTPStatus.OK:
+        return []
+    texts = chain([digest], _descriptors(manifest))
+    found = (parse_digest(text) for text in texts if isinstance(text, str))
+    return list(islice(filter(None, found), NAMES_MAX))
+
+
+def _descriptors(manifest: bytes) -> Iterable[Any]:
+    """Return the digests of what a manifest or an index consists of."""
+    try:
+        payload = json.loads(manifest)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(payload, dict):
+        return []
+    descriptors = [payload.get("config")]
+    for name in _LISTS:
+        listed = payload.get(name)
+        descriptors += listed if isinstance(listed, list) else []
+    return [each.get("digest") for each in descriptors if isinstance(each, dict)]

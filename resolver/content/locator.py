@@ -1,0 +1,278 @@
+"""The location of what is asked for by digest, where an alias stands for several.
+
+The index of digests knows it of what passed; else the registry is asked. One location
+is asked first: the one where something was found last, or the target release's. So a
+token that is not good, or a registry that is down, costs one request; then the others
+are asked side by side, and the first one that has it ends the search.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Protocol
+
+from cachetools import LRUCache
+
+from resolver.content.forward import Forward, Search, forward, not_issued_for, scope_of
+from resolver.content.index import Index, Place, named_digests
+from resolver.content.tag_list import TagPage
+from resolver.errors import (
+    RETRY_AFTER_DEFAULT,
+    RateLimited,
+    ServiceUnavailable,
+)
+from resolver.grammar.endpoint import Base, Content, Kind
+from resolver.grammar.reference import Location, parse_digest
+from resolver.release.candidate import tag_alias
+from resolver.upstream import call
+from resolver.upstream.deadline import Deadline
+from resolver.upstream.observer import NOBODY, Observer, Part, Reason
+from resolver.upstream.transport import Answer
+
+ASKED_MAX = 6
+"""Locations of one search that are asked at the same time."""
+THREADS = 18
+"""So many for all searches together."""
+RECENT_MAX = 1000
+"""Applications of which it is known where something was found last."""
+MANIFEST_TYPES = ", ".join(
+    [
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.oci.artifact.manifest.v1+json",
+        "*/*",
+    ]
+)
+"""A registry denies that there is a manifest of a type that is not asked for."""
+_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+class Registry(Protocol):
+    """What the registry is reached through: `resolver.upstream.transport.Transport`."""
+
+    def head(
+        self, url: str, *, authorization: str, accept: str, deadline: Deadline
+    ) -> Answer:
+        """Return the answer to a HEAD request."""
+
+
+class TokenRefused(Exception):
+    """The registry does not take the token, wherever it is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks for something under /v2/."""
+
+    authorization: str | None = field(repr=False)
+    address: str = ""
+    takes_scopes: bool = True
+    """Whether it gets another token where a challenge says so."""
+
+
+class Locator:
+    """Decides requests under /v2/; belongs to one event loop."""
+
+    def __init__(
+        self,
+        registry_url: str,
+        registry: Registry,
+        *,
+        timeout: float,
+        selects: bool,
+        observer: Observer = NOBODY,
+    ) -> None:
+        """Let the tags of aliases without selector select, or not (R9)."""
+        self._registry_url = registry_url
+        self._registry = registry
+        self._timeout = timeout
+        self._selects = selects
+        self._observer = observer
+        self._index = Index()
+        self._recent: LRUCache[str, Location] = LRUCache(RECENT_MAX)
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="registry-search")
+
+    async def decide(self, target: Base | Content, asker: Asker) -> Forward | TagPage:
+        """Return the request that goes upstream, or the tags that were asked for.
+
+        Raises:
+            RegistryError: as `forward.forward`.
+            ScopeInsufficient: what is asked for is that of a tag which the token lacks.
+            RateLimited: the registry limits the rate.
+            ServiceUnavailable: it does not answer, or fails.
+
+        """
+        decided = forward(
+            target,
+            asker.authorization,
+            selects=self._selects,
+            takes_scopes=asker.takes_scopes,
+        )
+        if isinstance(decided, Search):
+            # Where nobody has it, the registry's own words are those of the first one.
+            location = await self._find(decided, asker) or decided.locations[0]
+            return decided.at(location)
+        if isinstance(decided, Forward) and decided.location is None:
+            return self._widen(decided, target, asker)
+        return decided
+
+    def note(
+        self,
+        decided: Forward,
+        status: int,
+        digest: str | None,
+        body: bytes,
+        address: str,
+    ) -> None:
+        """Take note of what a manifest that the registry sent says is beside it."""
+        alias = decided.alias
+        if not self._selects or alias is None or decided.location is None:
+            return
+        if alias.selector is None and (found := named_digests(status, digest, body)):
+            named = tag_alias(alias, decided.tag) if decided.tag else None
+            name = named or self._index.name(alias.slug, found[0], address)
+            place = Place(decided.location, name, address)
+            self._index.note(alias.slug, found, place)
+            self._recent[alias.slug] = decided.location
+
+    def _widen(self, decided: Forward, target: Base | Content, asker: Asker) -> Forward:
+        """Let the challenge for a digest name the tag that it was pulled by.
+
+        Such a client asks for a manifest by tag, and then for its digest with a token
+        of its own, as containerd does. Where it has the manifest it asks for a blob at
+        once, which other releases may have too; that belongs to the last tag.
+        """
+        alias, digest = decided.alias, None
+        if self._selects and isinstance(target, Content) and target.reference:
+            digest = parse_digest(target.reference)
+        if alias is None or alias.selector is not None or digest is None:
+            return decided
+        names = [self._index.name(alias.slug, digest, asker.address)]
+        if isinstance(target, Content) and target.kind is Kind.BLOB:
+            names.append(self._index.last_name(alias.slug, asker.address))
+        known = dict.fromkeys(filter(None, names))
+        return replace(decided, scope=scope_of(alias, *known)) if known else decided
+
+    def close(self) -> None:
+        """Let go of the threads, without waiting for what they still do."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _find(self, search: Search, asker: Asker) -> Location | None:
+        """Return a location that has it, or None where none has."""
+        slug = search.alias.slug
+        for place in self._index.places(slug, search.sought):
+            if place.location in search.locations:
+                return place.location
+        name = self._index.name(slug, search.sought, asker.address)
+        if name and str(name) in search.tagged:
+            self._index.forget_name(asker.address, name)
+        elif name and asker.takes_scopes and not search.tagged:
+            raise not_issued_for(name)
+        if len(search.locations) == 1:
+            return None
+        return await self._ask_registry(search)
+
+    async def _ask_registry(self, search: Search) -> Location | None:
+        """Return a location that has it, or None, as the registry says.
+
+        Raises:
+            TagUnknown: it is a manifest that none of them has.
+
+        """
+        call.purpose.set(str(search.alias))
+        deadline = Deadline.after(self._timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                found = await self._ask(search, deadline)
+        except TokenRefused:
+            return None
+        except RateLimited:
+            self._observer.failed(Part.REGISTRY, Reason.LIMITED)
+            raise
+        except ServiceUnavailable as error:
+            self._observer.failed(Part.REGISTRY, error.reason or Reason.SENSELESS)
+            raise
+        except TimeoutError as error:
+            self._observer.failed(Part.REGISTRY, Reason.TIMEOUT)
+            raise ServiceUnavailable.because(
+                Reason.TIMEOUT,
+                "the registry did not say in time where this is; try again later",
+            ) from error
+        if found:
+            slug = search.alias.slug
+            self._index.note(slug, [search.sought], Place(found))
+            self._recent[slug] = found
+        elif search.is_manifest:
+            raise search.unknown
+        return found
+
+    async def _ask(self, search: Search, deadline: Deadline) -> Location | None:
+        """Ask the registry for one location after another, several at a time."""
+        first = self._recent.get(search.alias.slug)
+        if first not in search.locations:
+            first = search.locations[0]
+        if await self._has(search, first, deadline):
+            return first
+        places = iter([place for place in search.locations if place != first])
+        asked = [
+            asyncio.create_task(self._ask_each(search, places, deadline))
+            for _ in range(ASKED_MAX)
+        ]
+        failure: Exception | None = None
+        try:
+            for done in asyncio.as_completed(asked):
+                try:
+                    if found := await done:
+                        return found
+                except (RateLimited, ServiceUnavailable) as error:
+                    failure = error
+        finally:
+            for task in asked:
+                task.cancel()
+            # Whatever became of the others; none is waited for.
+            await asyncio.gather(*asked, return_exceptions=True)
+        if failure:
+            # One that did not answer may be the one that has it.
+            raise failure
+        return None
+
+    async def _ask_each(
+        self, search: Search, places: Iterator[Location], deadline: Deadline
+    ) -> Location | None:
+        """Return the next of the places that has it."""
+        for place in places:
+            if await self._has(search, place, deadline):
+                return place
+        return None
+
+    async def _has(self, search: Search, place: Location, deadline: Deadline) -> bool:
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, context.run, self._head, search, place, deadline
+        )
+
+    def _head(self, search: Search, place: Location, deadline: Deadline) -> bool:
+        answer = self._registry.head(
+            f"{self._registry_url}/v2/{place}/{search.kind}/{search.sought}",
+            authorization=f"Bearer {search.jwt}",
+            accept=MANIFEST_TYPES if search.kind is Kind.MANIFEST else "*/*",
+            deadline=deadline,
+        )
+        if answer.status in _REFUSED:
+            raise TokenRefused
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise RateLimited.with_retry_after(
+                "the registry limits the rate of requests; try again later",
+                answer.retry_after or RETRY_AFTER_DEFAULT,
+            )
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise ServiceUnavailable.because(
+                Reason.STATUS,
+                f"the registry answers with status {answer.status}; try again later",
+            )
+        return answer.status < HTTPStatus.BAD_REQUEST

@@ -1,0 +1,1 @@
+"""What is written on the wire: references, scopes, challenges, credentials, URLs."""

@@ -1,0 +1,191 @@
+"""Decides which endpoint a request is for: the paths of design section 4.
+
+::
+
+    /ping                              health check: the proxy is alive
+    /ready                             health check: registry and API are reachable
+    /auth/v1/token                     token endpoint
+    /v2/                               base, says whether a login is needed
+    /v2/<name>/manifests/<tag|digest>
+    /v2/<name>/blobs/<digest>
+    /v2/<name>/tags/list               query: n, last
+    /v2/<name>/referrers/<digest>      query: artifactType
+
+The paths under /v2/ are those of the OCI specification:
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints
+They are taken as they stand on the wire. Nothing in them needs percent-encoding,
+so a path with `%`, `//` or `..` breaks the grammar and goes nowhere.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import parse_qsl, urlencode
+
+from resolver.errors import EndpointUnknown, MethodNotAllowed, NameInvalid
+from resolver.grammar.challenge import TOKEN_PATH
+from resolver.grammar.reference import (
+    Digest,
+    RepositoryName,
+    Tag,
+    parse_digest,
+    parse_repository_name,
+    parse_tag,
+    plus_advice,
+    shorten,
+)
+
+PING_PATH = "/ping"
+READY_PATH = "/ready"
+CATALOG_PATH = "/v2/_catalog"
+"""Docker's list of repositories, which would show locations."""
+READ_METHODS = ("GET", "HEAD")
+TOKEN_METHODS = ("GET", "POST")
+
+
+class Kind(StrEnum):
+    """What of a repository is asked for."""
+
+    MANIFEST = "manifests"
+    BLOB = "blobs"
+    TAGS = "tags"
+    REFERRERS = "referrers"
+
+
+_QUERY = {
+    Kind.MANIFEST: (),
+    Kind.BLOB: (),
+    Kind.TAGS: ("n", "last"),
+    Kind.REFERRERS: ("artifactType", "n", "last"),
+}
+"""The parameters that go upstream; containerd's `ns`, for one, is meant for us."""
+
+_REPOSITORY = re.compile(
+    r"""
+    /v2 / (?P<name> .+ ) /
+    (?: (?P<kind> manifests | blobs | referrers ) / (?P<reference> [^/]* )
+      | (?P<tags> tags ) / list )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The health check of liveness."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The health check of readiness."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEndpoint:
+    """The token endpoint."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """`/v2/` itself."""
+
+    path: str = "/v2/"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Something in a repository."""
+
+    name: RepositoryName
+    kind: Kind
+    reference: Tag | Digest | None
+    """The tag or digest; None for a list of tags."""
+    query: str
+
+    @property
+    def path(self) -> str:
+        """The path with its query, as it goes upstream."""
+        tail = "list" if self.reference is None else self.reference
+        query = f"?{self.query}" if self.query else ""
+        return f"/v2/{self.name}/{self.kind}/{tail}{query}"
+
+
+Target = Ping | Ready | TokenEndpoint | Base | Content
+
+
+def parse_target(method: str, path: str) -> Target:
+    """Return what the request is for; the path has the query with it.
+
+    Raises:
+        EndpointUnknown: nothing is served at the path.
+        MethodNotAllowed: something is, and not for this method (R5, R11).
+        NameInvalid: the path under /v2/ is malformed (R6).
+
+    """
+    path, _, query = path.partition("?")
+    if path in (PING_PATH, READY_PATH):
+        _check_method(method, READ_METHODS, path)
+        return Ping() if path == PING_PATH else Ready()
+    if path == TOKEN_PATH:
+        _check_method(method, TOKEN_METHODS, path)
+        return TokenEndpoint(query)
+    if path != "/v2" and not path.startswith("/v2/"):
+        raise EndpointUnknown(
+            f"nothing is served at {shorten(path)}: this is a container registry,"
+            f" with /v2/, {TOKEN_PATH}, {PING_PATH} and {READY_PATH}"
+        )
+    if method not in READ_METHODS:
+        raise MethodNotAllowed(
+            f"{shorten(method)} is not possible: through this proxy releases are"
+            " pulled, not pushed or deleted; releases are made with balena push or"
+            " balena deploy",
+            allowed=READ_METHODS,
+        )
+    if path == CATALOG_PATH:
+        raise EndpointUnknown(
+            "there is no catalog: name a release, as in <org>/<app>/<version>"
+        )
+    return Base() if path in ("/v2", "/v2/") else _parse_content(path, query)
+
+
+def _parse_content(path: str, query: str) -> Content:
+    match = _REPOSITORY.fullmatch(path)
+    if not match:
+        raise NameInvalid(
+            f"{shorten(path)} is no path of a registry: expected"
+            " /v2/<org>/<app>[/<version>]/manifests/<tag>, .../blobs/<digest>,"
+            " .../referrers/<digest> or .../tags/list"
+        )
+    name = parse_repository_name(match["name"])
+    kind = Kind(match["kind"] or match["tags"])
+    reference = _parse_reference(kind, match["reference"])
+    # Bytes that are no UTF-8 stand in the path as surrogates, and go on as they came.
+    pairs = parse_qsl(query, errors="surrogateescape")
+    wanted = [pair for pair in pairs if pair[0] in _QUERY[kind]]
+    return Content(name, kind, reference, urlencode(wanted, errors="surrogateescape"))
+
+
+def _parse_reference(kind: Kind, text: str | None) -> Tag | Digest | None:
+    if kind is Kind.TAGS or text is None:
+        return None
+    reference: Tag | Digest | None = parse_digest(text)
+    if reference is None and kind is Kind.MANIFEST:
+        reference = parse_tag(text)
+    if reference is None:
+        if kind is Kind.MANIFEST and (advice := plus_advice(text, parse_tag)):
+            raise NameInvalid(advice)
+        wanted = "a tag or a digest" if kind is Kind.MANIFEST else "a digest"
+        raise NameInvalid(
+            f"{shorten(text)} is not {wanted}; a digest is sha256: and 64 hex digits"
+        )
+    return reference
+
+
+def _check_method(method: str, allowed: tuple[str, ...], path: str) -> None:
+    if method not in allowed:
+        raise MethodNotAllowed(
+            f"{shorten(method)} is not possible at {path}: use {' or '.join(allowed)}",
+            allowed=allowed,
+        )

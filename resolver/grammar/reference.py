@@ -1,0 +1,180 @@
+"""Decides what a repository name is: an alias, a location, or neither.
+
+The grammar (design section 3), within that of the OCI specification
+(https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests)
+and of https://pkg.go.dev/github.com/distribution/reference::
+
+    alias     = slug [ "/" selector [ "/" image-service ] ]
+    slug      = org "/" app            ; components without "."
+    location  = "v2/" 32 hex [ "-" digits ]
+    platform  = "resin/" component     ; host OS and supervisor repositories
+    component = [a-z0-9]+ ( ("." | "_" | "__" | "-"+) [a-z0-9]+ )*
+    tag       = [A-Za-z0-9_] [A-Za-z0-9._-]{0,127}
+    digest    = algorithm ":" encoded  ; in full length, of those that are registered
+    artifact  = algorithm "-" 64 hex [ "." ending ]
+
+An artifact's tag is that of referrers, where a registry has no list of them, or one of
+cosign's. The specification cuts what is encoded after 64 characters, so a tag need not
+say the whole digest.
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
+
+What a selector says is read in `grammar.selector`. A version's `+` is in none of these;
+`_` stands for it, and who writes `+` is told so.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NewType
+
+from resolver.errors import AliasInvalid, NameInvalid
+
+RepositoryName = NewType("RepositoryName", str)
+"""Components joined by "/", by the grammar of the OCI specification."""
+Location = NewType("Location", str)
+"""The repository where an image is stored, `v2/<hash>`, without the host."""
+Slug = NewType("Slug", str)
+"""`<org>/<app>`."""
+Tag = NewType("Tag", str)
+Digest = NewType("Digest", str)
+
+NAME_LENGTH_MAX = 255
+"""Characters; what clients allow for host and name together."""
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_SLUG_COMPONENT = r"[a-z0-9]+(?:(?:_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_ALIAS = re.compile(
+    rf"""
+    (?P<slug> {_SLUG_COMPONENT} / {_SLUG_COMPONENT} )
+    (?: / (?P<selector> {_COMPONENT} )
+        (?: / (?P<image_service> {_COMPONENT} ) )? )?
+    """,
+    re.VERBOSE,
+)
+_LOCATION = re.compile(r"v2/[0-9a-f]{32}(?:-[0-9]{1,4})?")
+_PLATFORM = re.compile(rf"resin/{_COMPONENT}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+# https://github.com/opencontainers/image-spec/blob/main/descriptor.md#registered-algorithms
+_DIGEST = re.compile(r"(?:sha256|blake3):[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_ARTIFACT_TAG = re.compile(
+    r"(?P<algorithm> sha256 | sha512 | blake3 ) - (?P<encoded> [0-9a-f]{64} )"
+    r"(?: \. [a-z0-9]+ )?",
+    re.VERBOSE,
+)
+_PLUS = re.compile(r"\+|%2B", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """The repository name that the client uses."""
+
+    slug: Slug
+    selector: str | None = None
+    image_service: str | None = None
+
+    def __str__(self) -> str:
+        """Return the name as the client writes it."""
+        parts = (self.slug, self.selector, self.image_service)
+        return "/".join(part for part in parts if part is not None)
+
+
+def parse_repository_name(text: str) -> RepositoryName:
+    """Return the name.
+
+    Raises:
+        NameInvalid: the text is no repository name at all.
+
+    """
+    if len(text) > NAME_LENGTH_MAX or not _NAME.fullmatch(text):
+        raise NameInvalid(
+            plus_advice(text, _NAME.fullmatch)
+            or f"{shorten(text)} is not a repository name: it consists of lower-case"
+            " letters, digits and single separators, as in <org>/<app>/<version>"
+        )
+    return RepositoryName(text)
+
+
+def parse_alias(text: str) -> Alias:
+    """Return the alias.
+
+    Raises:
+        AliasInvalid: the name has one component, more than four, or bad characters.
+
+    """
+    match = _ALIAS.fullmatch(text) if len(text) <= NAME_LENGTH_MAX else None
+    if not match:
+        raise AliasInvalid(
+            plus_advice(text, _ALIAS.fullmatch)
+            or f"{shorten(text)} does not name a release: use <org>/<app>,"
+            " <org>/<app>/<version>, <org>/<app>/<commit> or"
+            " <org>/<app>/<version>/<service>, in lower case"
+        )
+    return Alias(Slug(match["slug"]), match["selector"], match["image_service"])
+
+
+def parse_location(text: str) -> Location | None:
+    """Return the location that the name is, or None where it is something else."""
+    return Location(text) if _LOCATION.fullmatch(text) else None
+
+
+def is_stored_name(text: str) -> bool:
+    """Return whether the registry itself knows the name, so that nothing resolves.
+
+    Such are locations, and the host OS and supervisor repositories (rule R3).
+    """
+    return parse_location(text) is not None or bool(_PLATFORM.fullmatch(text))
+
+
+def parse_tag(text: str) -> Tag | None:
+    """Return the tag that the text is, or None."""
+    return Tag(text) if _TAG.fullmatch(text) else None
+
+
+def parse_digest(text: str) -> Digest | None:
+    """Return the digest that the text is, or None."""
+    return Digest(text) if _DIGEST.fullmatch(text) else None
+
+
+def is_artifact_tag(text: str) -> bool:
+    """Return whether it is the tag of a signature and the like, or of referrers."""
+    return bool(_ARTIFACT_TAG.fullmatch(text))
+
+
+def artifact_digest(tag: str) -> Digest | None:
+    """Return the digest of the manifest that an artifact's tag is about.
+
+    None where the tag has a part of it only, or one that few registries know a
+    manifest by: docker-registry fails where it is asked for such a digest.
+    """
+    match = _ARTIFACT_TAG.fullmatch(tag)
+    if match is None or match["algorithm"] != "sha256":
+        return None
+    return Digest(f"sha256:{match['encoded']}")
+
+
+def replace_plus(text: str) -> str:
+    """Return the text as a reference can carry it, with `_` for `+`."""
+    return _PLUS.sub("_", text)
+
+
+def plus_advice(text: str, is_valid: Callable[[str], object]) -> str | None:
+    """Return what is said of a text that is invalid for its `+` alone, or None."""
+    written = replace_plus(text)
+    if written == text or not is_valid(written):
+        return None
+    return (
+        f"{shorten(text)} has a +, which no reference can carry: write _, as in"
+        f" {shorten(written, NAME_LENGTH_MAX)}"
+    )
+
+
+def shorten(text: str, length: int = 80) -> str:
+    """Return what somebody sent us as it can be shown: quoted, printable, short."""
+    shown = text if len(text) <= length else text[: length - 3] + "..."
+    return f"'{printable(shown)}'"
+
+
+def printable(text: str) -> str:
+    """Return the text in printable ASCII, so that it moves no cursor of a terminal."""
+    return text.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,336 @@
+"""Decides for which location an alias stands: the resolver proper (design section 8).
+
+One API request finds a release on the common path. A second one is made where the
+first found nothing, to tell the user what would have worked.
+"""
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from resolver.errors import AccessDenied, Refusal, ReleaseUnknown, TargetUnknown
+from resolver.grammar.credential import Credential
+from resolver.grammar.reference import Alias, Location, Slug, parse_location
+from resolver.grammar.selector import (
+    RangeReading,
+    ReleaseReading,
+    TargetReading,
+    VersionReading,
+    parse_selector,
+)
+from resolver.release import query
+from resolver.release.candidate import (
+    TARGET_REASON,
+    Candidate,
+    Candidates,
+    ordered,
+    unranged,
+)
+from resolver.release.newest import describe_newest
+from resolver.release.release import (
+    Image,
+    Release,
+    parse_greatest_releases,
+    parse_releases,
+    parse_target_release,
+)
+from resolver.release.selection import (
+    Selection,
+    is_plain,
+    select_image,
+    select_release,
+)
+from resolver.upstream.api import Api
+from resolver.upstream.deadline import Deadline
+
+logger = logging.getLogger(__name__)
+
+GREATEST_COUNT = 25
+"""How many releases of a range are asked for first: among so many one has images."""
+NEWEST_WINDOW = 60
+"""Among how many of the greatest releases a refusal finds its versions: some versions
+have many revisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What an alias came to."""
+
+    alias: Alias
+    release: Release
+    image: Image
+    location: Location
+    reason: str
+    """Why it is this release."""
+    many: Candidates | None = None
+    """What tags select among, where they select."""
+
+    @property
+    def candidates(self) -> Candidates:
+        """What the alias can stand for."""
+        return self.many or Candidates((Candidate(self.location),))
+
+    def __str__(self) -> str:
+        """Return the release and the beginning of the location, for a log."""
+        return (
+            f"{self.release.raw_version} (commit {self.release.commit[:7]})"
+            f" -> {self.location[:7]}..."
+        )
+
+
+def candidates_of(outcome: Resolution | Refusal) -> Candidates:
+    """Return what there is to select among, which a refusal of the target may have."""
+    found = getattr(outcome, "candidates", None)
+    return found if isinstance(found, Candidates) else Candidates()
+
+
+class Resolver(Protocol):
+    """Whatever finds the location of an alias."""
+
+    def resolve(
+        self, alias: Alias, credential: Credential, deadline: Deadline
+    ) -> Resolution:
+        """Return what the alias stands for.
+
+        Raises:
+            Refusal: the client cannot pull it.
+            RateLimited: the API limits the rate.
+            ServiceUnavailable: the API fails, or does not answer in time.
+
+        """
+
+
+class ApiResolver:
+    """Asks the API each time, with the client's own credential (rule S11)."""
+
+    def __init__(
+        self, api: Api, registry_hosts: Collection[str] | None, *, tags: int = 0
+    ) -> None:
+        """Take images of these registries, or of any registry for None.
+
+        Let tags select among so many releases, or, with 0, among none.
+        """
+        self._api = api
+        self._registry_hosts = registry_hosts
+        self._tags = tags
+
+    def resolve(
+        self, alias: Alias, credential: Credential, deadline: Deadline
+    ) -> Resolution:
+        """Return what the alias stands for; see `Resolver.resolve`."""
+        if self._tags and alias.selector is None:
+            return self._resolve_all(alias, credential, deadline)
+        selection = self._select(alias, credential, deadline)
+        release = selection.release
+        image = select_image(alias, release)
+        location = self.location(alias, image)
+        return Resolution(alias, release, image, location, selection.reason)
+
+    def _select(
+        self, alias: Alias, credential: Credential, deadline: Deadline
+    ) -> Selection:
+        readings = parse_selector(alias.selector)
+        if isinstance(readings, TargetReading):
+            return self._select_target(alias, credential, deadline)
+        for top in _tops(readings):
+            asked = query.releases(alias.slug, readings, top=top)
+            releases = parse_releases(self._api.query(asked, credential, deadline))
+            selection = select_release(alias, readings, releases)
+            if selection:
+                return selection
+            if top is not None and len(releases) < top:
+                break
+        raise self._refusal(
+            alias.slug,
+            f"{alias.slug} has no release {alias.selector} that can be pulled",
+            credential,
+            deadline,
+        )
+
+    def _select_target(
+        self, alias: Alias, credential: Credential, deadline: Deadline
+    ) -> Selection:
+        payload = self._api.query(
+            query.target_release(alias.slug), credential, deadline
+        )
+        applications = parse_target_release(payload)
+        if not applications:
+            raise denied(alias.slug)
+        release = applications[0]
+        if release and release.is_pullable:
+            return Selection(release, TARGET_REASON)
+        raise self._refusal(
+            alias.slug,
+            f"{alias.slug} has no target release that can be pulled",
+            credential,
+            deadline,
+        )
+
+    def _resolve_all(
+        self, alias: Alias, credential: Credential, deadline: Deadline
+    ) -> Resolution:
+        """Return the target release, and what tags select among.
+
+        Raises:
+            TargetUnknown: there is no target release to pull.
+
+        """
+        count = self._tags
+        # One more than is looked at, to know whether there are more.
+        asked = query.greatest_releases(alias.slug, count + 1)
+        payload = self._api.query(asked, credential, deadline)
+        applications = parse_greatest_releases(payload)
+        if not applications:
+            raise denied(alias.slug)
+        target, releases = applications[0]
+        greatest = _without_gap(releases, count)
+        numbers = {release.id for release in greatest}
+        rows = self._rows(greatest, target)
+        if target and target.id not in numbers and target.is_pullable:
+            # It is pinned, to a draft or to a release that many others are beyond.
+            found = self._of_version(alias, target, credential, deadline)
+            beside = [release for release in found if release.id not in numbers]
+            rows += tuple(map(unranged, self._rows(beside, target)))
+        many = Candidates(ordered(rows), is_whole=len(releases) <= count).cut(count)
+        try:
+            return self._target(alias, target, many)
+        except ReleaseUnknown as refusal:
+            if any(row.location or _has_several(row) for row in many.rows):
+                raise TargetUnknown(refusal.message, many) from refusal
+            for release in releases:
+                if release.is_pullable:
+                    self.location(alias, release.images[0])  # It is elsewhere.
+            raise
+
+    def _target(
+        self, alias: Alias, release: Release | None, many: Candidates
+    ) -> Resolution:
+        """Return what the alias means without a tag (rules S1 and S8)."""
+        if release is None or not release.is_pullable:
+            newest = describe_newest([r.release for r in many.rows if r.release])
+            raise ReleaseUnknown(
+                f"{alias.slug} has no target release that can be pulled; {newest}"
+            )
+        image = select_image(alias, release)
+        location = self.location(alias, image)
+        return Resolution(alias, release, image, location, TARGET_REASON, many)
+
+    def _of_version(
+        self, alias: Alias, target: Release, credential: Credential, deadline: Deadline
+    ) -> list[Release]:
+        """Return the target release, and what else its version may mean (S2)."""
+        if not target.is_final:
+            return [target]
+        version = target.semver.partition("+")[0]
+        readings = (VersionReading(version.lower()),)
+        payload = self._api.query(
+            query.releases(alias.slug, readings), credential, deadline
+        )
+        found = parse_releases(payload)
+        highest = select_release(alias, readings, found)
+        others = [highest.release] if highest else []
+        return [target, *(r for r in others if r.id != target.id)]
+
+    def _rows(
+        self, releases: Iterable[Release], target: Release | None
+    ) -> tuple[Candidate, ...]:
+        """Return those that can be pulled; an image elsewhere has no location."""
+        rows: list[Candidate] = []
+        for release in releases:
+            if not release.is_pullable:
+                continue
+            is_target = target is not None and release.id == target.id
+            first, *others = release.images
+            location = None if others else self.find_location(first)
+            rows.append(Candidate(location, _slim(release), is_target))
+        return tuple(rows)
+
+    def _refusal(
+        self, slug: Slug, reason: str, credential: Credential, deadline: Deadline
+    ) -> Refusal:
+        """Return why there is no release, with the versions that there are."""
+        payload = self._api.query(
+            query.greatest_releases(slug, NEWEST_WINDOW), credential, deadline
+        )
+        applications = parse_greatest_releases(payload)
+        if not applications:
+            return denied(slug)
+        target, releases = applications[0]
+        return ReleaseUnknown(f"{reason}; {describe_newest(releases, target)}")
+
+    def find_location(self, image: Image) -> Location | None:
+        """Return where the image is in this registry, or None where it is elsewhere."""
+        host, _, name = image.stored_at.partition("/")
+        hosts = self._registry_hosts
+        return parse_location(name) if hosts is None or host in hosts else None
+
+    def location(self, alias: Alias, image: Image) -> Location:
+        """Return where the image is in this registry.
+
+        Raises:
+            ReleaseUnknown: it is elsewhere, and the log says where.
+
+        """
+        if location := self.find_location(image):
+            return location
+        logger.error(
+            "%s is stored at the registry %s, this proxy fronts %s: check the mode"
+            " option (REGISTRY_URL)",
+            alias,
+            image.stored_at.partition("/")[0],
+            " or ".join(sorted(self._registry_hosts or ())),
+        )
+        raise ReleaseUnknown(
+            f"{alias} is stored in another registry than the one behind this proxy;"
+            " its operator finds the reason in the log"
+        )
+
+
+def _tops(readings: Sequence[ReleaseReading]) -> tuple[int | None, ...]:
+    """Return how many releases to ask for, and how many if none of those will do.
+
+    A range may find hundreds, and one of the greatest is meant.
+    """
+    if not readings:
+        return ()
+    is_range = all(isinstance(reading, RangeReading) for reading in readings)
+    return (GREATEST_COUNT, None) if is_range else (None,)
+
+
+def _without_gap(releases: Sequence[Release], count: int) -> list[Release]:
+    """Return the first ones of what came in the order of `query.greatest_releases`.
+
+    Of the version at which the list ends there may be greater ones beyond it, because
+    the API orders builds and variants by revision alone. Of plain releases those with
+    higher revisions came before.
+    """
+    if len(releases) <= count:
+        return list(releases)
+    end = _numbers(releases[count])
+    return [r for r in releases[:count] if _numbers(r) != end or is_plain(r)]
+
+
+def _numbers(release: Release) -> str:
+    """Return the version without what follows its three numbers."""
+    return re.split("[-+]", release.semver, maxsplit=1)[0]
+
+
+def _has_several(row: Candidate) -> bool:
+    """Return whether its images are pulled by path alone."""
+    return row.release is not None and len(row.release.images) > 1
+
+
+def _slim(release: Release) -> Release:
+    """Return the release without what selection does not need: it is remembered."""
+    images = (replace(i, stored_at="", content_hash=None) for i in release.images)
+    return replace(release, images=tuple(images))
+
+
+def denied(slug: Slug) -> AccessDenied:
+    """Return the refusal for private and absent applications alike (rule S11)."""
+    return AccessDenied(
+        f"{slug} is private or does not exist: check its name, or log in with docker"
+        " login, any user name and a balena API key as password"
+    )

@@ -1,0 +1,130 @@
+"""Decides where a blob is fetched that the registry does not send itself.
+
+The registry is asked for the blob, and whatever it redirects to is checked, up to a
+few times in a row. A signed URL may hold for one method only, so a GET is asked for
+the URL of a GET, and it is used at once: no URL is remembered, because permission is
+the registry's to give, each time.
+
+Whether a host redirects at all is remembered. One that answered a few requests by
+itself is asked no more, and costs nothing from then on; one that redirected once is
+always asked, because some send small blobs themselves. A redirect that comes where
+none was expected is for `saw_redirect`.
+"""
+
+import threading
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import count
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from cachetools import LRUCache
+
+from resolver.storage.address import Allowed
+from resolver.storage.border import Border
+from resolver.storage.destination import Destination, Origin, parse_redirect, refuse
+from resolver.upstream.deadline import Deadline
+from resolver.upstream.transport import Answer
+
+REDIRECTS_MAX = 4
+"""In a row: a registry, a mirror, a network of caches and a storage are three."""
+ANSWERS_MIN = 3
+"""Without a redirect, until no more is expected of a host."""
+HOSTS_MAX = 1000
+STATUSES = frozenset({301, 302, 303, 307, 308})
+_ALWAYS = -1
+
+
+class Searcher(Protocol):
+    """Asks for a blob without taking it: a `Transport`."""
+
+    def search(
+        self, url: str, *, method: str, authorization: str | None, deadline: Deadline
+    ) -> Answer:
+        """Return the answer without its body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a blob is fetched, and how its host is reached."""
+
+    destination: Destination
+    address: str | None
+    """The address to connect to; None where any of the host's will do."""
+    is_registry: bool
+    """Whether it is the registry itself, which may see its token again."""
+
+
+class Redirects:
+    """Follows the redirects of one registry. For many threads."""
+
+    def __init__(self, registry_url: str, border: Border, searcher: Searcher) -> None:
+        self._registry = Destination.of_url(registry_url)
+        self._border = border
+        self._searcher = searcher
+        self._lock = threading.Lock()
+        self._answers: LRUCache[tuple[Origin, str], int] = LRUCache(HOSTS_MAX)
+
+    def find(
+        self, method: str, path: str, authorization: str, deadline: Deadline
+    ) -> Route | None:
+        """Return where the blob is; None where the registry is to be asked. Blocks.
+
+        Args:
+            method: GET or HEAD.
+            path: the blob's, at the registry.
+            authorization: the login for the registry, and for nobody else.
+            deadline: for all of it.
+
+        Raises:
+            RedirectRefused: it is where the proxy does not go.
+            ServiceUnavailable: somebody on the way does not answer.
+
+        """
+        here = begin = Destination(*self._registry.origin, path)
+        is_registry = True
+        for followed in count():
+            if not self._may_redirect(here.origin, method):
+                break
+            answer = self._searcher.search(
+                here.url,
+                method=method,
+                authorization=authorization if is_registry else None,
+                deadline=deadline,
+            )
+            location = answer.headers.get("Location", "")
+            if answer.status not in STATUSES or not location:
+                self._answered(here.origin, method, answer.status)
+                break
+            self.saw_redirect(here, method)
+            if followed == REDIRECTS_MAX:
+                raise refuse(f"there are more than {REDIRECTS_MAX} in a row")
+            here = parse_redirect(location, here)
+            is_registry = is_registry and here.origin == self._registry.origin
+        if here is begin:
+            return None
+        address = self._border.address_of(here.host, here.port)
+        return Route(here, address, is_registry)
+
+    def saw_redirect(self, where: Destination | None, method: str) -> None:
+        """Take note that a host redirects; None is the registry."""
+        with self._lock:
+            self._answers[(where or self._registry).origin, method] = _ALWAYS
+
+    def _may_redirect(self, origin: Origin, method: str) -> bool:
+        with self._lock:
+            return self._answers.get((origin, method), 0) < ANSWERS_MIN
+
+    def _answered(self, origin: Origin, method: str, status: int) -> None:
+        """Take note of an answer; an error says nothing about what else there is."""
+        if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+            return
+        with self._lock:
+            seen = self._answers.get((origin, method), 0)
+            if seen != _ALWAYS:
+                self._answers[origin, method] = seen + 1
+
+
+def make_border(registry_url: str, allowed: Allowed) -> Border:
+    """Return what keeps the redirects of a registry out of the network behind."""
+    return Border(urlsplit(registry_url).hostname or "", allowed)

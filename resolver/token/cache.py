@@ -1,0 +1,189 @@
+"""Decides which outcomes are remembered, for whom, and for how long (design section 8).
+
+Remembered is what an alias stands for, per credential. Permission is not: the token
+endpoint decides on it each time.
+"""
+
+import asyncio
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from cachetools import TLRUCache
+
+from resolver.errors import RateLimited, Refusal, ServiceUnavailable
+from resolver.grammar.credential import ANONYMOUS, Credential
+from resolver.grammar.reference import Alias
+from resolver.release.resolution import Resolution, candidates_of
+from resolver.upstream.observer import CacheState
+
+logger = logging.getLogger(__name__)
+
+ENTRIES_MAX = 10_000
+"""One takes about a kilobyte; those of which tags select count for several."""
+CANDIDATES_PART = 4
+"""So many candidates count as one entry: 25 of them take 22 kB."""
+REFUSAL_SECONDS = 10
+"""How long a refusal is remembered, so that a new release can soon be pulled."""
+STALE_SECONDS = 3600
+"""How long after its time an entry still serves while the API fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What an alias came to, and where that is known from."""
+
+    outcome: Resolution | Refusal
+    state: CacheState
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is remembered, for somebody who wants to see it."""
+
+    alias: Alias
+    asker: str
+    """Which credential it is for: one from another can be told by it, and no more."""
+    outcome: Resolution | Refusal
+    seconds: float
+    """For how long it still serves; less than 0 where only if the API fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    fingerprint: bytes
+    alias: Alias
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    outcome: Resolution | Refusal
+    fresh_until: float
+    kept_until: float
+
+
+class ResolutionCache:
+    """Remembers outcomes, and lets concurrent requests for the same one wait for it.
+
+    Belongs to one API and one event loop.
+    """
+
+    def __init__(
+        self,
+        ttl: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        entries_max: int = ENTRIES_MAX,
+    ) -> None:
+        self._ttl = ttl
+        self._clock = clock
+        self._salt = os.urandom(16)
+        self._entries: TLRUCache[_Key, _Entry] = TLRUCache(
+            entries_max,
+            lambda _key, entry, _now: entry.kept_until,
+            clock,
+            getsizeof=lambda entry: _weight(entry.outcome),
+        )
+        self._loading: dict[_Key, asyncio.Task[Remembered]] = {}
+
+    async def resolve(
+        self,
+        alias: Alias,
+        credential: Credential,
+        load: Callable[[], Awaitable[Resolution]],
+    ) -> Remembered:
+        """Return what is remembered, or what `load` returns or refuses.
+
+        Raises:
+            RateLimited: raised by `load`, and nothing is remembered.
+            ServiceUnavailable: likewise.
+
+        """
+        key = _Key(self._fingerprint(credential), alias)
+        entry = self._entries.get(key)
+        if entry and self._clock() < entry.fresh_until:
+            return Remembered(entry.outcome, CacheState.HIT)
+        if task := self._loading.get(key):
+            return Remembered((await asyncio.shield(task)).outcome, CacheState.SHARED)
+        task = asyncio.create_task(self._load(key, entry, load))
+        self._loading[key] = task
+        task.add_done_callback(lambda done: self._finish(key, done))
+        # One client that goes away does not take the answer from the others.
+        return await asyncio.shield(task)
+
+    def entries(self) -> list[Entry]:
+        """Return what is remembered, by alias."""
+        self._entries.expire()
+        now = self._clock()
+        return sorted(
+            (
+                Entry(
+                    key.alias,
+                    self._asker(key),
+                    entry.outcome,
+                    entry.fresh_until - now,
+                )
+                for key, entry in self._entries.items()
+            ),
+            key=lambda entry: (str(entry.alias), entry.asker),
+        )
+
+    def forget(self, begin: str = "") -> int:
+        """Forget what is remembered of aliases that begin so; return how many."""
+        found = [key for key in self._entries if str(key.alias).startswith(begin)]
+        for key in found:
+            self._entries.pop(key, None)
+        return len(found)
+
+    def _asker(self, key: _Key) -> str:
+        if key.fingerprint == self._fingerprint(ANONYMOUS):
+            return "anybody"
+        return f"key {key.fingerprint.hex()[:6]}"
+
+    async def _load(
+        self,
+        key: _Key,
+        entry: _Entry | None,
+        load: Callable[[], Awaitable[Resolution]],
+    ) -> Remembered:
+        try:
+            resolution = await load()
+        except Refusal as refusal:
+            # Kept for a while, and whoever met it need not be kept with it.
+            refusal.with_traceback(None)
+            self._keep(key, refusal, min(REFUSAL_SECONDS, self._ttl), stale=0)
+            return Remembered(refusal, CacheState.MISS)
+        except (RateLimited, ServiceUnavailable) as error:
+            if entry is None or isinstance(entry.outcome, Refusal):
+                raise
+            logger.warning(
+                "%s is taken from the cache beyond its time: %s", key.alias, error
+            )
+            return Remembered(entry.outcome, CacheState.STALE)
+        self._keep(key, resolution, self._ttl, stale=STALE_SECONDS)
+        return Remembered(resolution, CacheState.MISS)
+
+    def _keep(
+        self, key: _Key, outcome: Resolution | Refusal, ttl: float, *, stale: float
+    ) -> None:
+        if ttl:
+            fresh_until = self._clock() + ttl
+            self._entries[key] = _Entry(outcome, fresh_until, fresh_until + stale)
+
+    def _finish(self, key: _Key, task: asyncio.Task[Remembered]) -> None:
+        del self._loading[key]
+        if not task.cancelled():
+            task.exception()  # Somebody may wait for it, or nobody any more.
+
+    def _fingerprint(self, credential: Credential) -> bytes:
+        """Return what tells credentials apart, and from which no key can be found."""
+        key = "" if credential.key is None else f"key {credential.key}"
+        return hashlib.blake2b(key.encode(), key=self._salt, digest_size=16).digest()
+
+
+def _weight(outcome: Resolution | Refusal) -> int:
+    """Return for how many entries the outcome counts."""
+    return 1 + len(candidates_of(outcome)) // CANDIDATES_PART

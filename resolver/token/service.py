@@ -1,0 +1,287 @@
+"""The token endpoint: what it answers (rules R3, R4 and R5).
+
+Every alias among the scopes is resolved, the API issues a token for the locations,
+and the aliases are appended to it. All of it happens within one deadline, because
+clients give up after 15 seconds.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs
+
+from resolver.errors import (
+    AliasInvalid,
+    GrantUnsupported,
+    RateLimited,
+    Refusal,
+    RequestInvalid,
+    ServiceUnavailable,
+)
+from resolver.grammar.credential import (
+    Credential,
+    basic_authorization,
+    parse_authorization,
+)
+from resolver.grammar.reference import Alias, is_stored_name, parse_alias
+from resolver.grammar.scope import Scope, parse_scopes
+from resolver.release.resolution import Resolution, candidates_of
+from resolver.token.answer import TokenAnswer, compose, count_fitting
+from resolver.token.cache import Remembered, ResolutionCache
+from resolver.upstream import call
+from resolver.upstream.deadline import Deadline
+from resolver.upstream.observer import NOBODY, CacheState, Observer, Reason, Result
+from resolver.upstream.registry import Backend, Upstream
+
+LOOK_UPS_MAX = 4
+"""Of one request at the same time, so that its scopes leave threads for others."""
+FORM_FIELDS_MAX = 64
+_FORM_TYPE = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What a client asks the token endpoint."""
+
+    scopes: tuple[Scope, ...]
+    credential: Credential = field(repr=False)
+
+
+def parse_token_query(query: str, authorization: str | None) -> TokenRequest:
+    """Return what a GET asks (https://distribution.github.io/distribution/spec/auth/token/).
+
+    Raises:
+        RequestInvalid: the header or the number of scopes is not acceptable.
+
+    """
+    # Bytes that are no UTF-8 stand in the query as surrogates; no scope has them.
+    parameters = _parse_form(query.encode(errors="replace").decode())
+    return TokenRequest(
+        parse_scopes(parameters.get("scope", ())), parse_authorization(authorization)
+    )
+
+
+def parse_token_form(content_type: str | None, body: bytes) -> TokenRequest:
+    """Return what a POST asks; the password grant stands for a GET with Basic (R5).
+
+    https://distribution.github.io/distribution/spec/auth/oauth/
+
+    Raises:
+        RequestInvalid: it is no form, or too long a one.
+        GrantUnsupported: it is of another grant.
+
+    """
+    if content_type is None or _media_type(content_type) != _FORM_TYPE:
+        raise RequestInvalid(f"a POST for a token is a form, of type {_FORM_TYPE}")
+    try:
+        form = _parse_form(body.decode())
+    except UnicodeDecodeError as error:
+        raise RequestInvalid("the form for a token is not UTF-8") from error
+    grant = form.get("grant_type", [""])[0]
+    if grant != "password":
+        raise GrantUnsupported(
+            "the only grant_type of a form for a token is password; without a form, a"
+            " token is asked for with GET: log in with any user name and a balena API"
+            " key as password"
+        )
+    user, password = (form.get(name, [""])[0] for name in ("username", "password"))
+    if ":" in user:
+        raise RequestInvalid("a user name has no colon in it (RFC 7617)")
+    return TokenRequest(
+        parse_scopes(form.get("scope", ())),
+        parse_authorization(basic_authorization(user, password)),
+    )
+
+
+class TokenService:
+    """Answers token requests; the blocking work runs in threads of its own."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        cache: ResolutionCache,
+        *,
+        timeout: float,
+        selects: bool = False,
+        threads: int = 32,
+        observer: Observer = NOBODY,
+    ) -> None:
+        """Take a name beside its application for that of a tag, or not (R9)."""
+        self._upstream = upstream
+        self._cache = cache
+        self._timeout = timeout
+        self._selects = selects
+        self._observer = observer
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="balena-api")
+
+    async def answer(self, request: TokenRequest) -> TokenAnswer:
+        """Return the token for the request.
+
+        Raises:
+            CredentialRejected: the API does not know the key.
+            RateLimited: the API limits the rate.
+            ServiceUnavailable: the API fails, or is too slow.
+
+        """
+        deadline = Deadline.after(self._timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._answer(request, deadline)
+        except TimeoutError as error:
+            raise ServiceUnavailable.because(
+                Reason.TIMEOUT,
+                f"the balena API did not answer within {self._timeout:g} seconds;"
+                " try again later",
+            ) from error
+
+    async def registry_service(self) -> str:
+        """Return the service for a challenge of ours, which should never change.
+
+        Raises:
+            ServiceUnavailable: the registry never said it, and does not now.
+
+        """
+        if self._upstream.backend is None:
+            deadline = Deadline.after(self._timeout)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._run(self._upstream.connect, deadline)
+            except TimeoutError as error:
+                raise ServiceUnavailable.because(
+                    Reason.TIMEOUT, "the registry does not answer; try again later"
+                ) from error
+        backend = self._upstream.backend
+        assert backend is not None, "connect raises, or sets it"  # noqa: S101
+        return backend.service
+
+    async def look_up(self, name: str, credential: Credential) -> Resolution:
+        """Return what an alias stands for, for somebody who wants to know.
+
+        Raises:
+            RegistryError: as `answer`, and Refusal where there is nothing to pull.
+
+        """
+        deadline = Deadline.after(self._timeout)
+        backend = await self._run(self._upstream.connect, deadline)
+        outcome = (await self._resolve(backend, name, credential, deadline)).outcome
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return outcome
+
+    @property
+    def cache(self) -> ResolutionCache:
+        """What is remembered."""
+        return self._cache
+
+    def close(self) -> None:
+        """Let go of the threads, without waiting for what they still do."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _answer(self, request: TokenRequest, deadline: Deadline) -> TokenAnswer:
+        backend = await self._run(self._upstream.connect, deadline)
+        stored = [scope for scope in request.scopes if is_stored_name(scope.name)]
+        names = self._names(request.scopes)
+        gate = asyncio.Semaphore(LOOK_UPS_MAX)
+
+        async def resolve(name: str) -> Remembered:
+            async with gate:
+                return await self._resolve(backend, name, request.credential, deadline)
+
+        found = dict(
+            zip(names, await asyncio.gather(*map(resolve, names)), strict=True)
+        )
+        call.purpose.set(call.SEPARATOR.join(names))
+        return await self._issue(backend, request, stored, found, deadline)
+
+    def _names(self, scopes: Sequence[Scope]) -> Sequence[str]:
+        """Return what is to be resolved, each name once.
+
+        A challenge for a tag names its alias beside that of the application; then the
+        token is for that one (R9).
+        """
+        names = [scope.name for scope in scopes if not is_stored_name(scope.name)]
+        if not self._selects:
+            return list(dict.fromkeys(names))
+        with_tag = {name.rpartition("/")[0] for name in names if name.count("/") == 2}  # noqa: PLR2004
+        return list(dict.fromkeys(name for name in names if name not in with_tag))
+
+    async def _issue(
+        self,
+        backend: Backend,
+        request: TokenRequest,
+        stored: Sequence[Scope],
+        found: Mapping[str, Remembered],
+        deadline: Deadline,
+    ) -> TokenAnswer:
+        """Return the token for what was found, as short as it has to be."""
+        whole = {name: candidates_of(each.outcome) for name, each in found.items()}
+        count = count_fitting(sum(len(candidates) > 1 for candidates in whole.values()))
+        while True:
+            lists = {name: candidates.cut(count) for name, candidates in whole.items()}
+            places = [place for cut in lists.values() for place in cut.locations]
+            jwt = await self._run(
+                backend.api.token,
+                tuple(dict.fromkeys([*stored, *map(Scope, places)])),
+                backend.service,
+                request.credential,
+                deadline,
+            )
+            answer = compose(
+                jwt,
+                found,
+                lists,
+                has_tag=len(found) + len(stored) < len(set(request.scopes)),
+                has_stored=bool(stored),
+            )
+            count = min(count, max(map(len, lists.values()), default=1)) // 2
+            if answer.is_short or not count:
+                return answer
+
+    async def _resolve(
+        self, backend: Backend, name: str, credential: Credential, deadline: Deadline
+    ) -> Remembered:
+        """Return what the name stands for, or the refusal: none sinks the rest (R3)."""
+        try:
+            alias: Alias = parse_alias(name)
+        except AliasInvalid as refusal:
+            # Nobody had to be asked, as if it had been known.
+            return Remembered(refusal, CacheState.HIT)
+        call.purpose.set(str(alias))
+        try:
+            found = await self._cache.resolve(
+                alias,
+                credential,
+                lambda: self._run(
+                    backend.resolver.resolve, alias, credential, deadline
+                ),
+            )
+        except (RateLimited, ServiceUnavailable):
+            self._observer.resolved(Result.FAILED, CacheState.MISS)
+            raise
+        is_refused = isinstance(found.outcome, Refusal)
+        self._observer.resolved(
+            Result.REFUSED if is_refused else Result.FOUND, found.state
+        )
+        return found
+
+    async def _run[*A, R](self, call: Callable[[*A], R], *args: *A) -> R:
+        """Run what blocks in a thread, which knows for whom it does so."""
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, context.run, call, *args
+        )
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _parse_form(text: str) -> dict[str, list[str]]:
+    try:
+        return parse_qs(text, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX)
+    except ValueError as error:
+        raise RequestInvalid(
+            f"a token request has at most {FORM_FIELDS_MAX} parameters"
+        ) from error

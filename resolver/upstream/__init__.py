@@ -1,0 +1,1 @@
+"""HTTP to registry and API: transport, deadlines, health."""

@@ -1,0 +1,164 @@
+"""Decides what the balena API says: releases, and tokens.
+
+Releases come from the OData side, `GET /v7/<resource>`, with the key as Bearer;
+tokens from `GET /auth/v1/token`, with the client's own ``Authorization``.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from resolver.errors import (
+    RETRY_AFTER_DEFAULT,
+    CredentialRejected,
+    RateLimited,
+    ServiceUnavailable,
+)
+from resolver.grammar.challenge import TOKEN_PATH
+from resolver.grammar.credential import Credential
+from resolver.grammar.scope import Scope
+from resolver.upstream.deadline import Deadline
+from resolver.upstream.observer import NOBODY, Endpoint, Observer, Part, Reason
+from resolver.upstream.transport import Answer
+
+_TOKEN = re.compile(r"[A-Za-z0-9._+/=-]+")
+"""RFC 6750 section 2.1, without the `~` that begins our suffix."""
+TOKEN_LENGTH_MAX = 32 << 10
+"""Characters; one for thirty locations takes 4 kB, and servers take headers of 8."""
+VERSIONS = ("v7", "v6")
+"""Of the OData side; older installations have the second one only."""
+
+
+class Getter(Protocol):
+    """What the API is reached through: `resolver.upstream.transport.Transport`."""
+
+    def get(
+        self, url: str, *, authorization: str | None = None, deadline: Deadline
+    ) -> Answer:
+        """Return the answer to a GET request."""
+
+
+class Api:
+    """The balena API at one origin."""
+
+    def __init__(
+        self, url: str, transport: Getter, observer: Observer = NOBODY
+    ) -> None:
+        self._url = url
+        self._transport = transport
+        self._observer = observer
+        self._versions: tuple[str, ...] = VERSIONS
+
+    def query(self, query: str, credential: Credential, deadline: Deadline) -> Any:
+        """Return the JSON payload that answers a query of `resolver.release.query`.
+
+        Raises:
+            RateLimited: the API limits the rate.
+            ServiceUnavailable: it fails, or does not answer in time.
+
+        """
+        authorization = None if credential.key is None else f"Bearer {credential.key}"
+        with self._observed(Endpoint.RELEASE):
+            for version in self._versions:
+                answer = self._get(
+                    f"{self._url}/{version}/{query}", authorization, deadline
+                )
+                if answer.status != HTTPStatus.NOT_FOUND:
+                    self._versions = (version,)
+                    return _json(answer)
+            raise _failing(HTTPStatus.NOT_FOUND)
+
+    def token(
+        self,
+        scopes: Iterable[Scope],
+        service: str | None,
+        credential: Credential,
+        deadline: Deadline,
+    ) -> str:
+        """Return the JWT that the API issues for the scopes.
+
+        Raises:
+            CredentialRejected: the key is wrong or expired.
+            RateLimited: the API limits the rate.
+            ServiceUnavailable: it fails, or does not answer in time.
+
+        """
+        parameters = [("scope", str(scope)) for scope in scopes]
+        if service is not None:
+            parameters.insert(0, ("service", service))
+        url = f"{self._url}{TOKEN_PATH}?{urlencode(parameters)}"
+        with self._observed(Endpoint.TOKEN):
+            answer = self._get(url, credential.authorization, deadline)
+            if answer.status == HTTPStatus.UNAUTHORIZED:
+                raise CredentialRejected(
+                    "the balena API does not accept these credentials: log in with any"
+                    " user name and, as password, a balena API key that is still valid"
+                )
+            return _token(_json(answer))
+
+    @contextmanager
+    def _observed(self, endpoint: Endpoint) -> Iterator[None]:
+        """Tell the observer how long it took, and what failed."""
+        begin = time.monotonic()
+        try:
+            yield
+        except RateLimited:
+            self._observer.failed(Part.API, Reason.LIMITED)
+            raise
+        except ServiceUnavailable as error:
+            self._observer.failed(Part.API, error.reason or Reason.SENSELESS)
+            raise
+        finally:
+            self._observer.asked(endpoint, time.monotonic() - begin)
+
+    def _get(self, url: str, authorization: str | None, deadline: Deadline) -> Answer:
+        answer = self._transport.get(
+            url, authorization=authorization, deadline=deadline
+        )
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise RateLimited.with_retry_after(
+                "the balena API limits the rate of requests; try again later",
+                RETRY_AFTER_DEFAULT
+                if answer.retry_after is None
+                else answer.retry_after,
+            )
+        return answer
+
+
+def _json(answer: Answer) -> Any:
+    if answer.status != HTTPStatus.OK:
+        raise _failing(answer.status)
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError) as error:
+        raise _senseless() from error
+
+
+def _token(payload: Any) -> str:
+    token = payload.get("token") if isinstance(payload, dict) else None
+    if (
+        not isinstance(token, str)
+        or len(token) > TOKEN_LENGTH_MAX
+        or not _TOKEN.fullmatch(token)
+    ):
+        raise _senseless()
+    return token
+
+
+def _failing(status: int) -> ServiceUnavailable:
+    return ServiceUnavailable.because(
+        Reason.STATUS,
+        f"the balena API gave an answer with status {status}; try again later",
+    )
+
+
+def _senseless() -> ServiceUnavailable:
+    return ServiceUnavailable.because(
+        Reason.SENSELESS,
+        "the balena API gave an answer with no sense; try again later",
+    )

@@ -1,0 +1,63 @@
+"""Decides what is said of a server that gives no answer: to the log, and to clients."""
+
+import logging
+from urllib.parse import urlsplit
+
+import requests
+
+from resolver.errors import ServiceUnavailable
+from resolver.upstream.observer import Reason
+
+logger = logging.getLogger(__name__)
+
+
+class TooLarge(requests.RequestException):
+    """An answer is longer than any that makes sense."""
+
+
+def origin(url: str) -> str:
+    """Return scheme and host of the URL: as much of it as a log may show."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def unreachable(url: str, error: Exception) -> ServiceUnavailable:
+    """Log why there is no answer, and return what the client is told."""
+    logger.warning("%s does not answer: %s", origin(url), cause(error))
+    return ServiceUnavailable.because(
+        _reason(error, _bottom(error)),
+        "the registry or its API does not answer at the moment; try again later",
+    )
+
+
+def _bottom(error: BaseException) -> BaseException:
+    """Return the exception that began it."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def cause(error: Exception) -> str:
+    """Return why there is no answer, in words.
+
+    Messages of the libraries contain the whole URL, and with it the location; the
+    exception at the bottom has the reason alone. Of a URL that cannot be read it has
+    all that there is, and so it is not asked.
+    """
+    if isinstance(error, requests.exceptions.InvalidURL):
+        return type(error).__name__
+    if isinstance(error, requests.exceptions.InvalidHeader):
+        # Its message has the header in it, and the one that varies is the login.
+        return "InvalidHeader: the login has characters that no header can have"
+    bottom = _bottom(error)
+    return f"{type(bottom).__name__}: {bottom}" if bottom is not error else repr(error)
+
+
+def _reason(error: Exception, bottom: BaseException) -> Reason:
+    if isinstance(error, requests.exceptions.SSLError):
+        return Reason.TLS
+    if isinstance(error, requests.Timeout) or isinstance(bottom, TimeoutError):
+        return Reason.TIMEOUT
+    if isinstance(error, TooLarge):
+        return Reason.SENSELESS
+    return Reason.CONNECTION

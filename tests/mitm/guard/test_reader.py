@@ -1,0 +1,212 @@
+"""How long and how much is read, on a loop whose time stands still until it is told."""
+
+import asyncio
+import logging
+import selectors
+from collections.abc import Coroutine
+
+import pytest
+
+from mitm.guard.reader import (
+    HEAD_LENGTH_MAX,
+    REQUEST_LENGTH_MAX,
+    AnswerReader,
+    LimitedReader,
+    RequestReader,
+)
+
+IDLE, REQUEST, ANSWER = 120, 30, 10
+NEVER = 1e6
+
+
+class Selector(selectors.DefaultSelector):
+    """Lets time pass where a loop would wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(
+        self, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what happened; if nothing did, it is later now."""
+        events = super().select(0)
+        if not events:
+            self.now += timeout or 0
+        return events
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop on which nobody waits."""
+
+    def __init__(self) -> None:
+        self._passing = Selector()
+        super().__init__(self._passing)
+
+    def time(self) -> float:
+        """Return the seconds that would have been waited for."""
+        return self._passing.now
+
+
+class Stream:
+    """What mitmproxy would read from: pieces that come after so many seconds."""
+
+    def __init__(self, *pieces: tuple[float, int]) -> None:
+        self._pieces = iter(pieces)
+
+    async def read(self, _: int, /) -> bytes:
+        """Return the next piece once it is there; after the last one there is none."""
+        seconds, length = next(self._pieces, (NEVER, 0))
+        await asyncio.sleep(seconds)
+        return bytes(length)
+
+
+def run[R](steps: Coroutine[object, object, R]) -> tuple[R, float]:
+    """Return what the steps return, and the time that passed."""
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        result = runner.run(steps)
+        return result, runner.get_loop().time()
+
+
+async def read_all(reader: LimitedReader) -> list[int]:
+    """Return the lengths of what was read until the reader gave up."""
+    lengths = []
+    while True:
+        try:
+            lengths.append(len(await reader.read(65535)))
+        except OSError:
+            return lengths
+
+
+def request_reader(*pieces: tuple[float, int]) -> RequestReader:
+    """Return a reader of a client that sends those pieces."""
+    stream = Stream(*pieces)
+    return RequestReader(stream, "c", idle_seconds=IDLE, request_seconds=REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "read", "seconds", "said"),
+    [
+        ([], [], IDLE, False),
+        ([(IDLE - 1, 1)], [1], IDLE - 1 + REQUEST, True),
+        ([(0, 1)], [1], REQUEST, True),
+        ([(0, 1), (20, 1), (9, 1), (20, 1)], [1, 1, 1], REQUEST, True),
+        ([(0, REQUEST_LENGTH_MAX)], [REQUEST_LENGTH_MAX], REQUEST, True),
+        ([(0, REQUEST_LENGTH_MAX), (1, 1)], [REQUEST_LENGTH_MAX], 1, True),
+    ],
+    ids=["nothing", "late", "a byte", "a trickle", "long", "too long"],
+)
+def test_request(
+    caplog: pytest.LogCaptureFixture,
+    pieces: list[tuple[float, int]],
+    read: list[int],
+    seconds: float,
+    *,
+    said: bool,
+) -> None:
+    """A request has its time from the first byte on, and a length; idleness has one."""
+
+    async def steps() -> list[int]:
+        return await read_all(request_reader(*pieces))
+
+    assert run(steps()) == (read, seconds)
+    assert bool(caplog.records) == said
+
+
+@pytest.mark.parametrize("is_multiplexed", [False, True])
+def test_answering(*, is_multiplexed: bool) -> None:
+    """While a request is answered there is time, and for HTTP/2 no length."""
+    long = REQUEST_LENGTH_MAX + 1
+
+    async def steps() -> list[int]:
+        reader = request_reader((0, 1), (10_000, long), (0, 1))
+        lengths = [len(await reader.read(1))]
+        reader.answer_request(is_multiplexed=is_multiplexed)
+        try:
+            lengths.append(len(await reader.read(1)))
+        except OSError:
+            return lengths
+        reader.expect_request()
+        return lengths + await read_all(reader)
+
+    assert run(steps()) == (
+        ([1, long, 1], 10_000 + REQUEST) if is_multiplexed else ([1], 10_000)
+    )
+
+
+def test_waiting_read_gets_the_new_time() -> None:
+    """A read that waits already ends when it is told, not when it was to end."""
+
+    async def steps() -> bool:
+        reader = request_reader()
+        reading = asyncio.create_task(read_all(reader))
+        await asyncio.sleep(0)
+        reader.wait(1)
+        await reading
+        return True
+
+    assert run(steps()) == (True, 1)
+
+
+def answer_reader(*pieces: tuple[float, int]) -> AnswerReader:
+    """Return a reader of a registry that sends those pieces."""
+    return AnswerReader(Stream(*pieces), seconds=ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "read", "seconds"),
+    [
+        ([], [], ANSWER),
+        ([(6, 1), (6, 1)], [1], ANSWER),
+        ([(0, HEAD_LENGTH_MAX), (0, 1)], [HEAD_LENGTH_MAX], 0),
+    ],
+    ids=["silence", "a trickle", "too long"],
+)
+def test_head(
+    caplog: pytest.LogCaptureFixture,
+    pieces: list[tuple[float, int]],
+    read: list[int],
+    seconds: float,
+) -> None:
+    """The head of an answer has to be there in time, and has a length."""
+
+    async def steps() -> list[int]:
+        return await read_all(answer_reader(*pieces))
+
+    assert run(steps()) == (read, seconds)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+
+
+@pytest.mark.parametrize(
+    ("length", "read", "seconds"),
+    [(None, [9, 9, 9, 9], 34.0), (100, [9, 9], 18.0), (8, [9], 16.0)],
+    ids=["streamed", "held", "too long"],
+)
+def test_body(length: int | None, read: list[int], seconds: float) -> None:
+    """A streamed body takes as long as it takes; one that is held has its time."""
+
+    async def steps() -> list[int]:
+        reader = answer_reader((8, 9), *[(8.0, 9)] * 2, (0, 9))
+        head = await reader.read(1)
+        reader.expect_body(length)
+        return [len(head), *await read_all(reader)]
+
+    assert run(steps()) == (read, seconds)
+
+
+def test_silence_between_two_answers_is_no_news(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A connection that nobody uses is closed soon, and quietly."""
+
+    async def steps() -> list[int]:
+        reader = answer_reader((0, 1), (5, 1))
+        await reader.read(1)
+        reader.expect_body(None)
+        await reader.read(1)
+        reader.end_answer()
+        return await read_all(reader)
+
+    assert run(steps()) == ([], 5 + ANSWER)
+    assert not caplog.records

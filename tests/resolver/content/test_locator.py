@@ -1,0 +1,368 @@
+"""What is asked for by digest is looked for where it may be, and no further."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
+
+from resolver.content.forward import Forward
+from resolver.content.locator import ASKED_MAX, Asker, Locator
+from resolver.errors import (
+    BlobUnknown,
+    RateLimited,
+    RegistryError,
+    ScopeInsufficient,
+    ServiceUnavailable,
+    TagUnknown,
+)
+from resolver.grammar.endpoint import Base, Content, parse_target
+from resolver.grammar.reference import Location
+from resolver.release.candidate import Candidates
+from resolver.token.claims import append_aliases
+from resolver.token.suffix import Aliases
+from resolver.upstream.deadline import Deadline
+from resolver.upstream.observer import Nobody, Part, Reason
+from resolver.upstream.transport import Answer
+from tests.resolver.fake import (
+    DIGEST,
+    REGISTRY,
+    SLUG,
+    candidate,
+    fixed,
+    jwt,
+    pullable,
+)
+
+PLACES = [Location(f"v2/{number:032x}") for number in range(3 * ASKED_MAX + 1)]
+JWT = jwt(pullable(PLACES))
+MANY = Candidates(
+    tuple(
+        candidate(f"1.{99 - n}.0", place, commit=f"{n:032x}", is_target=n == 3)
+        for n, place in enumerate(PLACES)
+    )
+)
+TOKEN = append_aliases(JWT, Aliases({SLUG: MANY}))
+
+
+class Registry:
+    """Answers HEAD by the location; 404 where nothing is said."""
+
+    def __init__(self, replies: Mapping[Location, int | Exception]) -> None:
+        self.replies = dict(replies)
+        self.asked: list[str] = []
+        self.running = self.most = 0
+        self._lock = threading.Lock()
+        self.wait: Callable[[], object] = lambda: None
+
+    def head(
+        self, url: str, *, authorization: str, accept: str, deadline: Deadline
+    ) -> Answer:
+        """Return what the dict says, or raise it."""
+        assert authorization == f"Bearer {JWT}"
+        assert accept
+        assert deadline.remaining
+        with self._lock:
+            self.asked.append(url.removeprefix(f"{REGISTRY}/v2/"))
+            self.running += 1
+            self.most = max(self.most, self.running)
+        self.wait()
+        with self._lock:
+            self.running -= 1
+        for place, reply in self.replies.items():
+            if place in url:
+                if isinstance(reply, Exception):
+                    raise reply
+                return Answer(reply, {"Retry-After": "7"}, b"")
+        return Answer(404, {}, b"")
+
+
+class Counting(Nobody):
+    """Counts what failed."""
+
+    def __init__(self) -> None:
+        self.failures: list[Reason] = []
+
+    def failed(self, part: Part, reason: Reason) -> None:
+        """Take note of it."""
+        assert part is Part.REGISTRY
+        self.failures.append(reason)
+
+
+@contextmanager
+def serving(
+    registry: Registry, timeout: float = 10, observer: Counting | None = None
+) -> Iterator[Locator]:
+    """Yield the locator in front of that registry."""
+    made = Locator(
+        REGISTRY,
+        registry,
+        timeout=timeout,
+        selects=True,
+        observer=observer or Counting(),
+    )
+    yield made
+    made.close()
+
+
+def target(rest: str) -> Base | Content:
+    """Return what is asked for."""
+    found = parse_target("GET", f"/v2/{SLUG}/{rest}")
+    assert isinstance(found, Content)
+    return found
+
+
+def decide(
+    service: Locator,
+    rest: str,
+    token: str | None = TOKEN,
+    address: str = "",
+    *,
+    takes_scopes: bool = True,
+) -> Forward:
+    """Return the request as it goes upstream."""
+    login = None if token is None else f"Bearer {token}"
+    asker = Asker(login, address, takes_scopes)
+    decided = asyncio.run(service.decide(target(rest), asker))
+    assert isinstance(decided, Forward)
+    return decided
+
+
+BLOB = f"blobs/{DIGEST}"
+MANIFEST = f"manifests/{DIGEST}"
+ARTIFACT = f"manifests/{DIGEST.replace(':', '-')}"
+
+
+@pytest.mark.parametrize(
+    ("rest", "asked"),
+    [
+        (BLOB, BLOB),
+        (MANIFEST, MANIFEST),
+        (f"referrers/{DIGEST}", MANIFEST),
+        (f"{ARTIFACT}.sig", MANIFEST),
+        (ARTIFACT, MANIFEST),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 307])
+def test_it_is_found_where_it_is(rest: str, asked: str, status: int) -> None:
+    """The target's location is asked first, and others until one has it."""
+    registry = Registry({PLACES[9]: status})
+    with serving(registry) as service:
+        decided = decide(service, rest)
+        assert decided.path == f"/v2/{PLACES[9]}/{rest}"
+        assert decided.authorization == f"Bearer {JWT}"
+        assert decided.release
+        assert decided.release.raw_version == "1.90.0"
+        assert registry.asked[0] == f"{PLACES[3]}/{asked}"
+        assert set(registry.asked) <= {f"{place}/{asked}" for place in PLACES}
+        count = len(registry.asked)
+        assert count <= len(PLACES)
+        # It is known now, and the next thing is looked for there first.
+        assert decide(service, rest) == decided
+        assert len(registry.asked) == count
+        decide(service, f"blobs/{DIGEST[:-1]}0")
+        assert registry.asked[count:] == [f"{PLACES[9]}/blobs/{DIGEST[:-1]}0"]
+
+
+def test_several_have_it() -> None:
+    """A layer that releases share is found at any of them."""
+    registry = Registry({PLACES[5]: 200, PLACES[6]: 200, PLACES[7]: 404})
+    with serving(registry) as service:
+        assert decide(service, BLOB).location in PLACES[5:7]
+
+
+def test_so_many_are_asked_at_the_same_time() -> None:
+    """One alone to begin with, then so many side by side, and never more."""
+    registry = Registry({})
+    together = threading.Barrier(ASKED_MAX)
+    registry.wait = lambda: registry.asked[1:] and together.wait(10)
+    with serving(registry) as service:
+        decide(service, BLOB)
+    assert len(registry.asked) == len(set(registry.asked)) == len(PLACES)
+    assert registry.most == ASKED_MAX
+
+
+@pytest.mark.parametrize("rest", [BLOB, f"{ARTIFACT}.sig", f"referrers/{DIGEST}"])
+def test_nobody_has_it(rest: str) -> None:
+    """The registry's own answer is that for the target's location."""
+    with serving(Registry({})) as service:
+        assert decide(service, rest).location == PLACES[3]
+
+
+def test_nobody_has_the_manifest() -> None:
+    """It may be that of another release, and its path says which."""
+    with serving(Registry({})) as service, pytest.raises(TagUnknown) as unknown:
+        decide(service, MANIFEST)
+    assert f"is pulled as {SLUG}/<version>@{DIGEST}" in unknown.value.message
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_token_that_is_not_good(status: int) -> None:
+    """It is asked with once; what the registry says to it the client hears."""
+    registry = Registry(dict.fromkeys(PLACES, status))
+    with serving(registry) as service:
+        assert decide(service, BLOB).location == PLACES[3]
+    assert len(registry.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "reason"),
+    [
+        (500, ServiceUnavailable, Reason.STATUS),
+        (429, RateLimited, Reason.LIMITED),
+        (
+            ServiceUnavailable.because(Reason.CONNECTION, "down"),
+            ServiceUnavailable,
+            Reason.CONNECTION,
+        ),
+    ],
+)
+def test_failure_is_no_absence(
+    reply: int | Exception, error: type[RegistryError], reason: Reason
+) -> None:
+    """Who did not answer may have it; where another one has it, no matter (R13)."""
+    counting = Counting()
+    with serving(Registry({PLACES[9]: reply}), observer=counting) as service:
+        with pytest.raises(error) as failed:
+            decide(service, BLOB)
+        assert counting.failures == [reason]
+        assert "v2/" not in failed.value.message
+    registry = Registry({PLACES[9]: reply, PLACES[18]: 200})
+    with serving(registry, observer=counting) as service:
+        assert decide(service, BLOB).location == PLACES[18]
+    registry = Registry(dict.fromkeys(PLACES, reply))
+    with serving(registry, observer=counting) as service, pytest.raises(error):
+        decide(service, BLOB)
+    assert len(registry.asked) == 1
+
+
+def test_slow_registry_is_given_up() -> None:
+    """The search is over within its time, however slow the registry is."""
+    registry, counting, gate = Registry({}), Counting(), threading.Event()
+    registry.wait = lambda: gate.wait(10)
+    with serving(registry, 0.02, counting) as service:
+        with pytest.raises(ServiceUnavailable):
+            decide(service, BLOB)
+        gate.set()
+    assert counting.failures == [Reason.TIMEOUT]
+
+
+def test_manifest_that_passed_is_not_looked_for() -> None:
+    """What it names is at its own location, and nothing of it elsewhere."""
+    registry = Registry({})
+    with serving(registry) as service:
+        decided = decide(service, "manifests/1.89.0")
+        body = b'{"layers":[{"digest":"%s"}]}' % DIGEST.encode()
+        other = f"{DIGEST[:-2]}00"
+        service.note(decided, 200, other, body, "")
+        for rest in (BLOB, f"blobs/{other}", f"manifests/{other}"):
+            assert decide(service, rest).location == PLACES[10]
+        assert registry.asked == []
+        jwt_of_another = jwt(pullable([PLACES[0], PLACES[3]]))
+        token = append_aliases(jwt_of_another, Aliases({SLUG: MANY.cut(2)}))
+        with pytest.raises(AssertionError):  # The registry is asked, with that token.
+            decide(service, BLOB, token, "another client's address")
+
+
+def test_one_location_is_not_asked() -> None:
+    """Where there is one only, the request itself finds out."""
+    registry = Registry({})
+    token = append_aliases(JWT, Aliases({SLUG: Candidates(MANY.rows[:1])}))
+    with serving(registry) as service:
+        assert decide(service, BLOB, token).location == PLACES[0]
+    assert registry.asked == []
+
+
+@pytest.mark.parametrize(
+    ("rest", "error"), [(BLOB, BlobUnknown), (MANIFEST, TagUnknown)]
+)
+def test_nowhere_to_look(rest: str, error: type[RegistryError]) -> None:
+    """Where all releases have several images there is no location."""
+    several = Candidates((candidate("1.0.0", None, "web", "db"),))
+    token = append_aliases(JWT, Aliases({SLUG: several}))
+    with serving(Registry({})) as service, pytest.raises(error) as absent:
+        decide(service, rest, token)
+    assert absent.value.status == 404
+
+
+FAR = f"v2/{'f' * 32}"
+FAR_JWT = jwt(pullable([FAR]))
+FAR_TOKEN = append_aliases(FAR_JWT, Aliases({f"{SLUG}/1.6.0": fixed(FAR)}))
+
+
+def pull_far(locator: Locator, address: str) -> None:
+    """Let a client pull the manifest of a release that is in no list, by its tag."""
+    decided = decide(locator, "manifests/1.6.0", FAR_TOKEN, address)
+    body = b'{"layers":[{"digest":"%s"}]}' % DIGEST.encode()
+    locator.note(decided, 200, f"{DIGEST[:-2]}00", body, address)
+
+
+def test_digests_of_a_tag_name_it() -> None:
+    """A token of the application alone is not good for them: the tag's is (R9)."""
+    registry = Registry({})
+    with serving(registry) as locator:
+        pull_far(locator, "10.0.0.1")
+        for rest in (BLOB, f"manifests/{DIGEST[:-2]}00", f"blobs/{DIGEST[:-2]}00"):
+            with pytest.raises(ScopeInsufficient) as lacking:
+                decide(locator, rest, TOKEN, "10.0.0.1")
+            assert lacking.value.name == f"{SLUG}/1.6.0"
+            assert decide(locator, rest, FAR_TOKEN, "10.0.0.1").location == FAR
+        assert registry.asked == []
+        # Who gets no other token is not told to, and another client not of the tag.
+        decide(locator, BLOB, TOKEN, "10.0.0.1", takes_scopes=False)
+        decide(locator, BLOB, TOKEN, "10.0.0.2")
+        assert registry.asked
+
+
+def test_challenge_for_a_digest_names_its_tag() -> None:
+    """Containerd asks for it without a token, and gets one with that scope alone."""
+    with serving(Registry({})) as locator:
+        pull_far(locator, "10.0.0.1")
+        application, scope = f"repository:{SLUG}:pull", f"repository:{SLUG}/1.6.0:pull"
+        unknown = f"{DIGEST[:-1]}f"
+        for rest, address, expected in (
+            (BLOB, "10.0.0.1", f"{application} {scope}"),
+            (BLOB, "10.0.0.2", None),
+            # It may have the manifest already, which then did not pass here.
+            (f"blobs/{unknown}", "10.0.0.1", f"{application} {scope}"),
+            (f"blobs/{unknown}", "10.0.0.2", None),
+            (f"manifests/{unknown}", "10.0.0.1", None),
+            ("tags/list", "10.0.0.1", None),
+            (f"{ARTIFACT}.sig", "10.0.0.1", None),
+        ):
+            assert decide(locator, rest, None, address).scope == expected
+        decided = decide(locator, "manifests/1.89.0", TOKEN, "10.0.0.1")
+        locator.note(decided, 200, f"{DIGEST[:-1]}e", b"", "10.0.0.1")
+        # A layer that both have, as far as is known: the token is for both.
+        last = f"repository:{SLUG}/1.89.0:pull"
+        found = decide(locator, BLOB, None, "10.0.0.1").scope
+        assert found == f"{application} {scope} {last}"
+
+
+def test_token_for_a_tag_is_good_for_what_releases_share() -> None:
+    """What is known of another tag alone is looked for at this one's location first."""
+    registry = Registry({})
+    token = append_aliases(JWT, Aliases({f"{SLUG}/1.99.0": fixed(PLACES[0])}))
+    with serving(registry) as locator:
+        pull_far(locator, "10.0.0.1")
+        assert decide(locator, BLOB, token, "10.0.0.1").location == PLACES[0]
+    assert registry.asked == []
+
+
+def test_tag_that_moved_on_names_nothing() -> None:
+    """What was pulled as `latest` once is found as if nobody had (R9)."""
+    moved = jwt(pullable([PLACES[0]]))
+    token = append_aliases(moved, Aliases({f"{SLUG}/1.6.0": fixed(PLACES[0])}))
+    with serving(Registry({})) as locator:
+        pull_far(locator, "10.0.0.1")
+        # The token is for the tag, and is as good as one gets.
+        assert decide(locator, BLOB, token, "10.0.0.1").location == PLACES[0]
+        assert decide(locator, MANIFEST, None, "10.0.0.1").scope is None
+        pull_far(locator, "10.0.0.1")
+        assert decide(locator, BLOB, None, "10.0.0.1").scope
+        # The same client pulled the tag again, and got another image.
+        decided = decide(locator, "manifests/1.6.0", token, "10.0.0.1")
+        locator.note(decided, 200, f"{DIGEST[:-2]}11", b"", "10.0.0.1")
+        assert decide(locator, MANIFEST, None, "10.0.0.1").scope is None
+        assert decide(locator, f"blobs/{DIGEST[:-2]}11", None, "10.0.0.1").scope

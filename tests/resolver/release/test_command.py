@@ -1,0 +1,236 @@
+"""`python -m resolver` shows what an alias stands for, and why."""
+
+import ast
+import io
+import runpy
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+import resolver
+from localcloud import LocalCloud
+from resolver.release.command import api_url, main
+
+DIGEST = "438c89b9296e35e8614bf6cd4db06d58144e913e5d7af8adf30ee12db26b8936"
+BROWSER = "balenablocks/browser-aarch64"
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Return the exit status and what was printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = main(arguments)
+    return status, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> LocalCloud:
+    """A cloud that the environment names, and no key."""
+    monkeypatch.delenv("BALENA_API_KEY", raising=False)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    return LocalCloud(publish=False, serve_registry=False)
+
+
+def test_resolution_is_described(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Release, revision, commit, service, location, digest and reason are printed."""
+    with cloud:
+        monkeypatch.setenv("API_URL", cloud.api_url)
+        status, out, _ = run(f"{BROWSER}/2.3.8+rev1")
+    assert status == 0
+    assert out.splitlines() == [
+        f"{BROWSER}/2.3.8_rev1",
+        "  release   2.3.8+rev1",
+        "  revision  1",
+        "  commit    8efb5303ef9d64b5900c5bfe00aa54fa",
+        "  service   main",
+        "  location  v2/afcf4e176ef8e94685a9ded8ce9c68b4",
+        f"  digest    sha256:{DIGEST}",
+        "  because   it is exactly that version",
+    ]
+
+
+def test_pasted_reference_is_resolved(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host, a tag and a digest may be in it, and what they come to is said."""
+    with cloud:
+        monkeypatch.setenv("API_URL", cloud.api_url)
+        _, same, _ = run(f"localhost:8080/{BROWSER}:2.3.8+rev1@sha256:{DIGEST}")
+        _, other, _ = run(f"docker://h.io/{BROWSER}/2.3:9.9@sha256:{'0' * 64}")
+        status, _, unknown = run(f"localhost:8080/{BROWSER}:9.9")
+    assert f"{BROWSER}/2.3.8_rev1\n" in same
+    assert f"  note      sha256:{DIGEST} is the digest of this image\n" in same
+    assert same.count("note") == 1
+    assert other.splitlines()[-2:] == [
+        "  note      the tag 9.9 is ignored: the path says which release",
+        f"  note      sha256:{'0' * 64} is that of another image, or of none",
+    ]
+    assert status == 1
+    assert unknown == (
+        f"{BROWSER} has no release 9.9 that can be pulled; its newest are 2.9.3, 2.9.2,"
+        " 2.9.0, 2.3.8 (target), 2.3.7\n"
+    )
+
+
+def test_digest_that_the_api_does_not_know(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the API has no digest of the image, none is compared."""
+    with cloud:
+        monkeypatch.setenv("API_URL", cloud.api_url)
+        cloud.add_release(BROWSER, "4.0.0")
+        _, out, _ = run(f"{BROWSER}:4@sha256:{DIGEST}")
+    assert "  digest    not known to the API\n" in out
+    assert "  note      the digest cannot be compared" in out
+
+
+def test_releases_are_listed(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --all every release is named, with what keeps it from being pulled."""
+    with cloud:
+        monkeypatch.setenv("API_URL", cloud.api_url)
+        status, out, _ = run("--all", f"localhost:8080/{BROWSER}:2.3")
+    assert status == 0
+    rows = [line.split(maxsplit=4) for line in out.splitlines()]
+    assert rows[0] == ["RELEASE", "STARTED", "COMMIT", "SERVICES", "STATE"]
+    states = {row[0]: row[4] for row in rows}
+    assert states["2.3.8_rev2"] == "final, target"
+    assert states["2.3.8_rev1"] == "final"
+    assert states["2.4.1-1648554962021"] == "draft"
+    assert states["2.2.0"] == "final, invalidated"
+    assert states["1.5.0"] == "final, cannot be pulled: no image"
+    assert states["1.9.0"] == "final, cannot be pulled: image main failed"
+    assert states["3.0.0"] == "final, cannot be pulled: failed"
+    assert ["1.7.0", "2022-01-01", "38f15f2", "main,helper", "final"] in rows
+
+
+def test_list_is_in_the_order_of_versions(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The greatest version is first, then revisions; drafts stand in their place."""
+    versions = ("1.0.0", "1.10.0", "1.9.0", "1.9.0", "1.10.0-rc.1", "1.9.0+a")
+    with cloud:
+        monkeypatch.setenv("API_URL", cloud.api_url)
+        cloud.add_application("org/list")
+        for version in versions:
+            cloud.add_release("org/list", version)
+        draft = cloud.add_release("org/list", "1.10.0", is_draft=True)
+        _, out, _ = run("--all", "org/list")
+    rows = [line.split() for line in out.splitlines()[1:]]
+    assert [row[0] for row in rows] == [
+        *("1.10.0", "1.10.0-rc.1", draft.raw_version),
+        *("1.9.0_rev1", "1.9.0", "1.9.0_a.rev2", "1.0.0"),
+    ]
+
+
+def test_private_application_needs_the_key(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key comes from the environment, and is never printed."""
+    with cloud:
+        monkeypatch.setenv("API_URL", cloud.api_url)
+        for arguments in (["balenablocks/private-block"], ["--all", "no/body"]):
+            status, out, err = run(*arguments)
+            assert (status, out) == (1, "")
+            assert err == (
+                f"{arguments[-1]} is private or does not exist: check its name; for a"
+                " private one BALENA_API_KEY has to hold a balena API key\n"
+            )
+        key = cloud.keys["carol"]
+        monkeypatch.setenv("BALENA_API_KEY", key)
+        status, out, err = run("balenablocks/private-block")
+    assert status == 0
+    assert "release   1.0.0" in out
+    assert key not in out + err
+
+
+def test_wrong_key_is_called_wrong(
+    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API takes it for none, so it is checked where nothing is to be seen."""
+    with cloud:
+        monkeypatch.setenv("API_URL", cloud.api_url)
+        monkeypatch.setenv("BALENA_API_KEY", "made-up-key-0123456789")
+        assert run(BROWSER)[0] == 0
+        assert len(cloud.requests) == 1
+        for arguments in (["no/body"], ["--all", "no/body"]):
+            status, out, err = run(*arguments)
+            assert (status, out) == (1, "")
+            assert err == (
+                "the key in BALENA_API_KEY is wrong or expired: the balena API does not"
+                " accept it; without a key, no/body is private or does not exist\n"
+            )
+        monkeypatch.setenv("BALENA_API_KEY", cloud.keys["bob"])
+        _, _, err = run("balenablocks/private-block")
+    assert err == (
+        "balenablocks/private-block is private or does not exist: check its name; the"
+        " key in BALENA_API_KEY may have no right to see it\n"
+    )
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "€uro", "two\nlines"])
+def test_unusable_key_is_not_sent(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no header can carry is told by its variable, and not shown."""
+    monkeypatch.setenv("BALENA_API_KEY", key)
+    status, out, err = run(BROWSER)
+    assert (status, out) == (1, "")
+    assert err.startswith("BALENA_API_KEY holds characters that no balena API key has")
+    assert not {key, "\\u20ac"} & set(err.split())
+
+
+@pytest.mark.parametrize("arguments", [[], [""], ["--all"], ["--all", ""]])
+def test_missing_reference(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a reference, or with the empty one of `make`, there is an example."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "REF is missing: name a release, as in balenablocks/browser-aarch64/2.3\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["__init__", "__main__"])
+def test_old_python_is_told_which_is_needed(name: str) -> None:
+    """What an old Python reads before that has none of the newer syntax."""
+    source = Path(resolver.__path__[0], f"{name}.py").read_text()
+    ast.parse(source, feature_version=(3, 7))
+
+
+def test_old_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line says which Python is needed, before anything else is loaded."""
+    monkeypatch.setattr(sys, "version_info", (3, 11, 7))
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("resolver.__main__")
+    said = str(caught.value.code)
+    assert said.startswith("resolver needs Python 3.12 or newer, and this is")
+    assert "Python 3.11:" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("name", ["alpine", "a/b/c/d/e", "A/b", "a/b/2'3", "a//b"])
+def test_malformed_alias_is_named(name: str) -> None:
+    """What is no alias is refused before anybody is asked."""
+    status, _, err = run(name)
+    assert status == 1
+    assert "does not name a release" in err
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({}, "https://api.balena-cloud.com"),
+        ({"DNS_TLD": "balena.example"}, "https://api.balena.example"),
+        ({"DNS_TLD": "x", "API_HOST": "api.example"}, "https://api.example"),
+        ({"API_HOST": "x", "API_URL": "http://127.0.0.1:1"}, "http://127.0.0.1:1"),
+    ],
+)
+def test_environment_names_the_api(variables: dict[str, str], url: str) -> None:
+    """The variables are those of `make run`, in the same order."""
+    assert api_url(variables) == url

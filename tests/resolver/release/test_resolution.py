@@ -1,0 +1,389 @@
+"""An alias is resolved, or refused with a reason, by as few requests as will do."""
+
+import logging
+import re
+from typing import Any
+
+import pytest
+
+from resolver.errors import (
+    AccessDenied,
+    RateLimited,
+    Refusal,
+    RegistryError,
+    ReleaseUnknown,
+    ServiceUnavailable,
+    TargetUnknown,
+)
+from resolver.grammar.credential import parse_authorization
+from resolver.grammar.reference import Slug, parse_alias
+from resolver.release.candidate import Candidates
+from resolver.release.resolution import ApiResolver, Resolution, candidates_of, denied
+from resolver.upstream.api import Api
+from tests.resolver.fake import (
+    API,
+    COMMIT,
+    HASH,
+    LOCATION,
+    REGISTRY_HOST,
+    SLUG,
+    SOON,
+    FakeTransport,
+    Reply,
+    answer,
+    basic,
+    image_row,
+    release_row,
+    rows,
+    target_row,
+    versions_row,
+)
+
+KEY = "made-up-key-0123456789"
+CREDENTIAL = parse_authorization(basic("u", KEY))
+RELEASES, TARGET, NEWEST = "/v7/release?", "should_be_running", "owns__release"
+SEVERAL = release_row(
+    "1.7.0", 0, image_row("4" * 32, "main"), image_row("5" * 32, "helper")
+)
+FOREIGN = "registry.elsewhere.example"
+DRAFT = "2.0.0-1 1.9.0 1.8.0"
+type Row = dict[str, Any]
+
+
+def resolve(name: str, network: FakeTransport, *hosts: str) -> Resolution:
+    """Return what the name stands for, at a registry with these hosts."""
+    resolver = ApiResolver(Api(API, network), hosts or (REGISTRY_HOST,))
+    return resolver.resolve(parse_alias(name), CREDENTIAL, SOON)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "reply", "raw_version", "location"),
+    [
+        (
+            f"{SLUG}/2.3.8",
+            RELEASES,
+            rows(release_row("2.3.8", 0, image_row("1" * 32)), release_row()),
+            "2.3.8+rev2",
+            LOCATION,
+        ),
+        (f"{SLUG}/{COMMIT}", RELEASES, rows(release_row()), "2.3.8+rev2", LOCATION),
+        (
+            f"{SLUG}/2.4.1-1648554962021",
+            RELEASES,
+            rows(release_row("2.4.1-1648554962021", None, semver="2.4.1")),
+            "2.4.1-1648554962021",
+            LOCATION,
+        ),
+        (f"{SLUG}/1.7.0/helper", RELEASES, rows(SEVERAL), "1.7.0", "v2/" + "5" * 32),
+        (SLUG, TARGET, rows(target_row(release_row())), "2.3.8+rev2", LOCATION),
+        (
+            f"{SLUG}/latest",
+            TARGET,
+            rows(target_row(release_row())),
+            "2.3.8+rev2",
+            LOCATION,
+        ),
+        (
+            f"{SLUG}/pinned",
+            TARGET,
+            rows(target_row(release_row("2.4.1-1", None))),
+            "2.4.1-1",
+            LOCATION,
+        ),
+        (
+            f"{SLUG}/latest/main",
+            TARGET,
+            rows(target_row(SEVERAL)),
+            "1.7.0",
+            "v2/" + "4" * 32,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_resolve(
+    name: str, part: str, reply: Reply, raw_version: str, location: str
+) -> None:
+    """On the common path one request finds the release, with the client's own key."""
+    network = FakeTransport({part: reply})
+    found = resolve(name, network)
+    assert str(found.alias) == name
+    assert (found.release.raw_version, found.location) == (raw_version, location)
+    assert [sent.authorization for sent in network.sent] == [f"Bearer {KEY}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "replies", "message", "requests"),
+    [
+        (
+            f"{SLUG}/9.9.9",
+            {
+                RELEASES: rows(),
+                NEWEST: rows(versions_row("2.3.8+rev2", "2.3.8", "1.9.0")),
+            },
+            (
+                f"{SLUG} has no release 9.9.9 that can be pulled;"
+                " its newest are 2.3.8 (target), 1.9.0"
+            ),
+            2,
+        ),
+        (
+            f"{SLUG}/3.0.0",
+            {
+                RELEASES: rows(release_row("3.0.0", 0, image_row(status="failed"))),
+                NEWEST: rows(versions_row("2.9.3")),
+            },
+            (
+                f"{SLUG} has no release 3.0.0 that can be pulled;"
+                " its newest is 2.9.3 (target)"
+            ),
+            2,
+        ),
+        (
+            f"{SLUG}/no-version",
+            {NEWEST: rows(versions_row("2.9.3"))},
+            (
+                f"{SLUG} has no release no-version that can be pulled;"
+                " its newest is 2.9.3 (target)"
+            ),
+            1,
+        ),
+        (
+            SLUG,
+            {NEWEST: rows(versions_row()), TARGET: rows(target_row(None))},
+            f"{SLUG} has no target release that can be pulled; it offers no version",
+            2,
+        ),
+        (
+            f"{SLUG}/latest",
+            {
+                NEWEST: rows(versions_row("1.0.0")),
+                TARGET: rows(target_row(release_row(status="failed"))),
+            },
+            (
+                f"{SLUG} has no target release that can be pulled;"
+                " its newest is 1.0.0 (target)"
+            ),
+            2,
+        ),
+        (
+            f"{SLUG}/1.7.0",
+            {RELEASES: rows(SEVERAL)},
+            (
+                f"release 1.7.0 of {SLUG} has several images: helper, main;"
+                f" name one, as in {SLUG}/1.7.0/helper"
+            ),
+            1,
+        ),
+        (
+            f"{SLUG}/1.7.0/other",
+            {RELEASES: rows(SEVERAL)},
+            f"release 1.7.0 of {SLUG} has no image service other; it has helper, main",
+            1,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "/" in value[:24] else "",
+)
+def test_no_release(
+    name: str, replies: dict[str, Reply], message: str, requests: int
+) -> None:
+    """A second request is made only to say what would have worked."""
+    network = FakeTransport(replies)
+    with pytest.raises(ReleaseUnknown) as caught:
+        resolve(name, network)
+    assert caught.value.message == message
+    assert len(network.sent) == requests
+
+
+@pytest.mark.parametrize(
+    ("name", "requests"),
+    [("org/hidden", 1), ("org/hidden/2.3.8", 2), ("org/hidden/no-version", 1)],
+)
+def test_access_is_denied(name: str, requests: int) -> None:
+    """An application that the client cannot see does not exist for it (S11)."""
+    network = FakeTransport({"": rows()})
+    with pytest.raises(AccessDenied) as caught:
+        resolve(name, network)
+    assert caught.value.message == denied(Slug("org/hidden")).message
+    assert "docker login" in caught.value.message
+    assert len(network.sent) == requests
+
+
+@pytest.mark.parametrize(
+    "stored_at",
+    [
+        f"{FOREIGN}/{LOCATION}",
+        f"{REGISTRY_HOST}:5000/{LOCATION}",
+        f"{REGISTRY_HOST}.{FOREIGN}/{LOCATION}",
+        f"user@{REGISTRY_HOST}/{LOCATION}",
+        f"/{LOCATION}",
+        LOCATION,
+        "",
+        REGISTRY_HOST,
+        f"{REGISTRY_HOST}/",
+        f"{REGISTRY_HOST}/v2/short",
+        f"{REGISTRY_HOST}/v2/../{LOCATION}",
+        f"https://{REGISTRY_HOST}/{LOCATION}",
+    ],
+)
+def test_image_elsewhere(stored_at: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An image in another registry is refused; the reason is in the log alone."""
+    image = image_row() | {"is_stored_at__image_location": stored_at}
+    network = FakeTransport({RELEASES: rows(release_row("1.0.0", 0, image))})
+    with pytest.raises(ReleaseUnknown) as caught:
+        resolve(f"{SLUG}/1.0.0", network)
+    assert HASH not in caught.value.message + caplog.text
+    assert FOREIGN not in caught.value.message
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert REGISTRY_HOST in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_registry_may_have_several_names() -> None:
+    """The registry's own name counts, as does the host under which it is reached."""
+    image = image_row(host="registry2.own.example")
+    network = FakeTransport({RELEASES: rows(release_row("1.0.0", 0, image))})
+    found = resolve(f"{SLUG}/1.0.0", network, "10.0.0.1:5000", "registry2.own.example")
+    assert found.location == LOCATION
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (answer({}, 429), RateLimited),
+        (answer({}, 500), ServiceUnavailable),
+        (answer({"d": [{}]}), ServiceUnavailable),
+        (answer("Malformed url"), ServiceUnavailable),
+        (ServiceUnavailable("down"), ServiceUnavailable),
+    ],
+    ids=["429", "500", "rows", "text", "down"],
+)
+@pytest.mark.parametrize("name", [SLUG, f"{SLUG}/2.3.8", f"{SLUG}/no-version"])
+def test_failure_is_no_refusal(
+    name: str, reply: Reply, error: type[RegistryError]
+) -> None:
+    """A failing API is never taken for a missing release (R13)."""
+    network = FakeTransport({"": reply})
+    with pytest.raises(error):
+        resolve(name, network)
+    assert len(network.sent) == 1
+
+
+def test_failure_of_the_explanation_is_no_refusal() -> None:
+    """Where the versions cannot be listed, it is not known whether access is denied."""
+    network = FakeTransport({RELEASES: rows(), NEWEST: answer({}, 503)})
+    with pytest.raises(ServiceUnavailable):
+        resolve(f"{SLUG}/2.3.8", network)
+
+
+def test_user_words_are_encoded() -> None:
+    """The slug goes into the query as a literal, and the selector too."""
+    network = FakeTransport({"": rows()})
+    with pytest.raises(AccessDenied):
+        resolve("my_org/my--app/1.0.0-a.1", network)
+    first, second = (sent.url for sent in network.sent)
+    assert "'my_org%2Fmy--app'" in first
+    assert "'1.0.0-a.1'" in first
+    assert "'my_org%2Fmy--app'" in second
+
+
+def test_resolution_is_shown_without_its_location() -> None:
+    """A log names the release, and of the location no more than its beginning."""
+    found = resolve(f"{SLUG}/2.3.8", FakeTransport({RELEASES: rows(release_row())}))
+    assert str(found) == "2.3.8+rev2 (commit b4b201f) -> v2/567e..."
+
+
+def release(number: int, raw_version: str, *, is_elsewhere: bool = False) -> Row:
+    """Return a release as the API shows it, with an image at its number."""
+    host = FOREIGN if is_elsewhere else REGISTRY_HOST
+    revision = int(raw_version.partition("+rev")[2] or 0)
+    image = image_row(f"{number:032x}", host=host)
+    return release_row(raw_version, revision, image, id=number, commit=f"{number:032x}")
+
+
+def select(
+    network: FakeTransport, tags: int = 3
+) -> tuple[Candidates, ReleaseUnknown | TargetUnknown | None]:
+    """Return what tags select among, and why there is no target release."""
+    resolver = ApiResolver(Api(API, network), (REGISTRY_HOST,), tags=tags)
+    try:
+        found = resolver.resolve(parse_alias(SLUG), CREDENTIAL, SOON)
+    except (ReleaseUnknown, TargetUnknown) as refusal:
+        return candidates_of(refusal), refusal
+    assert found.location == found.candidates.locations[0]
+    return found.candidates, None
+
+
+def application(target: Row | None, *releases: Row) -> Reply:
+    """Return an answer with the application, its target release and others."""
+    return rows({**target_row(target), "owns__release": [*releases]})
+
+
+FINALS = [release(n, f"1.{n}.0") for n in (9, 8, 7, 6)]
+ELSEWHERE = release(9, "1.9.0", is_elsewhere=True)
+
+
+@pytest.mark.parametrize(
+    ("target", "releases", "found", "is_whole", "requests"),
+    [
+        (FINALS[0], FINALS[:1], "1.9.0", True, 1),
+        (FINALS[2], FINALS[:3], "1.9.0 1.8.0 1.7.0", True, 1),
+        (FINALS[2], FINALS, "1.9.0 1.8.0 1.7.0", False, 1),
+        (FINALS[3], FINALS, "1.9.0 1.8.0 1.6.0", False, 2),
+        (release(1, "1.0.0"), FINALS, "1.9.0 1.0.0+rev1 1.0.0", False, 2),
+        # A draft is asked for no more: its raw version means no other release.
+        (release(1, "2.0.0-1") | {"revision": None}, FINALS[:3], DRAFT, False, 1),
+        (ELSEWHERE, [ELSEWHERE, *FINALS[1:3]], "1.9.0 1.8.0 1.7.0", True, 1),
+    ],
+)
+def test_tags_select_among(
+    target: Row, releases: list[Row], found: str, requests: int, *, is_whole: bool
+) -> None:
+    """The greatest final releases and the target, with one request unless pinned."""
+    pinned = rows(release(2, "1.0.0+rev1"), target)
+    network = FakeTransport({NEWEST: application(target, *releases), RELEASES: pinned})
+    candidates, refusal = select(network)
+    versions = [row.release.raw_version for row in candidates.rows if row.release]
+    assert versions == found.split()
+    assert candidates.is_whole == is_whole
+    assert len(network.sent) == requests
+    assert "$top=4" in network.sent[0].url
+    assert bool(refusal) == (target is ELSEWHERE)
+
+
+def test_image_elsewhere_is_a_candidate_that_no_tag_picks() -> None:
+    """Where the greatest release is elsewhere, no lesser one stands for it."""
+    replies = {NEWEST: application(FINALS[1], ELSEWHERE, *FINALS[1:3])}
+    candidates, _ = select(FakeTransport(replies))
+    alias = parse_alias(SLUG)
+    picks = {tag: candidates.pick(alias, tag) for tag in ("1", "1.9", "1.9.0", "1.8")}
+    assert [tag for tag, pick in picks.items() if pick] == ["1.8"]
+
+
+@pytest.mark.parametrize(
+    ("target", "releases", "error", "message"),
+    [
+        (None, FINALS[:1], TargetUnknown, "no target release .*; its newest is 1.9.0"),
+        (SEVERAL, [SEVERAL], TargetUnknown, "several images: helper, main"),
+        (None, [SEVERAL], TargetUnknown, "has no target release"),
+        (None, [], ReleaseUnknown, "no target release .*; it offers no version"),
+        (ELSEWHERE, [ELSEWHERE], ReleaseUnknown, "is stored in another registry"),
+        (None, [ELSEWHERE], ReleaseUnknown, "is stored in another registry"),
+        (release_row(status="failed"), [], ReleaseUnknown, "has no target release"),
+    ],
+    ids=str,
+)
+def test_no_target(
+    target: Row | None, releases: list[Row], error: type[Refusal], message: str
+) -> None:
+    """It is refused by itself where other tags select, and else as a whole."""
+    network = FakeTransport({NEWEST: application(target, *releases)})
+    candidates, refusal = select(network)
+    assert type(refusal) is error
+    assert re.search(message, refusal.message)
+    assert bool(len(candidates)) == (error is TargetUnknown)
+
+
+def test_tags_of_what_is_hidden() -> None:
+    """A private application reads like one that does not exist (S11)."""
+    with pytest.raises(AccessDenied):
+        select(FakeTransport({NEWEST: rows()}))

@@ -1,0 +1,150 @@
+"""Whether registry and API can be reached, and what it costs them to tell."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Coroutine, Iterator
+from contextlib import closing
+
+import pytest
+
+from resolver.errors import RateLimited, ServiceUnavailable
+from resolver.upstream.health import FRESH_SECONDS, Health, Readiness
+from resolver.upstream.observer import Part
+from resolver.upstream.registry import Upstream
+from tests.resolver.fake import API, REGISTRY, FakeTransport, Reply, answer, challenged
+
+BASE = f"{REGISTRY}/v2/"
+TOKEN = f"{API}/auth/v1/token"
+MOMENT = 1795454692
+DOWN = ServiceUnavailable("down")
+ISSUED = answer({"token": "a.b.c"})
+
+
+class Watch:
+    """The clock, and the network, of a check."""
+
+    def __init__(self, registry: Reply, api: Reply) -> None:
+        self.now = float(MOMENT)
+        self.network = FakeTransport({BASE: registry, TOKEN: api})
+        upstream = Upstream(REGISTRY, None, self.network)
+        self.health = Health(upstream, clock=lambda: self.now)
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self.health.close()
+
+    def check(self) -> Readiness:
+        """Check once."""
+        return run(self.health.check())
+
+    @property
+    def asked(self) -> tuple[int, int]:
+        """How often the registry was asked, and the API."""
+        return self.network.count(BASE), self.network.count(TOKEN)
+
+
+def run(check: Coroutine[object, object, Readiness]) -> Readiness:
+    """Return what a check says."""
+    return asyncio.run(check)
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    """A registry and an API that both answer."""
+    with closing(Watch(challenged(), ISSUED)) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("registry", "api", "reachable"),
+    [
+        (challenged(), ISSUED, (True, True)),
+        (challenged(), DOWN, (True, False)),
+        (challenged(), answer({}, 500), (True, False)),
+        (challenged(), answer("nonsense"), (True, False)),
+        (challenged(), RateLimited("slowly"), (True, True)),
+        (DOWN, ISSUED, (False, False)),
+        (answer({}, 502), ISSUED, (False, False)),
+        (answer({}, 429), ISSUED, (True, False)),
+    ],
+    ids=["both", "no API", "500", "nonsense", "429", "no registry", "502", "limited"],
+)
+def test_parts(registry: Reply, api: Reply, reachable: tuple[bool, bool]) -> None:
+    """A part is reachable that answers, and both are needed to be ready."""
+    with closing(Watch(registry, api)) as watch:
+        readiness = watch.check()
+    state = json.loads(readiness.body)
+    assert (state["registry"]["reachable"], state["api"]["reachable"]) == reachable
+    assert state["ready"] == readiness.is_ready == all(reachable)
+    seen = ["2026-11-23T17:24:52Z" if part else None for part in reachable]
+    assert [state[part]["last_seen"] for part in ("registry", "api")] == seen
+
+
+def test_what_was_heard_counts(watch: Watch) -> None:
+    """While pulls go on nobody is asked; after a silence both are, once."""
+    for part in Part:
+        watch.health.saw(part)
+    watch.now += FRESH_SECONDS - 1
+    assert watch.check().is_ready
+    assert watch.asked == (0, 0)
+    watch.now += 1
+    assert watch.check().is_ready
+    # The registry is asked which API belongs to it, too.
+    assert watch.asked == (2, 1)
+    assert watch.check().is_ready
+    assert watch.asked == (2, 1)
+
+
+def test_part_that_is_down_is_not_asked_all_the_time(watch: Watch) -> None:
+    """A failure is remembered as well, with the time when the part was seen last."""
+    assert watch.check().is_ready
+    watch.network.replies[TOKEN] = DOWN
+    watch.now += FRESH_SECONDS
+    for _ in range(3):
+        sight = watch.check().parts[Part.API]
+        assert (sight.is_reachable, sight.seen_at) == (False, MOMENT)
+        assert watch.asked[1] == 2
+    watch.network.replies[TOKEN] = ISSUED
+    watch.now += FRESH_SECONDS
+    assert watch.check().is_ready
+
+
+def test_pull_that_works_ends_a_failure(watch: Watch) -> None:
+    """What is heard beats what was found a moment ago."""
+    watch.network.replies[TOKEN] = DOWN
+    assert not watch.check().is_ready
+    watch.health.saw(Part.API)
+    assert watch.check().is_ready
+
+
+def test_checks_at_the_same_time_ask_once(watch: Watch) -> None:
+    """Any number of checks costs one question."""
+
+    async def checks() -> Readiness:
+        found = await asyncio.gather(*(watch.health.check() for _ in range(50)))
+        return found[0]
+
+    assert run(checks()).is_ready
+    assert watch.asked == (2, 1)
+
+
+def test_stopping_is_not_ready(watch: Watch) -> None:
+    """A proxy that is being stopped is not ready, and says so."""
+    readiness = run(watch.health.check(is_stopping=True))
+    assert not readiness.is_ready
+    assert json.loads(readiness.body)["stopping"] is True
+    assert "stopping" not in json.loads(watch.check().body)
+
+
+def test_change_is_logged_once(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says when readiness is lost and when it is back."""
+    caplog.set_level(logging.INFO, "resolver.upstream.health")
+    watch.check()
+    watch.network.replies[TOKEN] = DOWN
+    for reply in (DOWN, DOWN, ISSUED, ISSUED):
+        watch.network.replies[TOKEN] = reply
+        watch.now += FRESH_SECONDS
+        watch.check()
+    levels = [record.levelno for record in caplog.records]
+    assert levels == [logging.WARNING, logging.INFO]
