@@ -8,7 +8,7 @@ is answered here, because mitmproxy forwards the untouched request when a hook r
 import asyncio
 import importlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
@@ -19,8 +19,8 @@ from mitmproxy.proxy import layer, server_hooks
 
 from mitm import (
     command,
+    courier,
     endpoint,
-    exchange,
     option,
     redaction,
     replay,
@@ -29,20 +29,23 @@ from mitm import (
     secret,
     settings,
 )
+from mitm.exchange import Exchange
 from mitm.guard import (
     absence,
     certificate,
     connection,
-    dispatch,
     error_page,
+    idle,
     inbound,
     memory,
     plain,
+    reader,
     stop,
 )
 from mitm.story import journal, log_format, log_level, own_request, words
 from resolver import errors
 from resolver.grammar import reference
+from resolver.storage.redirect import Route
 
 logger = logging.getLogger("balena")
 SECRETS_SHOWN = (
@@ -57,24 +60,18 @@ class RegistryProxy:
 
     def __init__(self) -> None:
         self._is_running = False
-        self._dispatch: dispatch.Dispatch | None = None
+        self._idle_options: Collection[str] = ()
         self._settings: settings.Settings | None = None
-        self._service: endpoint.Service
+        self._endpoints: endpoint.Endpoints
         self._connections = connection.Connections()
         self._stop = stop.GracefulStop(self._connections)
         self._certificate = certificate.CertificateKeeper()
         self._journal = journal.Journal(self._connections)
-        self._routes = route.Routes()
         self._own_requests = own_request.OwnRequests()
-        self._withheld: WeakKeyDictionary[http.HTTPFlow, secret.Withheld] = (
+        self._exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = (
             WeakKeyDictionary()
         )
-        self._exchanges: WeakKeyDictionary[http.HTTPFlow, exchange.Exchange] = (
-            WeakKeyDictionary()
-        )
-        self._failures: WeakKeyDictionary[http.HTTPFlow, bytes | None] = (
-            WeakKeyDictionary()
-        )
+        self._couriers = courier.Couriers(self._exchanges)
 
     def load(self, loader: Loader) -> None:
         """Declare the options and the content views."""
@@ -89,6 +86,8 @@ class RegistryProxy:
         """Check the options, build what stands on them, then swap it in."""
         if "termlog_verbosity" in updated and self._is_running:
             log_level.spare_unread_lines()
+        for name in updated.intersection(self._idle_options):
+            logger.warning("%s: has no effect in mitmdump once it runs", name)
         if not updated.intersection(option.OPTIONS + option.OPTIONS_OF_MITMPROXY):
             return
         try:
@@ -105,9 +104,7 @@ class RegistryProxy:
             return
         # What was in use goes on for the requests that still use it.
         self._settings = chosen
-        self._service = endpoint.Service(
-            chosen, self._journal, self._own_requests, self._routes
-        )
+        self._endpoints = endpoint.Endpoints(chosen, self._journal, self._own_requests)
         self._connections.limit(chosen.limits)
         self._stop.grant(chosen.grace_period)
         log_format.use_format(chosen.log_format)
@@ -118,12 +115,11 @@ class RegistryProxy:
         """Say in one line what is served where."""
         self._is_running = True
         absence.end()
+        ctx.master.addons.add(self._couriers)
         log_level.spare_unread_lines()
         if not self._settings:
             return
-        if self._settings.fast_events:
-            self._dispatch = dispatch.Dispatch(ctx.master.addons)
-            self._dispatch.install()
+        self._idle_options = idle.remove_idle_addons()
         self._own_requests.use(asyncio.get_running_loop())
         self._stop.install()
         self._certificate.watch()
@@ -146,14 +142,14 @@ class RegistryProxy:
         # Where this script is loaded anew, nobody would rewrite answers, nor keep time.
         self._connections.close()
         absence.begin()
-        if self._dispatch:
-            self._dispatch.uninstall()
-        for flow in list(self._exchanges):
-            secret.forget(flow)
+        if self._couriers in ctx.master.addons:
+            ctx.master.addons.remove(self._couriers)
+        for flow, exchange in list(self._exchanges.items()):
+            exchange.forget(flow)
         self._certificate.stop()
         self._journal.close()
         if self._settings:
-            self._service.close()
+            self._endpoints.close()
 
     def client_connected(self, client: mitmproxy_connection.Client) -> None:
         """Let the client in, if there is room."""
@@ -173,18 +169,27 @@ class RegistryProxy:
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Connect to the registry, or to where a blob is stored."""
-        if self._settings:
-            origin = self._settings.registry.address
-            self._routes.connect(data, origin, follows=self._settings.follows_redirects)
+        if chosen := self._settings:
+            route.connect(
+                data,
+                chosen.registry.address,
+                self._routes(data.client),
+                follows=chosen.follows_redirects,
+            )
             self._connections.connect(data)
 
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
-        """Listen to the registry with a limit."""
-        self._connections.connected(data, self._routes.connected(data))
+        """Listen to the registry, or to the storage, with a limit."""
+        route.restore_name(data)
+        if self._settings:
+            is_registry = data.server.address == self._settings.registry.address
+            self._connections.connected(
+                data, reader.REGISTRY if is_registry else reader.STORAGE
+            )
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Let go of a connection that did not come about."""
-        self._routes.connected(data)
+        route.restore_name(data)
         self._connections.not_connected(data)
 
     def server_disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
@@ -197,10 +202,10 @@ class RegistryProxy:
             return
         replay.prepare(flow)
         self._connections.begin_request(flow)
-        held = self._withheld[flow] = secret.withhold(flow)
+        exchange = self._begin(flow)
         request = flow.request
         if _is_open(flow) and not inbound.has_small_body(
-            request.method, request.path, held.headers
+            request.method, request.path, exchange.headers
         ):
             flow.kill()
             logger.warning(
@@ -217,78 +222,73 @@ class RegistryProxy:
         if not _is_open(flow):
             return
         assert self._settings, "configure comes before every flow"  # noqa: S101
-        held = self._withheld.pop(flow, None) or secret.withhold(flow)
-        body = secret.take_body(flow.request)
-        begun = self._journal.begin(flow, held.headers, self._settings)
+        exchange = self._exchanges.get(flow) or self._begin(flow)
+        exchange.body = secret.take_body(flow.request, is_shown=exchange.shows_secrets)
+        exchange.record = inbound.begin_record(flow, exchange.headers, self._settings)
         own_request.served.set(flow)
-        with self._boundary(flow):
-            known = await self._service.handle(
-                endpoint.Asked(flow, held, body, begun),
-                is_stopping=self._connections.is_stopping,
+        with self._boundary(flow, exchange):
+            await self._endpoints.handle(
+                flow, exchange, is_stopping=self._connections.is_stopping
             )
-            if known:
-                self._exchanges[flow] = known
+            if exchange.decision:
                 self._connections.forward_request(flow)
-        self._journal.name_request(flow)
+        exchange.name(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Rewrite the head of the registry's answer, before it may be streamed."""
-        known = self._exchanges.get(flow)
-        if known is None or flow.response is None:
+        exchange = self._exchanges.get(flow)
+        if exchange is None or exchange.decision is None or flow.response is None:
             return
-        if ctx.options.http2:
-            # The token is still in the flow; it was sent, and a blob may take minutes.
-            secret.forget(flow)
-        with self._boundary(flow):
-            self._service.rewrite_head(flow, flow.response, known)
-        if self._journal.has_failed(flow):
+        exchange.forget(flow)  # The request was sent.
+        with self._boundary(flow, exchange):
+            self._endpoints.rewrite_head(flow, flow.response, exchange)
+        if exchange.has_failed:
             # mitmproxy will put the registry's body in the place of ours.
-            self._failures[flow] = exchange.stand_in(flow.response)
-        reader = self._connections.begin_answer(
-            flow, is_streamed=bool(flow.response.stream)
-        )
-        if begun := self._journal.get(flow):
-            begun.began()
-            begun.reader = reader
-            if flow.response.stream:
-                words.tell_streaming(flow, begun)
-        self._journal.name_request(flow)
+            exchange.keep_error(flow.response)
+        is_streamed = bool(flow.response.stream)
+        answering = self._connections.begin_answer(flow, is_streamed=is_streamed)
+        if exchange.record:
+            exchange.record.began()
+            exchange.record.reader = answering
+            if is_streamed:
+                words.tell_streaming(flow, exchange.record)
+        exchange.name(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """Rewrite what was not streamed, and take the secrets out of the flow."""
-        known = self._exchanges.pop(flow, None)
-        if known and flow.response:
-            if self._journal.has_failed(flow):
-                flow.response.raw_content = self._failures.pop(flow)
-            else:
-                with self._boundary(flow):
-                    self._service.note(flow, known)
-                    exchange.rewrite_body(flow.response, known)
-        if not self._is_of_client(flow):
+        """Rewrite what was not streamed, and close the record of the request."""
+        exchange = self._exchanges.get(flow)
+        if exchange is None or not (response := flow.response):
             return
-        self._journal.answered(flow)
-        self._connections.end_answer(flow)
-        secret.forget(flow)
+        if exchange.decision and exchange.has_failed:
+            response.raw_content = exchange.error_body
+        elif exchange.decision:
+            with self._boundary(flow, exchange):
+                self._endpoints.rewrite_body(response, exchange)
+        if exchange.record:
+            self._journal.answered(flow, exchange.record)
+        self._end(flow, exchange)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Close a flow that failed, perhaps before `request`."""
-        if not self._is_of_client(flow):
+        exchange = self._exchanges.get(flow)
+        if exchange is None:
             return
         if exchange.is_answered(flow):
             flow.error = None
             self.response(flow)
             return
-        self._withheld.pop(flow, None)
-        known = self._exchanges.pop(flow, None)
-        error_page.prepare_page(flow, is_led_away=bool(known and known.route))
+        error_page.prepare_page(flow, is_led_away=exchange.route is not None)
         reason = redaction.without_bytes(flow.error.msg if flow.error else "unknown")
         if flow.error:
             flow.error.msg = reason
-        self._journal.broken(flow, reason)
-        self._connections.end_answer(flow)
-        secret.forget(flow)
+        if exchange.record:
+            self._journal.broken(flow, exchange.record, reason)
+        else:
+            words.tell_unread(flow, reason)
+        exchange.forget(flow)
+        self._end(flow, exchange)
 
-    def current_service(self) -> endpoint.Service:
+    def current_endpoints(self) -> endpoint.Endpoints:
         """Return what answers requests.
 
         Raises:
@@ -299,31 +299,42 @@ class RegistryProxy:
             raise exceptions.CommandError(
                 "no registry is fronted: the options have an error, see the log"
             )
-        return self._service
+        return self._endpoints
 
-    def _is_of_client(self, flow: http.HTTPFlow) -> bool:
-        """Return whether a client waits for the flow, or did until just now.
+    def _begin(self, flow: http.HTTPFlow) -> Exchange:
+        exchange = self._exchanges[flow] = Exchange.begin(flow)
+        return exchange
 
-        Others were read from a file, or are requests of the proxy's own.
-        """
-        is_begun = flow in self._withheld or self._journal.get(flow) is not None
-        return (flow.live or is_begun) and not own_request.is_own(flow)
+    def _end(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """Let go of a flow; what is still to be sent is the courier's."""
+        self._connections.end_answer(flow)
+        if not exchange.shows_secrets:
+            secret.forget(flow.request)
+        if not exchange.secrets:
+            del self._exchanges[flow]
+
+    def _routes(self, client: mitmproxy_connection.Client) -> Iterator[Route]:
+        """Return where the blobs are that the client waits for."""
+        for flow in self._connections.flows_of(client):
+            if (exchange := self._exchanges.get(flow)) and exchange.route:
+                yield exchange.route
 
     @contextmanager
-    def _boundary(self, flow: http.HTTPFlow) -> Iterator[None]:
+    def _boundary(self, flow: http.HTTPFlow, exchange: Exchange) -> Iterator[None]:
         """Turn every error into an answer: the one place where all are caught."""
         try:
             yield
         except errors.RegistryError as error:
-            self._fail(flow, error)
+            _fail(flow, exchange, error)
         except Exception:
             logger.exception("a bug of this proxy")
-            self._fail(flow, errors.InternalError(BUG))
+            _fail(flow, exchange, errors.InternalError(BUG))
 
-    def _fail(self, flow: http.HTTPFlow, error: errors.RegistryError) -> None:
-        if begun := self._journal.get(flow):
-            begun.failed(error)
-        reply.fail(flow, error)
+
+def _fail(flow: http.HTTPFlow, exchange: Exchange, error: errors.RegistryError) -> None:
+    if exchange.record:
+        exchange.record.failed(error)
+    reply.fail(flow, error)
 
 
 def _is_open(flow: http.HTTPFlow) -> bool:
@@ -332,4 +343,4 @@ def _is_open(flow: http.HTTPFlow) -> bool:
 
 
 proxy = RegistryProxy()
-addons = [proxy, command.Commands(proxy.current_service)]
+addons = [proxy, command.Commands(proxy.current_endpoints)]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from mitmproxy import command, ctx, exceptions, flow, http
 from mitmproxy.log import ALERT
 
-from mitm.endpoint import Service
+from mitm.endpoint import Endpoints
 from mitm.story.explain import explain
 from mitm.story.fact import SEPARATOR, Fact, read, text
 from mitm.story.record import Kind
@@ -44,8 +44,8 @@ KEYS = {
 class Commands:
     """The commands; an addon of mitmproxy beside the proxy itself."""
 
-    def __init__(self, service: Callable[[], Service]) -> None:
-        self._service = service
+    def __init__(self, endpoints: Callable[[], Endpoints]) -> None:
+        self._endpoints = endpoints
         self._running: set[asyncio.Task[None]] = set()
 
     def running(self) -> None:
@@ -61,7 +61,7 @@ class Commands:
     @command.command("balena.resolve")  # type: ignore[untyped-decorator]
     def resolve(self, reference: str) -> None:
         """Show what a reference stands for, with the API key in BALENA_API_KEY."""
-        self._keep(asyncio.create_task(_show(self._service(), reference)))
+        self._keep(asyncio.create_task(_show(self._endpoints(), reference)))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._running.add(task)
@@ -106,7 +106,7 @@ class Commands:
     @command.command("balena.cache")  # type: ignore[untyped-decorator]
     def cache(self) -> Sequence[str]:
         """Show what is remembered, for whom, and for how long."""
-        entries = self._service().cache.entries()
+        entries = self._endpoints().cache.entries()
         told = [_describe(entry) for entry in entries] or ["nothing is remembered"]
         _say("\n".join(told))
         return told
@@ -114,7 +114,7 @@ class Commands:
     @command.command("balena.cache.clear")  # type: ignore[untyped-decorator]
     def clear_cache(self, alias: str = "") -> str:
         """Forget what is remembered of aliases that begin so, or everything."""
-        count = self._service().cache.forget(alias)
+        count = self._endpoints().cache.forget(alias)
         what = f"of {alias}" if alias else "of every alias"
         told = f"{count} {'entry' if count == 1 else 'entries'} {what} forgotten"
         _say(told)
@@ -152,11 +152,11 @@ def _describe(entry: Entry) -> str:
     return f"{entry.alias} for {entry.asker}: {found}, {seconds}"
 
 
-async def _show(service: Service, text: str) -> None:
+async def _show(endpoints: Endpoints, text: str) -> None:
     try:
         asker = credential.credential_of_environment(os.environ)
-        pasted = service.parse_pasted(text)
-        resolution = await service.look_up(pasted.alias, asker)
+        pasted = endpoints.parse_pasted(text)
+        resolution = await endpoints.look_up(pasted.alias, asker)
         _say(description.describe_resolution(resolution, pasted))
     except errors.RegistryError as error:
         _say(str(error))

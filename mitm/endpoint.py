@@ -1,27 +1,41 @@
-"""Decides what becomes of a client's request: answered here, or sent upstream."""
+"""The endpoints: a request is answered here, or sent upstream."""
 
 import asyncio
 from http import HTTPStatus
-from typing import NamedTuple
 from urllib.parse import urlencode
 
 from mitmproxy import http
 
-from mitm import exchange, reply, secret, storage
+from mitm import reply, storage
+from mitm.exchange import (
+    Decision,
+    Exchange,
+    check_head,
+    rewrite_body,
+    rewrite_head,
+    rewrite_request,
+)
 from mitm.guard import inbound
-from mitm.route import Routes
 from mitm.settings import Settings
 from mitm.story import own_request, words
 from mitm.story.fact import SEPARATOR
 from mitm.story.journal import Journal
-from mitm.story.record import Login, Record
+from mitm.story.record import Login
 from resolver import errors
 from resolver.content import answer, forward
 from resolver.content.index import DIGEST_HEADER
 from resolver.content.locator import Asker, Locator
 from resolver.content.tag_list import TagPage
-from resolver.grammar import challenge, endpoint
+from resolver.grammar import challenge
 from resolver.grammar.credential import Credential
+from resolver.grammar.endpoint import (
+    Base,
+    Content,
+    Ping,
+    Ready,
+    TokenEndpoint,
+    parse_target,
+)
 from resolver.grammar.pasted import Pasted, parse_pasted
 from resolver.grammar.reference import Alias, printable
 from resolver.release.denial import explain_denial
@@ -36,27 +50,13 @@ from resolver.upstream.registry import Upstream
 from resolver.upstream.transport import Transport
 
 
-class Asked(NamedTuple):
-    """A client's request, and what was taken out of its flow."""
-
-    flow: http.HTTPFlow
-    held: secret.Withheld
-    body: bytes
-    record: Record
-
-
-class Service:
+class Endpoints:
     """Registry and API as the options name them, and what is asked of them."""
 
     def __init__(
-        self,
-        settings: Settings,
-        journal: Journal,
-        tap: own_request.OwnRequests,
-        routes: Routes,
+        self, settings: Settings, journal: Journal, tap: own_request.OwnRequests
     ) -> None:
         self._settings = settings
-        self._routes = routes
         self._storage = (
             storage.Storage(settings, tap) if settings.follows_redirects else None
         )
@@ -87,33 +87,33 @@ class Service:
         self._health = Health(self._upstream)
 
     async def handle(
-        self, asked: Asked, *, is_stopping: bool
-    ) -> exchange.Exchange | None:
-        """Answer a request, or rewrite it; return what its answer has to be held to.
+        self, flow: http.HTTPFlow, exchange: Exchange, *, is_stopping: bool
+    ) -> None:
+        """Answer a request, or rewrite it for the registry or the storage of a blob.
 
         Raises:
             RegistryError: it cannot be served.
 
         """
-        flow, held, _, begun = asked
+        record = exchange.record
+        assert record, "the request is whole"  # noqa: S101
         # mitmproxy shows a method in upper case, and sends it as it came.
         method = flow.request.data.method.decode("latin-1")
         try:
-            wanted = endpoint.parse_target(method, held.target)
-            begun.aim(wanted)
+            asked = parse_target(method, exchange.target)
+            record.aim(asked)
         finally:
-            words.begin(flow, begun)
-        if isinstance(wanted, endpoint.Ping):
+            words.begin(flow, record)
+        if isinstance(asked, Ping):
             reply.answer(flow, 200, b"pong", ("Content-Type", "text/plain"))
-            return None
-        if isinstance(wanted, endpoint.Ready):
+        elif isinstance(asked, Ready):
             await self._answer_ready(flow, is_stopping=is_stopping)
-            return None
-        url = inbound.client_url(flow, held.headers, self._settings)
-        if isinstance(wanted, endpoint.TokenEndpoint):
-            await self._answer_token(asked, wanted)
-            return None
-        return await self._forward(asked, wanted, url)
+        else:
+            url = inbound.client_url(flow, exchange.headers, self._settings)
+            if isinstance(asked, TokenEndpoint):
+                await self._answer_token(flow, exchange, asked)
+            else:
+                await self._forward(flow, exchange, asked, url)
 
     def parse_pasted(self, text: str) -> Pasted:
         """Return what somebody pasted, with its tag read as the proxy would.
@@ -147,32 +147,44 @@ class Service:
         return self._tokens.cache
 
     def rewrite_head(
-        self, flow: http.HTTPFlow, response: http.Response, known: exchange.Exchange
+        self, flow: http.HTTPFlow, response: http.Response, exchange: Exchange
     ) -> None:
         """Rewrite the head of an answer, of the registry or of the storage.
 
         Raises:
-            ServiceUnavailable: as `exchange.rewrite_head`, and where it is a redirect
-                that was to be followed.
+            RegistryError: the answer cannot be passed on.
 
         """
-        is_sound = response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
-        if is_sound and known.route is None:
-            self._health.saw(Part.REGISTRY)
-        if self._storage and answer.is_blob(known.target):
-            self._storage.check_head(flow.request.method, response, known.route)
-        exchange.rewrite_head(flow, response, known)
-
-    def note(self, flow: http.HTTPFlow, known: exchange.Exchange) -> None:
-        """Take note of what a manifest says, if that is needed to find it again."""
-        response = flow.response
-        if not (known.noted and response):
+        if (decision := exchange.decision) is None:
             return
-        digest = response.headers.get(DIGEST_HEADER)
-        body = response.get_content(strict=False) or b""
-        self._locator.note(
-            known.noted, response.status_code, digest, body, known.client
-        )
+        is_sound = response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+        if is_sound and decision.route is None:
+            self._health.saw(Part.REGISTRY)
+        if self._storage and answer.is_blob(decision.endpoint):
+            self._storage.check_head(flow.request.method, response, decision.route)
+        check_head(flow, response)
+        if routed := decision.blob_route:
+            storage.rewrite_head(flow, response, *routed)
+        else:
+            rewrite_head(flow, response, exchange, decision)
+
+    def rewrite_body(self, response: http.Response, exchange: Exchange) -> None:
+        """Rewrite the body of an answer, and note where a manifest was found."""
+        decision, record = exchange.decision, exchange.record
+        if decision is None or record is None:
+            return
+        if answer.is_manifest(decision.endpoint):
+            self._locator.note(
+                decision.forward,
+                response.status_code,
+                response.headers.get(DIGEST_HEADER),
+                response.get_content(strict=False) or b"",
+                str(record.client[0]),
+            )
+        if decision.route:
+            storage.rewrite_body(response)
+        else:
+            rewrite_body(response, decision)
 
     def close(self) -> None:
         """Let go of threads and connections."""
@@ -189,74 +201,74 @@ class Service:
         headers = (*reply.JSON_HEADERS, reply.NO_STORE)
         reply.answer(flow, status, readiness.body, *headers)
 
-    async def _answer_token(self, asked: Asked, wanted: endpoint.TokenEndpoint) -> None:
-        flow, held, body, begun = asked
+    async def _answer_token(
+        self, flow: http.HTTPFlow, exchange: Exchange, asked: TokenEndpoint
+    ) -> None:
+        record = exchange.record
+        assert record, "the request is whole"  # noqa: S101
         if flow.request.method == "POST":
-            request = service.parse_token_form(held.headers.get("content-type"), body)
+            content_type = exchange.headers.get("content-type")
+            request = service.parse_token_form(content_type, exchange.body)
         else:
-            request = service.parse_token_query(wanted.query, held.authorization)
-        if request.credential.authorization and not held.authorization:
-            begun.login = Login.KEY  # It stood in the form.
+            request = service.parse_token_query(asked.query, exchange.authorization)
+        if request.credential.authorization and not exchange.authorization:
+            record.login = Login.KEY  # It stood in the form.
         if request.scopes:
             flow.request.path = f"{challenge.TOKEN_PATH}?" + urlencode(
                 [("scope", str(scope)) for scope in request.scopes]
             )
         names = [printable(scope.name) for scope in request.scopes]
-        begun.alias = SEPARATOR.join(names) or None
-        words.begin(flow, begun)
-        with begun.asking_api():
-            issued = await self._tokens.answer(request)
+        record.alias = SEPARATOR.join(names) or None
+        words.begin(flow, record)
+        with record.asking_api():
+            token = await self._tokens.answer(request)
         self._health.saw(Part.API)
-        self._journal.issue(begun, issued)
-        if refusal := issued.refusal_for(held.client):
+        self._journal.issue(record, token)
+        if refusal := token.refusal_for(exchange.client):
             raise refusal
-        reply.answer_token(flow, issued.body)
+        reply.answer_token(flow, exchange, token.body)
 
     async def _forward(
-        self, asked: Asked, wanted: endpoint.Base | endpoint.Content, url: str
-    ) -> exchange.Exchange | None:
-        flow, held, _, begun = asked
-        token_url = url + challenge.TOKEN_PATH
-        address = str(begun.client[0])
-        asker = Asker(held.authorization, address, held.client.takes_scopes)
+        self, flow: http.HTTPFlow, exchange: Exchange, asked: Base | Content, url: str
+    ) -> None:
+        record = exchange.record
+        assert record, "the request is whole"  # noqa: S101
+        token_url, address = url + challenge.TOKEN_PATH, str(record.client[0])
+        asker = Asker(exchange.authorization, address, exchange.client.takes_scopes)
         try:
-            decided = await self._locator.decide(wanted, asker)
+            found = await self._locator.decide(asked, asker)
         except errors.TokenError as error:
-            service = await self._tokens.registry_service()
-            fresh = forward.challenge_for(error, wanted, token_url, service)
-            begun.error = error
-            reply.fail(flow, error, ("WWW-Authenticate", str(fresh)))
-            return None
-        if isinstance(decided, TagPage):
-            links = (("Link", decided.link),) if decided.link else ()
-            reply.answer(flow, 200, decided.body, *reply.JSON_HEADERS, *links)
-            return None
+            registry = await self._tokens.registry_service()
+            header = str(forward.challenge_for(error, asked, token_url, registry))
+            record.error = error
+            reply.fail(flow, error, ("WWW-Authenticate", header))
+            return
+        if isinstance(found, TagPage):
+            links = (("Link", found.link),) if found.link else ()
+            reply.answer(flow, 200, found.body, *reply.JSON_HEADERS, *links)
+            return
         host = self._upstream.host
-        begun.forwarded(decided)
-        if route := await self._find_blob(flow, wanted, decided):
-            begun.storage = route.destination.host
-            storage.rewrite_request(flow, route, decided.authorization)
+        record.forwarded(found)
+        alias = None if found.alias is None else str(found.alias)
+        view = answer.View(url, token_url, host, alias, found.location, found.scope)
+        route = await self._find_blob(flow, asked, found)
+        exchange.decision = Decision(asked, found, view, route)
+        if route:
+            record.storage = route.destination.host
+            storage.rewrite_request(flow, exchange, route, found.authorization)
         else:
-            exchange.rewrite_request(flow.request, wanted, decided, host)
-        alias = None if decided.alias is None else str(decided.alias)
-        view = answer.View(url, token_url, host, alias, decided.location, decided.scope)
-        noted = decided if answer.is_manifest(wanted) else None
-        return exchange.Exchange(wanted, view, decided.warning, route, noted, address)
+            rewrite_request(flow, exchange, exchange.decision)
 
     async def _find_blob(
-        self,
-        flow: http.HTTPFlow,
-        wanted: endpoint.Base | endpoint.Content,
-        decided: forward.Forward,
+        self, flow: http.HTTPFlow, asked: Base | Content, found: forward.Forward
     ) -> Route | None:
         """Return where the blob is, if one is asked for, and the registry has it not.
 
         Without a token the registry has nothing to say but where to get one.
         """
-        if not (self._storage and answer.is_blob(wanted) and decided.authorization):
+        if not (self._storage and answer.is_blob(asked) and found.authorization):
             return None
-        route = await self._storage.find(flow.request.method, decided)
+        route = await self._storage.find(flow.request.method, found)
         if route:
             self._health.saw(Part.REGISTRY)
-            self._routes.lead(flow.client_conn, route)
         return route

@@ -1,42 +1,35 @@
-"""Decides how request and answer are rewritten in a flow: of this, head before body.
+"""One object for a flow: what came, what was decided, and what the client gets.
 
-What is written there is `resolver`'s decision, of `forward` and `answer`.
+`resolver` decides, by `forward` and `answer`; here that is written into the flow, of an
+answer the head before the body.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Self
 
-from mitmproxy import http
+from mitmproxy import ctx, http
 from mitmproxy.net.http import status_codes
 
-from mitm import secret, storage
+from mitm import redaction
+from mitm.guard import inbound
+from mitm.secret import Login, Secret, SignedRedirect, keep_headers, withhold
+from mitm.story.record import Record
 from resolver import errors
 from resolver.content import answer
 from resolver.content.forward import Forward
-from resolver.grammar import challenge, endpoint
+from resolver.grammar import challenge
+from resolver.grammar.client import Client
+from resolver.grammar.endpoint import Base, Content
 from resolver.storage.redirect import Route
 from resolver.token import claims
 from resolver.upstream import observer
 
 logger = logging.getLogger(__name__)
 
+REQUEST_ID_HEADER = "X-Request-Id"
 UNREADABLE = "the registry's answer is encoded in a way that cannot be read"
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What is known of a request that went upstream, until its answer came."""
-
-    target: endpoint.Base | endpoint.Content
-    view: answer.View
-    warning: str | None
-    route: Route | None = None
-    """Where it went instead of the registry."""
-    noted: Forward | None = None
-    """What was decided, where a manifest is asked for."""
-    client: str = ""
-    """The client's address."""
 
 
 class Substitute:
@@ -53,44 +46,145 @@ class Substitute:
         return body
 
 
-def stand_in(response: http.Response) -> bytes | None:
-    """Return the body of an error of ours, for the time when the registry's has come.
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a request goes upstream, and how its answer is shown."""
 
-    On a 416 docker-registry declares the length of the blob, sends a few words, and
-    closes the connection; so there ours goes out first, and that is its end.
-    """
-    body = response.raw_content
-    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        response.headers["Connection"] = "close"
-        response.stream = Substitute(body or b"")
-    return body
+    endpoint: Base | Content
+    """What of the registry is asked for."""
+    forward: Forward
+    view: answer.View
+    route: Route | None = None
+    """Where it goes instead of the registry."""
+
+    @property
+    def blob_route(self) -> tuple[Route, str] | None:
+        """The route of a blob, with its digest."""
+        if self.route and isinstance(self.endpoint, Content):
+            return self.route, str(self.endpoint.reference)
+        return None
 
 
-def is_answered(flow: http.HTTPFlow) -> bool:
-    """Return whether the client has all of its answer, though the registry's broke."""
-    stream = flow.response.stream if flow.response else None
-    return isinstance(stream, Substitute) and stream.is_sent
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """What is known of a client's flow, from its head to the end of its answer."""
+
+    target: str = field(repr=False)
+    """Path and query, as the client sent them."""
+    headers: dict[str, str] = field(repr=False)
+    """All of the request's headers, by their names in lower case."""
+    body: bytes = field(default=b"", repr=False)
+    record: Record | None = None
+    """What happened; None before the request is whole, and after its answer is."""
+    decision: Decision | None = None
+    """None as long as the request does not go upstream."""
+    error_body: bytes | None = None
+    """Our own, where the registry's answer could not be passed on."""
+    secrets: list[Secret] = field(default_factory=list)
+    """Of the message that is sent next."""
+
+    @classmethod
+    def begin(cls, flow: http.HTTPFlow) -> Self:
+        """Return the exchange of a flow whose head has come, without its secrets."""
+        request = flow.request
+        exchange = cls(request.path, inbound.joined_values(request.headers))
+        shown = exchange.authorization
+        if shown is not None and not exchange.shows_secrets:
+            shown = redaction.redacted_login(shown)
+        withhold(flow, shown)
+        return exchange
+
+    @property
+    def shows_secrets(self) -> bool:
+        """Whether the flow shows its secrets, because somebody asked for that."""
+        return bool(ctx.options.balena_show_secrets)
+
+    @property
+    def authorization(self) -> str | None:
+        """The client's login, or its token."""
+        return self.headers.get("authorization")
+
+    @property
+    def client(self) -> Client:
+        """Who sent it, as far as it says so."""
+        return Client(self.headers.get("user-agent", ""))
+
+    @property
+    def route(self) -> Route | None:
+        """Where the request went instead of the registry."""
+        return self.decision.route if self.decision else None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the client gets an error of ours."""
+        return self.record is not None and self.record.error is not None
+
+    def name(self, flow: http.HTTPFlow) -> None:
+        """Let the client know under which name the log has its request."""
+        if self.record and flow.response:
+            flow.response.headers[REQUEST_ID_HEADER] = self.record.request_id
+
+    def keep_error(self, response: http.Response) -> None:
+        """Keep the body of an error of ours, for the time when the registry's has come.
+
+        On a 416 docker-registry declares the length of the blob, sends a few words, and
+        closes the connection; so there ours goes out first, and that is its end.
+        """
+        self.error_body = response.raw_content
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            response.headers["Connection"] = "close"
+            response.stream = Substitute(self.error_body or b"")
+
+    def is_answered(self, flow: http.HTTPFlow) -> bool:
+        """Return whether the client has all of our answer, though another one broke."""
+        stream = flow.response.stream if flow.response else None
+        return isinstance(stream, Substitute) and stream.is_sent
+
+    def send(self, flow: http.HTTPFlow, secret: Secret) -> None:
+        """Let a secret be sent that the flow does not show (see `mitm.courier`).
+
+        No courier comes to a request that is replayed, so that shows its own until it
+        was answered; nobody waits for the answer.
+        """
+        if not self.shows_secrets:
+            self.secrets.append(secret)
+        if self.shows_secrets or (flow.is_replay and flow.response is None):
+            secret.reveal(flow)
+
+    def forget(self, flow: http.HTTPFlow) -> None:
+        """Let no secret be sent any more, and leave none in the flow."""
+        for secret in self.secrets:
+            secret.hide(flow)
+        self.secrets.clear()
+
+    def send_login(self, flow: http.HTTPFlow, authorization: str | None) -> None:
+        """Let the request go upstream with a token, or without any login."""
+        flow.request.headers.pop("expect", None)
+        if authorization is None:
+            keep_headers(flow.request, None)
+            return
+        shown = redaction.redacted_login(authorization)
+        keep_headers(flow.request, shown)
+        self.send(flow, Login(authorization, shown))
 
 
 def rewrite_request(
-    request: http.Request,
-    wanted: endpoint.Base | endpoint.Content,
-    decided: Forward,
-    registry_host: str,
+    flow: http.HTTPFlow, exchange: Exchange, decision: Decision
 ) -> None:
     """Make the client's request one that the registry understands."""
-    request.path = decided.path
+    request = flow.request
+    request.path = decision.forward.path
     if request.raw_content:
         request.content = b""
-    request.host_header = registry_host
-    if not answer.is_blob(wanted):
+    request.host_header = decision.view.registry_host
+    if not answer.is_blob(decision.endpoint):
         # An error may have to be read and rewritten, whatever it unpacks to.
         request.headers["accept-encoding"] = "identity"
-    secret.send_login(request, decided.authorization)
+    exchange.send_login(flow, decision.forward.authorization)
 
 
-def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) -> None:
-    """Rewrite the head of the answer, and say whether the body is streamed.
+def check_head(flow: http.HTTPFlow, response: http.Response) -> None:
+    """See that the answer of registry or storage can be passed on.
 
     Raises:
         ServiceUnavailable: it is no answer to a request, or has no end of its own.
@@ -114,13 +208,16 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         wanted = flow.request.headers.get("range", "")
         raise answer.unsatisfiable(wanted, response.headers.get("content-range", ""))
-    if known.route and isinstance(known.target, endpoint.Content):
-        storage.rewrite_head(flow, response, known.route, str(known.target.reference))
-        return
+
+
+def rewrite_head(
+    flow: http.HTTPFlow, response: http.Response, exchange: Exchange, decision: Decision
+) -> None:
+    """Rewrite the head of the registry's answer, and say whether it is streamed."""
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         _explain_refused_token(flow, response)
     # Latin-1 keeps every byte of a header as it is.
-    header = known.view.header
+    header = decision.view.header
     response.headers.fields = tuple(
         (
             name,
@@ -128,18 +225,29 @@ def rewrite_head(flow: http.HTTPFlow, response: http.Response, known: Exchange) 
         )
         for name, value in response.headers.fields
     )
-    is_rewritten = answer.is_rewritten(known.target, response.status_code)
+    is_rewritten = answer.is_rewritten(decision.endpoint, response.status_code)
     if flow.request.method == "HEAD" and is_rewritten:
         # The length is that of a body with the location in it.
         response.headers.pop("content-length", None)
-    secret.hide_redirect(flow, response)
-    if known.warning:
-        response.headers.add("Warning", f'299 - "{known.warning}"')
+    _hide_redirect(flow, response, exchange)
+    if warning := decision.forward.warning:
+        response.headers.add("Warning", f'299 - "{warning}"')
     if response.status_code >= HTTPStatus.BAD_REQUEST:
         response.reason = status_codes.RESPONSES.get(response.status_code, "")
     response.stream = answer.is_streamed(
-        known.target, response.status_code, response.headers
+        decision.endpoint, response.status_code, response.headers
     )
+
+
+def _hide_redirect(
+    flow: http.HTTPFlow, response: http.Response, exchange: Exchange
+) -> None:
+    """Let the client go to the storage, and show the URL without what signs it."""
+    sent = response.headers.get("location", "")
+    shown = redaction.redacted_url(sent)
+    if shown != sent and not exchange.shows_secrets:
+        response.headers["location"] = shown
+        exchange.send(flow, SignedRedirect(sent, shown))
 
 
 def _ends_with_the_connection(response: http.Response) -> bool:
@@ -169,12 +277,9 @@ def _explain_refused_token(flow: http.HTTPFlow, response: http.Response) -> None
         )
 
 
-def rewrite_body(response: http.Response, known: Exchange) -> None:
-    """Rewrite the body of an answer that was not streamed."""
-    if known.route:
-        storage.rewrite_body(response)
-        return
-    if not answer.is_rewritten(known.target, response.status_code):
+def rewrite_body(response: http.Response, decision: Decision) -> None:
+    """Rewrite the body of an answer of the registry that was not streamed."""
+    if not answer.is_rewritten(decision.endpoint, response.status_code):
         return
     try:
         body = response.content
@@ -185,4 +290,4 @@ def rewrite_body(response: http.Response, known: Exchange) -> None:
         response.content = unreadable
         return
     if body:
-        response.content = known.view.body(body)
+        response.content = decision.view.body(body)

@@ -1,4 +1,4 @@
-"""Decides what is shown in place of a credential or token (rule R15).
+"""What is shown in place of a credential, a token or a signed URL (rule R15).
 
 An API key is not shown at all. Of a registry token the claims are, because they tell
 why a pull fails; without its signature it opens nothing.
@@ -24,6 +24,7 @@ _CLAIMS = re.compile(r"[\w-]+\.[\w-]+", re.ASCII)
 _SHOWN_VALUE = re.compile(r"[\w.:/,* -]*", re.ASCII)
 """With another separator than `&` the whole form would stand in one value."""
 _MOMENT = re.compile(r"[0-9TZ:.+-]{1,40}")
+_QUERY = re.compile(r"[?;#].*", re.DOTALL)
 LOGIN_LENGTH_MIN = 8
 """Characters of a login that is taken out of an answer; shorter ones are no keys, and
 may be any word."""
@@ -66,6 +67,11 @@ def redacted_url(url: str) -> str:
     """Return the URL without its query, in which a storage's signature stands."""
     target, separator, _ = url.partition("?")
     return f"{target}{separator}{REDACTED}" if separator else url
+
+
+def without_signature(url: str) -> str:
+    """Return a storage's URL, or a path there, without what follows the path."""
+    return _QUERY.sub(f"?{REDACTED}", url)
 
 
 def redacted_answer(body: bytes) -> bytes:

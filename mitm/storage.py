@@ -1,4 +1,4 @@
-"""Decides how a blob comes from the storage that the registry redirects to.
+"""Blobs from the storage that the registry redirects to.
 
 mitmproxy cannot send a request elsewhere once an answer is there, nor stream what
 comes from elsewhere. So the registry is asked first, by ourselves, and the client's
@@ -15,10 +15,10 @@ from http import HTTPStatus
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from mitm import secret
+from mitm import redaction, secret
+from mitm.exchange import Exchange
 from mitm.reply import JSON_HEADERS, fields
 from mitm.settings import Settings
-from mitm.signed import SignedRequest
 from mitm.story import own_request
 from resolver import errors
 from resolver.content import forward
@@ -75,7 +75,7 @@ class Storage:
         self._seconds = settings.limits.registry_seconds
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="balena-blob")
 
-    async def find(self, method: str, decided: forward.Forward) -> Route | None:
+    async def find(self, method: str, decision: forward.Forward) -> Route | None:
         """Return where a blob is; None where the registry is to be asked for it.
 
         Raises:
@@ -83,7 +83,7 @@ class Storage:
             ServiceUnavailable: registry or storage do not answer in time.
 
         """
-        call.purpose.set(str(decided.alias or ""))
+        call.purpose.set(str(decision.alias or ""))
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         deadline = Deadline.after(self._seconds)
@@ -94,8 +94,8 @@ class Storage:
                     context.run,
                     self._redirects.find,
                     method,
-                    decided.path,
-                    decided.authorization or "",
+                    decision.path,
+                    decision.authorization or "",
                     deadline,
                 )
         except TimeoutError as error:
@@ -126,7 +126,9 @@ class Storage:
         self._transport.close()
 
 
-def rewrite_request(flow: http.HTTPFlow, route: Route, token: str | None) -> None:
+def rewrite_request(
+    flow: http.HTTPFlow, exchange: Exchange, route: Route, token: str | None
+) -> None:
     """Make the client's request one for the storage, without any login.
 
     Where the registry redirects to itself, it gets the token again.
@@ -142,8 +144,9 @@ def rewrite_request(flow: http.HTTPFlow, route: Route, token: str | None) -> Non
     request.host, request.port = destination.host, destination.port
     request.headers = http.Headers([*fields(own), *sent])
     request.raw_content = b""
-    flow.request = SignedRequest.of(request, destination.path)
-    secret.send_login(flow.request, token if route.is_registry else None)
+    request.path = redaction.without_signature(destination.path)
+    exchange.send(flow, secret.SignedPath(destination.path, request.path))
+    exchange.send_login(flow, token if route.is_registry else None)
 
 
 def rewrite_head(

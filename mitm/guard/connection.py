@@ -1,4 +1,4 @@
-"""Decides which connections there may be, and watches over those that there are.
+"""The connections that there are, and how many there may be.
 
 Every client has one file open here, and one more towards the registry. Where there
 are as many as may be, the client that has been idle the longest gives way; where none
@@ -50,7 +50,7 @@ class _Client:
     reader: RequestReader
     writer: StreamWriter
     registry: dict[connection.Server, AnswerReader] = field(default_factory=dict)
-    flows: set[str] = field(default_factory=set)
+    flows: dict[str, http.HTTPFlow] = field(default_factory=dict)
 
 
 class Connections:
@@ -94,6 +94,11 @@ class Connections:
     def registry(self) -> int:
         """How many connections to the registry are open."""
         return sum(len(client.registry) for client in list(self._clients.values()))
+
+    def flows_of(self, client: connection.Client) -> tuple[http.HTTPFlow, ...]:
+        """Return the client's flows that are not over."""
+        served = self._clients.get(client.id)
+        return tuple(served.flows.values()) if served else ()
 
     def admit(self, client: connection.Client) -> None:
         """Let a client in, and listen to it with a limit, or turn it away."""
@@ -173,7 +178,7 @@ class Connections:
     def begin_request(self, flow: http.HTTPFlow) -> None:
         """Take note that a client's request begins."""
         if client := self._clients.get(flow.client_conn.id):
-            client.flows.add(flow.id)
+            client.flows[flow.id] = flow
             self._idle.pop(flow.client_conn.id, None)
 
     def complete_request(self, flow: http.HTTPFlow) -> None:
@@ -210,7 +215,7 @@ class Connections:
         client = self._clients.get(flow.client_conn.id)
         if client is None:
             return
-        client.flows.discard(flow.id)
+        client.flows.pop(flow.id, None)
         self._say_whether_it_is_the_last(flow)
         if not client.flows:
             client.reader.expect_request()

@@ -14,7 +14,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from mitmproxy import connection, ctx, eventsequence, flow, http
 
 from mitm import redaction
-from mitm.signed import without_signature
 from mitm.story import words
 from mitm.story.fact import Fact, OwnKind, note
 from mitm.story.record import Outcome
@@ -140,7 +139,13 @@ def _client(asked_for: http.HTTPFlow | None) -> connection.Client:
 
 def _url(made: call.Attempt) -> str:
     """Return the URL as it is shown; that of a storage may be signed."""
-    return without_signature(made.url) if made.is_search else made.url
+    return _unsigned(made.url) if made.is_search else made.url
+
+
+def _unsigned(url: str) -> str:
+    if ctx.options.balena_show_secrets:
+        return url
+    return redaction.without_signature(url)
 
 
 def _kind(made: call.Attempt) -> OwnKind:
@@ -216,7 +221,7 @@ def _headers(made: call.Attempt) -> http.Headers:
 
 
 def _shown(made: call.Attempt, name: str, value: str) -> bytes:
-    shown = without_signature(value) if name.lower() == "location" else value
+    shown = _unsigned(value) if name.lower() == "location" else value
     return _without_login(shown.encode("latin-1"), made)
 
 

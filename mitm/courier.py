@@ -1,0 +1,98 @@
+"""The layer that puts secrets into flows while they are sent (rule R15).
+
+mitmproxy's layers are plain generators: what they do between two of their commands is
+done without anything else of the process running in between. So a secret is in its
+flow while the layers below handle what happened, which is when they send the flow, and
+it is out again before any hook: whatever saves, exports or shows flows finds none.
+"""
+
+from collections.abc import MutableMapping
+from weakref import WeakSet
+
+from mitmproxy import connection, http
+from mitmproxy.proxy import events, layer
+from mitmproxy.proxy.layers.http import (  # type: ignore[attr-defined]
+    HttpErrorHook,
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
+)
+
+from mitm.exchange import Exchange
+
+type Exchanges = MutableMapping[http.HTTPFlow, Exchange]
+
+NAME = "balena_courier"
+_SENT_AFTER = (HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook)
+"""The hooks of a flow after which a message is sent, at once or once connected."""
+_LAST = (HttpResponseHook, HttpErrorHook)
+
+
+class Couriers:
+    """Gives each connection of a client its courier; mitmproxy's last addon."""
+
+    name = NAME
+
+    def __init__(self, exchanges: Exchanges) -> None:
+        self._exchanges = exchanges
+        self._served: WeakSet[connection.Client] = WeakSet()
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        """Stand above all layers that mitmproxy itself chooses for a connection."""
+        client = nextlayer.context.client
+        if nextlayer.layer and client not in self._served:
+            self._served.add(client)
+            nextlayer.layer = Courier(nextlayer.layer, self._exchanges)
+
+
+class Courier(layer.Layer):
+    """Handles what happens on a client's connection, by the layers below."""
+
+    def __init__(self, child_layer: layer.Layer, exchanges: Exchanges) -> None:
+        super().__init__(child_layer.context)
+        self.context.layers.remove(self)  # It speaks no protocol.
+        self._child_layer = child_layer
+        self._exchanges = exchanges
+        self._waiting: dict[http.HTTPFlow, Exchange] = {}
+        """The flows that have secrets to be sent, and every hook before that."""
+
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Let the layers below handle the event, with secrets in the flows."""
+        hook = event.command if isinstance(event, events.HookCompleted) else None
+        if isinstance(hook, _SENT_AFTER):
+            exchange = self._exchanges.get(hook.flow)
+            if exchange and exchange.secrets:
+                self._waiting[hook.flow] = exchange
+        if self._waiting:
+            yield from self._carry(event)
+        else:
+            yield from self._child_layer.handle_event(event)
+        if isinstance(hook, _LAST):
+            self._waiting.pop(hook.flow, None)
+            self._exchanges.pop(hook.flow, None)
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Do what `handle_event` does, which the layers below may pause."""
+        yield from self.handle_event(event)
+
+    def _carry(self, event: events.Event) -> layer.CommandGenerator[None]:
+        generator = self._child_layer.handle_event(event)
+        while True:
+            self._reveal()
+            try:
+                command = next(generator, None)
+            finally:
+                self._hide()
+            if command is None:
+                return
+            yield command
+
+    def _reveal(self) -> None:
+        for flow, exchange in self._waiting.items():
+            for secret in exchange.secrets:
+                secret.reveal(flow)
+
+    def _hide(self) -> None:
+        for flow, exchange in self._waiting.items():
+            for secret in exchange.secrets:
+                secret.hide(flow)
