@@ -1,1 +1,1 @@
-"""`make demo`: the main job on one machine, offline."""
+"""`make demo` and `make debug-demo`: the proxy at work on one machine, offline."""

@@ -1,4 +1,4 @@
-"""Pulls a sample release through the proxy, step by step, then keeps serving.
+"""`make demo`: a pull of a sample release, step by step; then the proxy goes on.
 
 Everything runs on this machine: localcloud stands for balenaCloud. With ONCE set in
 the environment it ends after the pull, with the pull's exit status.
@@ -28,8 +28,9 @@ def main() -> int:
             say(f"localcloud: API {cloud.api_url}, registry {cloud.registry_url}")
             say(f"registry proxy: http://{proxy.host}\n\nPulling {SAMPLE}")
             size = Client(f"http://{proxy.host}", say).pull(SAMPLE)
-            found = [line for line in proxy.log.splitlines() if f"{SAMPLE} is" in line]
-            say(f"   the proxy's log: {found[0].partition('] ')[2]}")
+            lines = proxy.log.splitlines()
+            line = next(line for line in lines if f"{SAMPLE} is" in line)
+            say(f"   the proxy's log: {line.partition('] ')[2]}")
             say(f"Pulled {size / 1e6:.1f} MB, all digests as they should be.")
             if not os.environ.get("ONCE"):
                 say(_commands(proxy, cloud))

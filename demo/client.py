@@ -1,4 +1,4 @@
-"""A container client small enough to read: it pulls one image and says how.
+"""A container client small enough to read: it pulls one image, and shows how.
 
 It does what docker and the others do, and shows each step:
 https://distribution.github.io/distribution/spec/auth/token/
@@ -6,8 +6,7 @@ https://distribution.github.io/distribution/spec/auth/token/
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -34,16 +33,8 @@ class PullError(RuntimeError):
     """The pull failed; the message is what the registry said, or what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """A layer or the configuration of an image."""
-
-    digest: str
-    size: int
-
-
 class Client:
-    """Pulls from one registry, and tells its steps to `tell`."""
+    """Pulls from one registry, and says each step through `tell`."""
 
     def __init__(
         self, url: str, tell: Callable[[str], None], key: str | None = None
@@ -68,9 +59,7 @@ class Client:
             manifest = self._manifest(name, "latest")
             self._step("ask for the blobs, and check each against its digest")
             blobs = [manifest["config"], *manifest["layers"]]
-            return sum(
-                self._blob(name, Blob(blob["digest"], blob["size"])) for blob in blobs
-            )
+            return sum(self._blob(name, blob["digest"], blob["size"]) for blob in blobs)
 
     def _step(self, text: str) -> None:
         self._tell(f"{next(self._steps)}. {text}")
@@ -115,10 +104,8 @@ class Client:
         accept = ", ".join(MANIFEST_TYPES + INDEX_TYPES)
         answer = self._get(path, accept=accept)
         digest = f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
-        promised = [answer.headers.get("Docker-Content-Digest"), reference]
-        if any(said not in (digest, "latest") for said in promised[1:]) or (
-            promised[0] != digest
-        ):
+        promise = answer.headers.get("Docker-Content-Digest")
+        if promise != digest or reference not in (digest, "latest"):
             raise PullError(f"the manifest is {digest}, and not as promised")
         media_type = answer.headers.get("Content-Type", "")
         self._step(f"ask for the manifest, with the token\n     GET {path}")
@@ -128,18 +115,18 @@ class Client:
             return self._manifest(name, manifest["manifests"][0]["digest"])
         return manifest
 
-    def _blob(self, name: str, blob: Blob) -> int:
+    def _blob(self, name: str, digest: str, size: int) -> int:
         sha256 = hashlib.sha256()
-        done = 0
-        with self._get(f"/v2/{name}/blobs/{blob.digest}", stream=True) as answer:
-            for chunk in _chunks(answer):
+        count = 0
+        with self._get(f"/v2/{name}/blobs/{digest}", stream=True) as answer:
+            for chunk in answer.iter_content(_CHUNK):
                 sha256.update(chunk)
-                done += len(chunk)
-                self._tell(_progress(blob, done) + "\r")
-        if f"sha256:{sha256.hexdigest()}" != blob.digest:
-            raise PullError(f"the bytes of {blob.digest} have another digest")
-        self._tell(_progress(blob, done) + " checked")
-        return done
+                count += len(chunk)
+                self._tell(_progress(digest, count, size) + "\r")
+        if f"sha256:{sha256.hexdigest()}" != digest:
+            raise PullError(f"the bytes of {digest} have another digest")
+        self._tell(_progress(digest, count, size) + " checked")
+        return count
 
     def _get(
         self,
@@ -159,23 +146,18 @@ class Client:
 
 
 def _check(answer: requests.Response, expected: int) -> requests.Response:
-    """Return the answer, or say what the registry said instead."""
+    """Return the answer, or raise what the registry said instead."""
     if answer.status_code == expected:
         return answer
     try:
         error = answer.json()["errors"][0]
-        said = f"{error['code']}: {error['message']}"
+        reason = f"{error['code']}: {error['message']}"
     except (ValueError, LookupError, TypeError):
-        said = answer.text[:200]
-    raise PullError(f"{answer.status_code} {said}")
+        reason = answer.text[:200]
+    raise PullError(f"{answer.status_code} {reason}")
 
 
-def _chunks(answer: requests.Response) -> Iterator[bytes]:
-    chunks: Iterator[bytes] = answer.iter_content(_CHUNK)
-    return chunks
-
-
-def _progress(blob: Blob, done: int) -> str:
-    part = done / blob.size if blob.size else 1.0
+def _progress(digest: str, count: int, size: int) -> str:
+    part = count / size if size else 1.0
     bar = "#" * round(part * _BAR)
-    return f"     {blob.digest[7:19]} [{bar:<{_BAR}}] {done / 1e6:8.3f} MB"
+    return f"     {digest[7:19]} [{bar:<{_BAR}}] {count / 1e6:8.3f} MB"

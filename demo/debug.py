@@ -1,4 +1,4 @@
-"""`make debug-demo`: good and bad pulls, in mitmweb, to see how they look there.
+"""`make debug-demo`: good and bad pulls in mitmweb, to see how they look there.
 
 Everything runs on this machine: localcloud stands for balenaCloud. With ONCE set in
 the environment it ends after the pulls.
@@ -31,12 +31,12 @@ WRONG_KEY = "wrongkey".ljust(33, "0")
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """A pull, and what is to be seen by it."""
+    """A pull, and what it shows."""
 
     reference: str
-    what: str
+    purpose: str
     user: str | None = None
-    """Whose key of localcloud is used; a wrong one for a name that it does not know."""
+    """The user of localcloud whose key is sent; for an unknown user, a wrong key."""
 
 
 PULLS = (
@@ -66,7 +66,7 @@ def main() -> int:
             url = f"http://{proxy.host}"
             say(f"registry proxy: {url}, in front of localcloud\n")
             for pull in PULLS:
-                say(f"{pull.reference:<36} {pull.what}")
+                say(f"{pull.reference:<36} {pull.purpose}")
                 say(f"  {outcome(url, pull, cloud)}")
             page = web_url(proxy)
             if not os.environ.get("ONCE"):
@@ -80,10 +80,10 @@ def main() -> int:
 
 def web_url(proxy: Proxy) -> str:
     """Return the address of mitmweb's page, with the token that opens it."""
-    found = WEB.search(proxy.log)
-    if found is None:
+    match = WEB.search(proxy.log)
+    if match is None:
         raise StartError(f"mitmweb does not say where its page is:\n{proxy.log}")
-    return found[1]
+    return match[1]
 
 
 def outcome(url: str, pull: Pull, cloud: LocalCloud) -> str:

@@ -1,4 +1,4 @@
-"""A running registry proxy: started as `make run` does it, ended with its context."""
+"""A registry proxy that is started as `make run` does it and ends with its context."""
 
 import os
 import subprocess
@@ -18,11 +18,11 @@ START_SECONDS = 60
 """How long a slow machine may take to start mitmproxy."""
 STOP_SECONDS = 10
 LISTENING = " listening at "
-"""What mitmproxy prints once the port is its own."""
+"""What mitmproxy prints once it has the port."""
 
 
 class StartError(RuntimeError):
-    """mitmdump ended, or did not answer; the message has what it printed."""
+    """The program ended, or does not answer; the message has what it printed."""
 
 
 class Proxy:
@@ -51,7 +51,7 @@ class Proxy:
 
     @property
     def log(self) -> str:
-        """What mitmdump printed so far."""
+        """The output so far."""
         self._output.seek(0)
         return self._output.read().decode()
 
@@ -86,22 +86,24 @@ class Proxy:
 
     def _wait(self) -> None:
         """Wait until it answers."""
-        last = time.monotonic() + START_SECONDS
-        while time.monotonic() < last:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
-            if LISTENING not in self.log:
-                time.sleep(0.05)  # Else another server on the port could answer.
-                continue
-            try:
-                with requests.Session() as session:
-                    session.trust_env = False
-                    session.get(f"http://127.0.0.1:{self.port}/ping", timeout=5)
-            except requests.RequestException:
-                time.sleep(0.05)
-            else:
+            # Before it listens, another server on the port could answer.
+            if LISTENING in self.log and self._answers():
                 return
+            time.sleep(0.05)
         raise StartError(f"{self._program} does not serve; it said:\n{self.log}")
+
+    def _answers(self) -> bool:
+        with requests.Session() as session:
+            session.trust_env = False
+            try:
+                session.get(f"http://127.0.0.1:{self.port}/ping", timeout=5)
+            except requests.RequestException:
+                return False
+            return True
 
     def _stop(self) -> None:
         self.process.terminate()

@@ -1,4 +1,4 @@
-"""What long commands have in common: they print, and run until somebody ends them."""
+"""Output and signals of a command that runs until somebody ends it."""
 
 import signal
 import sys
@@ -21,7 +21,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def until_ended() -> Iterator[Callable[[], object]]:
-    """Yield what waits for Ctrl-C and its like, which end everything in the context."""
+    """Yield a wait for Ctrl-C and its like, which end everything in the context."""
     end = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -37,7 +37,7 @@ def until_ended() -> Iterator[Callable[[], object]]:
 
 
 def interrupt_once(_signal: int, _frame: FrameType | None) -> None:
-    """Interrupt what is done, and be deaf to more: what was started is ended first."""
+    """Interrupt the command, and ignore further signals while it cleans up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

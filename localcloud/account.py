@@ -1,14 +1,14 @@
-"""Who a caller is and which applications it may see.
+"""The accounts, their keys, and the applications that they may see.
 
-A caller sees public applications, those of its organizations, and, when it is a
+An account sees public applications, those of its organizations, and, when it is a
 device, its own fleet. The real API knows roles and collaborators besides.
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
+
+from localcloud.catalog import Row
 
 DEVICE_UUID = "7c1f0f6bb5c24a9a8f4b1d2f7d8a9b3e"
 OTHER_DEVICE_UUID = "1f0c8a51c7d94e3db25ab4d5d9c1e6f7"
@@ -16,36 +16,29 @@ OTHER_DEVICE_UUID = "1f0c8a51c7d94e3db25ab4d5d9c1e6f7"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user, a device or, without a name and rights, the anonymous caller."""
+    """A user, a device, the image builder or, without any of these, anonymous."""
 
-    user: str = ""
+    subject: str = ""
+    """The name in a token."""
     organizations: frozenset[str] = frozenset()
     device: str = ""
     fleet: str = ""
+    is_builder: bool = False
 
-    def may_read(self, slug: str, *, is_public: bool) -> bool:
-        """Whether the application exists for this caller."""
-        return is_public or slug == self.fleet or self.may_write(slug)
+    def may_read(self, application: Row) -> bool:
+        """Whether the application exists for this account."""
+        return (
+            application["is_public"]
+            or application["slug"] == self.fleet
+            or self.may_write(application)
+        )
 
-    def may_write(self, slug: str) -> bool:
-        """Whether the caller may push images of the application."""
-        return slug.partition("/")[0] in self.organizations
-
-    def subject(self, username: str) -> str:
-        """Return what a token names as its subject.
-
-        A device is named only when the user of the Basic credentials is its own.
-        """
-        if self.device and username.removeprefix("d_") == self.device:
-            return username
-        return self.user
+    def may_write(self, application: Row) -> bool:
+        """Whether the account may push images of the application."""
+        return application["slug"].partition("/")[0] in self.organizations
 
 
 ANONYMOUS = Account()
-
-_ADMIN = Account("admin", frozenset({"balenablocks", "otherorg"}))
-_CAROL = Account("carol", frozenset({"balenablocks"}))
-_BOB = Account("bob", frozenset({"otherorg"}))
 
 # Made up, and worth nothing anywhere but here.
 KEYS: Mapping[str, str] = {
@@ -57,70 +50,43 @@ KEYS: Mapping[str, str] = {
 }
 # Session tokens are looked up here, where the real API verifies a signed JWT.
 SESSION = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VybmFtZSI6ImFkbWluIn0.c2Vzc2lvbg"
-ACCOUNT_PASSWORD = "password-of-admin"  # noqa: S105 - see KEYS
 BUILDER_TOKEN = "builder-token"  # noqa: S105 - see KEYS
 
 _BY_KEY: Mapping[str, Account] = {
-    KEYS["admin"]: _ADMIN,
-    KEYS["carol"]: _CAROL,
-    KEYS["bob"]: _BOB,
+    KEYS["admin"]: Account("admin", frozenset({"balenablocks", "otherorg"})),
+    KEYS["carol"]: Account("carol", frozenset({"balenablocks"})),
+    KEYS["bob"]: Account("bob", frozenset({"otherorg"})),
     KEYS["device"]: Account(device=DEVICE_UUID, fleet="balenablocks/private-block"),
     KEYS["other_device"]: Account(device=OTHER_DEVICE_UUID, fleet="otherorg/tracker"),
 }
-_BY_SESSION: Mapping[str, Account] = {SESSION: _ADMIN}
+_BY_BEARER = {**_BY_KEY, SESSION: _BY_KEY[KEYS["admin"]]}
+_BY_PASSWORD = {**_BY_KEY, BUILDER_TOKEN: Account(is_builder=True)}
 
 
-class Scheme(StrEnum):
-    """How a credential came."""
-
-    NONE = "none"
-    BASIC = "basic"
-    BEARER = "bearer"
-    QUERY = "query"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """What a request carried to prove who it is from."""
-
-    scheme: Scheme
-    secret: str = ""
-    username: str = ""
-
-    def account(self) -> Account | None:
-        """Return the account that the credential proves."""
-        if self.scheme is Scheme.BEARER and self.secret in _BY_SESSION:
-            return _BY_SESSION[self.secret]
-        return _BY_KEY.get(self.secret)
-
-    @property
-    def is_builder(self) -> bool:
-        """Whether this is the image builder, which counts as Basic password only."""
-        return self.scheme is Scheme.BASIC and self.secret == BUILDER_TOKEN
-
-
-def parse_credential(authorization: str | None, api_key: str | None) -> Credential:
-    """Read the ``Authorization`` header, or else the ``apikey`` of the query."""
+def find_account(authorization: str | None, api_key: str | None) -> Account | None:
+    """Return whose credentials these are, if anybody's: the header's come first."""
     if authorization is None:
-        if api_key is None:
-            return Credential(Scheme.NONE)
-        return Credential(Scheme.QUERY, api_key)
-    scheme, _, value = authorization.strip().partition(" ")
-    match scheme.lower():
-        case "bearer":
-            return Credential(Scheme.BEARER, value.strip())
-        case "basic":
-            username, secret = _parse_basic(value.strip())
-            return Credential(Scheme.BASIC, secret, username)
-        case _:
-            return Credential(Scheme.OTHER)
+        return ANONYMOUS if api_key is None else _BY_KEY.get(api_key)
+    scheme, _, value = authorization.partition(" ")
+    return (
+        _by_password(value) if scheme.lower() == "basic" else find_bearer(authorization)
+    )
 
 
-def _parse_basic(value: str) -> tuple[str, str]:
+def find_bearer(authorization: str | None) -> Account | None:
+    """Return whose key or session token a Bearer header has."""
+    scheme, _, value = (authorization or "").partition(" ")
+    return _BY_BEARER.get(value) if scheme.lower() == "bearer" else None
+
+
+def _by_password(value: str) -> Account | None:
     try:
-        text = base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    username, _, secret = text.partition(":")
-    return username, secret
+        text = base64.b64decode(value).decode()
+    except ValueError:
+        return None
+    username, _, password = text.partition(":")
+    account = _BY_PASSWORD.get(password)
+    if account and account.device and account.device == username.removeprefix("d_"):
+        # A device is named only where it says its own name.
+        return replace(account, subject=username)
+    return account

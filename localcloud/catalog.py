@@ -1,4 +1,4 @@
-"""Which sample applications there are: what a real API showed its administrator.
+"""The sample applications: what a real API showed its administrator.
 
 ``catalog.json`` holds the rows as measured, by resource. Their image locations
 name a registry that does not exist; ``load_catalog`` puts another in its place.
@@ -7,8 +7,9 @@ name a registry that does not exist; ``load_catalog`` puts another in its place.
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from typing import Any
 
-type Row = dict[str, object]
+type Row = dict[str, Any]
 type Catalog = Mapping[str, Sequence[Row]]
 
 MEASURED_REGISTRY = "registry2.example.com"

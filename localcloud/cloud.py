@@ -1,4 +1,4 @@
-"""What belongs together: API, registry and storage over one set of data."""
+"""The whole cloud: API, registry and storage over one set of data."""
 
 import ssl
 import time
@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -43,25 +42,14 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 class LocalCloud:
-    """A balenaCloud that listens while it is entered as a context.
+    """A balenaCloud that answers while it is entered as a context.
 
     ``registry_url`` names another registry to front, which verifies this cloud's
-    tokens, and keeps the own one from being served. ``registry_host`` is what image
-    locations begin with, by default the host of the registry. ``service`` is the
-    audience of tokens, by default that host too. ``public_host`` goes into URLs
-    where the listening ``host`` would be no use. With ``publish`` the sample images
-    are built and their digests recorded.
+    tokens and is used in place of an own one. ``registry_host`` is what image
+    locations begin with, by default the host of the registry. ``public_host`` goes
+    into URLs where the listening ``host`` would be no use. With ``publish`` the
+    sample images are built and their digests recorded.
     """
-
-    database: Database
-    issuer: Issuer
-    api: Server
-    registry: Server | None
-    storage: Server | None
-    api_url: str
-    registry_url: str
-    storage_url: str
-    registry_host: str
 
     def __init__(
         self,
@@ -76,46 +64,58 @@ class LocalCloud:
         host: str = "127.0.0.1",
         public_host: str | None = None,
         ports: Ports = FREE_PORTS,
-        service: str | None = None,
         issuer_name: str = "api.localcloud",
     ) -> None:
+        def open_server(port: int) -> Server:
+            return Server(host=host, port=port, public_host=public_host, tls=tls)
+
+        has_registry = serve_registry and registry_url is None
         self.keys: Mapping[str, str] = KEYS
+        self.api = open_server(ports.api)
+        self.registry = open_server(ports.registry) if has_registry else None
+        self.storage = (
+            open_server(ports.storage) if self.registry and redirect_blobs else None
+        )
+        self.api_url = self.api.url
+        self.registry_url = self.registry.url if self.registry else registry_url or ""
+        self.storage_url = self.storage.url if self.storage else ""
+        self.registry_host = (
+            registry_host or urlsplit(self.registry_url).netloc or MEASURED_REGISTRY
+        )
+        self.issuer = Issuer(issuer_name, self.registry_host, clock)
+        self.database = Database(load_catalog(self.registry_host))
         self._clock = clock
-        self._publishes = publish
-        self._serves_registry = serve_registry and registry_url is None
-        self._redirects = redirect_blobs
-        self._tls = tls
-        self._host = host
-        self._public_host = public_host
-        self._ports = ports
-        self._service = service
-        self._issuer_name = issuer_name
-        self._given_host = registry_host
-        self._given_url = registry_url
-        self._images: list[Image] = []
         self._stack = ExitStack()
+        self._images: list[Image] = []
+        self._publishes = publish
+        self._blobs = Storage(self.storage_url, clock)
+        self._repositories = Registry(
+            self.issuer,
+            f"{self.api_url}/auth/v1/token",
+            self._blobs.signed_url if self.storage else None,
+        )
+        self.api.application = Api(self.database, self.issuer)
+        if self.registry:
+            self.registry.application = self._repositories
+        if self.storage:
+            self.storage.application = self._blobs
+        for image in sample_images() if publish else ():
+            self._publish(image)
 
     def __enter__(self) -> Self:
         """Start the servers."""
-        with ExitStack() as stack:
-            self._start(stack)
-            self._stack = stack.pop_all()
+        for server in (self.api, self.registry, self.storage):
+            if server:
+                self._stack.enter_context(server)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End the servers and forget the data."""
-        # The servers first: until they have ended they may read the database.
+    def __exit__(self, *exception: object) -> None:
+        """End the servers."""
         self._stack.close()
-        self.database.close()
 
     @property
     def requests(self) -> RequestLog:
-        """What the API received."""
+        """The requests that the API received."""
         return self.api.requests
 
     @property
@@ -123,22 +123,14 @@ class LocalCloud:
         """The published images, to seed another registry with."""
         return tuple(self._images)
 
-    def add_application(
-        self, slug: str, *, is_public: bool = True, kind: str = "fleet"
-    ) -> int:
-        """Add an application without releases and return its number."""
-        return self.database.insert(
-            "application",
-            {
-                "should_be_running__release": None,
-                "slug": slug,
-                "app_name": slug.partition("/")[2],
-                "is_public": is_public,
-                "is_of__class": kind,
-                "should_track_latest_release": True,
-                "is_archived": False,
-            },
-        )
+    def add_application(self, slug: str) -> int:
+        """Add a public application without releases and return its number."""
+        row = {
+            "slug": slug,
+            "is_public": True,
+            "should_be_running__release": None,
+        }
+        return self.database.insert("application", row)
 
     def add_release(
         self,
@@ -157,11 +149,12 @@ class LocalCloud:
         ``is_invalidated``. The target release is moved by ``is_target`` alone; the
         real API tracks.
         """
-        added = add_release(
+        (application,) = self.database.find("application", slug=slug)
+        release = add_release(
             self.database,
             self.registry_host,
             self._clock(),
-            slug,
+            application,
             version,
             services=services,
             is_draft=is_draft,
@@ -169,78 +162,20 @@ class LocalCloud:
             fields=fields,
         )
         if self._publishes and image_status == "success":
-            for image in added.images:
+            for image in release.images:
                 description = describe_image(
-                    image.repository, slug, added.raw_version, image.service
+                    image.repository, slug, release.raw_version, image.service
                 )
                 self._publish(build_image(description))
         if is_target:
-            self.set_application(slug, should_be_running__release=added.id)
-        return added
-
-    def set_application(self, slug: str, **fields: object) -> None:
-        """Change fields of an application, such as ``is_public``."""
-        for row in self.database.rows("application"):
-            if row["slug"] == slug:
-                self.database.change("application", int(str(row["id"])), fields)
-
-    def _start(self, stack: ExitStack) -> None:
-        self.api = self._open(stack, self._ports.api)
-        self.api_url = self.api.url
-        self.registry = self.storage = None
-        self.registry_url = self._given_url or ""
-        self.storage_url = ""
-        if self._serves_registry:
-            self.registry = self._open(stack, self._ports.registry)
-            self.registry_url = self.registry.url
-            if self._redirects:
-                self.storage = self._open(stack, self._ports.storage)
-                self.storage_url = self.storage.url
-        self.registry_host = (
-            self._given_host or urlsplit(self.registry_url).netloc or MEASURED_REGISTRY
-        )
-        self.issuer = Issuer(
-            self._issuer_name, self._service or self.registry_host, self._clock
-        )
-        self.database = Database(load_catalog(self.registry_host))
-        self._fill()
-        self.api.application = Api(self.database, self.issuer)
-
-    def _open(self, stack: ExitStack, port: int) -> Server:
-        return stack.enter_context(
-            Server(
-                host=self._host,
-                port=port,
-                public_host=self._public_host,
-                tls=self._tls,
-            )
-        )
-
-    def _fill(self) -> None:
-        """Put the registry together and the images into it."""
-        self._blobs = Storage(self._clock) if self.storage else None
-        self._repositories = Registry(
-            self.issuer, f"{self.api_url}/auth/v1/token", self._redirect()
-        )
-        if self.storage is not None and self._blobs is not None:
-            self.storage.application = self._blobs
-        if self.registry is not None:
-            self.registry.application = self._repositories
-        self._images.clear()
-        for image in sample_images() if self._publishes else ():
-            self._publish(image)
-
-    def _redirect(self) -> Callable[[str], str] | None:
-        storage, url = self._blobs, self.storage_url
-        if storage is None:
-            return None
-        return lambda digest: url + storage.signed_path(digest)
+            target = {"should_be_running__release": release.id}
+            self.database.change("application", application["id"], target)
+        return release
 
     def _publish(self, image: Image) -> None:
         self._images.append(image)
         self._repositories.add(image)
-        if self._blobs is not None:
-            for blob in image.blobs:
-                self._blobs.add(blob.digest, blob.content)
+        for blob in image.blobs:
+            self._blobs.add(blob.digest, blob.content)
         location = f"{self.registry_host}/{image.repository}"
         self.database.set_content_hash(location, image.digest)

@@ -1,4 +1,4 @@
-"""What a sample image runs: a Linux program that writes one text and ends.
+"""The program in a sample image: it writes one text on Linux, and ends.
 
 It is put together by hand, a header and a few instructions, so that
 ``docker run`` has something to show without any compiler.

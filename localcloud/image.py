@@ -1,4 +1,4 @@
-"""What a sample image consists of, down to the last byte.
+"""Sample images, down to the last byte.
 
 The same description makes the same bytes, so that digests stay the same from one
 start to the next on the same machine.
@@ -49,7 +49,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """All there is in one repository, manifests after those they refer to."""
+    """The content of one repository, manifests after those they refer to."""
 
     repository: str
     manifests: tuple[Manifest, ...]
@@ -63,7 +63,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What an image is to be; several architectures make an index."""
+    """The properties of an image; several architectures make an index."""
 
     repository: str
     application: str
@@ -146,7 +146,7 @@ def _build_manifest(
     )
     is_oci = description.is_oci
     layer_type = _OCI_LAYER if is_oci else _DOCKER_LAYER
-    packed = [gzip.compress(layer, compresslevel=1, mtime=0) for layer in layers]
+    archives = [gzip.compress(layer, compresslevel=1, mtime=0) for layer in layers]
     media_type = OCI_MANIFEST if is_oci else DOCKER_MANIFEST
     return _manifest(
         description.repository,
@@ -154,7 +154,7 @@ def _build_manifest(
         media_type,
         {
             "config": _store(blobs, _OCI_CONFIG if is_oci else _DOCKER_CONFIG, config),
-            "layers": [_store(blobs, layer_type, content) for content in packed],
+            "layers": [_store(blobs, layer_type, content) for content in archives],
         },
     )
 

@@ -1,4 +1,4 @@
-"""Who signs registry tokens, and who finds them good.
+"""The issuer of registry tokens, which signs and verifies them.
 
 Tokens are JWTs with ES256, and their ``kid`` is the fingerprint that
 docker-registry computes of the keys in its ``rootcertbundle``: base32 of the
@@ -111,7 +111,6 @@ class Issuer:
                     "verify_exp": False,
                     "verify_nbf": False,
                     "verify_iat": False,
-                    "require": ["exp", "nbf", "aud", "iss"],
                 },
             )
             not_before, expiry = float(claims["nbf"]), float(claims["exp"])

@@ -1,4 +1,4 @@
-"""How images get into a real registry: pushed over HTTP, as a builder does it."""
+"""Pushing images into a real registry over HTTP, as a builder does it."""
 
 from collections.abc import Iterable
 from urllib.parse import urljoin
@@ -20,10 +20,10 @@ def push_images(images: Iterable[Image], registry_url: str) -> None:
 def _push(session: requests.Session, image: Image, registry_url: str) -> None:
     base = f"{registry_url}/v2/{image.repository}"
     for blob in image.blobs:
-        begun = session.post(f"{base}/blobs/uploads/", timeout=30)
-        begun.raise_for_status()
+        upload = session.post(f"{base}/blobs/uploads/", timeout=30)
+        upload.raise_for_status()
         session.put(
-            urljoin(begun.url, begun.headers["Location"]),
+            urljoin(upload.url, upload.headers["Location"]),
             params={"digest": blob.digest},
             data=blob.content,
             headers={"Content-Type": "application/octet-stream"},

@@ -1,11 +1,11 @@
-"""What the registry answers: images to read, for those whose token allows it.
+"""The registry: images to read, for clients whose token allows it.
 
 ```
 /v2/                                  200 with any valid token
-/v2/<name>/manifests/<tag or digest>  GET, HEAD
-/v2/<name>/blobs/<digest>             GET, HEAD, ranges, or a redirect to storage
-/v2/<name>/tags/list                  GET with n and last
-/v2/<name>/referrers/<digest>         GET; docker-registry 2.8 has none
+/v2/<name>/manifests/<tag or digest>
+/v2/<name>/blobs/<digest>             with ranges, or a redirect to storage
+/v2/<name>/tags/list                  all of them
+/v2/<name>/referrers/<digest>         docker-registry 2.8 has none
 ```
 
 Challenges and error bodies are docker-registry's. Beside it this falls short in
@@ -16,12 +16,11 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 import json
 import re
 from collections.abc import Callable
-from urllib.parse import parse_qsl
 
 from localcloud.content import serve_content
 from localcloud.image import OCI_INDEX, Image, Manifest, descriptor
 from localcloud.issuer import InvalidTokenError, Issuer
-from localcloud.server import Request, Response
+from localcloud.server import Header, Request, Response
 
 _PATH = re.compile(
     r"""
@@ -32,11 +31,8 @@ _PATH = re.compile(
     """,
     re.VERBOSE,
 )
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
 _JSON = ("Content-Type", "application/json; charset=utf-8")
-
-type Redirect = Callable[[str], str]
 
 
 class _Repository:
@@ -54,7 +50,7 @@ class Registry:
     """
 
     def __init__(
-        self, issuer: Issuer, realm: str, redirect: Redirect | None = None
+        self, issuer: Issuer, realm: str, redirect: Callable[[str], str] | None = None
     ) -> None:
         self._issuer = issuer
         self._realm = realm
@@ -71,16 +67,13 @@ class Registry:
     def __call__(self, request: Request) -> Response:
         """Answer a request."""
         match = _PATH.fullmatch(request.path)
-        if request.path != "/v2/" and match is None:
-            return Response(
-                404, (("Content-Type", "text/plain"), _VERSION), b"404 page not found\n"
-            )
+        if match is None and request.path != "/v2/":
+            content_type = ("Content-Type", "text/plain")
+            return Response(404, (content_type, _VERSION), b"404 page not found\n")
         name = match["name"] if match else None
         refusal = self._refusal(request, name)
         if refusal is not None:
             return refusal
-        if request.method not in {"GET", "HEAD"}:
-            return _error(405, "UNSUPPORTED", "The operation is unsupported.", None)
         if match is None:
             return Response(200, (_JSON, _VERSION), b"{}")
         return self._read(request, match)
@@ -90,55 +83,45 @@ class Registry:
         reference = match["reference"]
         match match["kind"]:
             case "manifests":
-                return _manifest(request, repository, match["name"], reference)
+                return _manifest(repository, match["name"], reference)
             case "blobs":
                 return self._blob(request, repository, reference)
-            case "tags" if reference == "list":
-                return _tags(request, repository, match["name"])
-            case "referrers":
-                return _referrers(repository, reference)
+            case "tags":
+                tags = {"name": match["name"], "tags": sorted(repository.tags)}
+                return Response(200, (_JSON, _VERSION), _dump(tags))
             case _:
-                return Response(404, (_VERSION,), b"404 page not found\n")
+                return _referrers(repository, reference)
 
     def _refusal(self, request: Request, name: str | None) -> Response | None:
         """Return the challenge to a request that may not go on."""
-        is_read = request.method in {"GET", "HEAD"}
-        actions = ("pull",) if is_read else ("pull", "push")
         scheme, _, token = (request.header("Authorization") or "").partition(" ")
         error = ""
         if scheme.lower() == "bearer":
             try:
-                access = self._issuer.verify(token.strip())
+                access = self._issuer.verify(token)
             except InvalidTokenError:
                 error = "invalid_token"
             else:
                 if name is None or any(
-                    item.name == name and set(actions) <= set(item.actions)
-                    for item in access
+                    item.name == name and "pull" in item.actions for item in access
                 ):
                     return None
                 error = "insufficient_scope"
         challenge = f'Bearer realm="{self._realm}",service="{self._issuer.audience}"'
         if name is not None:
-            challenge += f',scope="repository:{name}:{",".join(actions)}"'
+            challenge += f',scope="repository:{name}:pull"'
         if error:
             challenge += f',error="{error}"'
-        detail = name and [
-            {"Type": "repository", "Class": "", "Name": name, "Action": action}
-            for action in actions
-        ]
+        detail = {"Type": "repository", "Class": "", "Name": name, "Action": "pull"}
         return _error(
             401,
             "UNAUTHORIZED",
             "authentication required",
-            detail,
+            [detail] if name else None,
             ("Www-Authenticate", challenge),
         )
 
     def _blob(self, request: Request, repository: _Repository, digest: str) -> Response:
-        if _DIGEST.fullmatch(digest) is None:
-            text = "provided digest did not match uploaded content"
-            return _error(400, "DIGEST_INVALID", text, {})
         content = repository.blobs.get(digest)
         if content is None:
             return _error(404, "BLOB_UNKNOWN", "blob unknown to registry", digest)
@@ -155,63 +138,37 @@ class Registry:
         return serve_content(request, content, headers)
 
 
-def _manifest(
-    request: Request, repository: _Repository, name: str, reference: str
-) -> Response:
+def _manifest(repository: _Repository, name: str, reference: str) -> Response:
     if ":" in reference:
-        if _DIGEST.fullmatch(reference) is None:
-            text = "provided digest did not match uploaded content"
-            return _error(400, "DIGEST_INVALID", text, {})
         manifest = repository.manifests.get(reference)
-        detail: object = {"Name": name, "Revision": reference}
+        detail = {"Name": name, "Revision": reference}
     else:
         manifest = repository.tags.get(reference)
         detail = {"Tag": reference}
     if manifest is None:
         return _error(404, "MANIFEST_UNKNOWN", "manifest unknown", detail)
-    etag = f'"{manifest.digest}"'
     headers = (
         ("Content-Type", manifest.media_type),
         ("Docker-Content-Digest", manifest.digest),
-        ("Etag", etag),
+        ("Etag", f'"{manifest.digest}"'),
         _VERSION,
     )
-    if etag in (request.header("If-None-Match") or ""):
-        return Response(304, headers)
     return Response(200, headers, manifest.content)
 
 
-def _tags(request: Request, repository: _Repository, name: str) -> Response:
-    if not repository.manifests:
-        text = "repository name not known to registry"
-        return _error(404, "NAME_UNKNOWN", text, {"name": name})
-    parameters = dict(parse_qsl(request.query))
-    last, number = parameters.get("last", ""), parameters.get("n", "")
-    tags = [tag for tag in sorted(repository.tags) if tag > last]
-    headers = [_JSON, _VERSION]
-    if number.isdecimal() and len(tags) > int(number):
-        tags = tags[: int(number)]
-        if tags:
-            url = f"/v2/{name}/tags/list?last={tags[-1]}&n={number}"
-            headers.append(("Link", f'<{url}>; rel="next"'))
-    return Response(200, tuple(headers), _dump({"name": name, "tags": tags}))
-
-
 def _referrers(repository: _Repository, digest: str) -> Response:
-    if _DIGEST.fullmatch(digest) is None:
-        return _error(400, "DIGEST_INVALID", "digest invalid", {})
-    found = []
+    referrers = []
     for manifest in repository.manifests.values():
         fields = json.loads(manifest.content)
         if fields.get("subject", {}).get("digest") == digest:
             artifact = {"artifactType": fields["artifactType"]}
-            found.append({**descriptor(manifest), **artifact})
-    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
+            referrers.append({**descriptor(manifest), **artifact})
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": referrers}
     return Response(200, (("Content-Type", OCI_INDEX), _VERSION), _dump(index))
 
 
 def _error(
-    status: int, code: str, message: str, detail: object, *headers: tuple[str, str]
+    status: int, code: str, message: str, detail: object, *headers: Header
 ) -> Response:
     body = {"errors": [{"code": code, "message": message, "detail": detail}]}
     return Response(status, (_JSON, _VERSION, *headers), _dump(body) + b"\n")

@@ -1,4 +1,4 @@
-"""What stands between two parts and fails as it is told: a cable to be cut.
+"""A relay between two parts, which fails as it is told: a cable to be cut.
 
 Bytes pass untouched until a fault is set. It holds for connections that are open as
 well as for new ones, and ends with `mend`.
@@ -10,7 +10,6 @@ import struct
 import threading
 from dataclasses import dataclass
 from enum import Enum, auto
-from types import TracebackType
 from typing import Self
 
 BACKLOG = 512
@@ -46,7 +45,7 @@ class Fault:
 
 
 class _Answer:
-    """Knows how much of an answer passes before a fault begins."""
+    """The part of an answer that passes before a fault begins."""
 
     def __init__(self) -> None:
         self._fault: Fault | None = None
@@ -59,20 +58,20 @@ class _Answer:
             self._fault, self._tail = fault, b""
             self._left = None if fault.mark else fault.length
         if self._left is None:
-            seen = self._tail + chunk
-            position = seen.find(fault.mark)
+            text = self._tail + chunk
+            position = text.find(fault.mark)
             if position < 0:
-                self._tail = seen[1 - len(fault.mark) :]
+                self._tail = text[1 - len(fault.mark) :]
                 return len(chunk)
             before = position + len(fault.mark) - len(self._tail)
             self._left = before + fault.length
-        passed = min(self._left, len(chunk))
-        self._left -= passed
-        return passed
+        count = min(self._left, len(chunk))
+        self._left -= count
+        return count
 
 
 class Relay:
-    """Listens on a port of loopback while it is entered as a context."""
+    """A port of loopback that is open while it is entered as a context."""
 
     def __init__(self, target: int) -> None:
         """Pass to the port of loopback that is the target."""
@@ -91,12 +90,7 @@ class Relay:
         self.restore()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Close everything."""
         self.refuse()
 

@@ -1,4 +1,4 @@
-"""Which image each location of the catalog gets."""
+"""The sample images: one for each location of the catalog."""
 
 import platform
 from functools import cache
@@ -30,47 +30,37 @@ def machine_architecture() -> str:
 
 @cache
 def sample_images() -> tuple[Image, ...]:
-    """Build the image of every location in the catalog with status success."""
-    database = Database(load_catalog())
-    try:
-        return tuple(describe_images(database))
-    finally:
-        database.close()
-
-
-def describe_images(database: Database) -> list[Image]:
-    """Build what the successful images of a database are to contain.
+    """Build the image of every location in the catalog with status success.
 
     An image of several releases names the oldest of them.
     """
-    releases = {row["id"]: row for row in database.rows("release")}
-    applications = {row["id"]: row for row in database.rows("application")}
-    services = {row["id"]: row for row in database.rows("service")}
-    images = {row["id"]: row for row in database.rows("image")}
-    built: dict[str, Image] = {}
+    database = Database(load_catalog())
+    images: dict[str, Image] = {}
     for link in database.rows("release_image"):
-        image = images[link["image"]]
-        release = releases[link["is_part_of__release"]]
-        repository = str(image["is_stored_at__image_location"]).partition("/")[2]
-        if image["status"] != "success" or repository in built:
+        (image,) = database.linked("image", link["image"])
+        repository = image["is_stored_at__image_location"].partition("/")[2]
+        if image["status"] != "success" or repository in images:
             continue
-        slug = str(applications[release["belongs_to__application"]]["slug"])
-        service = services[image["is_a_build_of__service"]]
-        built[repository] = build_image(
+        (release,) = database.linked("release", link["is_part_of__release"])
+        (application,) = database.linked(
+            "application", release["belongs_to__application"]
+        )
+        (service,) = database.linked("service", image["is_a_build_of__service"])
+        images[repository] = build_image(
             describe_image(
                 repository,
-                slug,
-                str(release["raw_version"]),
-                str(service["service_name"]),
+                application["slug"],
+                release["raw_version"],
+                service["service_name"],
             )
         )
-    return list(built.values())
+    return tuple(images.values())
 
 
 def describe_image(
     repository: str, application: str, version: str, service: str
 ) -> Description:
-    """Say what one image is to contain."""
+    """Return what one image is to contain."""
     is_big = repository == _BIG
     return Description(
         repository=repository,

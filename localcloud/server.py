@@ -1,4 +1,4 @@
-"""How the servers speak HTTP: threads, keep-alive, TLS, and what was received.
+"""HTTP servers: threads, kept connections, TLS, and a log of requests.
 
 Python's own ``http.server`` carries it, as it hands over the request target
 undecoded, which OData needs, and keeps connections open, which WSGI servers for
@@ -11,18 +11,18 @@ import ssl
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR, socket
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 LOG = logging.getLogger(__name__)
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # Far more than a test sends, so that a long demo does not eat the memory.
-REQUESTS_KEPT = 10_000
+_LOG_LENGTH = 10_000
+
+type Header = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Request:
 
     method: str
     target: str
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[Header, ...] = ()
 
     @property
     def path(self) -> str:
@@ -45,8 +45,7 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """Return the first header of that name."""
-        wanted = name.lower()
-        return next((v for k, v in self.headers if k.lower() == wanted), None)
+        return _find(self.headers, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,43 +53,23 @@ class Response:
     """An answer; a body of None is sent as an empty chunked one, as Node does."""
 
     status: int
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[Header, ...] = ()
     body: bytes | None = b""
 
     def header(self, name: str) -> str | None:
         """Return the first header of that name."""
-        wanted = name.lower()
-        return next((v for k, v in self.headers if k.lower() == wanted), None)
+        return _find(self.headers, name)
 
 
 type Application = Callable[[Request], Response]
 
 
-class RequestLog:
+class RequestLog(deque[Request]):
     """The requests that a server received, for tests to count and inspect."""
 
-    def __init__(self) -> None:
-        self._requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
-        self._lock = threading.Lock()
-
-    def add(self, request: Request) -> None:
-        """Note a request."""
-        with self._lock:
-            self._requests.append(request)
-
-    def clear(self) -> None:
-        """Forget all requests."""
-        with self._lock:
-            self._requests.clear()
-
-    def __len__(self) -> int:
-        """Count the requests."""
-        return len(self._requests)
-
     def __iter__(self) -> Iterator[Request]:
-        """Go through the requests there are now, oldest first."""
-        with self._lock:
-            return iter(list(self._requests))
+        """Go through the requests that there are now, as more may come meanwhile."""
+        return iter(tuple(super().__iter__()))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -100,9 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: "_Listener"
 
     def answer(self) -> None:
-        self._drop_body()
         request = Request(self.command, self.path, tuple(self.headers.items()))
-        self.server.log.add(request)
+        self.server.log.append(request)
         response = self.server.answer(request)
         self.send_response_only(response.status)
         for name, value in response.headers:
@@ -116,23 +94,11 @@ class _Handler(BaseHTTPRequestHandler):
         if has_body and self.command != "HEAD":
             self.wfile.write(b"0\r\n\r\n" if response.body is None else response.body)
 
-    def _drop_body(self) -> None:
-        """Read the request's body away, or the next request would start with it."""
-        length = self.headers.get("Content-Length", "0")
-        if "Transfer-Encoding" in self.headers or not length.isdecimal():
-            self.close_connection = True
-            return
-        remaining = int(length)
-        while remaining and (chunk := self.rfile.read(min(remaining, 65536))):
-            remaining -= len(chunk)
+    do_GET = do_HEAD = do_POST = answer  # noqa: N815 - looked up by http.server
 
     # Requests are never logged: their queries carry API keys.
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
-
-
-for _method in METHODS:
-    setattr(_Handler, f"do_{_method}", _Handler.answer)
 
 
 class _Listener(ThreadingHTTPServer):
@@ -146,15 +112,11 @@ class _Listener(ThreadingHTTPServer):
         super().__init__(address, _Handler)
         self.answer = answer
         self.tls = tls
-        self.log = RequestLog()
+        self.log = RequestLog(maxlen=_LOG_LENGTH)
         self._connections: set[socket] = set()
         self._lock = threading.Lock()
 
-    def finish_request(
-        self, request: socket | tuple[bytes, socket], client_address: object
-    ) -> None:
-        if not isinstance(request, socket):
-            raise TypeError("only stream sockets are served")
+    def finish_request(self, request: Any, client_address: Any) -> None:
         connection = request
         if self.tls is not None:
             # The handshake belongs to the connection's thread: in the accepting
@@ -174,9 +136,7 @@ class _Listener(ThreadingHTTPServer):
             if connection is not request:
                 connection.close()
 
-    def handle_error(
-        self, request: socket | tuple[bytes, socket], client_address: object
-    ) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         del request, client_address
         # A client that hangs up is no news.
         error = sys.exception()
@@ -193,9 +153,8 @@ class _Listener(ThreadingHTTPServer):
         self.server_close()
 
 
-def _nothing(request: Request) -> Response:
-    del request
-    return Response(503)
+def _find(headers: Sequence[Header], name: str) -> str | None:
+    return next((v for k, v in headers if k.lower() == name.lower()), None)
 
 
 class Server:
@@ -209,7 +168,7 @@ class Server:
         public_host: str | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.application: Application = _nothing
+        self.application: Application = lambda _: Response(503)
         """May be set late: parts that name each other need their ports first."""
         self.interpose: Callable[[Request], Response | None] | None = None
         """Asked before the application: how a test makes a server fail."""
@@ -227,20 +186,15 @@ class Server:
         return self._listener.log
 
     def _answer(self, request: Request) -> Response:
-        made = self.interpose(request) if self.interpose else None
-        return self.application(request) if made is None else made
+        response = self.interpose(request) if self.interpose else None
+        return self.application(request) if response is None else response
 
     def __enter__(self) -> Self:
         """Start answering."""
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Stop answering and close all connections."""
         self._listener.end()
         self._thread.join()

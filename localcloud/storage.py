@@ -1,4 +1,4 @@
-"""Where blobs are when the registry redirects: addressed by signed URLs.
+"""The storage of blobs, to which the registry redirects with signed URLs.
 
 Like S3, it wants no other proof than the URL's signature, and refuses requests
 that bring one.
@@ -19,7 +19,8 @@ _LIFETIME_SECONDS = 1_200
 class Storage:
     """Blobs by digest, of all repositories."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+        self._url = url
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._blobs: dict[str, bytes] = {}
@@ -28,16 +29,16 @@ class Storage:
         """Take in a blob."""
         self._blobs[_path(digest)] = content
 
-    def signed_path(self, digest: str) -> str:
-        """Return the path and query that fetch a blob for a while."""
+    def signed_url(self, digest: str) -> str:
+        """Return a URL that gives the blob for a while."""
         path = _path(digest)
         expires = str(int(self._clock()) + _LIFETIME_SECONDS)
-        return f"{path}?Expires={expires}&Signature={self._sign(path, expires)}"
+        return (
+            f"{self._url}{path}?Expires={expires}&Signature={self._sign(path, expires)}"
+        )
 
     def __call__(self, request: Request) -> Response:
         """Answer a request."""
-        if request.method not in {"GET", "HEAD"}:
-            return _refusal(405, "MethodNotAllowed")
         if request.header("Authorization") is not None:
             # S3's words are "Only one auth mechanism allowed".
             return _refusal(400, "InvalidArgument")
@@ -49,9 +50,7 @@ class Storage:
         )
         if not is_signed or float(expires) < self._clock():
             return _refusal(403, "AccessDenied")
-        content = self._blobs.get(request.path)
-        if content is None:
-            return _refusal(404, "NoSuchKey")
+        content = self._blobs[request.path]
         etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
         headers = (
             ("Content-Type", "application/octet-stream"),

@@ -95,7 +95,7 @@ def test_refused_pull_says_why() -> None:
 
 def test_image_of_two_platforms_is_pulled() -> None:
     """The client of the demo follows an index to an image."""
-    told: list[str] = []
+    steps: list[str] = []
     with LocalCloud() as cloud, Proxy(cloud.registry_url) as proxy:
-        Client(f"http://{proxy.host}", told.append).pull("otherorg/tracker/5.0.0")
-    assert len([line for line in told if "with the token" in line]) == 2
+        Client(f"http://{proxy.host}", steps.append).pull("otherorg/tracker/5.0.0")
+    assert len([line for line in steps if "with the token" in line]) == 2

@@ -84,51 +84,28 @@ def test_recorded_exchange(measured: LocalCloud, path: Path) -> None:
         assert body == recording.body
 
 
-def test_v6_answers_as_v7_does(measured: LocalCloud) -> None:
-    """Older installations have /v6 only, so it is there too."""
-    query = "release?$select=raw_version&$orderby=id"
-    newer = ask(measured.api_url, f"/v7/{query}")
-    assert newer.status == 200
-    assert ask(measured.api_url, f"/v6/{query}").body == newer.body
-
-
-def test_unchanged_answer_is_not_sent_again(measured: LocalCloud) -> None:
-    """The weak ETag of an answer gets a 304."""
-    first = ask(measured.api_url, "/v7/service?$select=id")
-    again = ask(
-        measured.api_url,
-        "/v7/service?$select=id",
-        {"If-None-Match": first.headers["ETag"]},
-    )
-    assert (again.status, again.body) == (304, b"")
+QUERY = "release?$select=id&$top=1"
 
 
 @pytest.mark.parametrize(
     ("target", "headers", "status"),
     [
-        ("/v5/release", {}, 404),
-        ("/v8/release", {}, 404),
+        (f"/v6/{QUERY}", {}, 200),
+        (f"/v5/{QUERY}", {}, 404),
+        (f"/v8/{QUERY}", {}, 404),
         ("/", {}, 404),
-        ("/v7/nothing", {}, 401),
-        ("/v7/release?apikey=unknown&$top=1", {}, 500),
-        ("/v7/release?$top=1", {"Authorization": "Basic dTp3cm9uZw=="}, 200),
-        ("/v7/release?$top=1", {"Authorization": "Bearer a.b.c"}, 200),
+        (f"/v7/{QUERY}", {"Authorization": "Basic dTp3cm9uZw=="}, 200),
+        (f"/v7/{QUERY}", {"Authorization": "Bearer a.b.c"}, 200),
         (
-            "/v7/release?$top=1",
+            f"/v7/{QUERY}",
             {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https"},
             200,
         ),
     ],
+    ids=str,
 )
 def test_status(
     measured: LocalCloud, target: str, headers: dict[str, str], status: int
 ) -> None:
     """Roots, credentials and forwarding headers get the API's statuses."""
     assert ask(measured.api_url, target, headers).status == status
-
-
-def test_key_in_query_shows_private_applications(measured: LocalCloud) -> None:
-    """A known ``apikey`` counts like a bearer."""
-    query = "/v7/application?$select=slug&$filter=is_public%20eq%20false&apikey="
-    answer = ask(measured.api_url, query + measured.keys["carol"])
-    assert answer.json == {"d": [{"slug": "balenablocks/private-block"}]}

@@ -1,1 +1,0 @@
-"""The API's OData endpoint: reading a URL, asking the database, answering."""
