@@ -1,13 +1,9 @@
-# `make help` lists the targets. Variables of `make run` are in the README's table.
+# `make help` lists the targets. Variables of `make run` are in the README's table; make
+# passes those of its command line, and the environment, to what it runs.
 
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?=
-SOURCES := addon.py serve.py trust.py variable.py mitm resolver localcloud demo report soak bench tests
-export REGISTRY_URL REGISTRY2_HOST API_URL API_HOST DNS_TLD LISTEN_HOST PROXY_PORT
-export PUBLIC_URL TRUST_PROXY TAGS GRACE_PERIOD CONFDIR TLS TLS_CERT TLS_KEY
-export METRICS_HOST METRICS_PORT LOG_FORMAT BLOBS BLOBS_ALLOW ARGS ONCE PYTHON REF MINUTES HOST JSON
-export CONTAINER IMAGE PYTHON_IMAGE WEB_PORT FLOWS OUT
+SOURCES := addon.py serve.py trust.py mitm resolver localcloud demo report soak bench tests
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo debug-demo web console report screenshots trust test fuzz soak capacity bench image resolve check format requirements clean

@@ -21,7 +21,6 @@ from mitm import (
     command,
     courier,
     endpoint,
-    option,
     redaction,
     replay,
     reply,
@@ -77,7 +76,7 @@ class RegistryProxy:
         """Declare the options and the content views."""
         redaction.quieten_logs()
         error_page.install_error_pages()
-        option.declare_options(loader)
+        settings.declare_options(loader)
         if ctx.master.addons.get("view") is not None:
             # Nobody else shows what is in a flow, and they take time to load.
             importlib.import_module("mitm.view").register_views()
@@ -88,7 +87,7 @@ class RegistryProxy:
             log_level.spare_unread_lines()
         for name in updated.intersection(self._idle_options):
             logger.warning("%s: has no effect in mitmdump once it runs", name)
-        if not updated.intersection(option.OPTIONS + option.OPTIONS_OF_MITMPROXY):
+        if updated.isdisjoint(settings.OPTIONS_READ):
             return
         try:
             chosen = settings.read_settings()

@@ -14,18 +14,9 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from resolver.storage.address import parse_allowed
-from variable import (
-    VariableError,
-    read_address,
-    read_file,
-    read_flag,
-    read_port,
-    read_seconds,
-    read_url,
-    read_word,
-)
+from mitm.option import DEFAULTS, OPTIONS, ValueRefused, parse_variables
 
 if sys.platform != "win32":
     import resource
@@ -33,28 +24,14 @@ if sys.platform != "win32":
 ROOT = Path(__file__).resolve().parent
 CONFDIR = ROOT / ".mitmproxy"
 """Where mitmproxy finds its options and keeps its certificate authority."""
-OPTIONS = ROOT / "mitm.conf"
-DNS_TLD = "balena-cloud.com"
-GRACE_PERIOD_MAX = 3600
+CONF = ROOT / "mitm.conf"
 PROGRAMS = ("mitmdump", "mitmweb", "mitmproxy")
-WEB_PORT = 8081
 WEB_COLUMNS = ("status", "comment", "time")
 OPEN_FILES = 16384
 """As many as one process of mitmproxy can make use of, and more."""
-VARIABLES = {
+_VARIABLE_OF = {row.name: row.variable for row in OPTIONS} | {
     "confdir": "CONFDIR",
-    "balena_api_url": "API_URL",
-    "balena_public_url": "PUBLIC_URL",
-    "balena_trust_forwarded": "TRUST_PROXY",
-    "balena_tags": "TAGS",
-    "balena_grace_period": "GRACE_PERIOD",
-    "balena_tls": "TLS",
-    "balena_tls_cert": "TLS_CERT",
-    "balena_tls_key": "TLS_KEY",
     "balena_metrics_listen": "METRICS_PORT",
-    "balena_log_format": "LOG_FORMAT",
-    "balena_blobs": "BLOBS",
-    "balena_blobs_allow": "BLOBS_ALLOW",
 }
 """The variable behind each option."""
 _LISTEN_FLAGS = frozenset({"--listen-host", "--listen-port", "-p"})
@@ -67,50 +44,28 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
     """Return what mitmdump is to be called with.
 
     Raises:
-        VariableError: a variable has a value that cannot work; the message names it.
+        ValueRefused: a variable has a value that cannot work; the message names it.
 
     """
-    listen, port = _listen(environment)
-    registry = read_url(environment, "REGISTRY_URL", "REGISTRY2_HOST", "registry2")
-    api = read_url(environment, "API_URL", "API_HOST", "api")
-    public = read_url(environment, "PUBLIC_URL")
-    mode = f"reverse:{registry or f'https://registry2.{DNS_TLD}'}"
-    options = {
-        "confdir": str(confdir(environment)),
-        "balena_api_url": api,
-        "balena_public_url": public,
-        "balena_trust_forwarded": read_flag(environment, "TRUST_PROXY"),
-        "balena_tags": read_word(environment, "TAGS", ("ignore", "select")),
-        "balena_grace_period": read_seconds(
-            environment, "GRACE_PERIOD", GRACE_PERIOD_MAX
-        ),
-        "balena_tls": read_word(environment, "TLS", ("off", "authority")),
-        "balena_tls_cert": read_file(environment, "TLS_CERT"),
-        "balena_tls_key": read_file(environment, "TLS_KEY"),
-        "balena_metrics_listen": _metrics(environment, listen, port),
-        "balena_log_format": read_word(environment, "LOG_FORMAT", ("text", "json")),
-        "balena_blobs": read_word(environment, "BLOBS", ("redirect", "follow")),
-        "balena_blobs_allow": _allowed(environment, "BLOBS_ALLOW"),
-    }
-    if options["balena_tls_key"] and not options["balena_tls_cert"]:
-        raise VariableError(
-            "TLS_KEY: has no effect without TLS_CERT; set TLS_CERT=/path/to/chain.pem"
-        )
-    if options["balena_tls"] and options["balena_tls_cert"]:
-        raise VariableError(
-            f"TLS: {options['balena_tls']} contradicts TLS_CERT, which serves TLS with"
-            " that certificate; leave one of them out"
-        )
-    if options["balena_blobs_allow"] and options["balena_blobs"] != "follow":
-        raise VariableError(
-            "BLOBS_ALLOW: has no effect without BLOBS=follow; set that as well"
-        )
-    settings = [f"{name}={value}" for name, value in options.items() if value]
+    chosen = parse_variables(environment)
+    values = DEFAULTS | chosen
+    listen, port = values["LISTEN_HOST"], values["PROXY_PORT"]
+    host = chosen.get("REGISTRY2_HOST") or f"registry2.{values['DNS_TLD']}"
+    registry = chosen.get("REGISTRY_URL") or f"https://{host}"
+    settings = {"confdir": str(confdir(environment))}
+    if api := _api(chosen):
+        settings["balena_api_url"] = api
+    if metrics := _metrics(chosen, listen, port):
+        settings["balena_metrics_listen"] = metrics
+    for option in OPTIONS:
+        if option.name in chosen:
+            text = environment[option.variable]
+            settings[option.name] = _format(chosen[option.name], text)
     return [
         *("-s", str(ROOT / "addon.py")),
-        *("--mode", f"{mode}@{listen}:{port}"),
-        *(word for setting in settings for word in ("--set", setting)),
-        *_extra(environment, {name for name, value in options.items() if value}),
+        *("--mode", f"reverse:{registry}@{listen}:{port}"),
+        *_set(*(f"{name}={value}" for name, value in settings.items())),
+        *_extra(environment, settings),
     ]
 
 
@@ -118,36 +73,37 @@ def mitmweb_arguments(environment: Mapping[str, str]) -> list[str]:
     """Return what mitmweb is to be called with beside what mitmdump is.
 
     Raises:
-        VariableError: as `mitmdump_arguments`.
+        ValueRefused: as `mitmdump_arguments`.
 
     """
-    listen, proxy_port = _listen(environment)
-    port = read_port(environment, "WEB_PORT")
-    if port == proxy_port:
-        raise VariableError(
+    chosen = parse_variables(environment)
+    values = DEFAULTS | chosen
+    port, proxy_port = values["WEB_PORT"], values["PROXY_PORT"]
+    if "WEB_PORT" not in chosen:
+        port = free_port(0 if port == proxy_port else port)
+    elif port == proxy_port:
+        raise ValueRefused(
             f"WEB_PORT: {port} is the port of the proxy itself; choose another, as"
-            f" {WEB_PORT + 1}"
+            f" {DEFAULTS['WEB_PORT'] + 1}"
         )
-    if port and free_port(port) != port:
-        raise VariableError(
+    elif free_port(port) != port:
+        raise ValueRefused(
             f"WEB_PORT: {port} is taken; choose another, or none for a free one"
         )
-    port = port or free_port(0 if proxy_port == WEB_PORT else WEB_PORT)
-    settings = [
+    return _set(
         f"web_port={port}",
         *(f"web_columns={name}" for name in WEB_COLUMNS),
         # Without effect where the mode has an address, but the page shows them.
-        f"listen_host={listen}",
+        f"listen_host={values['LISTEN_HOST']}",
         f"listen_port={proxy_port}",
-    ]
-    return [word for setting in settings for word in ("--set", setting)]
+    )
 
 
 def arguments_of(program: str, environment: Mapping[str, str]) -> list[str]:
     """Return what the program is to be called with.
 
     Raises:
-        VariableError: as `mitmdump_arguments`.
+        ValueRefused: as `mitmdump_arguments`.
 
     """
     web = mitmweb_arguments(environment) if program == "mitmweb" else []
@@ -162,7 +118,7 @@ def main(program: str = "mitmdump") -> None:
     try:
         arguments = arguments_of(program, os.environ)
         link_options(confdir(os.environ))
-    except VariableError as error:
+    except ValueRefused as error:
         sys.exit(f"registry proxy: {error}")
     raise_open_files()
     path = Path(sys.executable).parent / program
@@ -175,7 +131,7 @@ def free_port(preferred: int = 0) -> int:
         with suppress(OSError), socket.create_server(("127.0.0.1", port)) as listener:
             found: int = listener.getsockname()[1]
             return found
-    raise VariableError("no port of loopback is free")
+    raise ValueRefused("no port of loopback is free")
 
 
 def confdir(environment: Mapping[str, str]) -> Path:
@@ -188,22 +144,22 @@ def link_options(folder: Path) -> None:
     """Put `mitm.conf` where mitmproxy reads options, and nowhere else does it.
 
     Raises:
-        VariableError: nothing can be written there.
+        ValueRefused: nothing can be written there.
 
     """
     link = folder / "config.yaml"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if link.exists() and not link.is_symlink():
-            raise VariableError(
+            raise ValueRefused(
                 f"CONFDIR: {link} is a file of your own, and would be replaced; name"
                 " another folder, or move its options into mitm.conf"
             )
-        if not link.is_symlink() or link.readlink() != OPTIONS:
+        if not link.is_symlink() or link.readlink() != CONF:
             link.unlink(missing_ok=True)
-            link.symlink_to(OPTIONS)
+            link.symlink_to(CONF)
     except OSError as error:
-        raise VariableError(
+        raise ValueRefused(
             f"CONFDIR: {folder}: {error.strerror}; name a folder that this user may"
             " write to, it keeps the authority that clients trust"
         ) from error
@@ -223,25 +179,25 @@ def raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _listen(environment: Mapping[str, str]) -> tuple[str, int]:
-    """Return address and port of the proxy."""
-    address = read_address(environment, "LISTEN_HOST", "PROXY_PORT") or "127.0.0.1"
-    return address, read_port(environment, "PROXY_PORT") or 8080
+def _api(chosen: Mapping[str, Any]) -> str:
+    """Return the API's URL where a host or the domain says it, or nothing."""
+    if "API_HOST" in chosen:
+        return f"https://{chosen['API_HOST']}"
+    return f"https://api.{chosen['DNS_TLD']}" if "DNS_TLD" in chosen else ""
 
 
-def _metrics(environment: Mapping[str, str], listen: str, proxy_port: int) -> str:
+def _metrics(chosen: Mapping[str, Any], listen: str, proxy_port: int) -> str:
     """Return where the metrics are shown, if anywhere."""
-    host = read_address(environment, "METRICS_HOST", "METRICS_PORT")
-    port = read_port(environment, "METRICS_PORT")
+    host, port = chosen.get("METRICS_HOST"), chosen.get("METRICS_PORT")
     if port is None:
         if host:
-            raise VariableError(
+            raise ValueRefused(
                 "METRICS_HOST: has no effect without METRICS_PORT; set"
                 " METRICS_PORT=9090 as well"
             )
         return ""
     if port == proxy_port:
-        raise VariableError(
+        raise ValueRefused(
             f"METRICS_PORT: {port} is the port of the proxy itself; choose another, as"
             " 9090"
         )
@@ -249,13 +205,15 @@ def _metrics(environment: Mapping[str, str], listen: str, proxy_port: int) -> st
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _allowed(environment: Mapping[str, str], variable: str) -> str:
-    text = environment.get(variable, "")
-    try:
-        parse_allowed(text)
-    except ValueError as error:
-        raise VariableError(f"{variable}: {error}") from error
-    return text
+def _format(value: object, text: str) -> str:
+    """Return a value as mitmproxy takes it, or its text where that is read again."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | Path) else text
+
+
+def _set(*settings: str) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
 
 
 def _extra(environment: Mapping[str, str], chosen: Collection[str]) -> list[str]:
@@ -266,24 +224,24 @@ def _extra(environment: Mapping[str, str], chosen: Collection[str]) -> list[str]
     try:
         words = shlex.split(environment.get("ARGS", ""))
     except ValueError as error:
-        raise VariableError(f"ARGS: {error}; close what is quoted") from error
-    fixed = set(re.findall(r"^(\w+):", OPTIONS.read_text(), re.MULTILINE))
+        raise ValueRefused(f"ARGS: {error}; close what is quoted") from error
+    fixed = set(re.findall(r"^(\w+):", CONF.read_text(), re.MULTILINE))
     apart = [part for word in words for part in _apart(word)]
     for flag in _LISTEN_FLAGS.intersection(apart):
-        raise VariableError(
+        raise ValueRefused(
             f"ARGS: {flag} has no effect; write LISTEN_HOST=127.0.0.1 and"
             " PROXY_PORT=8080 in its place"
         )
     for flag, word in pairwise(apart):
         name = word.partition("=")[0]
         if flag == "--set" and name in chosen:
-            raise VariableError(
-                f"ARGS: --set {name} contradicts {VARIABLES[name]}: use one of them, as"
-                f" in {VARIABLES[name]}={word.partition('=')[2]}"
+            raise ValueRefused(
+                f"ARGS: --set {name} contradicts {_VARIABLE_OF[name]}: use one of them,"
+                f" as in {_VARIABLE_OF[name]}={word.partition('=')[2]}"
             )
         if flag == "--set" and name in fixed:
-            raise VariableError(
-                f"ARGS: --set {name} has no effect, because {OPTIONS.name} sets {name}"
+            raise ValueRefused(
+                f"ARGS: --set {name} has no effect, because {CONF.name} sets {name}"
                 " and mitmproxy prefers that: change it there"
             )
     return words

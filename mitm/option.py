@@ -1,15 +1,29 @@
-"""Decides which options there are: the addon's own, and mitmproxy's that it needs."""
+"""The one table of options: the addon's own, and the variables that set them.
 
-import logging
+`serve.py` turns variables into options with it, `settings` reads the options with it,
+and ``python -m mitm.option`` prints it for the README. It is plain Python: `serve.py`
+runs before mitmproxy is loaded. What follows it are the options of mitmproxy's that
+are required and refused.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from mitmproxy import ctx, exceptions
-from mitmproxy.addonmanager import Loader
-
-from mitm.story.log_format import LogFormat
-
-logger = logging.getLogger(__name__)
+from mitm.parser import (
+    address,
+    number,
+    parse_address_with_port,
+    parse_file,
+    parse_flag,
+    parse_host_name,
+    parse_port,
+    word,
+)
+from resolver.grammar.url import parse_url
+from resolver.storage.address import parse_allowed
 
 
 class Blobs(StrEnum):
@@ -17,6 +31,13 @@ class Blobs(StrEnum):
 
     REDIRECT = "redirect"
     FOLLOW = "follow"
+
+
+class LogFormat(StrEnum):
+    """How the lines of the log are written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class Tags(StrEnum):
@@ -33,171 +54,157 @@ class Tls(StrEnum):
     AUTHORITY = "authority"
 
 
+class ValueRefused(ValueError):
+    """An option or a variable has a value that cannot work; the message names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One of the addon's own options; its default says of which type it is."""
+    """A row: an option of the addon, a variable of `serve.py`, or what is both.
+
+    The type of the default is that of the option; an empty one is none.
+    """
 
     name: str
-    default: str | bool | int
-    help: str
-    least: int = 0
-    most: int = 0
-    choices: tuple[str, ...] = ()
+    variable: str
+    default: str | int
+    parse: Callable[[Any], object]
+
+    @property
+    def key(self) -> str:
+        """By which name its value is found."""
+        return self.name or self.variable
 
 
-DECLARED = (
-    Option(
-        "balena_api_url",
-        "",
-        "URL of the balena API, where releases are looked up and tokens issued."
-        " If empty, the registry's own challenge says it.",
+TABLE: dict[Option, str] = {
+    Option("", "DNS_TLD", "balena-cloud.com", parse_host_name): (
+        "Domain of the installation: its registry is `https://registry2.$DNS_TLD`,"
+        " its API `https://api.$DNS_TLD`."
     ),
-    Option(
-        "balena_public_url",
-        "",
+    Option("", "REGISTRY2_HOST", "", parse_host_name): (
+        "Host of the registry, served over TLS; beats `DNS_TLD`."
+    ),
+    Option("", "REGISTRY_URL", "", parse_url): (
+        "URL of the registry; beats the two above."
+    ),
+    Option("", "API_HOST", "", parse_host_name): (
+        "Host of the API, served over TLS; beats `DNS_TLD`."
+    ),
+    Option("balena_api_url", "API_URL", "", parse_url): (
+        "URL of the balena API, where releases are looked up and tokens issued. If"
+        " nothing names the API, the registry's own challenge does."
+    ),
+    Option("", "LISTEN_HOST", "127.0.0.1", address("PROXY_PORT")): (
+        "Address to listen on; `0.0.0.0` for all."
+    ),
+    Option("", "PROXY_PORT", 8080, parse_port): "Port to listen on.",
+    Option("balena_public_url", "PUBLIC_URL", "", parse_url): (
         "URL under which clients reach this proxy, the base of the realm that they"
-        " are given. If empty, it is what each client used.",
+        " are given. If empty, it is what each client used."
     ),
-    Option(
-        "balena_trust_forwarded",
-        default=False,
-        help="Believe Forwarded and X-Forwarded-* headers about the URL that the"
-        " client used. Only for a reverse proxy in front that sets them itself: any"
-        " client can write them.",
+    Option("balena_trust_forwarded", "TRUST_PROXY", default=False, parse=parse_flag): (
+        "Believe `Forwarded`, `X-Forwarded-Proto` and `X-Forwarded-Host` about the"
+        " URL that the client used. Only for a reverse proxy in front that sets them"
+        " itself: any client can write them."
     ),
-    Option(
-        "balena_cache_ttl",
-        300,
-        "Seconds for which it is remembered what an alias stands for, for each"
-        " credential. 0 asks the API each time. Permission is never remembered.",
-        most=86400,
+    Option("balena_tags", "TAGS", Tags.SELECT.value, word(Tags)): (
+        "What the tag of `<org>/<app>` does: `select` a release, so that"
+        " `<org>/<app>:2.3` pulls what `<org>/<app>/2.3` does, or `ignore`, so that it"
+        " means nothing."
     ),
-    Option(
-        "balena_api_timeout",
-        10,
-        "Seconds for a whole token request: looking up releases, retries, and the"
-        " API's answer. Clients give up after 15.",
-        least=1,
-        most=60,
-    ),
-    Option(
-        "balena_tags",
-        Tags.SELECT.value,
-        "What the tag of <org>/<app> does: select a release, so that <org>/<app>:2.3"
-        " pulls what <org>/<app>/2.3 does, or ignore, so that it means nothing.",
-        choices=tuple(Tags),
-    ),
-    Option(
-        "balena_tags_max",
-        20,
+    Option("balena_tags_max", "", 20, number(1, 60, "number of releases")): (
         "Releases among which a tag selects for clients that ask for a token before"
-        " they name a tag: the target release and the greatest final ones. Fewer if"
-        " the token would not fit into a header of 8 kB; any other is found by its"
-        " path.",
-        least=1,
-        most=60,
+        " they name a tag, as docker's classic store does: the target release and the"
+        " greatest final ones, 60 at most. Fewer if the token would not fit into a"
+        " header of 8 kB; any other is found by its path."
     ),
-    Option(
-        "balena_registry_timeout",
-        10,
+    Option("balena_cache_ttl", "", 300, number(0, 86400)): (
+        "Seconds for which it is remembered what an alias stands for, for each"
+        " credential. 0 asks the API each time. Permission is never remembered."
+    ),
+    Option("balena_api_timeout", "", 10, number(1, 60)): (
+        "Seconds for a whole token request: looking up releases, retries, and the"
+        " API's answer. Clients give up after 15."
+    ),
+    Option("balena_registry_timeout", "", 10, number(1, 600)): (
         "Seconds in which the registry, or the storage of a blob, has to be connected"
         " and to answer, and for which it may be silent within a blob. Then the client"
-        " gets an error, or a broken transfer.",
-        least=1,
-        most=600,
+        " gets an error, or a broken transfer."
     ),
-    Option(
-        "balena_request_timeout",
-        30,
+    Option("balena_request_timeout", "", 30, number(1, 600)): (
         "Seconds in which a client has to send a whole request, from its first byte"
-        " on. Then its connection is closed.",
-        least=1,
-        most=600,
+        " on. Then its connection is closed."
     ),
-    Option(
-        "balena_idle_timeout",
-        120,
+    Option("balena_idle_timeout", "", 120, number(1, 3600)): (
         "Seconds for which a client's connection is kept open without a request. Has"
-        " to be longer than a load balancer in front keeps it.",
-        least=1,
-        most=3600,
+        " to be longer than a load balancer in front keeps it."
     ),
     Option(
-        "balena_connections_max",
-        0,
+        "balena_connections_max", "", 0, number(0, 100_000, "number of connections")
+    ): (
         "Connections of clients at the same time. Beyond them the longest idle one is"
         " closed, or the new one if none is idle. 0 is what the limit of open files"
-        " allows, 4096 at most.",
-        most=100_000,
+        " allows, 4096 at most."
     ),
-    Option(
-        "balena_grace_period",
-        25,
-        "Seconds for which running transfers go on after SIGTERM, while nobody else is"
-        " let in. 0 ends them at once.",
-        most=3600,
+    Option("balena_grace_period", "GRACE_PERIOD", 25, number(0, 3600)): (
+        "Seconds for which running transfers go on after SIGTERM, while nobody else"
+        " is let in. 0 ends them at once."
     ),
-    Option(
-        "balena_blobs",
-        Blobs.REDIRECT.value,
-        "redirect passes the registry's redirect of a blob on to the client; follow"
-        " fetches the blob for it, where clients reach the proxy and not the storage.",
-        choices=tuple(Blobs),
+    Option("balena_blobs", "BLOBS", Blobs.REDIRECT.value, word(Blobs)): (
+        "`redirect` passes the registry's redirect of a blob on to the client;"
+        " `follow` fetches the blob for it, where clients reach the proxy and not the"
+        " storage."
     ),
-    Option(
-        "balena_blobs_allow",
-        "",
+    Option("balena_blobs_allow", "BLOBS_ALLOW", "", parse_allowed): (
         "Hosts, addresses and networks that a blob may be fetched from although they"
-        " are not on the internet, with commas, as in minio.example.com,10.1.0.0/16."
-        " The registry's own host is one of them.",
+        " are not on the internet, with commas, as in `minio.example.com,10.1.0.0/16`."
+        " The registry's own host is one of them."
     ),
-    Option(
-        "balena_tls",
-        Tls.OFF.value,
-        "off is plain HTTP alone, unless balena_tls_cert names a certificate; authority"
-        " serves TLS as well, with certificates that mitmproxy's own authority signs"
-        " for each host, and that clients have to be told to trust.",
-        choices=tuple(Tls),
+    Option("balena_tls", "TLS", Tls.OFF.value, word(Tls)): (
+        "`off` is plain HTTP alone, unless `balena_tls_cert` names a certificate;"
+        " `authority` serves TLS as well, with certificates that mitmproxy's own"
+        " authority signs for each host, and that clients have to be told to trust."
     ),
-    Option(
-        "balena_tls_cert",
-        "",
+    Option("balena_tls_cert", "TLS_CERT", "", parse_file): (
         "PEM file of the proxy's own certificate and its chain; read again when it"
-        " changes. With it the port serves TLS as well as plain HTTP.",
+        " changes. With it the port serves TLS as well as plain HTTP."
     ),
-    Option(
-        "balena_tls_key",
-        "",
+    Option("balena_tls_key", "TLS_KEY", "", parse_file): (
         "PEM file of the key to that certificate. If empty, the key is in the file of"
-        " the certificate.",
+        " the certificate."
     ),
-    Option(
-        "balena_metrics_listen",
-        "",
-        "Address and port where Prometheus finds /metrics, as in 127.0.0.1:9090. If"
-        " empty, nothing is counted.",
+    Option("", "CONFDIR", ".mitmproxy", str): (
+        "Folder of mitmproxy's certificate authority, and of the link to `mitm.conf`."
     ),
-    Option(
-        "balena_log_format",
-        LogFormat.TEXT.value,
-        "text, or json for one object in each line of mitmdump's log.",
-        choices=tuple(LogFormat),
+    Option("balena_metrics_listen", "", "", parse_address_with_port): (
+        "Address and port where Prometheus finds `/metrics`, as in `127.0.0.1:9090`."
+        " If empty, nothing is counted."
     ),
-    Option(
-        "balena_fast_events",
-        default=True,
-        help="Find out once who takes an event of mitmproxy's, instead of each time:"
-        " a third less work for each request. Without effect where mitmproxy is"
-        " another than the one that this was made for.",
+    Option("", "METRICS_PORT", "", parse_port): (
+        "Port of `balena_metrics_listen`; without it nothing is counted."
     ),
-    Option(
-        "balena_show_secrets",
-        default=False,
-        help="Leave API keys and tokens in flows, and so in whatever is saved or"
-        " exported. Only for debugging on your own: who has the file can use them.",
+    Option("", "METRICS_HOST", "", address("METRICS_PORT")): (
+        "Address of `balena_metrics_listen`. If empty, it is `LISTEN_HOST`."
     ),
-)
-OPTIONS = tuple(option.name for option in DECLARED)
+    Option("balena_log_format", "LOG_FORMAT", LogFormat.TEXT.value, word(LogFormat)): (
+        "`text`, or `json` for one object in each line of mitmdump's log."
+    ),
+    Option("balena_show_secrets", "", default=False, parse=parse_flag): (
+        "Leave API keys and tokens in flows, and so in whatever is saved or exported."
+        " Only for debugging on your own: who has the file can use them."
+    ),
+    Option("", "WEB_PORT", 8081, parse_port): (
+        "Port of mitmweb's page, for `make web`. Without the variable it is another"
+        " one where 8081 is taken."
+    ),
+    Option("", "ARGS", "", str): "More arguments for mitmdump.",
+}
+"""Each row, and what mitmproxy and the README say about it."""
+OPTIONS = tuple(row for row in TABLE if row.name)
+VARIABLES = tuple(row.variable for row in TABLE if row.variable)
+DEFAULTS: dict[str, Any] = {
+    row.key: None if row.default == "" else row.parse(row.default) for row in TABLE
+}
 REQUIRED = {
     "keep_host_header": True,
     "rawtcp": False,
@@ -242,16 +249,82 @@ OPTIONS_OF_MITMPROXY = (
 """The options beside our own that are looked at."""
 
 
-def declare_options(loader: Loader) -> None:
-    """Tell mitmproxy which options there are."""
-    for option in DECLARED:
-        loader.add_option(
-            option.name, type(option.default), option.default, option.help
+def parse_variables(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of the variables that are set, by the keys of their rows.
+
+    Raises:
+        ValueRefused: one of them has a value that cannot work.
+
+    """
+    spelling = {row.key: row.variable for row in TABLE if row.variable}
+    set_variables = {
+        key: text for key, name in spelling.items() if (text := environment.get(name))
+    }
+    return _parse(set_variables, spelling)
+
+
+def parse_options(options: Mapping[str, str | int]) -> dict[str, Any]:
+    """Return the values of all options, by name; None is an empty one's.
+
+    Raises:
+        ValueRefused: one of them has a value that cannot work.
+
+    """
+    changed = {
+        row.name: options[row.name]
+        for row in OPTIONS
+        if options[row.name] != row.default
+    }
+    return DEFAULTS | _parse(changed, {row.name: row.name for row in OPTIONS})
+
+
+def format_table() -> str:
+    """Return the table in Markdown, as it stands in the README."""
+    lines = ["| variable | option | default | meaning |", "|---|---|---|---|"]
+    for row, meaning in TABLE.items():
+        default = str(row.default).lower()
+        cells = [
+            f" `{text}`" if text else "" for text in (row.variable, row.name, default)
+        ]
+        lines.append(f"|{' |'.join(cells)} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _parse(
+    values: Mapping[str, str | int], spelling: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what the values mean; errors call them by the names in the spelling."""
+    parsed: dict[str, Any] = {}
+    for row in TABLE:
+        if row.key in values:
+            try:
+                parsed[row.key] = row.parse(values[row.key])
+            except ValueError as error:
+                raise ValueRefused(f"{spelling[row.key]}: {error}") from error
+    _check_together(parsed, spelling)
+    return parsed
+
+
+def _check_together(chosen: Mapping[str, Any], spelling: Mapping[str, str]) -> None:
+    """Refuse what has no effect, or contradicts another value that was chosen."""
+    certificate = spelling["balena_tls_cert"]
+    if "balena_tls_key" in chosen and "balena_tls_cert" not in chosen:
+        raise ValueRefused(
+            f"{spelling['balena_tls_key']}: has no effect without {certificate}; set"
+            f" {certificate}=/path/to/chain.pem"
         )
-    try:
-        ctx.options.process_deferred()
-    except (exceptions.OptionsError, TypeError) as error:
-        # mitmproxy would drop this addon without a word, and forward everything.
-        for name in OPTIONS:
-            ctx.options.deferred.pop(name, None)
-        logger.error("%s", error)  # noqa: TRY400
+    if "balena_tls" in chosen and "balena_tls_cert" in chosen:
+        raise ValueRefused(
+            f"{spelling['balena_tls']}: {chosen['balena_tls']} contradicts"
+            f" {certificate}, which serves TLS with that certificate; leave one of them"
+            " out"
+        )
+    if "balena_blobs_allow" in chosen and chosen.get("balena_blobs") != Blobs.FOLLOW:
+        raise ValueRefused(
+            f"{spelling['balena_blobs_allow']}: has no effect without"
+            f" {spelling['balena_blobs']}=follow; set that as well"
+        )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(format_table())

@@ -1,11 +1,13 @@
-"""Decides which values of the options are sound, and what they mean together."""
+"""The settings: the addon's own options and mitmproxy's, checked and put together."""
 
-import ipaddress
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mitmproxy import ctx, exceptions
+from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import mode_specs
 
 from mitm.guard.certificate import (
@@ -14,19 +16,34 @@ from mitm.guard.certificate import (
     certificates_of_mitmproxy,
 )
 from mitm.guard.connection import Limits
-from mitm.option import DECLARED, OPTIONS, REFUSED, REQUIRED, Blobs, Tags, Tls
-from mitm.story.log_format import LogFormat
-from resolver.grammar import url
-from resolver.storage.address import Allowed, parse_allowed
+from mitm.option import (
+    OPTIONS,
+    OPTIONS_OF_MITMPROXY,
+    REFUSED,
+    REQUIRED,
+    TABLE,
+    Blobs,
+    LogFormat,
+    Tags,
+    Tls,
+    ValueRefused,
+    parse_options,
+)
+from resolver.grammar.url import parse_url
+from resolver.storage.address import Allowed
 from resolver.upstream import transport
 
 if sys.platform != "win32":
     import resource
 
+logger = logging.getLogger(__name__)
+
 CONNECTIONS_MAX = 4096
 """Where the limit of open files would allow more."""
 FILES_RESERVED = 128
 """Open files that are no connections of clients, the API's among them."""
+OPTIONS_READ = (*(option.name for option in OPTIONS), *OPTIONS_OF_MITMPROXY)
+"""The options that settings come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +66,26 @@ class Settings:
     """Whether the port speaks TLS beside plain HTTP."""
     metrics_address: tuple[str, int] | None
     log_format: LogFormat
-    fast_events: bool
     show_secrets: bool
     follows_redirects: bool
     """Whether those of blobs are, instead of being passed to the client."""
     blobs_allowed: Allowed
     verification: transport.Verification
+
+
+def declare_options(loader: Loader) -> None:
+    """Tell mitmproxy which options there are."""
+    for option in OPTIONS:
+        loader.add_option(
+            option.name, type(option.default), option.default, TABLE[option]
+        )
+    try:
+        ctx.options.process_deferred()
+    except (exceptions.OptionsError, TypeError) as error:
+        # mitmproxy would drop this addon without a word, and forward everything.
+        for option in OPTIONS:
+            ctx.options.deferred.pop(option.name, None)
+        logger.error("%s", error)  # noqa: TRY400
 
 
 def read_settings() -> Settings:
@@ -64,8 +95,46 @@ def read_settings() -> Settings:
         OptionsError: one of them has a value that cannot work.
 
     """
+    registry = _read_mode(ctx.options.mode)
+    _check_options_of_mitmproxy()
+    values = _read_values()
+    certificate = _read_certificate(values)
+    registry_url = f"{registry.scheme}://{format_host(*registry.address)}"
+    return Settings(
+        registry=registry,
+        registry_url=parse_url(registry_url),
+        api_url=values["balena_api_url"],
+        public_url=values["balena_public_url"],
+        trust_forwarded=values["balena_trust_forwarded"],
+        cache_ttl=values["balena_cache_ttl"],
+        tags_max=(
+            values["balena_tags_max"] if values["balena_tags"] is Tags.SELECT else 0
+        ),
+        api_timeout=values["balena_api_timeout"],
+        grace_period=values["balena_grace_period"],
+        limits=Limits(
+            connections=values["balena_connections_max"] or _connections_of_files(),
+            idle_seconds=values["balena_idle_timeout"],
+            request_seconds=values["balena_request_timeout"],
+            registry_seconds=values["balena_registry_timeout"],
+        ),
+        certificate=certificate,
+        serves_tls=values["balena_tls"] is Tls.AUTHORITY or certificate is not None,
+        metrics_address=values["balena_metrics_listen"],
+        log_format=values["balena_log_format"],
+        show_secrets=values["balena_show_secrets"],
+        follows_redirects=values["balena_blobs"] is Blobs.FOLLOW,
+        blobs_allowed=values["balena_blobs_allow"] or Allowed(),
+        verification=transport.Verification(
+            enabled=not ctx.options.ssl_insecure,
+            ca_file=_read_path("ssl_verify_upstream_trusted_ca"),
+            ca_folder=_read_path("ssl_verify_upstream_trusted_confdir"),
+        ),
+    )
+
+
+def _check_options_of_mitmproxy() -> None:
     options = ctx.options
-    registry = _read_mode(options.mode)
     for name, value in REQUIRED.items():
         if getattr(options, name) != value:
             raise exceptions.OptionsError(
@@ -78,52 +147,19 @@ def read_settings() -> Settings:
             raise exceptions.OptionsError(f"{name}: cannot be used, because {reason}")
     unknown = [name for name in options.deferred if name.startswith("balena_")]
     if unknown:
+        names = ", ".join(option.name for option in OPTIONS)
         raise exceptions.OptionsError(
-            f"{unknown[0]}: there is no such option; there are {', '.join(OPTIONS)}"
+            f"{unknown[0]}: there is no such option; there are {names}"
         )
-    for option in DECLARED:
-        value = getattr(options, option.name)
-        if option.most and not option.least <= value <= option.most:
-            raise exceptions.OptionsError(
-                f"{option.name}: {value} is not between {option.least} and"
-                f" {option.most}"
-            )
-        if option.choices and value not in option.choices:
-            raise exceptions.OptionsError(
-                f"{option.name}: {value!r} is not one of {', '.join(option.choices)}"
-            )
-    certificate = _read_certificate(options.balena_tls_cert, options.balena_tls_key)
-    registry_url = f"{registry.scheme}://{format_host(*registry.address)}"
-    return Settings(
-        registry=registry,
-        registry_url=url.parse_url(registry_url),
-        api_url=_read_url("balena_api_url", options.balena_api_url),
-        public_url=_read_url("balena_public_url", options.balena_public_url),
-        trust_forwarded=options.balena_trust_forwarded,
-        cache_ttl=options.balena_cache_ttl,
-        tags_max=options.balena_tags_max if options.balena_tags == Tags.SELECT else 0,
-        api_timeout=options.balena_api_timeout,
-        grace_period=options.balena_grace_period,
-        limits=Limits(
-            connections=options.balena_connections_max or _connections_of_files(),
-            idle_seconds=options.balena_idle_timeout,
-            request_seconds=options.balena_request_timeout,
-            registry_seconds=options.balena_registry_timeout,
-        ),
-        certificate=certificate,
-        serves_tls=_read_tls(options.balena_tls, certificate),
-        metrics_address=_read_address(options.balena_metrics_listen),
-        log_format=LogFormat(options.balena_log_format),
-        fast_events=options.balena_fast_events,
-        show_secrets=options.balena_show_secrets,
-        follows_redirects=(follows := options.balena_blobs == Blobs.FOLLOW),
-        blobs_allowed=_read_allowed(options.balena_blobs_allow, follows=follows),
-        verification=transport.Verification(
-            enabled=not options.ssl_insecure,
-            ca_file=_read_path("ssl_verify_upstream_trusted_ca"),
-            ca_folder=_read_path("ssl_verify_upstream_trusted_confdir"),
-        ),
-    )
+
+
+def _read_values() -> dict[str, Any]:
+    """Return the values of the addon's own options."""
+    values = {option.name: getattr(ctx.options, option.name) for option in OPTIONS}
+    try:
+        return parse_options(values)
+    except ValueRefused as error:
+        raise exceptions.OptionsError(str(error)) from error
 
 
 def _connections_of_files() -> int:
@@ -147,73 +183,22 @@ def _read_mode(modes: list[str]) -> mode_specs.ReverseMode:
     )
 
 
-def _read_url(option: str, text: str) -> str | None:
-    try:
-        return url.parse_url(text) if text else None
-    except ValueError as error:
-        raise exceptions.OptionsError(f"{option}: {error}") from error
-
-
-def _read_allowed(text: str, *, follows: bool) -> Allowed:
-    if text and not follows:
-        raise exceptions.OptionsError(
-            "balena_blobs_allow: has no effect without balena_blobs=follow (BLOBS)"
-        )
-    try:
-        return parse_allowed(text)
-    except ValueError as error:
-        raise exceptions.OptionsError(f"balena_blobs_allow: {error}") from error
-
-
-def _read_certificate(certificate: str, key: str) -> OwnCertificate | None:
+def _read_certificate(values: dict[str, Any]) -> OwnCertificate | None:
     """Return the certificate that the options name, after a look at it."""
-    if key and not certificate:
-        raise exceptions.OptionsError(
-            "balena_tls_key: has no effect without balena_tls_cert (TLS_CERT); name the"
-            " certificate as well"
-        )
-    if not certificate:
+    file = values["balena_tls_cert"]
+    if file is None:
+        if values["balena_tls"] is Tls.OFF and certificates_of_mitmproxy():
+            raise exceptions.OptionsError(
+                "certs: has no effect, because the port speaks plain HTTP; name the"
+                " file as balena_tls_cert (TLS_CERT)"
+            )
         return None
-    paths = [Path(name).expanduser() for name in (certificate, key) if name]
-    own = OwnCertificate(*paths)
+    own = OwnCertificate(file, values["balena_tls_key"])
     try:
         own.read()
     except CertificateError as error:
         raise exceptions.OptionsError(str(error)) from error
     return own
-
-
-def _read_tls(text: str, certificate: OwnCertificate | None) -> bool:
-    """Return whether TLS was asked for."""
-    if text == Tls.AUTHORITY and certificate:
-        raise exceptions.OptionsError(
-            "balena_tls (TLS): authority would sign nothing, because clients are shown"
-            " the certificate of balena_tls_cert (TLS_CERT); leave one of them out"
-        )
-    if text == Tls.OFF and certificate is None and certificates_of_mitmproxy():
-        raise exceptions.OptionsError(
-            "certs: has no effect, because the port speaks plain HTTP; name the file as"
-            " balena_tls_cert (TLS_CERT)"
-        )
-    return text == Tls.AUTHORITY or certificate is not None
-
-
-def _read_address(text: str) -> tuple[str, int] | None:
-    """Return where the metrics are shown."""
-    if not text:
-        return None
-    host, _, port = text.rpartition(":")
-    try:
-        address = str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]")))
-        number = int(port)
-    except ValueError:
-        number, address = 0, ""
-    if not 0 < number <= url.PORT_MAX:
-        raise exceptions.OptionsError(
-            f"balena_metrics_listen: {text!r} is no address with a port; write it as in"
-            " 127.0.0.1:9090 or [::1]:9090"
-        )
-    return address, number
 
 
 def _read_path(option: str) -> str | None:

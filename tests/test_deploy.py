@@ -15,9 +15,9 @@ from ruamel.yaml import YAML
 import serve
 from demo.proxy import Proxy
 from localcloud.cloud import LocalCloud
+from mitm import option
 from resolver.grammar.endpoint import PING_PATH, READY_PATH
 from serve import free_port
-from tests.variables import read_variables
 
 FOLDER = serve.ROOT / "deploy" / "kubernetes"
 DOCKERFILE = (serve.ROOT / "Dockerfile").read_text()
@@ -113,7 +113,7 @@ def test_proxy_ends_tls_where_that_is_uncommented(tmp_path: Path) -> None:
 
 def test_variables_are_those_that_are_read() -> None:
     """Every variable is one of serve.py's, with a value that it takes."""
-    assert {*VARIABLES} <= read_variables()
+    assert {*VARIABLES} <= {*option.VARIABLES}
     assert serve.mitmdump_arguments(VARIABLES)
 
 

@@ -1,172 +1,132 @@
 """What the environment variables make of mitmdump's arguments."""
 
 import resource
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import serve
-from variable import VariableError
+from mitm.option import VARIABLES, ValueRefused
 
-MODE = "reverse:https://registry2.balena-cloud.com@127.0.0.1:8080"
+FILE = str(Path(__file__).resolve())
+ARGUMENTS = (
+    ("", "reverse:https://registry2.balena-cloud.com@127.0.0.1:8080"),
+    ("PROXY_PORT=8088", "reverse:https://registry2.balena-cloud.com@127.0.0.1:8088"),
+    ("LISTEN_HOST=0.0.0.0", "reverse:https://registry2.balena-cloud.com@0.0.0.0:8080"),
+    ("LISTEN_HOST=[::1]", "reverse:https://registry2.balena-cloud.com@::1:8080"),
+    ("DNS_TLD=b.a", "reverse:https://registry2.b.a@127.0.0.1:8080"),
+    ("DNS_TLD=b.a REGISTRY2_HOST=c.a:50", "reverse:https://c.a:50@127.0.0.1:8080"),
+    ("REGISTRY2_HOST=b REGISTRY_URL=http://c:5/", "reverse:http://c:5@127.0.0.1:8080"),
+    ("DNS_TLD=b.a", "balena_api_url=https://api.b.a"),
+    ("DNS_TLD=b.a API_HOST=c.a", "balena_api_url=https://c.a"),
+    ("API_HOST=c.a API_URL=http://[::1]:80", "balena_api_url=http://[::1]"),
+    ("PUBLIC_URL=https://r.a/", "balena_public_url=https://r.a"),
+    ("TRUST_PROXY=yes", "balena_trust_forwarded=true"),
+    ("GRACE_PERIOD=0", "balena_grace_period=0"),
+    ("TAGS=Ignore", "balena_tags=ignore"),
+    ("BLOBS=follow", "balena_blobs=follow"),
+    ("BLOBS=Follow BLOBS_ALLOW=b,10.1.0.0/16", "balena_blobs_allow=b,10.1.0.0/16"),
+    ("TLS=authority", "balena_tls=authority"),
+    (f"TLS_CERT={FILE}", f"balena_tls_cert={FILE}"),
+    (f"TLS_CERT={FILE} TLS_KEY={FILE}", f"balena_tls_key={FILE}"),
+    ("LOG_FORMAT=json", "balena_log_format=json"),
+    ("CONFDIR=/nowhere", "confdir=/nowhere"),
+    ("METRICS_PORT=90", "balena_metrics_listen=127.0.0.1:90"),
+    ("METRICS_PORT=90 LISTEN_HOST=::1", "balena_metrics_listen=[::1]:90"),
+    ("METRICS_PORT=90 METRICS_HOST=0.0.0.0", "balena_metrics_listen=0.0.0.0:90"),
+    (f"WEB_PORT={(port := serve.free_port())}", f"web_port={port}"),
+    ("""ARGS="-w 'a file'" """, "a file"),
+)
 
 
-def option(name: str, arguments: list[str]) -> str | None:
-    """Return the value that the arguments set an option to."""
-    values = [word.partition("=") for word in arguments]
-    return next((value for key, _, value in values if key == name), None)
+def environment(text: str) -> dict[str, str]:
+    """Return variables as they are set in a shell."""
+    return dict(word.split("=", 1) for word in shlex.split(text))
 
 
-def mode(arguments: list[str]) -> str:
-    """Return the mode that the arguments give."""
-    return arguments[arguments.index("--mode") + 1]
+@pytest.mark.parametrize(("variables", "expected"), ARGUMENTS)
+def test_arguments(variables: str, expected: str) -> None:
+    """A variable beats a more general one, and becomes an option in its usual form."""
+    assert expected in serve.arguments_of("mitmweb", environment(variables))
+
+
+def test_every_variable_has_an_effect() -> None:
+    """Each one in the table of options is in the table above."""
+    assert {name for text, _ in ARGUMENTS for name in environment(text)} == {*VARIABLES}
+
+
+def test_api_is_left_for_the_registry_to_name() -> None:
+    """A registry's URL says nothing about the API."""
+    arguments = serve.mitmdump_arguments({"REGISTRY_URL": "http://127.0.0.1:5000"})
+    assert "balena_api_url" not in " ".join(arguments)
+
+
+def test_link_to_a_certificate_stays_one(tmp_path: Path) -> None:
+    """A renewal lets it lead to another file."""
+    link = tmp_path / "tls.crt"
+    link.symlink_to(FILE)
+    arguments = serve.mitmdump_arguments({"TLS_CERT": str(link)})
+    assert f"balena_tls_cert={link}" in arguments
 
 
 @pytest.mark.parametrize(
-    ("variables", "expected"),
+    ("variables", "said"),
     [
-        ({}, MODE),
-        ({"PROXY_PORT": "8088"}, MODE.replace("8080", "8088")),
-        ({"LISTEN_HOST": "0.0.0.0"}, MODE.replace("127.0.0.1", "0.0.0.0")),
-        ({"LISTEN_HOST": "[::1]"}, MODE.replace("127.0.0.1", "::1")),
+        ("REGISTRY_URL=registry.example.com", "write https://host or"),
+        ("REGISTRY_URL=https://registry.example.com/v2", "without a path"),
+        ("API_URL=ftp://api", "write https://host or"),
+        ("PUBLIC_URL=https://user@host", "write https://host or"),
+        ("API_HOST=https://api.example.com", "registry.example.com"),
+        ("DNS_TLD='balena cloud'", "registry.example.com"),
+        ("LISTEN_HOST=0.0.0.0/0", "registry.example.com"),
+        ("LISTEN_HOST=127.0.0.1:9090", "the port as PROXY_PORT"),
+        ("PROXY_PORT=http", "'http' is no port; write a number from 1 to 65535"),
+        ("PROXY_PORT=0", "0 is not between 1 and 65535"),
+        ("PROXY_PORT=65536", "65536 is not between 1 and 65535"),
+        ("TRUST_PROXY=maybe", "'maybe' is neither true nor false"),
+        ("GRACE_PERIOD=-1", "-1 is not between 0 and 3600"),
+        ("GRACE_PERIOD=25s", "'25s' is no number of seconds; write a number from 0"),
+        ("METRICS_PORT=on", "a number from 1 to 65535"),
+        ("METRICS_PORT=8080", "the port of the proxy itself"),
+        ("METRICS_HOST=127.0.0.1", "METRICS_PORT=9090"),
+        ("LOG_FORMAT=xml", "'xml' is not one of text, json"),
+        ("BLOBS=proxy", "'proxy' is not one of redirect, follow"),
+        ("BLOBS_ALLOW=10.1.0.1/16", "as in minio.example.com,10.1.0.0/16"),
+        ("BLOBS_ALLOW=minio", "no effect without BLOBS=follow; set that as well"),
+        ("TLS_CERT=/nowhere.pem", "there is no file '/nowhere.pem'"),
+        (f"TLS_KEY={FILE}", "set TLS_CERT=/path/to/chain.pem"),
+        (f"TLS=off TLS_CERT={FILE}", "off contradicts TLS_CERT"),
+        ("WEB_PORT=8080", "choose another, as 8082"),
+        ("""ARGS="--set 'x" """, "close what is quoted"),
+        ("ARGS='--set http2=true'", "change it there"),
+        ("ARGS='--set=mode=regular'", "change it there"),
+        ("ARGS='--listen-port 9090'", "PROXY_PORT=8080"),
+        ("ARGS='-p 9090'", "PROXY_PORT=8080"),
+        ("ARGS='--set balena_tags=select' TAGS=ignore", "contradicts TAGS"),
+        ("ARGS='--set confdir=/a'", "contradicts CONFDIR"),
         (
-            {"DNS_TLD": "balena.example"},
-            MODE.replace("balena-cloud.com", "balena.example"),
-        ),
-        (
-            {"DNS_TLD": "balena.example", "REGISTRY2_HOST": "registry.example:5000"},
-            MODE.replace("registry2.balena-cloud.com", "registry.example:5000"),
-        ),
-        (
-            {
-                "REGISTRY2_HOST": "other.example",
-                "REGISTRY_URL": "http://127.0.0.1:5000/",
-            },
-            MODE.replace("https://registry2.balena-cloud.com", "http://127.0.0.1:5000"),
+            "ARGS='--set balena_metrics_listen=[::1]:1' METRICS_PORT=9090",
+            "contradicts METRICS_PORT",
         ),
     ],
 )
-def test_registry(variables: dict[str, str], expected: str) -> None:
-    """A URL beats a host, a host beats the domain, and balenaCloud is what is left."""
-    assert mode(serve.mitmdump_arguments(variables)) == expected
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({}, None),
-        ({"DNS_TLD": "balena.example"}, "https://api.balena.example"),
-        ({"DNS_TLD": "balena.example", "API_HOST": "api.other"}, "https://api.other"),
-        ({"API_HOST": "api.other", "API_URL": "http://[::1]:80"}, "http://[::1]"),
-        ({"REGISTRY_URL": "http://127.0.0.1:5000"}, None),
-    ],
-)
-def test_api(variables: dict[str, str], expected: str | None) -> None:
-    """The API is named in the same order, or left for the registry to name."""
-    arguments = serve.mitmdump_arguments(variables)
-    assert option("balena_api_url", arguments) == expected
-
-
-def test_other_variables() -> None:
-    """The remaining variables become options, and ARGS comes last."""
-    arguments = serve.mitmdump_arguments(
-        {
-            "PUBLIC_URL": "https://registry.example.com",
-            "TRUST_PROXY": "yes",
-            "GRACE_PERIOD": "0",
-            "BLOBS": "Follow",
-            "BLOBS_ALLOW": "minio,10.1.0.0/16",
-            "TAGS": "Select",
-            "ARGS": "--set termlog_verbosity=debug -w 'a file'",
-        }
-    )
-    assert option("balena_public_url", arguments) == "https://registry.example.com"
-    assert option("balena_trust_forwarded", arguments) == "true"
-    assert option("balena_grace_period", arguments) == "0"
-    assert option("balena_blobs", arguments) == "follow"
-    assert option("balena_blobs_allow", arguments) == "minio,10.1.0.0/16"
-    assert option("balena_tags", arguments) == "select"
-    assert arguments[-2:] == ["-w", "a file"]
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "said"),
-    [
-        ("REGISTRY_URL", "registry.example.com", "write https://host or"),
-        ("REGISTRY_URL", "https://registry.example.com/v2", "without a path"),
-        ("API_URL", "ftp://api", "write https://host or"),
-        ("PUBLIC_URL", "https://user@host", "write https://host or"),
-        ("API_HOST", "https://api.example.com", "registry.example.com"),
-        ("DNS_TLD", "balena cloud", "registry.example.com"),
-        ("LISTEN_HOST", "0.0.0.0/0", "registry.example.com"),
-        ("PROXY_PORT", "http", "a number from 1 to 65535"),
-        ("PROXY_PORT", "0", "a number from 1 to 65535"),
-        ("PROXY_PORT", "65536", "a number from 1 to 65535"),
-        ("TRUST_PROXY", "maybe", "neither true nor false"),
-        ("GRACE_PERIOD", "-1", "one from 0 to 3600"),
-        ("GRACE_PERIOD", "25s", "one from 0 to 3600"),
-        ("GRACE_PERIOD", "3601", "one from 0 to 3600"),
-        ("ARGS", "--set 'x", "close what is quoted"),
-        ("ARGS", "--set http2=true", "change it there"),
-        ("ARGS", "--set=mode=regular", "change it there"),
-        ("LISTEN_HOST", "127.0.0.1:9090", "the port as PROXY_PORT"),
-        ("METRICS_PORT", "on", "a number from 1 to 65535"),
-        ("METRICS_PORT", "8080", "the port of the proxy itself"),
-        ("METRICS_HOST", "127.0.0.1", "METRICS_PORT=9090"),
-        ("LOG_FORMAT", "xml", "neither text nor json"),
-        ("BLOBS", "proxy", "neither redirect nor follow"),
-        ("BLOBS_ALLOW", "10.1.0.1/16", "as in minio.example.com,10.1.0.0/16"),
-        ("BLOBS_ALLOW", "minio", "set that as well"),
-        ("TAGS", "yes", "neither ignore nor select"),
-        ("TLS", "yes", "neither off nor authority"),
-        ("TLS_CERT", "/nowhere.pem", "there is no file '/nowhere.pem'"),
-        ("TLS_KEY", "/nowhere.pem", "there is no file '/nowhere.pem'"),
-        ("TLS_KEY", __file__, "set TLS_CERT="),
-        ("ARGS", "--listen-port 9090", "PROXY_PORT=8080"),
-        ("ARGS", "-p 9090", "PROXY_PORT=8080"),
-    ],
-)
-def test_wrong_variable_is_named(variable: str, value: str, said: str) -> None:
-    """A value that cannot work is refused in one line that names the variable."""
-    with pytest.raises(VariableError) as refused:
-        serve.mitmdump_arguments({variable: value})
+def test_wrong_variable_is_named(variables: str, said: str) -> None:
+    """A value that cannot work is refused in one line that names the first variable."""
+    with pytest.raises(ValueRefused) as refused:
+        serve.arguments_of("mitmweb", environment(variables))
     message = str(refused.value)
-    assert message.startswith(f"{variable}: ")
+    assert message.startswith(variables.partition("=")[0] + ": ")
     assert said in message
     assert "\n" not in message
-
-
-def test_contradiction_is_named() -> None:
-    """What a variable says is not undone by ARGS in silence."""
-    variables = {
-        "PUBLIC_URL": "https://a.example",
-        "ARGS": "--set balena_public_url=https://b.example",
-    }
-    with pytest.raises(VariableError, match=r"ARGS: .* contradicts PUBLIC_URL"):
-        serve.mitmdump_arguments(variables)
-
-
-@pytest.mark.parametrize(
-    ("variables", "expected"),
-    [
-        ({}, "127.0.0.1:9090"),
-        ({"LISTEN_HOST": "0.0.0.0"}, "0.0.0.0:9090"),
-        ({"LISTEN_HOST": "::1"}, "[::1]:9090"),
-        ({"LISTEN_HOST": "0.0.0.0", "METRICS_HOST": "127.0.0.1"}, "127.0.0.1:9090"),
-    ],
-)
-def test_metrics_are_shown_where_the_proxy_listens(
-    variables: dict[str, str], expected: str
-) -> None:
-    """Unless METRICS_HOST says otherwise."""
-    arguments = serve.mitmdump_arguments({"METRICS_PORT": "9090", **variables})
-    assert option("balena_metrics_listen", arguments) == expected
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """CONFDIR has to be a folder, or to become one."""
     (tmp_path / "file").touch()
-    with pytest.raises(VariableError, match=r"CONFDIR: .*/file"):
+    with pytest.raises(ValueRefused, match=r"CONFDIR: .*/file"):
         serve.link_options(serve.confdir({"CONFDIR": str(tmp_path / "file")}))
 
 
@@ -177,24 +137,36 @@ def test_options_are_linked_anew(tmp_path: Path) -> None:
     (confdir / "config.yaml").unlink()
     (confdir / "config.yaml").symlink_to("/nowhere")
     serve.link_options(confdir)
-    assert (confdir / "config.yaml").read_text() == serve.OPTIONS.read_text()
+    assert (confdir / "config.yaml").read_text() == serve.CONF.read_text()
 
 
-def test_limit_of_open_files_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+INFINITE = resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        ((1024, 1_048_576), [(16384, 1_048_576)]),
+        ((1024, 4096), [(4096, 4096)]),
+        ((256, INFINITE), [(16384, INFINITE)]),
+        ((65536, 1_048_576), []),
+        ((INFINITE, INFINITE), []),
+    ],
+)
+def test_limit_of_open_files_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+    limit: tuple[int, int],
+    expected: list[tuple[int, int]],
+) -> None:
     """The limit becomes as high as it may be, and never lower than it was."""
-    infinite = resource.RLIM_INFINITY
-    limits = {
-        (1024, 1_048_576): [(16384, 1_048_576)],
-        (1024, 4096): [(4096, 4096)],
-        (256, infinite): [(16384, infinite)],
-        (65536, 1_048_576): [],
-        (infinite, infinite): [],
-    }
-    for limit, expected in limits.items():
-        raised: list[tuple[int, int]] = []
-        monkeypatch.setattr(resource, "getrlimit", lambda _, now=limit: now)
-        monkeypatch.setattr(
-            resource, "setrlimit", lambda _, to, into=raised: into.append(to)
-        )
-        serve.raise_open_files()
-        assert raised == expected
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limit)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, to: raised.append(to))
+    serve.raise_open_files()
+    assert raised == expected
+
+
+def test_mitmproxy_is_not_loaded() -> None:
+    """It takes a second, and serve.py becomes another program."""
+    code = "import serve, sys; sys.exit('mitmproxy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=serve.ROOT, check=True)

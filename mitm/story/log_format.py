@@ -1,4 +1,4 @@
-"""Decides how the lines of the log are written: for people, or as JSON for machines.
+"""The lines of the log: for people, or as JSON for machines.
 
 mitmdump writes its log by a handler of its own, which takes any formatter.
 """
@@ -6,19 +6,12 @@ mitmdump writes its log by a handler of its own, which takes any formatter.
 import json
 import logging
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from mitmproxy.addons.termlog import TermLogHandler
 from mitmproxy.log import MitmFormatter
 
+from mitm.option import LogFormat
 from mitm.story.log_line import FACTS
-
-
-class LogFormat(StrEnum):
-    """The formats there are."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class JsonFormatter(logging.Formatter):

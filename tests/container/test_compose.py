@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 import serve
 from localcloud.sample import sample_images
+from mitm import option
 from serve import free_port
 from tests.container.conftest import BASE
 from tests.container.engine import Engine
@@ -18,7 +19,6 @@ from tests.integration.client import Skopeo
 from tests.integration.fault import ALIAS, LOCATION
 from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.tool import find_tool, run, wait_until
-from tests.variables import read_variables
 
 REPLICAS = 3
 IN_THE_CONTAINER = {"LISTEN_HOST", "PROXY_PORT", "CONFDIR", "WEB_PORT"}
@@ -116,7 +116,7 @@ def test_listen_host_and_port_are_what_is_published() -> None:
 
 def test_variables_of_the_proxy_are_passed() -> None:
     """Each variable that serve.py reads reaches the container, if it is set."""
-    passed = dict.fromkeys(read_variables() - IN_THE_CONTAINER, "1")
+    passed = dict.fromkeys({*option.VARIABLES} - IN_THE_CONTAINER, "1")
     services = Compose(passed).services()
     assert services["single"]["environment"] == passed
     assert services["proxy"]["environment"]["TRUST_PROXY"] == "true"

@@ -13,9 +13,7 @@ from tests.integration.session import TIMEOUT, plain_session
 
 REFUSED: dict[str, tuple[object, str]] = {
     "ignore_hosts": ([".*"], "past the registry proxy"),
-    "allow_hosts": (["nowhere"], "past the registry proxy"),
     "emudhra": (True, "can pose as this proxy"),
-    "emudhra_old": (True, "can pose as this proxy"),
     "stickyauth": (".*", "the login of one client"),
 }
 

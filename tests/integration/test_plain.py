@@ -114,7 +114,7 @@ def test_with_tls_each_is_served(cloud: LocalCloud) -> None:
     ("option", "said"),
     [
         ("balena_tls=yes", "balena_tls: 'yes' is not one of off, authority"),
-        ("balena_tls=authority", "balena_tls .TLS.: authority would sign nothing"),
+        ("balena_tls=authority", "balena_tls: authority contradicts balena_tls_cert"),
     ],
 )
 def test_options_that_contradict_stop_the_start(

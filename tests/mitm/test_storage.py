@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from mitm.signed import SignedRequest
 from mitmproxy import connection, http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import server_hooks
@@ -12,7 +13,6 @@ import addon
 from mitm import storage
 from mitm.guard.reader import REGISTRY, STORAGE
 from mitm.route import Address, Routes
-from mitm.signed import SignedRequest
 from resolver.storage.destination import Destination
 from resolver.storage.redirect import Route
 

@@ -1,0 +1,120 @@
+"""What an option or an environment variable may be: one parser for each kind.
+
+A parser takes what stands in a variable, or the value that mitmproxy has, and returns
+what is used. It raises `ValueError` in words that name the value and what would work.
+"""
+
+import ipaddress
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+
+from resolver.grammar.url import PORT_MAX, parse_host
+
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def parse_flag(value: str | int) -> bool:
+    """Return whether something is switched on."""
+    try:
+        return _FLAGS[str(value).lower()]
+    except KeyError as error:
+        raise ValueError(f"{value!r} is neither true nor false") from error
+
+
+def number(
+    least: int, most: int, noun: str = "number of seconds"
+) -> Callable[[str | int], int]:
+    """Return the parser of a whole number within these bounds."""
+
+    def parse(value: str | int) -> int:
+        try:
+            amount = int(value)
+        except ValueError as error:
+            raise ValueError(
+                f"{value!r} is no {noun}; write a number from {least} to {most}"
+            ) from error
+        if not least <= amount <= most:
+            raise ValueError(f"{amount} is not between {least} and {most}")
+        return amount
+
+    return parse
+
+
+parse_port = number(1, PORT_MAX, "port")
+
+
+def word[Word: StrEnum](words: type[Word]) -> Callable[[str], Word]:
+    """Return the parser of one of these words, in capitals or not."""
+
+    def parse(text: str) -> Word:
+        try:
+            return words(text.lower())
+        except ValueError as error:
+            choices = ", ".join(words)
+            raise ValueError(f"{text!r} is not one of {choices}") from error
+
+    return parse
+
+
+def parse_host_name(text: str) -> str:
+    """Return a host, with its port if it has one."""
+    try:
+        return parse_host(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is no host name or address; write it as in registry.example.com"
+        ) from error
+
+
+def address(port_variable: str) -> Callable[[str], str]:
+    """Return the parser of an address to listen on, whose port is another variable.
+
+    mitmproxy takes an IPv6 one without brackets.
+    """
+
+    def parse(text: str) -> str:
+        with suppress(ValueError):
+            return str(ipaddress.ip_address(_without_brackets(text)))
+        if ":" in text:
+            raise ValueError(
+                f"{text!r} is no address without a port; write it as in 127.0.0.1, and"
+                f" the port as {port_variable}"
+            )
+        return parse_host_name(text)
+
+    return parse
+
+
+def parse_address_with_port(text: str) -> tuple[str, int]:
+    """Return address and port to listen on."""
+    host, _, port = text.rpartition(":")
+    try:
+        return str(ipaddress.ip_address(_without_brackets(host))), parse_port(port)
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is no address with a port; write it as in 127.0.0.1:9090 or"
+            " [::1]:9090"
+        ) from error
+
+
+def parse_file(text: str) -> Path:
+    """Return the whole path of a file in PEM format that can be read.
+
+    A link stays one: it leads to another file when a certificate is renewed.
+    """
+    path = Path(text).expanduser().absolute()
+    if not path.is_file():
+        raise ValueError(
+            f"there is no file {text!r}; name one in PEM format, as in"
+            " /certificates/registry.pem"
+        )
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"{text!r} cannot be read by this user")
+    return path
+
+
+def _without_brackets(host: str) -> str:
+    return host.removeprefix("[").removesuffix("]")
