@@ -1,8 +1,12 @@
 """Whatever mitmproxy shows of a flow, in one text, to look for secrets in it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from mitmproxy import http
 from mitmproxy.addons import cut, export
 
+from mitm.exchange import Exchange
 from tests.mitm.sample import KEY, LOGIN, SIGNATURE
 
 SECRETS = (KEY, LOGIN, SIGNATURE)
@@ -29,4 +33,15 @@ def everything(flow: http.HTTPFlow) -> str:
 def assert_hidden(flow: http.HTTPFlow) -> None:
     """See that no secret is in what the flow shows."""
     shown = everything(flow)
-    assert not [one for one in SECRETS if one in shown]
+    assert not [secret for secret in SECRETS if secret in shown]
+
+
+@contextmanager
+def sent(flow: http.HTTPFlow, exchange: Exchange) -> Iterator[None]:
+    """Let the flow have what is sent, as it does while mitmproxy sends it."""
+    secrets = tuple(exchange.secrets)
+    for secret in secrets:
+        secret.reveal(flow)
+    yield
+    for secret in secrets:
+        secret.hide(flow)
