@@ -51,11 +51,11 @@ fuzz: install ## try each property of tests/fuzz for SECONDS=60
 soak: install ## pull, fail and misbehave for MINUTES=20, and see what grows
 	@$(BIN)/python -m soak
 
-capacity: install ## measure what one replica can do; JSON=<file> keeps all figures
-	@$(BIN)/python -m bench.capacity $(if $(JSON),--json "$(JSON)")
+capacity: install ## measure what one replica can do
+	@$(BIN)/python -m bench --capacity --rounds 3 --seconds 3 $(ARGS)
 
-bench: install ## compare with doing without the proxy; OUT=<folder> keeps table, plot, JSON
-	@$(BIN)/python -m bench $(if $(OUT),--markdown "$(OUT)/bench.md" --json "$(OUT)/bench.json" --plot "$(OUT)/bench.svg") $(ARGS)
+bench: install ## compare with doing without the proxy, and with PEER=<folder or URL>
+	@$(BIN)/python -m bench $(ARGS)
 
 image: ## build the container image, and say how large it is
 	@tools/image

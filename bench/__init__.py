@@ -1,1 +1,1 @@
-"""Measures what one replica of the proxy does, so that it is known how many to run."""
+"""What the proxy takes, beside doing without it and beside others."""

@@ -1,154 +1,175 @@
-"""``make bench``: pulling through the proxy, without it, and through others.
+"""``make bench``: pulling through the proxy, beside doing without it and others.
 
-All of it is measured in one run, side by side. Ctrl-C ends it, and all that it started.
+Everybody takes turns in every round, and a ratio is taken within a round: what else the
+machine does then meets all of them. Ctrl-C ends it, and all that it started.
 """
 
 import argparse
-import json
 import os
-import signal
+import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import serve
-from bench.comparison import markdown, plot
-from bench.comparison.contest import DISCIPLINES, Contest
-from bench.comparison.discipline import Discipline
-from bench.comparison.outcome import Outcome
-from bench.comparison.peer import Peer, parse_peer
-from bench.comparison.progress import Progress
-from bench.comparison.sheet import Area
-from bench.comparison.site import open_site
-from bench.comparison.size import FULL, QUICK
-from bench.comparison.software import versions
-from bench.comparison.stage import Stage
-from bench.load import LoadError, running_load
-from bench.machine import this_machine
-from bench.processor import PROC
-from bench.program import ProgramError, find_program
-from demo.terminal import interrupt_once, say
+from bench import capacity, contestant
+from bench.contestant import BARE, DIRECT, NODE, PEER, PROXY, ROOT, Contestant
+from bench.load import Client, Work, measure, skopeo_copy, time_command
+from bench.program import START_SECONDS, as_command, end, find
+from bench.site import BLOB, PULLED, Site, open_site
+from bench.table import MEGA, Figures, Table, Turn, hold
 
-ROUNDS_MOST = 100
-PROGRAMS = ("docker-registry", "nginx")
-WITH_BLOBS = (Area.BLOB, Area.SCALE)
+MILLI, GIGA = 1000, 1_000_000_000
+P50, CPU = "p50 ms", "CPU ms/request"
+SPEED, CPU_BLOB = "MB/s", "CPU s/GB"
+SECONDS = "seconds"
+SCRIPT = Path(__file__).with_name("start.sh")
+OTHERS = (DIRECT, BARE, NODE)
+KINDS = {
+    "1 kept connection": (1, True),
+    "16 kept connections": (16, True),
+    "16 new connections": (16, False),
+}
+"""How many connections there are at once, and whether they are kept."""
+BLOBS = {"one": 1, "4 at once": 4}
+REDIRECTED, STREAMED = "the registry redirects blobs", "the registry streams them"
+AREAS = {
+    "manifest": ("Warm manifests", (P50, CPU)),
+    "token": ("Tokens of an alias that is remembered", (P50, CPU)),
+    "blob": ("Blobs of 100 MB that the registry streams", (SPEED, CPU_BLOB)),
+    "pull": ("Whole pull of 200 MB in 10 layers by skopeo", (SECONDS,)),
+    "start": ("From the command to the first challenge", (SECONDS,)),
+}
+
+
+class Bench:
+    """One run."""
+
+    def __init__(
+        self, site: Site, options: argparse.Namespace, stack: ExitStack
+    ) -> None:
+        self._site = site
+        self._options = options
+        self._peer: str = options.peer
+        self._urls = self._peer.split(",") if "://" in self._peer else []
+        self._streaming = self._start(site.streaming, stack, self._urls[:1])
+        self._redirecting = self._start(site.redirecting, stack, self._urls[1:])
+
+    def turns(self) -> Iterator[Turn]:
+        """Yield everything that can be measured."""
+        for who in self._streaming:
+            client = Client(self._site, who, PULLED)
+            works = {"manifest": client.manifest()}
+            if who.is_ours or who.name == DIRECT:
+                works["token"] = client.token()
+            for area, work in works.items():
+                for case, (number, is_kept) in KINDS.items():
+                    many = replace(work, connections=number, is_kept=is_kept)
+                    yield area, case, who.name, partial(self._request, who, many)
+            blob = Client(self._site, who, BLOB).blob()
+            for case, number in BLOBS.items():
+                many = replace(blob, connections=number)
+                yield "blob", case, who.name, partial(self._blob, who, many)
+            yield "pull", STREAMED, who.name, partial(self._pull, who)
+        for who in self._redirecting:
+            yield "pull", REDIRECTED, who.name, partial(self._pull, who)
+        for who in self._recipes(self._site.streaming):
+            yield "start", "first answer", who.name, partial(self._first, who)
+
+    def _request(self, who: Contestant, work: Work) -> Figures:
+        done, taken = measure(who, work, self._options.seconds, self._site.folder)
+        rate = done["requests"] / done["seconds"]
+        figures = {P50: done["median"], "p99 ms": done["slow"], "requests/s": rate}
+        return figures | ({CPU: MILLI * taken / done["requests"]} if taken else {})
+
+    def _blob(self, who: Contestant, work: Work) -> Figures:
+        done, taken = measure(who, work, self._options.seconds, self._site.folder)
+        speed = {SPEED: done["bytes"] / MEGA / done["seconds"]}
+        return speed | ({CPU_BLOB: GIGA * taken / done["bytes"]} if taken else {})
+
+    def _pull(self, who: Contestant) -> Figures:
+        """Let skopeo copy the image to a folder, and remove it there."""
+        name = f"localhost:{who.port}/{Client(self._site, who, PULLED).name}"
+        folder, key = self._site.folder, self._site.cloud.keys["carol"]
+        try:
+            return {SECONDS: time_command(skopeo_copy(name, key, folder), folder)}
+        finally:
+            shutil.rmtree(folder / "copy", ignore_errors=True)
+
+    def _first(self, who: Contestant) -> Figures:
+        """Start somebody, and ask until a client is sent for a token."""
+        find("curl")
+        log = self._site.folder / "started"
+        values = [f"{name}={value}" for name, value in who.environment.items()]
+        words = ("timeout", START_SECONDS, "sh", SCRIPT, log, who.url)
+        command = list(map(str, (*words, "env", *values, *who.command)))
+        try:
+            return {SECONDS: time_command(command, self._site.folder)}
+        finally:
+            end(int(Path(f"{log}.pid").read_text()))
+
+    def _recipes(self, registry: str) -> Iterator[Contestant]:
+        """Yield who is started here."""
+        site, against = self._site, self._options.against
+        yield contestant.checkout(site, registry, ROOT, PROXY)
+        if self._peer and not self._urls:
+            folder = Path(self._peer).resolve()
+            yield contestant.checkout(site, registry, folder, PEER)
+        if BARE in against:
+            yield contestant.bare(site, registry)
+        if NODE in against:
+            yield contestant.node(site, registry)
+
+    def _start(
+        self, registry: str, stack: ExitStack, urls: list[str]
+    ) -> list[Contestant]:
+        """Return who is in front of a registry, started."""
+        enter = stack.enter_context
+        found = [enter(who.started(self._site)) for who in self._recipes(registry)]
+        if DIRECT in self._options.against:
+            found.insert(0, Contestant(DIRECT, registry))
+        return found + [Contestant(PEER, url, is_ours=True) for url in urls]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status."""
     options = _parse_options(arguments)
-    if not PROC.exists():
-        sys.exit("bench: the time of processes is in /proc, which only Linux has")
-    rounds = {
-        discipline: options.rounds or (1 if options.quick else discipline.rounds)
-        for discipline in DISCIPLINES
-        if discipline.area in options.only
-    }
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt_once)
-    serve.raise_open_files()
-    try:
-        outcome = _run(options, rounds)
-    except (ProgramError, LoadError) as error:
-        sys.exit(f"bench: {error}")
-    except KeyboardInterrupt:
-        say("Ended; nothing is left running.")
-        return 1
-    _write(outcome, options)
+    name = "capacity" if options.capacity else "bench"
+    with as_command(name), ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        is_tls = options.tls or options.capacity
+        site = stack.enter_context(
+            open_site(folder, is_tls=is_tls, first_port=options.first_port)
+        )
+        if options.capacity:
+            tables = {area: Table(title) for area, title in capacity.AREAS.items()}
+            turns = capacity.turns(site, stack, options.seconds)
+        else:
+            tables = {area: Table(*AREAS[area]) for area in options.only}
+            turns = Bench(site, options, stack).turns()
+        chosen = [turn for turn in turns if turn[0] in tables]
+        hold(chosen, tables, options.rounds)
     return 0
 
 
-def _run(options: argparse.Namespace, rounds: Mapping[Discipline, int]) -> Outcome:
-    for program in PROGRAMS + sum((one.programs for one in rounds), ()):
-        find_program(program)
-    busy = os.getloadavg()[0]
-    sizes = QUICK if options.quick else FULL
-    progress = Progress(rounds, is_full=not options.quick)
-    say(f"Storing what is pulled; {progress.left()}.")
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        load = stack.enter_context(running_load())
-        site = stack.enter_context(
-            open_site(
-                folder,
-                sizes,
-                has_blob=any(one.area in WITH_BLOBS for one in rounds),
-                first_port=options.first_port,
-            )
-        )
-        stage = Stage(site, sizes, options.peer, stack, say)
-        contest = Contest(progress, say, is_rehearsed=sizes.is_rehearsed)
-        for discipline, number in rounds.items():
-            contest.hold(discipline, discipline.attempts(stage, load), number)
-        return Outcome(this_machine(), versions(), sizes, busy, rounds, contest.sheet)
-
-
-def _write(outcome: Outcome, options: argparse.Namespace) -> None:
-    table = markdown.write(outcome)
-    say(f"\n{table}")
-    if options.markdown:
-        options.markdown.write_text(table)
-    if options.json:
-        options.json.write_text(json.dumps(outcome.as_json(), indent=2) + "\n")
-    if options.plot:
-        options.plot.write_text(plot.draw(outcome))
-
-
 def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench",
-        description="Measure pulling through the proxy against doing without it.",
-    )
-    parser.add_argument("--rounds", type=_rounds, help="of everything that is measured")
-    parser.add_argument(
-        "--only",
-        type=_areas,
-        default=tuple(Area),
-        help=f"some of {','.join(Area)}",
-    )
-    parser.add_argument(
-        "--peer",
-        type=_peer,
-        action="append",
-        default=[],
-        help="NAME=URL[,URL] or NAME=COMMAND of another proxy to compare",
-    )
-    parser.add_argument(
-        "--first-port",
-        type=int,
-        help="of four: streaming registry, redirecting one, and the API of each",
-    )
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
-    parser.add_argument("--markdown", type=Path, help="write the tables to this file")
-    parser.add_argument("--plot", type=Path, help="draw it as SVG to this file")
-    parser.add_argument(
-        "--quick", action="store_true", help="only see whether everything works"
-    )
+    description = "Measure pulling through the proxy, without it, and others."
+    parser = argparse.ArgumentParser(prog="python -m bench", description=description)
+    add = parser.add_argument
+    add("--rounds", type=int, default=7)
+    add("--seconds", type=int, default=2, help="of each turn of wrk")
+    add("--only", nargs="+", choices=AREAS, default=tuple(AREAS))
+    add("--against", nargs="*", choices=OTHERS, default=OTHERS)
+    peer = "folder of another checkout, or URL[,URL] of a proxy that runs"
+    add("--peer", default=os.environ.get("PEER", ""), help=peer)
+    ports = "of three: streaming registry, redirecting one, API"
+    add("--first-port", type=int, default=0, help=ports)
+    add("--capacity", action="store_true", help="measure what one replica can do")
+    add("--tls", action="store_true", help="on both sides of everybody")
     return parser.parse_args(arguments)
-
-
-def _rounds(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if not 1 <= number <= ROUNDS_MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to {ROUNDS_MOST}")
-    return number
-
-
-def _areas(text: str) -> tuple[Area, ...]:
-    names = text.split(",")
-    if unknown := set(names) - set(Area):
-        known = ", ".join(Area)
-        raise argparse.ArgumentTypeError(f"{unknown.pop()!r} is none of {known}")
-    return tuple(map(Area, names))
-
-
-def _peer(text: str) -> Peer:
-    try:
-        return parse_peer(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

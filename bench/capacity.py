@@ -1,91 +1,111 @@
-"""``make capacity``: what one replica can do, and what it takes for that.
+"""``make capacity``: what one replica can do, and what memory its clients take.
 
-All figures but the last are for one second of a core's time that the proxy took: they
-are the same on a busy machine and on an idle one, and Python uses one core at most.
+Figures are for one second of a core's time that the proxy took: they are the same on
+a busy machine and on an idle one, and Python uses one core at most. Registry and API
+speak TLS, as balenaCloud's do, and the proxy counts and logs as in production.
 """
 
-import argparse
-import json
-import sys
-from collections.abc import Sequence
+import socket
+import ssl
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import serve
-from bench.case import all_cases
-from bench.estimate import pull_shapes
-from bench.load import LoadError, running_load
-from bench.machine import this_machine
-from bench.measurement import measure
-from bench.processor import PROC, Process
-from bench.report import Report
-from bench.scene import set_scene
-from demo.proxy import StartError
+from bench import contestant
+from bench.contestant import PROXY, ROOT, Contestant
+from bench.load import TIMEOUT, Client, Work, measure
+from bench.program import ProgramError
+from bench.site import BLOB, PULLED, Site
+from bench.table import MEGA, Figures, Turn
+from serve import free_port
 
-ROUNDS = 3
-SECONDS = 1.2
-"""For each case in each round; they are 24."""
-SECONDS_LEAST = 0.1
-"""The time of a process is counted in hundredths."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status."""
-    options = _parse_options(arguments)
-    if not PROC.exists():
-        sys.exit("capacity: the time of processes is in /proc, which only Linux has")
-    serve.raise_open_files()
-    try:
-        report = _run(options.rounds, options.seconds)
-    except (StartError, LoadError) as error:
-        sys.exit(f"capacity: {error}")
-    except KeyboardInterrupt:
-        return 1
-    sys.stdout.write(f"\n{report}")
-    if options.json:
-        options.json.write_text(json.dumps(report.as_json(), indent=2) + "\n")
-    return 0
+AREAS = {"work": "What one replica does", "memory": "Memory of one replica"}
+CONNECTIONS = 16
+IDLE = 1000
+"""Clients that keep a connection and send nothing."""
+TRANSPORTS = {"plain HTTP": "", "TLS": "authority"}
+"""What clients speak, and the variable for it."""
+PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def _run(rounds: int, seconds: float) -> Report:
+def turns(site: Site, stack: ExitStack, seconds: int) -> Iterator[Turn]:
+    """Start replicas, and yield everything that can be measured of them."""
+    for transport, variable in TRANSPORTS.items():
+        who = _start(site, stack, site.redirecting, variable)
+        seen = partial(_memory, who, who.memory() / MEGA)
+        yield "memory", "", transport, seen
+        for case, whom, work, number in _cases(site, stack, who, variable):
+            done = partial(_count, whom, work, number, seconds, site.folder)
+            yield "work", case, transport, done
+
+
+def _start(
+    site: Site, stack: ExitStack, registry: str, tls: str, *options: str
+) -> Contestant:
+    """Start a replica."""
+    more = {"TLS": tls, "METRICS_PORT": str(free_port()), "LOG_FORMAT": "json"}
+    made = contestant.checkout(site, registry, ROOT, PROXY, *options, **more)
+    return stack.enter_context(made.started(site))
+
+
+def _cases(
+    site: Site, stack: ExitStack, who: Contestant, tls: str
+) -> Iterator[tuple[str, Contestant, Work, int]]:
+    """Yield what is asked of whom, and how many requests are one; none for MB."""
+    streaming = _start(site, stack, site.streaming, tls)
+    forget = ("--set", "balena_cache_ttl=0")
+    forgetting = _start(site, stack, site.redirecting, tls, *forget)
+    client = Client(site, who, PULLED)
+    pull = client.pull()
+    requests = len(pull.questions)
+    # From several clients at once, look-ups of one alias would be made once for all.
+    looked_up = Client(site, forgetting, PULLED).token()
+    blob = Client(site, streaming, BLOB).blob()
+    for case, work, number in (
+        ("ping", client.plain("/ping", 200), 1),
+        ("challenge", client.plain("/v2/", 401), 1),
+        ("token, alias remembered", client.token(), 1),
+        ("manifest", client.manifest(), 1),
+        (f"pull, {requests} requests", pull, requests),
+    ):
+        many = replace(work, connections=CONNECTIONS)
+        yield case, who, many, number
+        yield f"{case}, new connections", who, replace(many, is_kept=False), number
+    yield "token, alias looked up", forgetting, looked_up, 1
+    yield "MB of a blob, streamed", streaming, replace(blob, connections=4), 0
+
+
+def _count(
+    who: Contestant, work: Work, requests: int, seconds: int, folder: Path
+) -> Figures:
+    """Return how much is done in a second."""
+    done, taken = measure(who, work, seconds, folder)
+    amount = done["requests"] / requests if requests else done["bytes"] / MEGA
+    return {
+        "in a second of a core": amount / taken,
+        "in a second": amount / done["seconds"],
+    }
+
+
+def _memory(who: Contestant, at_first: float) -> Figures:
+    """Return what a replica takes, and what for each client that is idle."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    before = who.memory()
     with ExitStack() as stack:
-        load = stack.enter_context(running_load())
-        scene = stack.enter_context(set_scene())
-        cases = all_cases(scene)
-        results = measure(cases, load, rounds=rounds, seconds=seconds, say=_say)
-        memory = Process(scene.redirecting.process.pid).memory()
-        return Report(this_machine(), pull_shapes(scene), results, memory)
-
-
-def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.capacity",
-        description="Measure what one replica of the proxy can do on this machine.",
-    )
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
-    parser.add_argument("--rounds", type=_rounds, default=ROUNDS)
-    parser.add_argument(
-        "--seconds", type=_seconds, default=SECONDS, help="for each case in each round"
-    )
-    return parser.parse_args(arguments)
-
-
-def _rounds(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
-
-
-def _seconds(text: str) -> float:
-    if (number := float(text)) < SECONDS_LEAST:
-        raise ValueError
-    return number
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        for _ in range(IDLE):
+            client = socket.create_connection(("127.0.0.1", who.port), TIMEOUT)
+            if who.url.startswith("https:"):
+                client = context.wrap_socket(client)
+            stack.enter_context(client).sendall(PING)
+            if b" 200 " not in client.recv(4096):
+                raise ProgramError(f"{who.url}/ping: not every client is answered")
+        each = (who.memory() - before) / IDLE / 1000
+    return {
+        "MB at the start": at_first,
+        "MB now": before / MEGA,
+        f"kB for each of {IDLE} idle connections": each,
+    }

@@ -1,160 +1,134 @@
-"""The programs that are measured, or needed for it: found, run, and ended."""
+"""The programs that are measured, or that measure: found, started and ended."""
 
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from demo.proxy import StartError
+from demo.terminal import interrupt_once
+from serve import raise_open_files
+
 START_SECONDS = 60
 STOP_SECONDS = 10
-LOOK_SECONDS = 0.005
-"""Between two looks whether a program listens."""
+LOOK_SECONDS = 0.02
 SAID_LENGTH = 2000
 """How much of what a program printed is shown where it failed."""
-SYSTEM_FOLDERS = "/usr/sbin:/sbin:/usr/bin:/bin"
-"""Where Debian's packages put servers, also outside of root's PATH."""
+FOLDERS = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+"""Debian puts servers where only root's PATH leads."""
 
 type Command = Sequence[str | Path]
 
 
 class ProgramError(RuntimeError):
-    """A program is missing, or failed; the message says which, and what it said."""
-
-
-def find_program(name: str) -> str:
-    """Return the program's path, the packaged one first.
-
-    Raises:
-        ProgramError: it is not installed.
-
-    """
-    path = shutil.which(name, path=f"{SYSTEM_FOLDERS}:{os.environ.get('PATH', '')}")
-    if path is None:
-        raise ProgramError(f"{name} is not installed")
-    return path
+    """A program is missing, failed, or gave a wrong answer; the message says all."""
 
 
 @contextmanager
-def running(
+def as_command(name: str) -> Iterator[None]:
+    """Let an error end the command with a sentence, and Ctrl-C all that it started."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt_once)
+    raise_open_files()
+    try:
+        yield
+    except (ProgramError, StartError, OSError) as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(f"{name}: ended; nothing is left running")
+
+
+def find(name: str) -> str:
+    """Return a program's path, or say how it is installed."""
+    if path := shutil.which(name, path=FOLDERS):
+        return path
+    package = {"node": "nodejs", "nginx": "nginx-light"}.get(name, name)
+    raise ProgramError(f"{name} is missing: apt-get install {package}")
+
+
+@contextmanager
+def serving(
     command: Command,
     port: int,
-    *,
     log: Path,
     environment: Mapping[str, str] | None = None,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server, from when it listens at a port of loopback until the context ends.
+    folder: Path | None = None,
+) -> Iterator[int]:
+    """Run a server while the context lasts, and yield its process number.
 
-    Ctrl-C in the terminal does not reach it, only who runs it. What is in the
-    environment is added to this process's own.
-
-    Raises:
-        ProgramError: it ended, or does not listen.
-
+    It gets a session of its own, so that Ctrl-C reaches only who runs it.
     """
-    with started(command, log=log, environment=environment) as process:
-        last = time.monotonic() + START_SECONDS
-        while process.poll() is None and not listens(port):
-            if time.monotonic() > last:
-                raise ProgramError(f"{command[0]} does not listen at port {port}")
-            time.sleep(LOOK_SECONDS)
-        if process.poll() is not None:
-            raise ProgramError(f"{command[0]} ended; {said(log)}")
-        yield process
-
-
-@contextmanager
-def started(
-    command: Command, *, log: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the context ends, whether it is ready or not.
-
-    Raises:
-        ProgramError: it cannot be run.
-
-    """
-    with log.open("wb") as output, _program_errors(command):
-        # There is no shell, and the command is ours or that of who measures.
-        process = subprocess.Popen(  # noqa: S603
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - there is no shell
             command,
             env={**os.environ, **(environment or {})},
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        yield process
+        last = time.monotonic() + START_SECONDS
+        while not _listens(port):
+            if process.poll() is not None or time.monotonic() > last:
+                text = log.read_text(errors="replace")[-SAID_LENGTH:]
+                raise ProgramError(f"{command[0]} does not listen; it said:\n{text}")
+            time.sleep(LOOK_SECONDS)
+        yield process.pid
     finally:
-        _end(process)
+        for kind in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):  # Nobody is left of the session.
+                os.killpg(process.pid, kind)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
 
 
 def run(
     command: Command,
     *,
-    environment: Mapping[str, str],
-    seconds: float,
+    environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    seconds: float = 300,
 ) -> str:
-    """Return what a program prints that has nothing but this environment.
-
-    Raises:
-        ProgramError: it failed, or took longer.
-
-    """
-    with _program_errors(command):
-        done = subprocess.run(  # noqa: S603 - as above
+    """Return what a program prints, unless it fails or takes too long."""
+    try:
+        done = subprocess.run(  # noqa: S603 - there is no shell
             command,
-            env=dict(environment),
+            env=environment,
             cwd=folder,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             text=True,
             timeout=seconds,
             check=False,
         )
+    except subprocess.TimeoutExpired as error:
+        raise ProgramError(f"{command[0]} takes over {seconds:g} s") from error
     if done.returncode:
-        raise ProgramError(f"{command[0]} failed:\n{done.stdout[-SAID_LENGTH:]}")
+        text = (done.stdout + done.stderr)[-SAID_LENGTH:]
+        raise ProgramError(f"{command[0]} failed; it said:\n{text}")
     return done.stdout
 
 
-def listens(port: int) -> bool:
-    """Return whether somebody accepts connections on a port of loopback."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+def end(number: int) -> None:
+    """End a process that a program has started, and wait until it has gone."""
+    with suppress(ProcessLookupError):
+        os.kill(number, signal.SIGTERM)
+        last = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < last:
+            os.kill(number, 0)
+            time.sleep(LOOK_SECONDS)
+        os.kill(number, signal.SIGKILL)
 
 
-def said(log: Path) -> str:
-    """Return the end of what a program printed, in a sentence."""
-    text = log.read_text(errors="replace")[-SAID_LENGTH:].strip()
-    return f"it said:\n{text}" if text else "it said nothing"
-
-
-@contextmanager
-def _program_errors(command: Command) -> Iterator[None]:
-    try:
-        yield
-    except (subprocess.TimeoutExpired, OSError) as error:
-        raise ProgramError(f"{command[0]} cannot be run: {error}") from error
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End it, and what it has started."""
-    _signal(process, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    _signal(process, signal.SIGKILL)
-    process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):  # Nobody is left.
-        os.killpg(process.pid, number)
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False

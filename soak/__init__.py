@@ -1,1 +1,1 @@
-"""`make soak`: many clients and many faults for a while, and what the proxy takes."""
+"""Many pulls, many faults, and what is left of them."""

@@ -1,4 +1,4 @@
-"""Decides what is broken, and when; and which failures that explains.
+"""The faults of registry and API, one after the other, and which failures they explain.
 
 A fault lasts a second or two and is followed by a longer time of peace, so that most
 requests meet none. It explains what failed while it lasted, and for as long afterwards
@@ -6,164 +6,150 @@ as the proxy may still be waiting for an answer.
 """
 
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from enum import StrEnum
-from itertools import chain, count
 from random import Random
-from threading import Event
+from threading import Event, Lock
+from urllib.parse import urlsplit
 
-from localcloud.relay import Failure, Fault
+from demo.proxy import Proxy
+from localcloud.cloud import LocalCloud
+from localcloud.relay import Failure, Fault, Relay
 from localcloud.server import Response
-from soak.scene import TIMEOUT_SECONDS, Scene
 
-PEACE_SECONDS = (6.0, 14.0)
-LASTING_SECONDS = (0.5, 2.5)
-FIRST_SECONDS = 0.5
-"""Before the first fault, so that a short soak has one as well."""
+TIMEOUT_SECONDS = 3
+"""Of registry and API, so that it is often over."""
+OPTIONS = (
+    *("--set", f"balena_api_timeout={TIMEOUT_SECONDS}"),
+    *("--set", f"balena_registry_timeout={TIMEOUT_SECONDS}"),
+    *("--set", "balena_cache_ttl=5"),
+)
 AFTERMATH_SECONDS = TIMEOUT_SECONDS + 1
+LASTING_SECONDS = (0.5, 2.5)
+PEACE_SECONDS = (6.0, 14.0)
 RETRY_SECONDS = 0.2
+IN_BODY = b"\r\n\r\n"
 IN_BLOB = b"application/octet-stream"
 IN_MANIFEST = b'"schemaVersion"'
 """What stands in an answer shortly before it is to break off."""
-IN_BODY = b"\r\n\r\n"
-
-type Break = Callable[[Scene], object]
-
-
-class Part(StrEnum):
-    """What a request may need beside the proxy."""
-
-    API = "API"
-    REGISTRY = "registry"
+API, REGISTRY = "API", "registry"
 
 
 @dataclass(frozen=True, slots=True)
-class Breakage:
-    """A fault with its name."""
+class Scene:
+    """What requests go through: the proxy between two cables that can be cut."""
 
-    part: Part
-    what: str
-    begin: Break
+    cloud: LocalCloud
+    api: Relay
+    registry: Relay
+    proxy: Proxy
 
-    def __str__(self) -> str:
-        """Return what the report calls it."""
-        return f"{self.part} {self.what}"
+    def answer(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
+        """Let the API give this answer to whatever it is asked."""
+        self.cloud.api.interpose = lambda _: Response(status, headers, body)
 
-
-def _api(failure: Failure, mark: bytes = b"", length: int = 0) -> Break:
-    return lambda scene: scene.api.fail(Fault(failure, mark, length))
-
-
-def _registry(failure: Failure, mark: bytes = b"", length: int = 0) -> Break:
-    return lambda scene: scene.registry.fail(Fault(failure, mark, length))
-
-
-def _answer(status: int, body: bytes = b"", *headers: tuple[str, str]) -> Break:
-    def begin(scene: Scene) -> None:
-        scene.cloud.api.interpose = lambda _: Response(status, headers, body)
-
-    return begin
+    def mend(self) -> None:
+        """Let everything work; a port may be in somebody's use for a moment."""
+        self.cloud.api.interpose = None
+        for relay in (self.api, self.registry):
+            while True:
+                with suppress(OSError):
+                    relay.mend()
+                    break
+                time.sleep(RETRY_SECONDS)
 
 
-BREAKAGES = (
-    Breakage(Part.API, "down", lambda scene: scene.api.refuse()),
-    Breakage(Part.API, "drops connections", lambda scene: scene.api.drop()),
-    Breakage(Part.API, "hanging", _api(Failure.HANG)),
-    Breakage(Part.API, "resetting", _api(Failure.RESET)),
-    Breakage(Part.API, "slow", _api(Failure.TRICKLE)),
-    Breakage(Part.API, "cut off", _api(Failure.CUT, IN_BODY, 10)),
-    Breakage(Part.API, "stalling", _api(Failure.STALL, IN_BODY, 10)),
-    Breakage(Part.API, "says 500", _answer(500)),
-    Breakage(Part.API, "says 429", _answer(429, b"", ("Retry-After", "7"))),
-    Breakage(Part.API, "speaks no JSON", _answer(200, b"<html>")),
-    Breakage(Part.API, "of a wrong shape", _answer(200, b'{"d":[{}]}')),
-    Breakage(Part.REGISTRY, "down", lambda scene: scene.registry.refuse()),
-    Breakage(Part.REGISTRY, "drops connections", lambda scene: scene.registry.drop()),
-    Breakage(Part.REGISTRY, "hanging", _registry(Failure.HANG)),
-    Breakage(Part.REGISTRY, "resetting", _registry(Failure.RESET)),
-    Breakage(Part.REGISTRY, "slow", _registry(Failure.TRICKLE)),
-    Breakage(Part.REGISTRY, "cut in heads", _registry(Failure.CUT, b"Content-Type")),
-    Breakage(Part.REGISTRY, "cut in manifests", _registry(Failure.CUT, IN_MANIFEST)),
-    Breakage(Part.REGISTRY, "cut in blobs", _registry(Failure.CUT, IN_BLOB, 300_000)),
-    Breakage(
-        Part.REGISTRY, "stalling in manifests", _registry(Failure.STALL, IN_MANIFEST)
-    ),
-    Breakage(
-        Part.REGISTRY, "stalling in blobs", _registry(Failure.STALL, IN_BLOB, 300_000)
-    ),
-)
+@contextmanager
+def open_scene() -> Iterator[Scene]:
+    """Run all of it."""
+    with ExitStack() as stack:
+        cloud = stack.enter_context(LocalCloud())
+        api, registry = (
+            stack.enter_context(Relay(urlsplit(url).port or 0))
+            for url in (cloud.api_url, cloud.registry_url)
+        )
+        proxy = Proxy(
+            f"http://127.0.0.1:{registry.port}",
+            environment={"API_URL": f"http://127.0.0.1:{api.port}"},
+            arguments=OPTIONS,
+        )
+        yield Scene(cloud, api, registry, stack.enter_context(proxy))
 
 
-@dataclass(slots=True)
-class _Span:
-    breakage: Breakage
-    began: float
-    ended: float = float("inf")
+FAULTS: dict[tuple[str, str], Fault | Callable[[Scene], object]] = {
+    (API, "down"): lambda scene: scene.api.refuse(),
+    (API, "drops connections"): lambda scene: scene.api.drop(),
+    (API, "hanging"): Fault(Failure.HANG),
+    (API, "resetting"): Fault(Failure.RESET),
+    (API, "slow"): Fault(Failure.TRICKLE),
+    (API, "cut off"): Fault(Failure.CUT, IN_BODY, 10),
+    (API, "stalling"): Fault(Failure.STALL, IN_BODY, 10),
+    (API, "says 500"): lambda scene: scene.answer(500, b""),
+    (API, "says 429"): lambda scene: scene.answer(429, b"", ("Retry-After", "7")),
+    (API, "speaks no JSON"): lambda scene: scene.answer(200, b"<html>"),
+    (API, "of a wrong shape"): lambda scene: scene.answer(200, b'{"d":[{}]}'),
+    (REGISTRY, "down"): lambda scene: scene.registry.refuse(),
+    (REGISTRY, "drops connections"): lambda scene: scene.registry.drop(),
+    (REGISTRY, "hanging"): Fault(Failure.HANG),
+    (REGISTRY, "resetting"): Fault(Failure.RESET),
+    (REGISTRY, "slow"): Fault(Failure.TRICKLE),
+    (REGISTRY, "cut in heads"): Fault(Failure.CUT, b"Content-Type"),
+    (REGISTRY, "cut in manifests"): Fault(Failure.CUT, IN_MANIFEST),
+    (REGISTRY, "cut in blobs"): Fault(Failure.CUT, IN_BLOB, 300_000),
+    (REGISTRY, "stalling in manifests"): Fault(Failure.STALL, IN_MANIFEST),
+    (REGISTRY, "stalling in blobs"): Fault(Failure.STALL, IN_BLOB, 300_000),
+}
+"""What breaks, and how."""
 
 
-class History:
-    """What was broken when."""
+class Tally:
+    """Counts of what was right, and every finding; many threads add to it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._spans: list[_Span] = []
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.findings: Counter[str] = Counter()
+        self.faults: list[tuple[str, float]] = []
+        """What was broken until when."""
+        self.broken = "nothing"
+        self._lock = Lock()
 
-    def begin(self, breakage: Breakage) -> None:
-        """Take note that a fault is about to begin."""
-        self._spans.append(_Span(breakage, self._clock()))
+    def right(self, what: str, number: int = 1) -> None:
+        """Take note of so many answers that were as they have to be."""
+        with self._lock:
+            self.counts[what] += number
 
-    def end(self) -> None:
-        """Take note that the last fault is mended."""
-        self._spans[-1].ended = self._clock()
+    def find(self, text: str) -> None:
+        """Take note of what must not be, whatever was broken."""
+        with self._lock:
+            self.findings[text] += 1
 
-    def current(self) -> Breakage | None:
-        """Return what is broken at the moment."""
-        last = self._spans[-1] if self._spans else None
-        return last.breakage if last and last.ended > self._clock() else None
-
-    def __len__(self) -> int:
-        """Count the faults there have been."""
-        return len(self._spans)
-
-    def explain(
-        self,
-        needs: Collection[Part],
-        began: float,
-        ended: float,
-        aftermath: float = AFTERMATH_SECONDS,
-    ) -> Breakage | None:
-        """Return the last fault that can be why a request with those needs failed."""
-        for span in reversed(self._spans):
-            meets = span.began <= ended and began <= span.ended + aftermath
-            if meets and span.breakage.part in needs:
-                return span.breakage
-        return None
+    def failed(
+        self, what: str, came: str, needs: str, began: float, wait: float = 0
+    ) -> None:
+        """Take note of a failure: a finding, unless a fault explains it."""
+        latest = began - AFTERMATH_SECONDS - wait
+        if any(part in needs and end >= latest for part, end in self.faults):
+            self.right(f"{what}, failed by a fault")
+        else:
+            self.find(f"{what}: {came}")
 
 
-def break_now_and_then(
-    scene: Scene, history: History, chance: Random, over: Event
-) -> None:
+def break_now_and_then(scene: Scene, tally: Tally, chance: Random, over: Event) -> None:
     """Let one fault after the other begin and end, until it is over."""
-    peace = chain([FIRST_SECONDS], (chance.uniform(*PEACE_SECONDS) for _ in count()))
-    deck: list[Breakage] = []
-    for seconds in peace:
-        if over.wait(seconds):
-            return
-        deck = deck or chance.sample(BREAKAGES, len(BREAKAGES))
-        breakage = deck.pop()
-        history.begin(breakage)
-        breakage.begin(scene)
+    deck: list[tuple[str, str]] = []
+    while not over.wait(chance.uniform(*PEACE_SECONDS)):
+        deck = deck or chance.sample(list(FAULTS), len(FAULTS))
+        part, how = fault = deck.pop()
+        tally.broken = f"{part} {how}"
+        tally.faults.append((part, float("inf")))
+        begin = FAULTS[fault]
+        if isinstance(begin, Fault):
+            (scene.api if part == API else scene.registry).fail(begin)
+        else:
+            begin(scene)
         over.wait(chance.uniform(*LASTING_SECONDS))
-        _mend(scene)
-        history.end()
-
-
-def _mend(scene: Scene) -> None:
-    """Mend; a port that was closed may meanwhile be one end of a connection."""
-    while True:
-        with suppress(OSError):
-            scene.mend()
-            return
-        time.sleep(RETRY_SECONDS)
+        scene.mend()
+        tally.faults[-1] = (part, time.monotonic())
+        tally.broken = "nothing"
