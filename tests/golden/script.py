@@ -157,7 +157,11 @@ def add_what_is_missing(cloud: LocalCloud) -> None:
     cloud.add_application("balenablocks/elsewhere")
     added = cloud.add_release("balenablocks/elsewhere", "1.0.0", is_target=True)
     place = f"registry.example.com/{added.images[0].repository}"
-    number = added.images[0].id
+    number = next(
+        row["id"]
+        for row in cloud.database.rows("image")
+        if row["is_stored_at__image_location"] == added.images[0].location
+    )
     cloud.database.change("image", number, {"is_stored_at__image_location": place})
 
 

@@ -168,7 +168,7 @@ def resolve(cloud: LocalCloud, text: str, **options: str) -> None:
     proxy = addon.RegistryProxy()
 
     async def ask() -> None:
-        prompt = Commands(proxy.current_service)
+        prompt = Commands(proxy.current_endpoints)
         prompt.resolve(text)
         await asyncio.gather(*prompt._running)
 

@@ -29,7 +29,7 @@ class Sending(layer.Layer):
         super().__init__(proxied)
         self._flow = flow
 
-    def _handle_event(self, _: events.Event) -> layer.CommandGenerator[None]:
+    def _handle_event(self, _event: events.Event) -> layer.CommandGenerator[None]:
         for _ in range(2):
             yield commands.SendData(
                 self.context.client, everything(self._flow).encode()

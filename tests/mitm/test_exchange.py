@@ -4,7 +4,7 @@ import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
 
-from mitm.exchange import Substitute, is_answered, stand_in
+from mitm.exchange import Exchange, Substitute
 
 BODY = b'{"errors":[]}'
 
@@ -19,27 +19,34 @@ def test_substitute(pieces: list[bytes]) -> None:
     assert substitute.is_sent
 
 
+def broken(status: int) -> tuple[http.HTTPFlow, Exchange]:
+    """Return a flow whose answer is an error of ours."""
+    flow, exchange = tflow.tflow(), Exchange("/v2/", {})
+    flow.response = http.Response.make(status, BODY)
+    exchange.keep_error(flow.response)
+    assert exchange.error_body == BODY
+    return flow, exchange
+
+
 def test_range_that_has_nothing_is_answered_at_once() -> None:
     """Then the client has all of its answer, whatever becomes of the registry's."""
-    flow = tflow.tflow()
-    flow.response = http.Response.make(416, BODY)
-    assert stand_in(flow.response) == BODY
+    flow, exchange = broken(416)
+    assert flow.response
     assert flow.response.headers["Connection"] == "close"
-    assert not is_answered(flow)
+    assert not exchange.is_answered(flow)
     assert callable(flow.response.stream)
     assert flow.response.stream(b"invalid range\n") == BODY
-    assert is_answered(flow)
+    assert exchange.is_answered(flow)
 
 
 def test_other_errors_are_held() -> None:
     """They take the place of a body that has come."""
-    flow = tflow.tflow()
-    flow.response = http.Response.make(503, BODY)
-    assert stand_in(flow.response) == BODY
+    flow, exchange = broken(503)
+    assert flow.response
     assert not flow.response.stream
-    assert not is_answered(flow)
+    assert not exchange.is_answered(flow)
 
 
 def test_no_answer() -> None:
     """A flow that broke before its answer began was not answered."""
-    assert not is_answered(tflow.tflow())
+    assert not Exchange("/v2/", {}).is_answered(tflow.tflow())

@@ -1,20 +1,20 @@
 """What the storage is sent, and where a connection goes."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from mitm.signed import SignedRequest
 from mitmproxy import connection, http
-from mitmproxy.net.http import http1
 from mitmproxy.proxy import server_hooks
 from mitmproxy.test import taddons, tflow
 
 import addon
-from mitm import storage
-from mitm.guard.reader import REGISTRY, STORAGE
-from mitm.route import Address, Routes
+from mitm import route, storage
+from mitm.exchange import Exchange
+from mitm.route import Address
 from resolver.storage.destination import Destination
 from resolver.storage.redirect import Route
+from tests.mitm.exposure import sent
 
 TOKEN = "Bearer head.payload.signature"
 REGISTRY_ADDRESS = ("registry2.example.com", 443)
@@ -39,6 +39,15 @@ def client_flow(*headers: tuple[str, str]) -> http.HTTPFlow:
     return flow
 
 
+@contextmanager
+def sent_to(flow: http.HTTPFlow, to: Route, token: str) -> Iterator[None]:
+    """Let the flow be as it is sent."""
+    exchange = Exchange("", {})
+    storage.rewrite_request(flow, exchange, to, token)
+    with sent(flow, exchange):
+        yield
+
+
 def test_storage_gets_what_it_needs() -> None:
     """Range and conditions go along; tokens, cookies and the client's name do not."""
     flow = client_flow(
@@ -47,9 +56,10 @@ def test_storage_gets_what_it_needs() -> None:
         *(("Range", "bytes=5-"), ("If-Range", '"x"'), ("Accept-Encoding", "gzip")),
         ("X-Forwarded-For", "192.0.2.1"),
     )
-    storage.rewrite_request(flow, ROUTE, TOKEN)
     request = flow.request
-    assert isinstance(request, SignedRequest)
+    with sent_to(flow, ROUTE, TOKEN):
+        assert request.path == "/data?Signature=abc"
+    assert "Signature" not in request.path
     assert dict(request.headers) == {
         "Host": "s3.example.com:8443",
         "Connection": "close",
@@ -65,7 +75,7 @@ def test_storage_gets_what_it_needs() -> None:
 def test_header_in_any_encoding_passes() -> None:
     """What a client writes into a condition is the storage's to judge."""
     flow = client_flow(("If-None-Match", '"\xe4"'))
-    storage.rewrite_request(flow, ROUTE, None)
+    storage.rewrite_request(flow, Exchange("", {}), ROUTE, None)
     assert (b"If-None-Match", b'"\xe4"') in flow.request.headers.fields
 
 
@@ -73,56 +83,55 @@ def test_registry_gets_its_token_again() -> None:
     """Where it redirects to itself, and nowhere else (T3)."""
     flow = client_flow()
     own = Destination("https", *REGISTRY_ADDRESS, "/storage/x")
-    storage.rewrite_request(flow, Route(own, None, is_registry=True), TOKEN)
-    assert TOKEN.encode() in http1.assemble_request_head(flow.request)
+    with sent_to(flow, Route(own, None, is_registry=True), TOKEN):
+        assert flow.request.headers["Authorization"] == TOKEN
     assert "signature" not in str(flow.request.headers.fields)
 
 
 def connecting(
-    routes: Routes, flow: http.HTTPFlow, address: Address, *, follows: bool = True
+    address: Address, *routes: Route, follows: bool = True
 ) -> server_hooks.ServerConnectionHookData:
     """Return a connection that is about to be made."""
     server = connection.Server(address=address)
-    data = server_hooks.ServerConnectionHookData(server, flow.client_conn)
-    routes.connect(data, REGISTRY_ADDRESS, follows=follows)
+    data = server_hooks.ServerConnectionHookData(server, tflow.tclient_conn())
+    route.connect(data, REGISTRY_ADDRESS, routes, follows=follows)
     return data
+
+
+def restored(data: server_hooks.ServerConnectionHookData) -> Address | None:
+    """Return how the connection is known once it is open."""
+    data.server.state = connection.ConnectionState.OPEN
+    route.restore_name(data)
+    return data.server.address
 
 
 def test_connection_to_the_registry() -> None:
     """It is made by the registry's name, which TLS verifies."""
-    routes, flow = Routes(), tflow.tflow()
-    data = connecting(routes, flow, REGISTRY_ADDRESS)
+    data = connecting(REGISTRY_ADDRESS, ROUTE)
     assert (data.server.sni, data.server.error) == (REGISTRY_ADDRESS[0], None)
-    assert (data.server.address, routes.connected(data)) == (REGISTRY_ADDRESS, REGISTRY)
+    assert data.server.address == restored(data) == REGISTRY_ADDRESS
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", None])
 def test_connection_to_a_storage(address: str | None) -> None:
     """It goes to the address that was checked, and is known by its name (T11)."""
-    routes, flow = Routes(), tflow.tflow()
-    routes.lead(flow.client_conn, Route(DESTINATION, address, is_registry=False))
-    data = connecting(routes, flow, STORAGE_ADDRESS)
+    to_storage = Route(DESTINATION, address, is_registry=False)
+    data = connecting(STORAGE_ADDRESS, to_storage)
     assert data.server.sni == "s3.example.com"
     assert data.server.alpn_offers == [b"http/1.1"]
     assert data.server.address == (address or "s3.example.com", 8443)
-    data.server.state = connection.ConnectionState.OPEN
-    assert routes.connected(data) == STORAGE
-    assert data.server.address == STORAGE_ADDRESS
+    assert restored(data) == STORAGE_ADDRESS
 
 
 def test_connection_to_elsewhere_does_not_come_about() -> None:
     """Nothing is connected to that was not said for this client (T11)."""
-    routes, flow, other = Routes(), tflow.tflow(), tflow.tflow()
-    other.client_conn = tflow.tclient_conn()
-    other.client_conn.id = "another"
-    routes.lead(other.client_conn, ROUTE)
-    assert connecting(routes, flow, STORAGE_ADDRESS).server.error
-    assert connecting(routes, other, ("s3.example.com", 443)).server.error
-    assert not connecting(routes, other, STORAGE_ADDRESS).server.error
+    assert connecting(STORAGE_ADDRESS).server.error
+    assert connecting(("s3.example.com", 443), ROUTE).server.error
+    assert not connecting(STORAGE_ADDRESS, ROUTE).server.error
 
 
 def test_without_the_option_nothing_is_different() -> None:
     """Every connection is named as the registry, as mitmproxy was told."""
-    data = connecting(Routes(), tflow.tflow(), STORAGE_ADDRESS, follows=False)
+    data = connecting(STORAGE_ADDRESS, follows=False)
     assert (data.server.sni, data.server.error) == (REGISTRY_ADDRESS[0], None)
     assert data.server.address == STORAGE_ADDRESS
