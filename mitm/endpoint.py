@@ -45,7 +45,7 @@ from resolver.token import service
 from resolver.token.cache import ResolutionCache
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.health import Health
-from resolver.upstream.observer import Part
+from resolver.upstream.observer import Contact, Observers, Part
 from resolver.upstream.registry import Upstream
 from resolver.upstream.transport import Transport
 
@@ -54,37 +54,42 @@ class Endpoints:
     """Registry and API as the options name them, and what is asked of them."""
 
     def __init__(
-        self, settings: Settings, journal: Journal, tap: own_request.OwnRequests
+        self,
+        settings: Settings,
+        journal: Journal,
+        own_requests: own_request.OwnRequests,
     ) -> None:
         self._settings = settings
+        self._observers = Observers(journal.observer, own_requests)
         self._storage = (
-            storage.Storage(settings, tap) if settings.follows_redirects else None
+            storage.Storage(settings, self._observers)
+            if settings.follows_redirects
+            else None
         )
         self._journal = journal
-        watching = journal.observer
-        self._transport = Transport(settings.verification, tap=tap)
+        self._transport = Transport(settings.verification, observer=self._observers)
         self._upstream = Upstream(
             settings.registry_url,
             settings.api_url,
             self._transport,
-            watching,
-            tags=settings.tags_max,
+            self._observers,
         )
         self._tokens = service.TokenService(
             self._upstream,
             ResolutionCache(settings.cache_ttl),
             timeout=settings.api_timeout,
-            selects=bool(settings.tags_max),
-            observer=watching,
+            tags=settings.tags_max,
+            observer=self._observers,
         )
         self._locator = Locator(
             settings.registry_url,
             self._transport,
             timeout=settings.limits.registry_seconds,
             selects=bool(settings.tags_max),
-            observer=watching,
+            observer=self._observers,
         )
         self._health = Health(self._upstream)
+        self._observers.add(self._health)
 
     async def handle(
         self, flow: http.HTTPFlow, exchange: Exchange, *, is_stopping: bool
@@ -159,7 +164,7 @@ class Endpoints:
             return
         is_sound = response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
         if is_sound and decision.route is None:
-            self._health.saw(Part.REGISTRY)
+            self._observers.note(Contact(Part.REGISTRY))
         if self._storage and answer.is_blob(decision.endpoint):
             self._storage.check_head(flow.request.method, response, decision.route)
         check_head(flow, response)
@@ -222,7 +227,6 @@ class Endpoints:
         words.begin(flow, record)
         with record.asking_api():
             token = await self._tokens.answer(request)
-        self._health.saw(Part.API)
         self._journal.issue(record, token)
         if refusal := token.refusal_for(exchange.client):
             raise refusal
@@ -268,7 +272,4 @@ class Endpoints:
         """
         if not (self._storage and answer.is_blob(asked) and found.authorization):
             return None
-        route = await self._storage.find(flow.request.method, found)
-        if route:
-            self._health.saw(Part.REGISTRY)
-        return route
+        return await self._storage.find(flow.request.method, found)

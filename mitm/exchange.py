@@ -24,7 +24,6 @@ from resolver.grammar.client import Client
 from resolver.grammar.endpoint import Base, Content
 from resolver.storage.redirect import Route
 from resolver.token import claims
-from resolver.upstream import observer
 
 logger = logging.getLogger(__name__)
 
@@ -195,14 +194,14 @@ def check_head(flow: http.HTTPFlow, response: http.Response) -> None:
         # mitmproxy takes it for the answer itself, and 101 for another protocol.
         response.status_code = HTTPStatus.BAD_GATEWAY
         raise errors.ServiceUnavailable.because(
-            observer.Reason.SENSELESS,
+            errors.Reason.SENSELESS,
             f"the registry answers with status {status}, which ends no request; try"
             " again later",
         )
     if flow.request.method != "HEAD" and _ends_with_the_connection(response):
         # Whether it broke off could be seen by nobody.
         raise errors.ServiceUnavailable.because(
-            observer.Reason.SENSELESS,
+            errors.Reason.SENSELESS,
             "the registry does not say how long its answer is; try again later",
         )
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -5,11 +5,8 @@ comes from elsewhere. So the registry is asked first, by ourselves, and the clie
 request then goes to where it redirects, as if that had been the registry.
 """
 
-import asyncio
-import contextvars
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from mitmproxy import http
@@ -19,13 +16,14 @@ from mitm import redaction, secret
 from mitm.exchange import Exchange
 from mitm.reply import JSON_HEADERS, fields
 from mitm.settings import Settings
-from mitm.story import own_request
 from resolver import errors
 from resolver.content import forward
-from resolver.storage.redirect import STATUSES, Redirects, Route, make_border
-from resolver.upstream import call
+from resolver.storage.address import Addresses
+from resolver.storage.redirect import STATUSES, Redirects, Route
+from resolver.storage.url import Url
 from resolver.upstream.deadline import Deadline
-from resolver.upstream.observer import Reason
+from resolver.upstream.observer import Contact, Observer, Part, purpose
+from resolver.upstream.threads import Threads, time_limit
 from resolver.upstream.transport import USER_AGENT, Transport
 
 logger = logging.getLogger(__name__)
@@ -63,17 +61,19 @@ not the client that came with it."""
 class Storage:
     """Finds blobs; the blocking work runs in threads of its own."""
 
-    def __init__(self, settings: Settings, tap: own_request.OwnRequests) -> None:
-        border = make_border(settings.registry_url, settings.blobs_allowed)
+    def __init__(self, settings: Settings, observer: Observer) -> None:
+        own_host = Url.of(settings.registry_url).host
+        addresses = Addresses(own_host, settings.blobs_allowed)
+        self._observer = observer
         self._transport = Transport(
             settings.verification,
             connections=THREADS,
-            tap=tap,
-            address_of=border.address_of,
+            observer=observer,
+            address_of=addresses.find,
         )
-        self._redirects = Redirects(settings.registry_url, border, self._transport)
+        self._redirects = Redirects(settings.registry_url, addresses, self._transport)
         self._seconds = settings.limits.registry_seconds
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="balena-blob")
+        self._threads = Threads(THREADS, "balena-blob")
 
     async def find(self, method: str, decision: forward.Forward) -> Route | None:
         """Return where a blob is; None where the registry is to be asked for it.
@@ -83,26 +83,22 @@ class Storage:
             ServiceUnavailable: registry or storage do not answer in time.
 
         """
-        call.purpose.set(str(decision.alias or ""))
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
+        purpose.set(str(decision.alias or ""))
         deadline = Deadline.after(self._seconds)
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await loop.run_in_executor(
-                    self._pool,
-                    context.run,
-                    self._redirects.find,
-                    method,
-                    decision.path,
-                    decision.authorization or "",
-                    deadline,
-                )
-        except TimeoutError as error:
-            raise errors.ServiceUnavailable.because(
-                Reason.TIMEOUT,
-                "the registry does not say in time where the blob is; try again later",
-            ) from error
+        async with time_limit(
+            deadline,
+            "the registry does not say in time where the blob is; try again later",
+        ):
+            route = await self._threads.run(
+                self._redirects.find,
+                method,
+                decision.path,
+                decision.authorization or "",
+                deadline,
+            )
+        if route:
+            self._observer.note(Contact(Part.REGISTRY))
+        return route
 
     def check_head(
         self, method: str, response: http.Response, route: Route | None
@@ -122,7 +118,7 @@ class Storage:
 
     def close(self) -> None:
         """Let go of threads and connections."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
         self._transport.close()
 
 

@@ -35,8 +35,6 @@ import json
 from enum import StrEnum
 from typing import ClassVar, Self
 
-from resolver.upstream.observer import Reason
-
 RETRY_AFTER_DEFAULT = 10
 """Seconds that a client is told to wait where nobody named another time."""
 API_VERSION_HEADER = ("Docker-Distribution-Api-Version", "registry/2.0")
@@ -57,6 +55,22 @@ class ErrorCode(StrEnum):
     """Docker's registry, "service unavailable"."""
     UNKNOWN = "UNKNOWN"
     """Docker's registry, "unknown error"."""
+
+
+class Reason(StrEnum):
+    """Why registry or API gave no answer that could be used."""
+
+    CONNECTION = "connection"
+    """It could not be reached, or the connection broke."""
+    TIMEOUT = "timeout"
+    TLS = "tls"
+    """Its certificate does not verify, or there was no handshake."""
+    STATUS = "status"
+    """It answered with a status of failure."""
+    SENSELESS = "senseless"
+    """It answered with what could not be read."""
+    LIMITED = "limited"
+    """It limits the rate."""
 
 
 class RegistryError(Exception):

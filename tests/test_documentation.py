@@ -14,7 +14,7 @@ from mitm.option import format_table
 from mitm.story.metrics import PREFIX, Metrics
 from mitm.story.record import Record
 from mitm.version import VERSION
-from resolver.upstream.observer import Endpoint
+from resolver.upstream.observer import ApiRequest, Endpoint
 
 README = (serve.ROOT / "README.md").read_text()
 MAKEFILE = (serve.ROOT / "Makefile").read_text()
@@ -33,7 +33,7 @@ def counted() -> Metrics:
     connections.limit(Limits(1, 1, 1, 1))
     metrics = Metrics(connections)
     metrics.count(Record("id", (), "GET", "/"))
-    metrics.asked(Endpoint.TOKEN, 0.1)
+    metrics.note(ApiRequest(Endpoint.TOKEN, 0.1))
     return metrics
 
 

@@ -12,7 +12,6 @@ from mitmproxy.proxy.layers.http import _http1
 
 from mitm.reply import JSON_HEADERS, fields, reason_phrase
 from resolver import errors
-from resolver.upstream import observer
 
 _SILENT = "registry behind this proxy"
 _has_body: ContextVar[bool] = ContextVar("has_body", default=True)
@@ -55,7 +54,7 @@ def error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - 
     )
     if status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         error = errors.ServiceUnavailable.because(
-            observer.Reason.CONNECTION,
+            errors.Reason.CONNECTION,
             f"the {_silent.get()} does not answer at the moment; try again later",
         )
     headers = [*JSON_HEADERS, *error.headers, ("Connection", "close")]

@@ -27,8 +27,17 @@ from prometheus_client.registry import Collector
 from mitm.guard.connection import Connections
 from mitm.story.record import Kind, Outcome, Record
 from mitm.version import VERSION
-from resolver.errors import Refusal
-from resolver.upstream.observer import CacheState, Endpoint, Part, Reason, Result
+from resolver.errors import Reason, Refusal
+from resolver.upstream.observer import (
+    ApiRequest,
+    CacheState,
+    Endpoint,
+    Event,
+    Failure,
+    LookUp,
+    Part,
+    Result,
+)
 
 PREFIX = "balena_proxy"
 API_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 10)
@@ -122,19 +131,17 @@ class Metrics:
         for outcome in _pulls(record):
             self._pulls.labels(outcome).inc()
         if record.reason:
-            self.failed(Part.REGISTRY, record.reason)
+            self.note(Failure(Part.REGISTRY, record.reason))
 
-    def resolved(self, result: Result, state: CacheState) -> None:
-        """Take note of a look-up."""
-        self._resolutions.labels(result, state).inc()
-
-    def asked(self, endpoint: Endpoint, seconds: float) -> None:
-        """Take note of a request to the API."""
-        self._api.labels(endpoint).observe(seconds)
-
-    def failed(self, part: Part, reason: Reason) -> None:
-        """Take note that registry or API gave no answer that could be used."""
-        self._failures.labels(part, reason).inc()
+    def note(self, event: Event) -> None:
+        """Count an event of the resolver."""
+        match event:
+            case LookUp(result, state):
+                self._resolutions.labels(result, state).inc()
+            case ApiRequest(endpoint, seconds):
+                self._api.labels(endpoint).observe(seconds)
+            case Failure(part, reason):
+                self._failures.labels(part, reason).inc()
 
     def _watch(self, connections: Connections) -> None:
         """Show what is the case at the moment that somebody looks."""

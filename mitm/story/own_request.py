@@ -1,8 +1,8 @@
-"""Decides how the proxy's own requests are shown: as flows, beside those of clients.
+"""The proxy's own requests, shown as flows beside those of clients.
 
 To answer a request the resolver asks registry and API by itself, past mitmproxy.
 Somebody who wants to see why a pull fails wants to see that too; where nobody looks,
-no flow is made.
+no flow is call.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from mitm.story.fact import Fact, OwnKind, note
 from mitm.story.record import Outcome
 from mitm.story.size import describe_size
 from resolver.grammar.challenge import TOKEN_PATH
-from resolver.upstream import call
+from resolver.upstream.observer import Call, Event
 
 _SLUG = re.compile(r"slug(?:%20| )eq(?:%20| )'([^']+)'")
 _ASKED = {
@@ -46,7 +46,7 @@ def is_watched() -> bool:
 
 
 class OwnRequests:
-    """Shows each attempt of the resolver; a `resolver.upstream.call.Tap`."""
+    """Shows each call of the resolver; an `Observer` of it."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -56,17 +56,14 @@ class OwnRequests:
         """Show flows in this event loop, which is mitmproxy's."""
         self._loop = loop
 
-    def __call__(self, made: call.Attempt) -> None:
-        """Show an attempt; called from a worker thread."""
-        if self._loop and is_watched():
-            asked_for, purpose = served.get(), call.purpose.get()
-            self._loop.call_soon_threadsafe(self._show, made, asked_for, purpose)
+    def note(self, event: Event) -> None:
+        """Show a call; in the context of whoever asked, mostly in a worker thread."""
+        if self._loop and isinstance(event, Call) and is_watched():
+            self._loop.call_soon_threadsafe(self._show, event, served.get())
 
-    def _show(
-        self, made: call.Attempt, asked_for: http.HTTPFlow | None, purpose: str
-    ) -> None:
+    def _show(self, call: Call, asked_for: http.HTTPFlow | None) -> None:
         task = asyncio.get_running_loop().create_task(
-            _announce(make_flow(made, asked_for, purpose))
+            _announce(make_flow(call, asked_for))
         )
         self._shown.add(task)
         task.add_done_callback(self._shown.discard)
@@ -77,48 +74,45 @@ def is_own(shown: flow.Flow) -> bool:
     return shown.metadata.get(Fact.KIND) in _OWN_KINDS
 
 
-def make_flow(
-    made: call.Attempt, asked_for: http.HTTPFlow | None, purpose: str
-) -> http.HTTPFlow:
-    """Return the flow of an attempt.
+def make_flow(call: Call, asked_for: http.HTTPFlow | None) -> http.HTTPFlow:
+    """Return the flow of a call.
 
     Args:
-        made: what was asked, and what came of it.
+        call: what was asked, and what came of it.
         asked_for: the client's request that it was made for.
-        purpose: the alias or aliases that it is about.
 
     """
-    parts = urlsplit(made.url)
+    parts = urlsplit(call.url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     shown = http.HTTPFlow(
         _client(asked_for), connection.Server(address=(parts.hostname or "", port))
     )
     shown.request = http.Request.make(
-        made.method, _url(made), headers=_request_headers(made)
+        call.method, _url(call), headers=_request_headers(call)
     )
-    shown.request.timestamp_start = shown.request.timestamp_end = made.begin
-    if made.status is None:
-        shown.error = flow.Error(made.failure, made.end)
+    shown.request.timestamp_start = shown.request.timestamp_end = call.begin
+    if call.status is None:
+        shown.error = flow.Error(call.failure, call.end)
     else:
-        shown.response = http.Response.make(made.status, _body(made), _headers(made))
-        shown.response.timestamp_start = shown.response.timestamp_end = made.end
-    kind = _kind(made)
-    outcome = _outcome(kind, made.status)
+        shown.response = http.Response.make(call.status, _body(call), _headers(call))
+        shown.response.timestamp_start = shown.response.timestamp_end = call.end
+    kind = _kind(call)
+    outcome = _outcome(kind, call.status)
     request_id = asked_for.metadata.get(Fact.REQUEST_ID) if asked_for else None
     note(
         shown,
         {
             Fact.KIND: kind,
             Fact.REQUEST_ID: request_id,
-            Fact.ALIAS: purpose or None,
+            Fact.ALIAS: call.purpose or None,
             Fact.OUTCOME: outcome,
-            Fact.FAILURE: made.failure or None,
-            Fact.BYTES: len(made.body),
-            Fact.SECONDS: round(made.end - made.begin, 4),
+            Fact.FAILURE: call.failure or None,
+            Fact.BYTES: len(call.body),
+            Fact.SECONDS: round(call.end - call.begin, 4),
         },
     )
     shown.marked = "" if outcome is Outcome.SERVED else words.MARK
-    shown.comment = f"{_words(kind, parts)}: {_result(made)}"
+    shown.comment = f"{_words(kind, parts)}: {_result(call)}"
     return shown
 
 
@@ -137,9 +131,9 @@ def _client(asked_for: http.HTTPFlow | None) -> connection.Client:
     return asked_for.client_conn.copy()
 
 
-def _url(made: call.Attempt) -> str:
+def _url(call: Call) -> str:
     """Return the URL as it is shown; that of a storage may be signed."""
-    return _unsigned(made.url) if made.is_search else made.url
+    return _unsigned(call.url) if call.is_search else call.url
 
 
 def _unsigned(url: str) -> str:
@@ -148,9 +142,9 @@ def _unsigned(url: str) -> str:
     return redaction.without_signature(url)
 
 
-def _kind(made: call.Attempt) -> OwnKind:
-    path = urlsplit(made.url).path
-    if made.is_search:
+def _kind(call: Call) -> OwnKind:
+    path = urlsplit(call.url).path
+    if call.is_search:
         return OwnKind.SEARCH
     if path == TOKEN_PATH:
         return OwnKind.GRANT
@@ -191,50 +185,50 @@ def _words(kind: OwnKind, url: SplitResult) -> str:
     return f"asked the API for {what}" + (f" of {unquote(slug[1])}" if slug else "")
 
 
-def _result(made: call.Attempt) -> str:
-    seconds = f"in {made.end - made.begin:.3f} s"
-    if made.status is None:
-        return f"no answer {seconds}, {made.failure}"
-    if made.is_search:
-        return f"{made.status}, {seconds}"
-    return f"{made.status}, {describe_size(len(made.body))} {seconds}"
+def _result(call: Call) -> str:
+    seconds = f"in {call.end - call.begin:.3f} s"
+    if call.status is None:
+        return f"no answer {seconds}, {call.failure}"
+    if call.is_search:
+        return f"{call.status}, {seconds}"
+    return f"{call.status}, {describe_size(len(call.body))} {seconds}"
 
 
-def _request_headers(made: call.Attempt) -> http.Headers:
-    if made.authorization is None:
+def _request_headers(call: Call) -> http.Headers:
+    if call.authorization is None:
         return http.Headers()
-    scheme = made.authorization.partition(" ")[0]
+    scheme = call.authorization.partition(" ")[0]
     shown = f"{scheme} {redaction.REDACTED}"
     if ctx.options.balena_show_secrets:
-        shown = made.authorization
+        shown = call.authorization
     return http.Headers(Authorization=shown)
 
 
-def _headers(made: call.Attempt) -> http.Headers:
+def _headers(call: Call) -> http.Headers:
     return http.Headers(
         [
-            (name.encode("latin-1"), _shown(made, name, value))
-            for name, value in made.headers
+            (name.encode("latin-1"), _shown(call, name, value))
+            for name, value in call.headers
             if name.lower() not in _DROPPED_HEADERS
         ]
     )
 
 
-def _shown(made: call.Attempt, name: str, value: str) -> bytes:
+def _shown(call: Call, name: str, value: str) -> bytes:
     shown = _unsigned(value) if name.lower() == "location" else value
-    return _without_login(shown.encode("latin-1"), made)
+    return _without_login(shown.encode("latin-1"), call)
 
 
-def _without_login(said: bytes, made: call.Attempt) -> bytes:
+def _without_login(said: bytes, call: Call) -> bytes:
     if ctx.options.balena_show_secrets:
         return said
-    return redaction.without_login(said, made.authorization)
+    return redaction.without_login(said, call.authorization)
 
 
-def _body(made: call.Attempt) -> bytes:
+def _body(call: Call) -> bytes:
     # An error says what is wrong; anything else may be a token.
-    is_error = (made.status or 0) >= HTTPStatus.BAD_REQUEST
-    is_token = urlsplit(made.url).path == TOKEN_PATH and not is_error
+    is_error = (call.status or 0) >= HTTPStatus.BAD_REQUEST
+    is_token = urlsplit(call.url).path == TOKEN_PATH and not is_error
     if is_token and not ctx.options.balena_show_secrets:
-        return redaction.redacted_answer(made.body)
-    return _without_login(made.body, made)
+        return redaction.redacted_answer(call.body)
+    return _without_login(call.body, call)

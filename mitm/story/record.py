@@ -141,7 +141,7 @@ class Record:
     """Where the registry's answer comes from."""
     failure: str | None = None
     """Why there is no answer, or none to its end."""
-    reason: observer.Reason | None = None
+    reason: errors.Reason | None = None
     """The same for the metrics, where the registry is at fault."""
     status: int | None = None
     size: int | None = None
@@ -227,7 +227,7 @@ class Record:
         self.seconds = time.monotonic() - self.begin
         self.outcome = self._judge(response.status_code)
         if self.is_forwarded and self.outcome is Outcome.FAILED:
-            self.reason = self.reason or observer.Reason.STATUS
+            self.reason = self.reason or errors.Reason.STATUS
 
     def broken(self, failure: str, *, is_client_there: bool) -> None:
         """Take note that there is no answer, or none to its end."""
@@ -264,14 +264,14 @@ class Record:
             return Outcome.REFUSED
         return Outcome.SERVED
 
-    def _why(self, failure: str) -> observer.Reason:
+    def _why(self, failure: str) -> errors.Reason:
         """Return why the registry failed, by what mitmproxy says of it."""
         text = failure.lower()
         if (self.reader and self.reader.is_expired) or "too long" in text:
-            return observer.Reason.TIMEOUT
+            return errors.Reason.TIMEOUT
         if "tls" in text or "certificate" in text:
-            return observer.Reason.TLS
-        return observer.Reason.CONNECTION
+            return errors.Reason.TLS
+        return errors.Reason.CONNECTION
 
 
 def brief_location(name: str | None) -> str | None:

@@ -7,9 +7,7 @@ are asked side by side, and the first one that has it ends the search.
 """
 
 import asyncio
-import contextvars
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Protocol
@@ -22,14 +20,15 @@ from resolver.content.tag_list import TagPage
 from resolver.errors import (
     RETRY_AFTER_DEFAULT,
     RateLimited,
+    Reason,
     ServiceUnavailable,
 )
 from resolver.grammar.endpoint import Base, Content, Kind
 from resolver.grammar.reference import Location, parse_digest
 from resolver.release.candidate import tag_alias
-from resolver.upstream import call
 from resolver.upstream.deadline import Deadline
-from resolver.upstream.observer import NOBODY, Observer, Part, Reason
+from resolver.upstream.observer import NOBODY, Failure, Observer, Part, purpose
+from resolver.upstream.threads import Threads, time_limit
 from resolver.upstream.transport import Answer
 
 ASKED_MAX = 6
@@ -95,7 +94,7 @@ class Locator:
         self._observer = observer
         self._index = Index()
         self._recent: LRUCache[str, Location] = LRUCache(RECENT_MAX)
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="registry-search")
+        self._threads = Threads(THREADS, "registry-search")
 
     async def decide(self, target: Base | Content, asker: Asker) -> Forward | TagPage:
         """Return the request that goes upstream, or the tags that were asked for.
@@ -160,7 +159,7 @@ class Locator:
 
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def _find(self, search: Search, asker: Asker) -> Location | None:
         """Return a location that has it, or None where none has."""
@@ -184,25 +183,21 @@ class Locator:
             TagUnknown: it is a manifest that none of them has.
 
         """
-        call.purpose.set(str(search.alias))
+        purpose.set(str(search.alias))
         deadline = Deadline.after(self._timeout)
+        late = "the registry did not say in time where this is; try again later"
         try:
-            async with asyncio.timeout(self._timeout):
+            async with time_limit(deadline, late):
                 found = await self._ask(search, deadline)
         except TokenRefused:
             return None
         except RateLimited:
-            self._observer.failed(Part.REGISTRY, Reason.LIMITED)
+            self._observer.note(Failure(Part.REGISTRY, Reason.LIMITED))
             raise
         except ServiceUnavailable as error:
-            self._observer.failed(Part.REGISTRY, error.reason or Reason.SENSELESS)
+            reason = error.reason or Reason.SENSELESS
+            self._observer.note(Failure(Part.REGISTRY, reason))
             raise
-        except TimeoutError as error:
-            self._observer.failed(Part.REGISTRY, Reason.TIMEOUT)
-            raise ServiceUnavailable.because(
-                Reason.TIMEOUT,
-                "the registry did not say in time where this is; try again later",
-            ) from error
         if found:
             slug = search.alias.slug
             self._index.note(slug, [search.sought], Place(found))
@@ -251,10 +246,7 @@ class Locator:
         return None
 
     async def _has(self, search: Search, place: Location, deadline: Deadline) -> bool:
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, context.run, self._head, search, place, deadline
-        )
+        return await self._threads.run(self._head, search, place, deadline)
 
     def _head(self, search: Search, place: Location, deadline: Deadline) -> bool:
         answer = self._registry.head(

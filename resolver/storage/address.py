@@ -1,13 +1,18 @@
-"""Decides which addresses belong to the internet, and which others may be reached.
+"""The address that a host is reached at, checked before anything connects to it.
 
 A registry that redirects could send the proxy anywhere: to the machine that it runs
-on, to a cloud's metadata service, into the network behind it. What IANA lists as
-globally reachable is open (https://www.iana.org/assignments/iana-ipv4-special-registry
-and iana-ipv6-special-registry, as Python knows them), and multicast is not. Of an IPv6
-address that stands for an IPv4 address, that one counts: IPv4-mapped (RFC 4291, section
-2.5.5.2), NAT64 (RFC 6052) and 6to4 (RFC 3056).
+on, to a cloud's metadata service, into the network behind it. So an address has to be
+public, or the operator has to allow it. A name is looked up once, and the connection
+goes to the address that was checked: a second look-up might find another one (DNS
+rebinding).
 """
 
+import logging
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -18,13 +23,47 @@ from ipaddress import (
     ip_network,
 )
 
+from cachetools import TTLCache
+
+from resolver.errors import Reason, ServiceUnavailable
 from resolver.grammar.reference import shorten
 from resolver.grammar.url import parse_host
+from resolver.storage.url import is_ambiguous, refuse
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED_SECONDS = 10
+"""How long the addresses of a host are used: an image's blobs are asked for at once."""
+REMEMBERED_MAX = 1000
+OPTION = "balena_blobs_allow (BLOBS_ALLOW)"
 
 type Address = IPv4Address | IPv6Address
 type Network = IPv4Network | IPv6Network
+type LookUp = Callable[[str, int], Sequence[str]]
 
-_NAT64 = IPv6Network("64:ff9b::/96")
+NAT64 = IPv6Network("64:ff9b::/96")
+"""The IPv4 address stands in the last four bytes (RFC 6052); of networks without IPv4
+this is the way to storages that have nothing else."""
+REFUSED: tuple[Network, ...] = tuple(
+    map(
+        ip_network,
+        (
+            # What not every Python counts among the special addresses of IANA:
+            # https://www.iana.org/assignments/iana-ipv4-special-registry
+            *("192.0.0.0/24", "192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+            # https://www.iana.org/assignments/iana-ipv6-special-registry
+            # Teredo and 6to4, the second and third, carry any IPv4 address.
+            *("2001:db8::/32", "2001::/23", "2002::/16", "3fff::/20"),
+            # All but 2000::/3, which is what there is of global unicast:
+            # https://www.iana.org/assignments/ipv6-address-space
+            *("::/3", "4000::/2", "8000::/1"),
+            # The machine's host at Azure, an address like others to everybody else:
+            # https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+            "168.63.129.16/32",
+        ),
+    )
+)
+"""Not public, in addition to what `ipaddress` says; the same with every Python."""
 _EXAMPLE = (
     "write host names, addresses and networks, as in minio.example.com,10.1.0.0/16"
 )
@@ -41,9 +80,8 @@ class Allowed:
     def covers(self, address: Address) -> bool:
         """Return whether one of the networks has the address in it."""
         return any(
-            candidate.version == network.version and candidate in network
+            address in network or _plain(address) in network
             for network in self.networks
-            for candidate in {address, meant_address(address)}
         )
 
 
@@ -64,40 +102,87 @@ def parse_allowed(text: str) -> Allowed:
     return Allowed(frozenset(hosts), tuple(networks))
 
 
-def meant_address(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address stands for, or itself."""
+def is_public(address: Address) -> bool:
+    """Return whether the address is one of the internet's, for every Python alike."""
+    plain = _plain(address)
+    return plain.is_global and not any(plain in network for network in REFUSED)
+
+
+def look_up_host(host: str, port: int) -> Sequence[str]:
+    """Return the host's addresses, the one to try first at the beginning.
+
+    Raises:
+        OSError: there is none, or nobody who knows it answers.
+
+    """
+    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in answers]
+
+
+class Addresses:
+    """The addresses of the hosts that a registry redirects to. For many threads."""
+
+    def __init__(
+        self,
+        own_host: str,
+        allowed: Allowed,
+        *,
+        look_up: LookUp = look_up_host,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Let everything through to the registry's own host, and to what is allowed."""
+        self._open = allowed.hosts | {own_host.lower()}
+        self._allowed = allowed
+        self._look_up = look_up
+        self._lock = threading.Lock()
+        self._cache: TTLCache[tuple[str, int], Sequence[str]] = TTLCache(
+            REMEMBERED_MAX, REMEMBERED_SECONDS, clock
+        )
+
+    def find(self, host: str, port: int) -> str | None:
+        """Return the address to connect to; None where any will do. Blocks.
+
+        Raises:
+            RedirectRefused: the host is not of the internet, and not allowed.
+            ServiceUnavailable: the host has no address, or it cannot be found.
+
+        """
+        if host in self._open:
+            return None
+        with self._lock:
+            addresses = self._cache.get((host, port))
+        if addresses is None:
+            addresses = self._check(host, port)
+            with self._lock:
+                self._cache[host, port] = addresses
+        # They stand in the order in which they are to be tried, and one is tried: any
+        # of those that are like the first, so that another request finds another.
+        first = ip_address(addresses[0]).version
+        return random.choice(  # noqa: S311 - no secret
+            [text for text in addresses if ip_address(text).version == first]
+        )
+
+    def _check(self, host: str, port: int) -> Sequence[str]:
+        """Return all addresses of the host, each of which may be connected to."""
+        try:
+            addresses = self._look_up(host, port)
+        except OSError as error:
+            raise _unknown(host, str(error)) from error
+        for text in addresses:
+            address = ip_address(text)
+            if not is_public(address) and not self._allowed.covers(address):
+                shown = host if host == text else f"{host}, which is {text},"
+                raise refuse(f"{shown} is not on the internet; {OPTION} can allow it")
+        return addresses
+
+
+def _plain(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address stands for, or the address."""
     if isinstance(address, IPv4Address):
         return address
-    if address in _NAT64:
+    if address in NAT64:
         return IPv4Address(address.packed[-4:])
-    return address.ipv4_mapped or address.sixtofour or address
-
-
-def is_public(address: Address) -> bool:
-    """Return whether the address is one of the internet's."""
-    meant = meant_address(address)
-    return (
-        meant.is_global
-        and not meant.is_multicast
-        and not meant.is_reserved
-        and not (isinstance(meant, IPv6Address) and meant.is_site_local)
-    )
-
-
-def is_ambiguous(host: str) -> bool:
-    """Return whether a host is an address in a form that not everybody reads alike.
-
-    As 2130706433, 0x7f.1 and 127.1 are 127.0.0.1 to some. What ends in a number is an
-    address (https://url.spec.whatwg.org/#ends-in-a-number-checker).
-    """
-    last = host.rpartition(".")[2]
-    if ":" in host or not (last.isdecimal() or last[:2].lower() == "0x"):
-        return False
-    try:
-        ip_address(host)
-    except ValueError:
-        return True
-    return False
+    return address.ipv4_mapped or address
 
 
 def _parse_name(entry: str) -> str:
@@ -108,3 +193,11 @@ def _parse_name(entry: str) -> str:
     if ":" in name or is_ambiguous(name):
         raise ValueError(f"{shorten(entry)} cannot be used; {_EXAMPLE}")
     return name
+
+
+def _unknown(host: str, reason: str) -> ServiceUnavailable:
+    logger.warning("the storage %s cannot be found: %s", host, reason)
+    return ServiceUnavailable.because(
+        Reason.CONNECTION,
+        "the storage of the registry cannot be found at the moment; try again later",
+    )

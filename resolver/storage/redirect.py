@@ -1,4 +1,4 @@
-"""Decides where a blob is fetched that the registry does not send itself.
+"""The place where a blob is fetched that the registry does not send itself.
 
 The registry is asked for the blob, and whatever it redirects to is checked, up to a
 few times in a row. A signed URL may hold for one method only, so a GET is asked for
@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from cachetools import LRUCache
 
-from resolver.storage.address import Allowed
-from resolver.storage.border import Border
-from resolver.storage.destination import Destination, Origin, parse_redirect, refuse
+from resolver.storage.address import Addresses
+from resolver.storage.url import Origin, Url, parse_redirect, refuse
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.transport import Answer
 
@@ -48,7 +46,7 @@ class Searcher(Protocol):
 class Route:
     """Where a blob is fetched, and how its host is reached."""
 
-    destination: Destination
+    destination: Url
     address: str | None
     """The address to connect to; None where any of the host's will do."""
     is_registry: bool
@@ -58,9 +56,11 @@ class Route:
 class Redirects:
     """Follows the redirects of one registry. For many threads."""
 
-    def __init__(self, registry_url: str, border: Border, searcher: Searcher) -> None:
-        self._registry = Destination.of_url(registry_url)
-        self._border = border
+    def __init__(
+        self, registry_url: str, addresses: Addresses, searcher: Searcher
+    ) -> None:
+        self._registry = Url.of(registry_url)
+        self._addresses = addresses
         self._searcher = searcher
         self._lock = threading.Lock()
         self._answers: LRUCache[tuple[Origin, str], int] = LRUCache(HOSTS_MAX)
@@ -81,13 +81,13 @@ class Redirects:
             ServiceUnavailable: somebody on the way does not answer.
 
         """
-        here = begin = Destination(*self._registry.origin, path)
+        here = begin = self._registry.at(path)
         is_registry = True
         for followed in count():
             if not self._may_redirect(here.origin, method):
                 break
             answer = self._searcher.search(
-                here.url,
+                here.text,
                 method=method,
                 authorization=authorization if is_registry else None,
                 deadline=deadline,
@@ -103,10 +103,10 @@ class Redirects:
             is_registry = is_registry and here.origin == self._registry.origin
         if here is begin:
             return None
-        address = self._border.address_of(here.host, here.port)
+        address = self._addresses.find(here.host, here.port)
         return Route(here, address, is_registry)
 
-    def saw_redirect(self, where: Destination | None, method: str) -> None:
+    def saw_redirect(self, where: Url | None, method: str) -> None:
         """Take note that a host redirects; None is the registry."""
         with self._lock:
             self._answers[(where or self._registry).origin, method] = _ALWAYS
@@ -123,8 +123,3 @@ class Redirects:
             seen = self._answers.get((origin, method), 0)
             if seen != _ALWAYS:
                 self._answers[origin, method] = seen + 1
-
-
-def make_border(registry_url: str, allowed: Allowed) -> Border:
-    """Return what keeps the redirects of a registry out of the network behind."""
-    return Border(urlsplit(registry_url).hostname or "", allowed)

@@ -6,9 +6,7 @@ clients give up after 15 seconds.
 """
 
 import asyncio
-import contextvars
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
@@ -27,13 +25,21 @@ from resolver.grammar.credential import (
 )
 from resolver.grammar.reference import Alias, is_stored_name, parse_alias
 from resolver.grammar.scope import Scope, parse_scopes
-from resolver.release.resolution import Resolution, candidates_of
+from resolver.release.resolution import ApiResolver, Resolution, candidates_of
 from resolver.token.answer import TokenAnswer, compose, count_fitting
 from resolver.token.cache import Remembered, ResolutionCache
-from resolver.upstream import call
 from resolver.upstream.deadline import Deadline
-from resolver.upstream.observer import NOBODY, CacheState, Observer, Reason, Result
+from resolver.upstream.observer import (
+    NOBODY,
+    SEPARATOR,
+    CacheState,
+    LookUp,
+    Observer,
+    Result,
+    purpose,
+)
 from resolver.upstream.registry import Backend, Upstream
+from resolver.upstream.threads import Threads, time_limit
 
 LOOK_UPS_MAX = 4
 """Of one request at the same time, so that its scopes leave threads for others."""
@@ -104,17 +110,17 @@ class TokenService:
         cache: ResolutionCache,
         *,
         timeout: float,
-        selects: bool = False,
+        tags: int = 0,
         threads: int = 32,
         observer: Observer = NOBODY,
     ) -> None:
-        """Take a name beside its application for that of a tag, or not (R9)."""
+        """Let tags select among so many releases, or, with 0, among none (R9)."""
         self._upstream = upstream
         self._cache = cache
         self._timeout = timeout
-        self._selects = selects
+        self._tags = tags
         self._observer = observer
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="balena-api")
+        self._threads = Threads(threads, "balena-api")
 
     async def answer(self, request: TokenRequest) -> TokenAnswer:
         """Return the token for the request.
@@ -126,15 +132,12 @@ class TokenService:
 
         """
         deadline = Deadline.after(self._timeout)
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await self._answer(request, deadline)
-        except TimeoutError as error:
-            raise ServiceUnavailable.because(
-                Reason.TIMEOUT,
-                f"the balena API did not answer within {self._timeout:g} seconds;"
-                " try again later",
-            ) from error
+        async with time_limit(
+            deadline,
+            f"the balena API did not answer within {self._timeout:g} seconds;"
+            " try again later",
+        ):
+            return await self._answer(request, deadline)
 
     async def registry_service(self) -> str:
         """Return the service for a challenge of ours, which should never change.
@@ -145,13 +148,9 @@ class TokenService:
         """
         if self._upstream.backend is None:
             deadline = Deadline.after(self._timeout)
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await self._run(self._upstream.connect, deadline)
-            except TimeoutError as error:
-                raise ServiceUnavailable.because(
-                    Reason.TIMEOUT, "the registry does not answer; try again later"
-                ) from error
+            late = "the registry does not answer; try again later"
+            async with time_limit(deadline, late):
+                await self._threads.run(self._upstream.connect, deadline)
         backend = self._upstream.backend
         assert backend is not None, "connect raises, or sets it"  # noqa: S101
         return backend.service
@@ -164,7 +163,7 @@ class TokenService:
 
         """
         deadline = Deadline.after(self._timeout)
-        backend = await self._run(self._upstream.connect, deadline)
+        backend = await self._threads.run(self._upstream.connect, deadline)
         outcome = (await self._resolve(backend, name, credential, deadline)).outcome
         if isinstance(outcome, Refusal):
             raise outcome
@@ -177,10 +176,10 @@ class TokenService:
 
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def _answer(self, request: TokenRequest, deadline: Deadline) -> TokenAnswer:
-        backend = await self._run(self._upstream.connect, deadline)
+        backend = await self._threads.run(self._upstream.connect, deadline)
         stored = [scope for scope in request.scopes if is_stored_name(scope.name)]
         names = self._names(request.scopes)
         gate = asyncio.Semaphore(LOOK_UPS_MAX)
@@ -192,7 +191,7 @@ class TokenService:
         found = dict(
             zip(names, await asyncio.gather(*map(resolve, names)), strict=True)
         )
-        call.purpose.set(call.SEPARATOR.join(names))
+        purpose.set(SEPARATOR.join(names))
         return await self._issue(backend, request, stored, found, deadline)
 
     def _names(self, scopes: Sequence[Scope]) -> Sequence[str]:
@@ -202,7 +201,7 @@ class TokenService:
         token is for that one (R9).
         """
         names = [scope.name for scope in scopes if not is_stored_name(scope.name)]
-        if not self._selects:
+        if not self._tags:
             return list(dict.fromkeys(names))
         with_tag = {name.rpartition("/")[0] for name in names if name.count("/") == 2}  # noqa: PLR2004
         return list(dict.fromkeys(name for name in names if name not in with_tag))
@@ -221,7 +220,7 @@ class TokenService:
         while True:
             lists = {name: candidates.cut(count) for name, candidates in whole.items()}
             places = [place for cut in lists.values() for place in cut.locations]
-            jwt = await self._run(
+            jwt = await self._threads.run(
                 backend.api.token,
                 tuple(dict.fromkeys([*stored, *map(Scope, places)])),
                 backend.service,
@@ -248,30 +247,23 @@ class TokenService:
         except AliasInvalid as refusal:
             # Nobody had to be asked, as if it had been known.
             return Remembered(refusal, CacheState.HIT)
-        call.purpose.set(str(alias))
+        purpose.set(str(alias))
+        resolver = ApiResolver(backend.api, backend.hosts, tags=self._tags)
         try:
             found = await self._cache.resolve(
                 alias,
                 credential,
-                lambda: self._run(
-                    backend.resolver.resolve, alias, credential, deadline
+                lambda: self._threads.run(
+                    resolver.resolve, alias, credential, deadline
                 ),
             )
         except (RateLimited, ServiceUnavailable):
-            self._observer.resolved(Result.FAILED, CacheState.MISS)
+            self._observer.note(LookUp(Result.FAILED, CacheState.MISS))
             raise
         is_refused = isinstance(found.outcome, Refusal)
-        self._observer.resolved(
-            Result.REFUSED if is_refused else Result.FOUND, found.state
-        )
+        result = Result.REFUSED if is_refused else Result.FOUND
+        self._observer.note(LookUp(result, found.state))
         return found
-
-    async def _run[*A, R](self, call: Callable[[*A], R], *args: *A) -> R:
-        """Run what blocks in a thread, which knows for whom it does so."""
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, context.run, call, *args
-        )
 
 
 def _media_type(content_type: str) -> str:

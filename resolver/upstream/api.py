@@ -1,4 +1,4 @@
-"""Decides what the balena API says: releases, and tokens.
+"""The balena API: its answers about releases, and its tokens.
 
 Releases come from the OData side, `GET /v7/<resource>`, with the key as Bearer;
 tokens from `GET /auth/v1/token`, with the client's own ``Authorization``.
@@ -17,13 +17,22 @@ from resolver.errors import (
     RETRY_AFTER_DEFAULT,
     CredentialRejected,
     RateLimited,
+    Reason,
     ServiceUnavailable,
 )
 from resolver.grammar.challenge import TOKEN_PATH
 from resolver.grammar.credential import Credential
 from resolver.grammar.scope import Scope
 from resolver.upstream.deadline import Deadline
-from resolver.upstream.observer import NOBODY, Endpoint, Observer, Part, Reason
+from resolver.upstream.observer import (
+    NOBODY,
+    ApiRequest,
+    Contact,
+    Endpoint,
+    Failure,
+    Observer,
+    Part,
+)
 from resolver.upstream.transport import Answer
 
 _TOKEN = re.compile(r"[A-Za-z0-9._+/=-]+")
@@ -99,7 +108,9 @@ class Api:
                     "the balena API does not accept these credentials: log in with any"
                     " user name and, as password, a balena API key that is still valid"
                 )
-            return _token(_json(answer))
+            token = _token(_json(answer))
+        self._observer.note(Contact(Part.API))
+        return token
 
     @contextmanager
     def _observed(self, endpoint: Endpoint) -> Iterator[None]:
@@ -108,13 +119,15 @@ class Api:
         try:
             yield
         except RateLimited:
-            self._observer.failed(Part.API, Reason.LIMITED)
+            self._observer.note(Failure(Part.API, Reason.LIMITED))
             raise
         except ServiceUnavailable as error:
-            self._observer.failed(Part.API, error.reason or Reason.SENSELESS)
+            reason = error.reason or Reason.SENSELESS
+            self._observer.note(Failure(Part.API, reason))
             raise
         finally:
-            self._observer.asked(endpoint, time.monotonic() - begin)
+            seconds = time.monotonic() - begin
+            self._observer.note(ApiRequest(endpoint, seconds))
 
     def _get(self, url: str, authorization: str | None, deadline: Deadline) -> Answer:
         answer = self._transport.get(

@@ -1,4 +1,4 @@
-"""Decides how much time is left for an answer."""
+"""The time that is left for an answer."""
 
 import time
 from collections.abc import Callable

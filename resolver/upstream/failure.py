@@ -1,12 +1,11 @@
-"""Decides what is said of a server that gives no answer: to the log, and to clients."""
+"""The words for a server that gives no answer: for the log, and for clients."""
 
 import logging
 from urllib.parse import urlsplit
 
 import requests
 
-from resolver.errors import ServiceUnavailable
-from resolver.upstream.observer import Reason
+from resolver.errors import Reason, ServiceUnavailable
 
 logger = logging.getLogger(__name__)
 

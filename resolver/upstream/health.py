@@ -1,4 +1,4 @@
-"""Decides whether pulls can succeed: registry and API answer, or did a moment ago.
+"""Whether pulls can succeed: registry and API answer, or did a moment ago.
 
 Whatever was heard from either counts; only after a silence it is asked. So the check
 is cheap while pulls go on, and nobody can use it to keep registry and API busy.
@@ -9,14 +9,14 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from resolver.errors import RateLimited, RegistryError
 from resolver.grammar.timestamp import format_timestamp
 from resolver.upstream.deadline import Deadline
-from resolver.upstream.observer import Part
+from resolver.upstream.observer import Contact, Event, Part
 from resolver.upstream.registry import Upstream
+from resolver.upstream.threads import Threads, time_limit
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Readiness:
 class Health:
     """Remembers when registry and API were heard last, and asks them if need be.
 
-    Belongs to one event loop.
+    An `Observer`; its checks belong to one event loop.
     """
 
     def __init__(
@@ -79,12 +79,14 @@ class Health:
         self._missed: dict[Part, float] = {}
         self._checks: dict[Part, asyncio.Task[Sight]] = {}
         self._was_ready = True
-        self._pool = ThreadPoolExecutor(
-            len(self._probes), thread_name_prefix="balena-health"
-        )
+        self._threads = Threads(len(self._probes), "balena-health")
 
-    def saw(self, part: Part) -> None:
-        """Take note that the part just answered."""
+    def note(self, event: Event) -> None:
+        """Take note of a part that just answered."""
+        if isinstance(event, Contact):
+            self._saw(event.part)
+
+    def _saw(self, part: Part) -> None:
         self._seen[part] = self._clock()
         self._missed.pop(part, None)
 
@@ -100,7 +102,7 @@ class Health:
 
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def _look(self, part: Part) -> Sight:
         now = self._clock()
@@ -116,15 +118,14 @@ class Health:
         return await asyncio.shield(self._checks[part])
 
     async def _ask(self, part: Part) -> Sight:
-        loop = asyncio.get_running_loop()
         deadline = Deadline.after(CHECK_SECONDS)
         try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                await loop.run_in_executor(self._pool, self._probes[part], deadline)
+            async with time_limit(deadline, f"{part} does not answer in time"):
+                await self._threads.run(self._probes[part], deadline)
         except RateLimited:
-            self.saw(part)
-        except (RegistryError, TimeoutError):
+            self._saw(part)
+        except RegistryError:
             self._missed[part] = self._clock()
         else:
-            self.saw(part)
+            self._saw(part)
         return Sight(part not in self._missed, self._seen.get(part))

@@ -1,11 +1,22 @@
-"""Who wants to know how resolving goes: the vocabulary of the metrics.
+"""What happens while the resolver works, as events, and whoever wants to know of them.
 
-What is told has no alias and no credential in it: metrics are read by more people than
-logs, and every new value would be kept for ever.
+Metrics, health and the proxy's own requests learn everything here. But for `Call`, no
+event has an alias or a credential in it: metrics are read by more people than logs, and
+every new value would be kept for ever.
 """
 
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+from resolver.errors import Reason
+
+SEPARATOR = ", "
+"""Between several aliases of one `purpose`."""
+
+purpose: ContextVar[str] = ContextVar("purpose", default="")
+"""The alias or aliases that registry and API are asked for at the moment."""
 
 
 class Part(StrEnum):
@@ -43,46 +54,89 @@ class Endpoint(StrEnum):
     TOKEN = "token"  # noqa: S105 - no password
 
 
-class Reason(StrEnum):
-    """Why registry or API gave no answer that could be used."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request to registry, API or storage, and what came of it.
 
-    CONNECTION = "connection"
-    """It could not be reached, or the connection broke."""
-    TIMEOUT = "timeout"
-    TLS = "tls"
-    """Its certificate does not verify, or there was no handshake."""
-    STATUS = "status"
-    """It answered with a status of failure."""
-    SENSELESS = "senseless"
-    """It answered with what could not be read."""
-    LIMITED = "limited"
-    """It limits the rate."""
+    A request that is tried again makes several.
+    """
+
+    url: str
+    authorization: str | None = field(repr=False)
+    begin: float
+    """Seconds since the epoch, as is `end`."""
+    end: float
+    status: int | None
+    """None where there was no answer."""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = field(default=b"", repr=False)
+    failure: str = ""
+    """Why there was no answer."""
+    method: str = "GET"
+    is_search: bool = False
+    """Whether it asks where a blob is stored: its URLs may be signed."""
+    purpose: str = ""
+    """The alias or aliases that it was made for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """A request to the API is over: one or more calls, whatever came of them."""
+
+    endpoint: Endpoint
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """An alias was looked up."""
+
+    result: Result
+    state: CacheState
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Registry or API gave no answer that could be used."""
+
+    part: Part
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Registry or API gave a sound answer."""
+
+    part: Part
+
+
+type Event = Call | ApiRequest | LookUp | Failure | Contact
 
 
 class Observer(Protocol):
-    """Whoever counts. Called from the event loop and from worker threads."""
+    """Takes note of events. Called from the event loop and from worker threads.
 
-    def resolved(self, result: Result, state: CacheState) -> None:
-        """Take note of a look-up."""
+    A `Call` is noted in the context of whoever asked.
+    """
 
-    def asked(self, endpoint: Endpoint, seconds: float) -> None:
-        """Take note of a request to the API, with its retries, whatever came of it."""
-
-    def failed(self, part: Part, reason: Reason) -> None:
-        """Take note that registry or API gave no answer that could be used."""
+    def note(self, event: Event) -> None:
+        """Take note of an event, or ignore it."""
 
 
-class Nobody:
-    """Takes note of nothing."""
+class Observers:
+    """Several observers as one."""
 
-    def resolved(self, result: Result, state: CacheState) -> None:
-        """Leave a look-up uncounted."""
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = list(observers)
 
-    def asked(self, endpoint: Endpoint, seconds: float) -> None:
-        """Leave a request uncounted."""
+    def add(self, observer: Observer) -> None:
+        """Tell one more of what happens from now on."""
+        self._observers.append(observer)
 
-    def failed(self, part: Part, reason: Reason) -> None:
-        """Leave a failure uncounted."""
+    def note(self, event: Event) -> None:
+        """Let each observer take note."""
+        for observer in self._observers:
+            observer.note(event)
 
 
-NOBODY = Nobody()
+NOBODY: Observer = Observers()

@@ -1,4 +1,4 @@
-"""Decides which API belongs to the registry: what its own challenge says.
+"""The registry that is fronted, and the API that its own challenge names.
 
 A registry names its token endpoint in the realm of its challenge, and itself as the
 service (https://distribution.github.io/distribution/spec/auth/token/).
@@ -10,24 +10,25 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from resolver.errors import ServiceUnavailable
+from resolver.errors import Reason, ServiceUnavailable
 from resolver.grammar.challenge import parse_challenge
 from resolver.grammar.credential import ANONYMOUS
 from resolver.grammar.url import parse_url
-from resolver.release.resolution import ApiResolver, Resolver
 from resolver.upstream.api import Api, Getter
 from resolver.upstream.deadline import Deadline
-from resolver.upstream.observer import NOBODY, Observer, Part, Reason
+from resolver.upstream.observer import NOBODY, Failure, Observer, Part
 from resolver.upstream.transport import Answer
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The registry's API, a resolver on it, and the name that the registry goes by."""
+    """What belongs to the registry, as it says itself."""
 
     api: Api
-    resolver: Resolver
     service: str
+    """The name that the registry goes by in challenges and tokens."""
+    hosts: frozenset[str]
+    """The hosts under which the API knows the registry's images."""
 
 
 class Upstream:
@@ -39,11 +40,7 @@ class Upstream:
         api_url: str | None,
         transport: Getter,
         observer: Observer = NOBODY,
-        *,
-        tags: int = 0,
     ) -> None:
-        """Let tags select among so many releases, or, with 0, among none."""
-        self._tags = tags
         self._registry_url = registry_url
         self.host = urlsplit(registry_url).netloc
         """The registry's host, with its port unless that is the usual one."""
@@ -92,11 +89,12 @@ class Upstream:
         backend.api.token((), backend.service, ANONYMOUS, deadline)
 
     def _observed[R](self, call: Callable[[Deadline], R], deadline: Deadline) -> R:
-        """Return what the call returns, and tell the observer where it fails."""
+        """Return what the call returns, and let the observer know where it fails."""
         try:
             return call(deadline)
         except ServiceUnavailable as error:
-            self._observer.failed(Part.REGISTRY, error.reason or Reason.SENSELESS)
+            reason = error.reason or Reason.SENSELESS
+            self._observer.note(Failure(Part.REGISTRY, reason))
             raise
 
     def _probe(self, deadline: Deadline) -> None:
@@ -115,16 +113,14 @@ class Upstream:
         challenge = None
         if answer.status == HTTPStatus.UNAUTHORIZED:
             challenge = parse_challenge(answer.headers.get("WWW-Authenticate", ""))
-        service = challenge.service if challenge else None
+        service = (challenge.service if challenge else None) or self.host
         origin = challenge.origin if challenge else None
         api = Api(
             self._api_url or _api_url(self._registry_url, origin),
             self._transport,
             self._observer,
         )
-        hosts = {self.host} if service is None else {self.host, service}
-        resolver = ApiResolver(api, hosts, tags=self._tags)
-        return Backend(api, resolver, service or self.host)
+        return Backend(api, service, frozenset({self.host, service}))
 
 
 def _api_url(registry_url: str, origin: str | None) -> str:

@@ -1,10 +1,20 @@
-"""Decides how long a server may take to send an answer, piece by piece.
+"""A patch of HTTP answers: they come whole, within the deadline, or not at all.
 
-The connections of `resolver.upstream.transport`, for what its library leaves open.
+Python's HTTP client leaves three things open that nothing public closes:
+
+- A socket grants its timeout anew to every piece, so a server that sends a byte now and
+  then would hold a thread for ever.
+- A head that breaks off counts as a whole one: a 401 may then be the beginning of
+  something else.
+- Whoever waits for an answer cannot be told that the program ends, but by its socket.
+
+The class that reads answers is replaced, through the attribute `response_class` of
+`http.client.HTTPConnection`, in pools of urllib3's that requests is given. What relies
+on it: `test_slow_answer_is_given_up`, `test_cut_answer_is_none` and
+`test_close_ends_what_waits` in `tests/resolver/upstream/test_transport.py`.
 """
 
 import io
-from collections.abc import Callable
 from http.client import HTTPResponse, RemoteDisconnected
 from socket import socket
 from typing import Any
@@ -15,16 +25,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from resolver.upstream.deadline import Deadline
 
-type AddressOf = Callable[[str, int], str | None]
-"""Says at which address a host is reached; None where any of its own will do."""
-
 
 class _TimedStream(io.RawIOBase):
-    """What comes from a socket within the socket's timeout, all of it together.
-
-    A socket grants its timeout anew to every piece, so a server that sends a byte now
-    and then would hold a thread for ever.
-    """
+    """What comes from a socket within the socket's timeout, all of it together."""
 
     def __init__(self, stream: io.RawIOBase, connection: socket) -> None:
         self._stream = stream
@@ -52,10 +55,7 @@ class _TimedStream(io.RawIOBase):
 
 
 class _WholeLines(io.BufferedReader):
-    """Takes no end in the place of a line, as Python does for the end of a head.
-
-    A refusal of a key may then be the beginning of something else.
-    """
+    """Takes no end in the place of a line."""
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return the next line.
@@ -70,49 +70,22 @@ class _WholeLines(io.BufferedReader):
         return line
 
 
-class _TimedResponse(HTTPResponse):
-    """An answer whose status line and headers have to come whole, and in time."""
+def pools(sockets: WeakSet[socket]) -> dict[str, type[HTTPConnectionPool]]:
+    """Return the pools by scheme; they add the sockets that they read from."""
 
-    def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        # The socket's timeout is what the whole request has left.
-        self.fp = _WholeLines(_TimedStream(self.fp.detach(), sock))
-
-
-def pools(
-    sockets: WeakSet[socket], address_of: AddressOf | None = None
-) -> dict[str, type[HTTPConnectionPool]]:
-    """Return pools of connections that keep the time, and note what they read from.
-
-    Where it is said which address a host is reached at, it is reached there.
-    """
-
-    class Response(_TimedResponse):
+    class Response(HTTPResponse):
         def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
             sockets.add(sock)
             super().__init__(sock, *args, **options)
-
-    def connect(connection: HTTPConnection, usual: Callable[[], socket]) -> socket:
-        name = connection._dns_host  # noqa: SLF001 - what is looked up, and nothing else
-        address = address_of(name, connection.port or 0) if address_of else None
-        connection._dns_host = address or name  # noqa: SLF001
-        try:
-            return usual()
-        finally:
-            connection._dns_host = name  # noqa: SLF001
+            # The socket's timeout is what the whole request has left.
+            self.fp = _WholeLines(_TimedStream(self.fp.detach(), sock))
 
     class HttpPool(HTTPConnectionPool):
         class ConnectionCls(HTTPConnection):
             response_class = Response
 
-            def _new_conn(self) -> socket:
-                return connect(self, super()._new_conn)
-
     class HttpsPool(HTTPSConnectionPool):
         class ConnectionCls(HTTPSConnection):
             response_class = Response
-
-            def _new_conn(self) -> socket:
-                return connect(self, super()._new_conn)
 
     return {"http": HttpPool, "https": HttpsPool}

@@ -1,9 +1,13 @@
-"""Decides how the resolver speaks HTTP: the only module with network access.
+"""The HTTP client of the resolver: requests to registry, API and storage.
 
 Blocking, meant for worker threads. Every request has a deadline that covers its
 retries, the head and the body of the answer, however slowly they come; answers are
 read up to a limit, redirects are not followed, and neither cookies nor the environment
-(`.netrc`, proxies) add anything to it.
+(`.netrc`, proxies) add anything to it: requests are sent by an adapter of the library,
+without the session that does so.
+
+The loop of retries is our own, because `urllib3.Retry` knows no deadline: it would
+sleep as long as a ``Retry-After`` says.
 """
 
 import random
@@ -12,36 +16,29 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from socket import SHUT_RDWR, socket
-from typing import Any
 from weakref import WeakSet
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from resolver.upstream.call import Attempt, Tap, ignore
+from resolver.upstream.adapter import Adapter, AddressOf
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.failure import TooLarge, cause, unreachable
-from resolver.upstream.stream import AddressOf, pools
+from resolver.upstream.observer import NOBODY, Call, Observer, purpose
 
 BODY_LENGTH_MAX = 4 << 20
 """Bytes; a release with a hundred images takes about 40 kB."""
 SEARCH_LENGTH_MAX = 64 << 10
 """Bytes of an answer that is read away: of a redirect, which is small, or an error."""
-ATTEMPTS = 3
+TRIES = 3
 CONNECT_SECONDS = 3
-"""An address that does not answer leaves time for another attempt."""
+"""An address that does not answer leaves time for another try."""
 BACKOFF = 0.2
-"""Seconds before the second attempt; each later one waits four times as long."""
+"""Seconds before the second try; each later one waits four times as long."""
 RETRIED = frozenset({429, 502, 503, 504})
 _CHUNK = 1 << 16
 USER_AGENT = "balena-registry-proxy"
-_HEADERS = {
-    "User-Agent": USER_AGENT,
-    "Accept": "application/json",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +50,11 @@ class Verification:
     """PEM file of authorities; with both unset the usual authorities count."""
     ca_folder: str | None = None
     """Folder of authorities, prepared with ``openssl rehash``."""
+
+    @property
+    def verify(self) -> bool | str:
+        """The same in the words of requests, which takes one of the two paths."""
+        return self.enabled and (self.ca_file or self.ca_folder or True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +72,28 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Request:
     """A request to make."""
 
     url: str = field(repr=False)
     authorization: str | None = field(repr=False)
     method: str = "GET"
     is_search: bool = False
-    accept: str | None = None
+    accept: str = "application/json"
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the request has beside the usual headers."""
-        made = {"Accept": "*/*", "Range": "bytes=0-0"} if self.is_search else {}
-        if self.accept is not None:
-            made["Accept"] = self.accept
+        """All headers but those that the library adds."""
+        headers = {"User-Agent": USER_AGENT, "Accept": self.accept}
+        if self.is_search:
+            headers["Range"] = "bytes=0-0"
         if self.authorization is not None:
-            made["Authorization"] = self.authorization
-        return made
+            headers["Authorization"] = self.authorization
+        return headers
 
 
 class Transport:
-    """A pool of connections, for many threads and many credentials."""
+    """The client: one pool of connections, for many threads and many credentials."""
 
     def __init__(
         self,
@@ -99,22 +101,17 @@ class Transport:
         *,
         connections: int = 32,
         sleep: Callable[[float], None] = time.sleep,
-        tap: Tap = ignore,
+        observer: Observer = NOBODY,
         address_of: AddressOf | None = None,
     ) -> None:
         self._sleep = sleep
-        self._tap = tap
+        self._observer = observer
         self._sockets: WeakSet[socket] = WeakSet()
         self._is_closed = False
-        self._session = _Session()
-        self._session.trust_env = False
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self._session.headers.clear()
-        self._session.headers.update(_HEADERS)
-        self._session.verify = verification.enabled
-        for scheme in ("http://", "https://"):
-            adapter = _Adapter(verification, connections, self._sockets, address_of)
-            self._session.mount(scheme, adapter)
+        self._verify = verification.verify
+        self._adapter = Adapter(
+            connections, self._sockets, verification.ca_folder, address_of
+        )
 
     def get(
         self,
@@ -129,7 +126,7 @@ class Transport:
             ServiceUnavailable: there was no answer in time, or one too large.
 
         """
-        return self._persist(_Wanted(url, authorization), deadline)
+        return self._persist(_Request(url, authorization), deadline)
 
     def head(
         self, url: str, *, authorization: str, accept: str, deadline: Deadline
@@ -140,8 +137,8 @@ class Transport:
             ServiceUnavailable: there was no answer in time.
 
         """
-        wanted = _Wanted(url, authorization, "HEAD", accept=accept)
-        return self._persist(wanted, deadline)
+        request = _Request(url, authorization, "HEAD", accept=accept)
+        return self._persist(request, deadline)
 
     def search(
         self, url: str, *, method: str, authorization: str | None, deadline: Deadline
@@ -155,24 +152,23 @@ class Transport:
             ServiceUnavailable: there was no answer in time.
 
         """
-        return self._persist(
-            _Wanted(url, authorization, method, is_search=True), deadline
-        )
+        request = _Request(url, authorization, method, is_search=True, accept="*/*")
+        return self._persist(request, deadline)
 
-    def _persist(self, wanted: _Wanted, deadline: Deadline) -> Answer:
+    def _persist(self, request: _Request, deadline: Deadline) -> Answer:
         """Return the answer, after a few tries."""
-        url = wanted.url
+        url = request.url
         # Of a blob the client itself is told the status, and may try again.
-        retried = frozenset[int]() if wanted.is_search else RETRIED
-        for attempt in range(1, ATTEMPTS + 1):
-            last = attempt == ATTEMPTS
-            pause = BACKOFF * 4 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
+        retried = frozenset[int]() if request.is_search else RETRIED
+        for number in range(1, TRIES + 1):
+            is_last = number == TRIES
+            pause = BACKOFF * 4 ** (number - 1) * random.uniform(0.5, 1)  # noqa: S311
             try:
-                answer = self._tapped(wanted, deadline)
+                answer = self._call(request, deadline)
             except requests.exceptions.SSLError as error:
                 raise unreachable(url, error) from error  # No try mends a certificate.
             except requests.ConnectionError as error:
-                if last or self._is_closed or pause >= deadline.remaining:
+                if is_last or self._is_closed or pause >= deadline.remaining:
                     raise unreachable(url, error) from error
             except (requests.RequestException, HTTPError, OSError) as error:
                 raise unreachable(url, error) from error
@@ -180,12 +176,12 @@ class Transport:
                 pause = max(pause, answer.retry_after or 0)
                 if (
                     answer.status not in retried
-                    or last
+                    or is_last
                     or pause >= deadline.remaining / 2
                 ):
                     return answer
             self._sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
+        raise AssertionError("the last try returns or raises")
 
     def close(self) -> None:
         """Close the connections; whoever waits for an answer gets none.
@@ -196,93 +192,61 @@ class Transport:
         for connection in list(self._sockets):
             with suppress(OSError):
                 connection.shutdown(SHUT_RDWR)
-        self._session.close()
+        self._adapter.close()
 
-    def _tapped(self, wanted: _Wanted, deadline: Deadline) -> Answer:
-        """Return the answer to one attempt, and tell of it."""
-        told = Attempt(
-            wanted.url,
-            wanted.authorization,
-            begin := time.time(),
+    def _call(self, request: _Request, deadline: Deadline) -> Answer:
+        """Return the answer to one try, and let the observer know of it."""
+        begin = time.time()
+        call = Call(
+            request.url,
+            request.authorization,
+            begin,
             begin,
             None,
-            method=wanted.method,
-            is_search=wanted.is_search,
+            method=request.method,
+            is_search=request.is_search,
+            purpose=purpose.get(),
         )
         try:
-            answer = self._get(wanted, deadline)
+            answer = self._send(request, deadline)
         except (requests.RequestException, HTTPError, OSError) as error:
-            self._tap(replace(told, end=time.time(), failure=cause(error)))
+            self._observer.note(replace(call, end=time.time(), failure=cause(error)))
             raise
-        headers = tuple(answer.headers.items())
-        self._tap(
+        self._observer.note(
             replace(
-                told,
+                call,
                 end=time.time(),
                 status=answer.status,
-                headers=headers,
+                headers=tuple(answer.headers.items()),
                 body=answer.body,
             )
         )
         return answer
 
-    def _get(self, wanted: _Wanted, deadline: Deadline) -> Answer:
+    def _send(self, request: _Request, deadline: Deadline) -> Answer:
         remaining = deadline.remaining
         if not remaining:
             raise requests.Timeout("the time for the request is over")
-        with self._session.request(
-            wanted.method,
-            wanted.url,
-            headers=wanted.headers,
+        message = requests.Request(request.method, request.url, request.headers)
+        with self._adapter.send(
+            message.prepare(),
             timeout=(min(CONNECT_SECONDS, remaining), remaining),
-            allow_redirects=False,
+            verify=self._verify,
             stream=True,
         ) as response:
             body = bytearray()
             # Not `iter_content`, which waits for a whole chunk, past any deadline.
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 body += chunk
-                if wanted.is_search and len(body) > SEARCH_LENGTH_MAX:
+                if request.is_search and len(body) > SEARCH_LENGTH_MAX:
                     break  # The connection is closed, and the rest never comes.
                 if len(body) > BODY_LENGTH_MAX:
                     raise TooLarge("the answer is too large")
-                if not deadline.remaining:
-                    raise requests.Timeout("the answer came too slowly")
-            held = b"" if wanted.is_search else bytes(body)
-            return Answer(response.status_code, response.headers, held)
-
-
-class _Session(requests.Session):
-    """Leaves redirects alone; the library reads one's whole body, whatever its size."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        """Return that there is none."""
-        return None
-
-
-class _Adapter(HTTPAdapter):
-    """Keeps the time, and takes a file and a folder of authorities together.
-
-    Both authorities count, as they do for mitmproxy.
-    """
-
-    def __init__(
-        self,
-        verification: Verification,
-        connections: int,
-        sockets: WeakSet[socket],
-        address_of: AddressOf | None,
-    ) -> None:
-        self._verification = verification
-        super().__init__(pool_maxsize=connections)
-        self.poolmanager.pool_classes_by_scheme = pools(sockets, address_of)
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Set the authorities on a pool of connections."""
-        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
-        own = self._verification
-        if verify and (own.ca_file or own.ca_folder):
-            conn.ca_certs, conn.ca_cert_dir = own.ca_file, own.ca_folder
+            return Answer(
+                response.status_code,
+                response.headers,
+                b"" if request.is_search else bytes(body),
+            )
 
 
 def parse_retry_after(value: str | None) -> int | None:

@@ -8,16 +8,15 @@ from hypothesis import strategies as st
 from mitmproxy.http import Request
 
 from resolver.errors import RedirectRefused
-from resolver.storage.address import Allowed, is_public, parse_allowed
-from resolver.storage.border import Border
-from resolver.storage.destination import Destination, parse_redirect
+from resolver.storage.address import Addresses, Allowed, is_public, parse_allowed
+from resolver.storage.url import Url, parse_redirect
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import WIRE, check_shown, mutated
 
 ORIGINS = st.sampled_from(
     [
-        Destination("https", "registry2.example.com", 443, "/v2/a/b/blobs/x"),
-        Destination("http", "registry2.example.com", 5000, "/v2/a/b/blobs/x"),
+        Url("https", "registry2.example.com", 443, "/v2/a/b/blobs/x"),
+        Url("http", "registry2.example.com", 5000, "/v2/a/b/blobs/x"),
     ]
 )
 SAMPLES = st.sampled_from(
@@ -40,7 +39,7 @@ HOSTS = st.sampled_from(["8.8.8.8", "10.0.0.1", "::1", "::ffff:10.0.0.1", "fe80:
 
 @given(mutated(SAMPLES, PIECES) | WIRE, ORIGINS)
 @FUZZ
-def test_redirect_is_sound_or_refused(location: str, origin: Destination) -> None:
+def test_redirect_is_sound_or_refused(location: str, origin: Url) -> None:
     """What is followed means the same to every library on the way (T11)."""
     try:
         found = parse_redirect(location, origin)
@@ -52,13 +51,13 @@ def test_redirect_is_sound_or_refused(location: str, origin: Destination) -> Non
     assert found.path.isascii()
     assert found.path.isprintable()
     assert " " not in found.path
-    read = urlsplit(found.url)
+    read = urlsplit(found.text)
     assert (read.scheme, read.hostname, read.username) == (
         found.scheme,
         found.host,
         None,
     )
-    request = Request.make("GET", found.url)
+    request = Request.make("GET", found.text)
     assert (request.scheme, request.host, request.port) == found.origin
     assert request.path == found.path
 
@@ -67,11 +66,11 @@ def test_redirect_is_sound_or_refused(location: str, origin: Destination) -> Non
 @FUZZ
 def test_address_is_public_or_allowed(addresses: list[str], allowed: str) -> None:
     """Whatever a name resolves to, what is connected to was looked at (T11)."""
-    border = Border(
+    ours = Addresses(
         "own", parse_allowed(allowed), look_up=lambda _host, _port: addresses
     )
     try:
-        found = border.address_of("s3.example.com", 443)
+        found = ours.find("s3.example.com", 443)
     except RedirectRefused as refused:
         check_shown(refused)
         return

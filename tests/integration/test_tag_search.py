@@ -307,9 +307,9 @@ def test_private_application(scene: Scene) -> None:
 def issue(scene: Scene, count: int, *names: str) -> str:
     """Return the token where tags select among so many releases."""
     transport = Transport(Verification())
-    upstream = Upstream(scene.cloud.registry_url, None, transport, tags=count)
+    upstream = Upstream(scene.cloud.registry_url, None, transport)
     cache = ResolutionCache(300)
-    service = TokenService(upstream, cache, timeout=10, selects=True)
+    service = TokenService(upstream, cache, timeout=10, tags=count)
     scopes = "&".join(f"scope=repository:{name}:pull" for name in names)
     try:
         answer = asyncio.run(service.answer(parse_token_query(scopes, None)))

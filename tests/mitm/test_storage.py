@@ -12,14 +12,14 @@ import addon
 from mitm import route, storage
 from mitm.exchange import Exchange
 from mitm.route import Address
-from resolver.storage.destination import Destination
 from resolver.storage.redirect import Route
+from resolver.storage.url import Url
 from tests.mitm.exposure import sent
 
 TOKEN = "Bearer head.payload.signature"
 REGISTRY_ADDRESS = ("registry2.example.com", 443)
 STORAGE_ADDRESS = ("s3.example.com", 8443)
-DESTINATION = Destination("https", *STORAGE_ADDRESS, "/data?Signature=abc")
+DESTINATION = Url("https", *STORAGE_ADDRESS, "/data?Signature=abc")
 ROUTE = Route(DESTINATION, "8.8.8.8", is_registry=False)
 
 
@@ -82,7 +82,7 @@ def test_header_in_any_encoding_passes() -> None:
 def test_registry_gets_its_token_again() -> None:
     """Where it redirects to itself, and nowhere else (T3)."""
     flow = client_flow()
-    own = Destination("https", *REGISTRY_ADDRESS, "/storage/x")
+    own = Url("https", *REGISTRY_ADDRESS, "/storage/x")
     with sent_to(flow, Route(own, None, is_registry=True), TOKEN):
         assert flow.request.headers["Authorization"] == TOKEN
     assert "signature" not in str(flow.request.headers.fields)

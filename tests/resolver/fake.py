@@ -14,6 +14,7 @@ from resolver.release.candidate import Candidate, Candidates
 from resolver.release.release import SUCCESS, Image, Release
 from resolver.token.claims import Token, parse_token
 from resolver.upstream.deadline import Deadline
+from resolver.upstream.observer import Event
 from resolver.upstream.transport import Answer
 
 PROPERTY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -54,6 +55,17 @@ class Sent:
     def query(self) -> list[tuple[str, str]]:
         """The parameters."""
         return parse_qsl(urlsplit(self.url).query)
+
+
+class Notes:
+    """Keeps the events that it is told of."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def note(self, event: Event) -> None:
+        """Keep an event."""
+        self.events.append(event)
 
 
 class FakeTransport:

@@ -10,7 +10,7 @@ from socket import socket
 from types import TracebackType
 from typing import Self
 
-from resolver.upstream.call import Tap, ignore
+from resolver.upstream.observer import NOBODY, Observer
 from resolver.upstream.transport import Transport, Verification
 
 
@@ -125,11 +125,15 @@ class _QuietServer(ThreadingHTTPServer):
 
 @contextmanager
 def connected(
-    server: Server, verification: Verification | None = None, tap: Tap = ignore
+    server: Server,
+    verification: Verification | None = None,
+    observer: Observer = NOBODY,
 ) -> Iterator[tuple[Transport, list[float]]]:
     """Yield a transport, and the pauses that it would make; the server runs."""
     pauses: list[float] = []
-    ours = Transport(verification or Verification(), sleep=pauses.append, tap=tap)
+    ours = Transport(
+        verification or Verification(), sleep=pauses.append, observer=observer
+    )
     with server, closing(ours):
         yield ours, pauses
 

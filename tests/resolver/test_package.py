@@ -10,8 +10,8 @@ PROGRAM = """
 import importlib, pkgutil, sys
 sys.path.insert(0, sys.argv[1])
 import resolver
-for module in pkgutil.iter_modules(resolver.__path__):
-    importlib.import_module(f"resolver.{module.name}")
+for module in pkgutil.walk_packages(resolver.__path__, "resolver."):
+    importlib.import_module(module.name)
 loaded = {name.partition(".")[0] for name in sys.modules}
 print(len(resolver.__path__), sorted(loaded & {"addon", "mitmproxy", "pytest"}))
 """

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from mitmproxy import http
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 
@@ -16,7 +15,7 @@ from mitm.story.fact import Fact, OwnKind, read
 from resolver.grammar.reference import Slug
 from resolver.grammar.selector import RangeReading
 from resolver.release import query
-from resolver.upstream import call
+from resolver.upstream.observer import Call, Contact, Part
 from tests.resolver.fake import API, LOCATION, REGISTRY, SLUG, jwt, pullable
 
 KEY = "secretkey0123456789"
@@ -30,9 +29,9 @@ def options() -> Iterator[taddons.context]:
         yield context
 
 
-def made(url: str, status: int | None = 200, body: bytes = b"{}") -> call.Attempt:
-    """Return an attempt."""
-    return call.Attempt(
+def call(url: str, status: int | None = 200, body: bytes = b"{}") -> Call:
+    """Return a call."""
+    return Call(
         url,
         f"Bearer {KEY}",
         1000.0,
@@ -41,68 +40,28 @@ def made(url: str, status: int | None = 200, body: bytes = b"{}") -> call.Attemp
         (("Content-Type", "application/json"), ("Content-Encoding", "gzip")),
         body,
         "" if status else "OSError: nobody is there",
+        purpose=f"{SLUG}/2.3",
     )
-
-
-def shown(
-    attempted: call.Attempt, asked_for: http.HTTPFlow | None = None
-) -> http.HTTPFlow:
-    """Return the flow of an attempt."""
-    return own_request.make_flow(attempted, asked_for, f"{SLUG}/2.3")
 
 
 RELEASES = f"{API}/v7/{query.releases(Slug(SLUG), (RangeReading(2, None),))}"
 TAGGED = f"{API}/v7/{query.greatest_releases(Slug(SLUG), 21)}"
 BOTH = "the target and the greatest releases"
+BASE = f"{REGISTRY}/v2/"
 SEARCH = f"{REGISTRY}/v2/{LOCATION}/blobs/sha256:{'ab' * 32}"
 TARGET = f"{API}/v7/{query.target_release(Slug(SLUG))}"
 
 
 @pytest.mark.parametrize(
-    ("url", "status", "kind", "comment"),
+    ("url", "status", "kind", "asked"),
     [
-        (
-            f"{REGISTRY}/v2/",
-            401,
-            OwnKind.PROBE,
-            "asked the registry which API it belongs to: 401, 2 bytes in 0.250 s",
-        ),
-        (
-            TARGET,
-            200,
-            OwnKind.RESOLUTION,
-            f"asked the API for the target release of {SLUG}: 200, 2 bytes in 0.250 s",
-        ),
-        (
-            RELEASES,
-            503,
-            OwnKind.RESOLUTION,
-            f"asked the API for releases of {SLUG}: 503, 2 bytes in 0.250 s",
-        ),
-        (
-            TAGGED,
-            200,
-            OwnKind.RESOLUTION,
-            f"asked the API for {BOTH} of {SLUG}: 200, 2 bytes in 0.250 s",
-        ),
-        (
-            SEARCH,
-            404,
-            OwnKind.CHOICE,
-            "asked the registry whether it is here: 404, 2 bytes in 0.250 s",
-        ),
-        (
-            SEARCH,
-            503,
-            OwnKind.CHOICE,
-            "asked the registry whether it is here: 503, 2 bytes in 0.250 s",
-        ),
-        (
-            GRANT,
-            None,
-            OwnKind.GRANT,
-            "asked the API for a token: no answer in 0.250 s, OSError: nobody is there",
-        ),
+        (BASE, 401, OwnKind.PROBE, "the registry which API it belongs to"),
+        (TARGET, 200, OwnKind.RESOLUTION, f"the API for the target release of {SLUG}"),
+        (RELEASES, 503, OwnKind.RESOLUTION, f"the API for releases of {SLUG}"),
+        (TAGGED, 200, OwnKind.RESOLUTION, f"the API for {BOTH} of {SLUG}"),
+        (SEARCH, 404, OwnKind.CHOICE, "the registry whether it is here"),
+        (SEARCH, 503, OwnKind.CHOICE, "the registry whether it is here"),
+        (GRANT, None, OwnKind.GRANT, "the API for a token"),
     ],
 )
 def test_flow_says_what_was_asked(
@@ -110,11 +69,14 @@ def test_flow_says_what_was_asked(
     url: str,
     status: int | None,
     kind: OwnKind,
-    comment: str,
+    asked: str,
 ) -> None:
     """Which of its questions it was, what came, and how long it took."""
-    flow = shown(made(url, status))
-    assert flow.comment == comment
+    flow = own_request.make_flow(call(url, status), None)
+    result = f"{status}, 2 bytes in 0.250 s"
+    if status is None:
+        result = "no answer in 0.250 s, OSError: nobody is there"
+    assert flow.comment == f"asked {asked}: {result}"
     assert read(flow)[Fact.KIND] == kind
     assert bool(flow.marked) == (status in (503, None))
     assert own_request.is_own(flow)
@@ -128,7 +90,9 @@ def test_key_and_signature_are_shown_on_demand_only(
     """The API's token loses its signature, the login what it proves (R15)."""
     options.options.balena_show_secrets = is_open
     token = jwt(pullable([LOCATION]))
-    flow = shown(made(GRANT, 200, json.dumps({"token": token}).encode()))
+    flow = own_request.make_flow(
+        call(GRANT, 200, json.dumps({"token": token}).encode()), None
+    )
     saved = str(flow.get_state())
     assert (KEY in saved) == is_open
     assert (token in saved) == is_open
@@ -143,14 +107,14 @@ def test_signature_of_a_storage_is_shown_on_demand_only(
     options.options.balena_show_secrets = is_open
     signed = "https://storage.example/data?Signature=abc"
     searches = [
-        replace(made(url, status), method="HEAD", is_search=True, headers=headers)
+        replace(call(url, status), method="HEAD", is_search=True, headers=headers)
         for url, status, headers in (
             (f"{REGISTRY}/v2/{LOCATION}/blobs/x", 307, (("location", signed),)),
             (signed, 206, ()),
             (signed, 404, ()),
         )
     ]
-    flows = [shown(search) for search in searches]
+    flows = [own_request.make_flow(search, None) for search in searches]
     assert [flow.comment for flow in flows] == [
         "asked registry2.example.com where the blob is: 307, in 0.250 s",
         "asked storage.example where the blob is: 206, in 0.250 s",
@@ -169,7 +133,7 @@ def test_flow_belongs_to_the_request_that_it_was_made_for(
     """Client and request id are those of the token request."""
     asked_for = tflow.tflow()
     asked_for.metadata[Fact.REQUEST_ID] = "3f2a"
-    flow = shown(made(RELEASES), asked_for)
+    flow = own_request.make_flow(call(RELEASES), asked_for)
     assert read(flow)[Fact.REQUEST_ID] == "3f2a"
     assert read(flow)[Fact.ALIAS] == f"{SLUG}/2.3"
     assert flow.client_conn.peername == asked_for.client_conn.peername
@@ -189,7 +153,8 @@ def test_flow_is_made_only_where_somebody_looks(*, is_watched: bool) -> None:
             context.options.add_option("hardump", str, "", "")
             requests = own_request.OwnRequests()
             requests.use(asyncio.get_running_loop())
-            await asyncio.to_thread(requests, made(RELEASES))
+            await asyncio.to_thread(requests.note, call(RELEASES))
+            await asyncio.to_thread(requests.note, Contact(Part.API))
             await asyncio.sleep(0)
             await asyncio.gather(*requests._shown)
             return sum(len(view) for view in looking)

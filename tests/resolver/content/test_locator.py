@@ -12,6 +12,7 @@ from resolver.content.locator import ASKED_MAX, Asker, Locator
 from resolver.errors import (
     BlobUnknown,
     RateLimited,
+    Reason,
     RegistryError,
     ScopeInsufficient,
     ServiceUnavailable,
@@ -23,12 +24,13 @@ from resolver.release.candidate import Candidates
 from resolver.token.claims import append_aliases
 from resolver.token.suffix import Aliases
 from resolver.upstream.deadline import Deadline
-from resolver.upstream.observer import Nobody, Part, Reason
+from resolver.upstream.observer import Failure, Part
 from resolver.upstream.transport import Answer
 from tests.resolver.fake import (
     DIGEST,
     REGISTRY,
     SLUG,
+    Notes,
     candidate,
     fixed,
     jwt,
@@ -78,21 +80,9 @@ class Registry:
         return Answer(404, {}, b"")
 
 
-class Counting(Nobody):
-    """Counts what failed."""
-
-    def __init__(self) -> None:
-        self.failures: list[Reason] = []
-
-    def failed(self, part: Part, reason: Reason) -> None:
-        """Take note of it."""
-        assert part is Part.REGISTRY
-        self.failures.append(reason)
-
-
 @contextmanager
 def serving(
-    registry: Registry, timeout: float = 10, observer: Counting | None = None
+    registry: Registry, timeout: float = 10, observer: Notes | None = None
 ) -> Iterator[Locator]:
     """Yield the locator in front of that registry."""
     made = Locator(
@@ -100,7 +90,7 @@ def serving(
         registry,
         timeout=timeout,
         selects=True,
-        observer=observer or Counting(),
+        observer=observer or Notes(),
     )
     yield made
     made.close()
@@ -222,30 +212,30 @@ def test_failure_is_no_absence(
     reply: int | Exception, error: type[RegistryError], reason: Reason
 ) -> None:
     """Who did not answer may have it; where another one has it, no matter (R13)."""
-    counting = Counting()
-    with serving(Registry({PLACES[9]: reply}), observer=counting) as service:
+    notes = Notes()
+    with serving(Registry({PLACES[9]: reply}), observer=notes) as service:
         with pytest.raises(error) as failed:
             decide(service, BLOB)
-        assert counting.failures == [reason]
+        assert notes.events == [Failure(Part.REGISTRY, reason)]
         assert "v2/" not in failed.value.message
     registry = Registry({PLACES[9]: reply, PLACES[18]: 200})
-    with serving(registry, observer=counting) as service:
+    with serving(registry, observer=notes) as service:
         assert decide(service, BLOB).location == PLACES[18]
     registry = Registry(dict.fromkeys(PLACES, reply))
-    with serving(registry, observer=counting) as service, pytest.raises(error):
+    with serving(registry, observer=notes) as service, pytest.raises(error):
         decide(service, BLOB)
     assert len(registry.asked) == 1
 
 
 def test_slow_registry_is_given_up() -> None:
     """The search is over within its time, however slow the registry is."""
-    registry, counting, gate = Registry({}), Counting(), threading.Event()
+    registry, notes, gate = Registry({}), Notes(), threading.Event()
     registry.wait = lambda: gate.wait(10)
-    with serving(registry, 0.02, counting) as service:
+    with serving(registry, 0.02, notes) as service:
         with pytest.raises(ServiceUnavailable):
             decide(service, BLOB)
         gate.set()
-    assert counting.failures == [Reason.TIMEOUT]
+    assert notes.events == [Failure(Part.REGISTRY, Reason.TIMEOUT)]
 
 
 def test_manifest_that_passed_is_not_looked_for() -> None:

@@ -392,8 +392,8 @@ def issue_tagged(
 ) -> tuple[TokenAnswer, FakeTransport]:
     """Return the answer to the request where tags select."""
     network = FakeTransport({**NETWORK, TARGETS: rows(APPLICATION), **(replies or {})})
-    upstream = Upstream(REGISTRY, None, network, tags=tags)
-    service = TokenService(upstream, ResolutionCache(300), timeout=10, selects=True)
+    upstream = Upstream(REGISTRY, None, network)
+    service = TokenService(upstream, ResolutionCache(300), timeout=10, tags=tags)
     try:
         return asyncio.run(service.answer(request)), network
     finally:
@@ -518,8 +518,8 @@ def test_tags_are_remembered() -> None:
 
     network = FakeTransport({**NETWORK, TARGETS: application})
     cache = ResolutionCache(300, clock=lambda: now)
-    upstream = Upstream(REGISTRY, None, network, tags=20)
-    service = TokenService(upstream, cache, timeout=10, selects=True)
+    upstream = Upstream(REGISTRY, None, network)
+    service = TokenService(upstream, cache, timeout=10, tags=20)
 
     def state() -> str:
         return asyncio.run(service.answer(asked("org/app"))).states["org/app"]

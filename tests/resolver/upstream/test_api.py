@@ -7,12 +7,14 @@ import pytest
 from resolver.errors import (
     CredentialRejected,
     RateLimited,
+    Reason,
     RegistryError,
     ServiceUnavailable,
 )
 from resolver.grammar.credential import ANONYMOUS, Credential, parse_authorization
 from resolver.grammar.scope import Scope
 from resolver.upstream.api import Api
+from resolver.upstream.observer import ApiRequest, Contact, Endpoint, Failure, Part
 from resolver.upstream.transport import Answer
 from tests.resolver.fake import (
     API,
@@ -20,6 +22,7 @@ from tests.resolver.fake import (
     REGISTRY_HOST,
     SOON,
     FakeTransport,
+    Notes,
     Reply,
     Sent,
     answer,
@@ -30,19 +33,28 @@ from tests.resolver.fake import (
 
 KEY = "made-up-key-0123456789"
 BASIC = basic("u", KEY)
+SOUND = {"d": [], "token": jwt()}
+
+type Ask = Callable[[Reply], object]
 
 
-def query(reply: Reply, credential: Credential = ANONYMOUS) -> object:
+def query(
+    reply: Reply, credential: Credential = ANONYMOUS, notes: Notes | None = None
+) -> object:
     """Return what a query comes to, where the API answers like that."""
-    return Api(API, FakeTransport({"/v7/": reply, "/v6/": reply})).query(
-        "release", credential, SOON
-    )
+    network = FakeTransport({"/v7/": reply, "/v6/": reply})
+    return Api(API, network, notes or Notes()).query("release", credential, SOON)
 
 
-def token(reply: Reply, credential: Credential = ANONYMOUS) -> str:
+def token(
+    reply: Reply, credential: Credential = ANONYMOUS, notes: Notes | None = None
+) -> str:
     """Return the token, where the API answers like that."""
-    api = Api(API, FakeTransport({"/auth/v1/token": reply}))
+    api = Api(API, FakeTransport({"/auth/v1/token": reply}), notes or Notes())
     return api.token([Scope(LOCATION)], REGISTRY_HOST, credential, SOON)
+
+
+BOTH = pytest.mark.parametrize("ask", [query, token], ids=["query", "token"])
 
 
 @pytest.mark.parametrize(
@@ -69,10 +81,8 @@ def test_token(header: str | None) -> None:
     """A token is asked for with repeated scopes and the client's own header (R3)."""
     network = FakeTransport({"": answer({"token": "a.b.c"})})
     scopes = [Scope(LOCATION), Scope("resin/x", ("pull", "push"))]
-    found = Api(API, network).token(
-        scopes, REGISTRY_HOST, parse_authorization(header), SOON
-    )
-    assert found == "a.b.c"
+    api = Api(API, network)
+    assert api.token(scopes, REGISTRY_HOST, parse_authorization(header), SOON)
     (sent,) = network.sent
     assert sent.url.partition("?")[0] == f"{API}/auth/v1/token"
     assert sent.authorization == header
@@ -81,24 +91,23 @@ def test_token(header: str | None) -> None:
         ("scope", f"repository:{LOCATION}:pull"),
         ("scope", "repository:resin/x:pull,push"),
     ]
-
-
-def test_token_without_scope_and_service() -> None:
-    """A login asks for a token and for nothing else."""
-    network = FakeTransport({"": answer({"token": jwt()})})
-    assert Api(API, network).token((), None, ANONYMOUS, SOON) == jwt()
-    assert network.sent[0].query == []
+    # A login asks for a token and for nothing else.
+    assert api.token((), None, ANONYMOUS, SOON) == "a.b.c"
+    assert network.sent[1].query == []
 
 
 def test_rejected_credential() -> None:
-    """A 401 of the token endpoint means a wrong key, and says what to do (R4)."""
+    """A 401 of the token endpoint means a wrong key; elsewhere it is a failure (R4)."""
+    credential = parse_authorization(BASIC)
     with pytest.raises(CredentialRejected, match="API key") as caught:
-        token(Answer(401, {}, b""), parse_authorization(BASIC))
+        token(Answer(401, {}, b""), credential)
     assert KEY not in caught.value.message
     assert BASIC.partition(" ")[2] not in caught.value.message
+    with pytest.raises(ServiceUnavailable):
+        query(Answer(401, {}, b""), credential)
 
 
-@pytest.mark.parametrize("ask", [query, token], ids=["query", "token"])
+@BOTH
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
@@ -109,22 +118,11 @@ def test_rejected_credential() -> None:
     ],
     ids=ident,
 )
-def test_rate_limit(
-    ask: Callable[[Reply], object], header: dict[str, str], seconds: str
-) -> None:
+def test_rate_limit(ask: Ask, header: dict[str, str], seconds: str) -> None:
     """A 429 stays a 429, with the time that the API named (R13)."""
     with pytest.raises(RateLimited) as caught:
         ask(answer({}, 429, header))
     assert caught.value.headers == (("Retry-After", seconds),)
-
-
-@pytest.mark.parametrize("ask", [query, token], ids=["query", "token"])
-@pytest.mark.parametrize("status", [301, 400, 403, 404, 500, 502, 503])
-def test_failure(ask: Callable[[Reply], object], status: int) -> None:
-    """Any other status is the API's failure and never a missing image (R13)."""
-    with pytest.raises(ServiceUnavailable) as caught:
-        ask(answer({"d": [], "token": jwt()}, status))
-    assert caught.value.headers == (("Retry-After", "10"),)
 
 
 def test_older_installation_has_v6_only() -> None:
@@ -137,37 +135,28 @@ def test_older_installation_has_v6_only() -> None:
     assert asked == [f"{API}/v7/release", *[f"{API}/v6/release"] * 2]
 
 
-def test_query_that_is_forbidden_is_a_failure() -> None:
-    """A 401 of the OData side is about the query, not about the key."""
-    with pytest.raises(ServiceUnavailable):
-        query(Answer(401, {}, b""), parse_authorization(BASIC))
-
-
-@pytest.mark.parametrize("ask", [query, token], ids=["query", "token"])
+@BOTH
 @pytest.mark.parametrize(
-    "body",
-    [b"", b"<html>", b'{"d":', b"\xff\xfe\xfd", b"[" * 100000, b"9" * 5000],
-    ids=["empty", "html", "cut", "bytes", "deep", "number"],
+    "reply",
+    [
+        *(answer(SOUND, status) for status in (301, 400, 403, 404, 500, 502, 503)),
+        *(Answer(200, {}, body) for body in (b"", b"<html>", b'{"d":', b"\xff\xfe")),
+        *(Answer(200, {}, body) for body in (b"[" * 100000, b"9" * 5000)),
+    ],
+    ids=ident,
 )
-def test_answer_that_is_no_json(ask: Callable[[Reply], object], body: bytes) -> None:
-    """A body that is no JSON is the API's failure."""
-    with pytest.raises(ServiceUnavailable):
-        ask(Answer(200, {}, body))
+def test_failure(ask: Ask, reply: Reply) -> None:
+    """Another status or no JSON is the API's failure, never a missing image (R13)."""
+    with pytest.raises(ServiceUnavailable) as caught:
+        ask(reply)
+    assert caught.value.headers == (("Retry-After", "10"),)
 
 
 @pytest.mark.parametrize(
     "payload",
     [
-        None,
-        [],
-        "token",
-        {},
-        {"token": None},
-        {"token": 1},
-        {"token": ["a.b.c"]},
-        {"token": "a\r\nX-Injected: b"},
-        {"token": "é"},
-        {"token": "a" * 40_000},
+        *(None, [], "token", {}, {"token": None}, {"token": 1}, {"token": ["a.b.c"]}),
+        *({"token": "a\r\nX-Injected: b"}, {"token": "é"}, {"token": "a" * 40_000}),
         {"access_token": "a.b.c"},
     ],
     ids=ident,
@@ -178,10 +167,39 @@ def test_senseless_token(payload: object) -> None:
         token(answer(payload))
 
 
-@pytest.mark.parametrize("ask", [query, token], ids=["query", "token"])
-def test_failure_of_the_network_passes(ask: Callable[[Reply], object]) -> None:
+@BOTH
+def test_failure_of_the_network_passes(ask: Ask) -> None:
     """What the transport raises comes through as it is."""
     error = ServiceUnavailable("down")
     with pytest.raises(RegistryError) as caught:
         ask(error)
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (answer(SOUND), None),
+        (answer({}, 500), Reason.STATUS),
+        (answer({}, 429), Reason.LIMITED),
+        (answer("", 200), Reason.SENSELESS),
+        (ServiceUnavailable.because(Reason.TLS, "down"), Reason.TLS),
+    ],
+    ids=ident,
+)
+def test_observer_learns_what_came_of_it(reply: Reply, reason: Reason | None) -> None:
+    """Each request is noted with its time, a failure with its reason."""
+    notes = Notes()
+    try:
+        token(reply, notes=notes)
+    except RegistryError:
+        assert reason
+    last, first = notes.events[-1], notes.events[0]
+    if reason is None:
+        assert last == Contact(Part.API)
+        last = first
+    else:
+        assert first == Failure(Part.API, reason)
+    assert isinstance(last, ApiRequest)
+    assert last.endpoint is Endpoint.TOKEN
+    assert last.seconds >= 0

@@ -1,18 +1,18 @@
-"""Decides whether a redirect can be followed at all, by what it says.
+"""The URL that a redirect of a blob leads to.
 
-A redirect of a blob leads to a URL that is signed, more often than not: whoever has
-it has the blob. So of a URL nothing is shown but its host.
+It is signed, more often than not: whoever has it has the blob. So nothing of it is
+shown but its host.
 """
 
 import logging
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from typing import Self
 from urllib.parse import urljoin, urlsplit
 
 from resolver.errors import RedirectRefused
 from resolver.grammar.url import parse_host
-from resolver.storage.address import is_ambiguous
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ type Origin = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
-    """Where a request goes."""
+class Url:
+    """An `http` or `https` URL of a host that is read alike by everybody."""
 
     scheme: str
     host: str
@@ -38,11 +38,15 @@ class Destination:
     """With its query, and so with a signature."""
 
     @classmethod
-    def of_url(cls, url: str, path: str = "/") -> Self:
-        """Return the path on the host of a URL that was checked."""
-        parts = urlsplit(url)
+    def of(cls, text: str) -> Self:
+        """Return the URL of a host alone, which was checked."""
+        parts = urlsplit(text)
         port = parts.port or USUAL_PORTS[parts.scheme]
-        return cls(parts.scheme, parts.hostname or "", port, path)
+        return cls(parts.scheme, parts.hostname or "", port, "/")
+
+    def at(self, path: str) -> Self:
+        """Return the URL of another path on the same host."""
+        return replace(self, path=path)
 
     @property
     def origin(self) -> Origin:
@@ -57,12 +61,12 @@ class Destination:
         return host if usual else f"{host}:{self.port}"
 
     @property
-    def url(self) -> str:
+    def text(self) -> str:
         """The whole URL, which nobody is shown."""
         return f"{self.scheme}://{self.netloc}{self.path}"
 
 
-def parse_redirect(location: str, origin: Destination) -> Destination:
+def parse_redirect(location: str, origin: Url) -> Url:
     """Return where a ``Location`` leads from where it was read.
 
     Raises:
@@ -72,9 +76,9 @@ def parse_redirect(location: str, origin: Destination) -> Destination:
     if len(location) > URL_LENGTH_MAX or not _TEXT.fullmatch(location):
         raise refuse("its URL is too long, or has characters that no URL has")
     try:
-        if (given := urlsplit(location)).scheme and not given.netloc:
+        if (reference := urlsplit(location)).scheme and not reference.netloc:
             raise refuse("its URL has no host")
-        parts = urlsplit(urljoin(origin.url, location))
+        parts = urlsplit(urljoin(origin.text, location))
         if parts.scheme not in USUAL_PORTS:
             raise refuse("its URL is neither https nor http")
         if "@" in parts.netloc:
@@ -88,7 +92,23 @@ def parse_redirect(location: str, origin: Destination) -> Destination:
     if origin.scheme == "https" != parts.scheme:
         raise refuse(f"it leads from https to http, at {host}")
     query = f"?{parts.query}" if parts.query else ""
-    return Destination(parts.scheme, host, port, (parts.path or "/") + query)
+    return Url(parts.scheme, host, port, (parts.path or "/") + query)
+
+
+def is_ambiguous(host: str) -> bool:
+    """Return whether a host is an address in a form that not everybody reads alike.
+
+    As 2130706433, 0x7f.1 and 127.1 are 127.0.0.1 to some. What ends in a number is an
+    address (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+    """
+    last = host.rpartition(".")[2]
+    if ":" in host or not (last.isdecimal() or last[:2].lower() == "0x"):
+        return False
+    try:
+        ip_address(host)
+    except ValueError:
+        return True
+    return False
 
 
 def refuse(reason: str) -> RedirectRefused:
