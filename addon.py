@@ -41,7 +41,7 @@ from mitm.guard import (
     reader,
     stop,
 )
-from mitm.story import journal, log_format, log_level, own_request, words
+from mitm.story import journal, log_format, log_level, own_request, record, words
 from resolver import errors
 from resolver.grammar import reference
 from resolver.storage.redirect import Route
@@ -223,7 +223,9 @@ class RegistryProxy:
         assert self._settings, "configure comes before every flow"  # noqa: S101
         exchange = self._exchanges.get(flow) or self._begin(flow)
         exchange.body = secret.take_body(flow.request, is_shown=exchange.shows_secrets)
-        exchange.record = inbound.begin_record(flow, exchange.headers, self._settings)
+        exchange.record = record.Record.of(
+            flow, exchange.headers, trust_forwarded=self._settings.trust_forwarded
+        )
         own_request.served.set(flow)
         with self._boundary(flow, exchange):
             await self._endpoints.handle(

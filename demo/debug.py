@@ -13,7 +13,7 @@ from demo.client import Client, PullError
 from demo.proxy import Proxy, StartError
 from demo.terminal import PREFERRED_PORT, say, until_ended
 from localcloud.cloud import LocalCloud
-from mitm.story.size import describe_size
+from mitm.story.quantity import describe_size
 from serve import free_port
 
 BROWSER = ("--set", "web_open_browser=false")

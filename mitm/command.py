@@ -1,4 +1,4 @@
-"""Decides what somebody can ask at the prompt of mitmproxy and mitmweb, or by a key."""
+"""The commands at the prompt of mitmproxy and mitmweb, some of them by a key."""
 
 import asyncio
 import logging
@@ -16,8 +16,7 @@ from mitmproxy.log import ALERT
 
 from mitm.endpoint import Endpoints
 from mitm.story.explain import explain
-from mitm.story.fact import SEPARATOR, Fact, read, text
-from mitm.story.record import Kind
+from mitm.story.record import SEPARATOR, Kind, Record
 from resolver import errors
 from resolver.grammar import credential
 from resolver.release import description
@@ -70,16 +69,16 @@ class Commands:
     @command.command("balena.explain")  # type: ignore[untyped-decorator]
     def explain(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
         """Tell what happened, and what the client will do next."""
-        told: list[str] = []
-        for one in flows:
-            if isinstance(one, http.HTTPFlow):
-                told.append(one.comment or one.request.path)
-                for sentence in explain(one):
-                    told += textwrap.wrap(sentence, WIDTH, break_on_hyphens=False)
-        if not told:
+        lines: list[str] = []
+        for each in flows:
+            if isinstance(each, http.HTTPFlow):
+                lines.append(each.comment or each.request.path)
+                for sentence in explain(each):
+                    lines += textwrap.wrap(sentence, WIDTH, break_on_hyphens=False)
+        if not lines:
             raise exceptions.CommandError("no flow is given: try @focus, or @marked")
-        _say("\n".join(told))
-        return told
+        _say("\n".join(lines))
+        return lines
 
     @command.command("balena.flows")  # type: ignore[untyped-decorator]
     def flows(self, alias: str = "") -> None:
@@ -98,27 +97,28 @@ class Commands:
     @command.command("balena.flows.like")  # type: ignore[untyped-decorator]
     def flows_like(self, like: flow.Flow) -> None:
         """Show only the flows of pulls by the same name, and pings."""
-        aliases = text(read(like), Fact.ALIAS)
-        if not aliases:
+        record = Record.read(like)
+        if record is None or not record.names:
             raise exceptions.CommandError("this flow is about no alias")
-        self._filter(filter_for(*aliases.split(SEPARATOR), end="(,|$)"), aliases)
+        aliases = SEPARATOR.join(record.names)
+        self._filter(filter_for(*record.names, is_whole=True), aliases)
 
     @command.command("balena.cache")  # type: ignore[untyped-decorator]
     def cache(self) -> Sequence[str]:
         """Show what is remembered, for whom, and for how long."""
         entries = self._endpoints().cache.entries()
-        told = [_describe(entry) for entry in entries] or ["nothing is remembered"]
-        _say("\n".join(told))
-        return told
+        lines = [_describe(entry) for entry in entries] or ["nothing is remembered"]
+        _say("\n".join(lines))
+        return lines
 
     @command.command("balena.cache.clear")  # type: ignore[untyped-decorator]
     def clear_cache(self, alias: str = "") -> str:
         """Forget what is remembered of aliases that begin so, or everything."""
         count = self._endpoints().cache.forget(alias)
         what = f"of {alias}" if alias else "of every alias"
-        told = f"{count} {'entry' if count == 1 else 'entries'} {what} forgotten"
-        _say(told)
-        return told
+        text = f"{count} {'entry' if count == 1 else 'entries'} {what} forgotten"
+        _say(text)
+        return text
 
 
 def _end_with_terminal() -> None:
@@ -132,17 +132,22 @@ def _end_with_terminal() -> None:
     os.kill(os.getpid(), signal.SIGHUP)
 
 
-def filter_for(*aliases: str, end: str = "") -> str:
+def filter_for(*aliases: str, is_whole: bool = False) -> str:
     """Return the filter for the flows of aliases that begin so, and for pings.
 
-    A ping is about no alias, and a pull begins with it.
+    A ping is about no alias, and a pull begins with it. To a filter, a record is the
+    text of its dictionary, in an order that is another one where it was saved.
+
+    Args:
+        aliases: their beginnings.
+        is_whole: whether these are all of them.
+
     """
     # The backslash of a regular expression is one of a filter's string as well.
     begins = "|".join(_SPECIAL.sub(r"\\\\\g<0>", alias) for alias in aliases)
-    return (
-        f'~meta "^{Fact.ALIAS}: (.*, )?({begins}){end}"'
-        f' | ~meta "^{Fact.KIND}: {Kind.BASE}$"'
-    )
+    end = "(,|')" if is_whole else ""
+    alias = f"'alias': '([^']*, )?({begins}){end}"
+    return f"""~meta "{alias}" | ~meta "'kind': '{Kind.BASE}'\""""
 
 
 def _describe(entry: Entry) -> str:
@@ -162,7 +167,7 @@ async def _show(endpoints: Endpoints, text: str) -> None:
         _say(str(error))
 
 
-def _say(told: str) -> None:
+def _say(text: str) -> None:
     """Show it in the log; the one of mitmweb's page leaves alerts out."""
     is_web = hasattr(ctx.master, "web_url")
-    logger.log(logging.INFO if is_web else ALERT, "%s", told)
+    logger.log(logging.INFO if is_web else ALERT, "%s", text)

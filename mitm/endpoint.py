@@ -18,9 +18,8 @@ from mitm.exchange import (
 from mitm.guard import inbound
 from mitm.settings import Settings
 from mitm.story import own_request, words
-from mitm.story.fact import SEPARATOR
 from mitm.story.journal import Journal
-from mitm.story.record import Login
+from mitm.story.record import SEPARATOR, Login
 from resolver import errors
 from resolver.content import answer, forward
 from resolver.content.index import DIGEST_HEADER

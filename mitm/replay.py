@@ -3,7 +3,7 @@
 from mitmproxy import http
 
 from mitm.redaction import REDACTED
-from mitm.story.fact import Fact, clear, read
+from mitm.story.record import Record, clear
 
 
 def prepare(flow: http.HTTPFlow) -> None:
@@ -14,9 +14,9 @@ def prepare(flow: http.HTTPFlow) -> None:
     """
     if flow.is_replay != "request":
         return
-    path = read(flow).get(Fact.PATH)
-    if isinstance(path, str) and path.startswith("/v2/"):
-        flow.request.path = path
+    record = Record.read(flow)
+    if record and record.path and record.path.startswith("/v2/"):
+        flow.request.path = record.path
     clear(flow)
     flow.comment = flow.marked = ""
     if REDACTED in flow.request.headers.get("authorization", ""):

@@ -1,4 +1,4 @@
-"""Decides which requests are one pull.
+"""The requests of a recording, sorted into pulls.
 
 A client says nowhere that two requests belong together. So a pull is what one address
 asks for under one alias, and these begin a new one:
@@ -15,8 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mitm.story.fact import Fact
-from mitm.story.record import Kind, Login
+from mitm.story.record import CONTENT, Kind, Login
 from report.pull import Pull
 from report.request import Request
 
@@ -26,7 +25,7 @@ PAUSE_SECONDS = 0.5
 """Between the requests of one command, at most."""
 BASE_SECONDS = 5.0
 """Between ``GET /v2/`` and the next request of the same command, at most."""
-_OF_PULLS = frozenset({Kind.TOKEN, Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS})
+_OF_PULLS = CONTENT | {Kind.TOKEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,9 @@ class Groups:
     @property
     def requests(self) -> list[Request]:
         """Every request of a client, each once."""
-        of_pulls = {id(one): one for pull in self.pulls for one in pull.requests}
-        return [*of_pulls.values(), *(one for one in self.others if not one.is_own)]
+        of_pulls = {id(each): each for pull in self.pulls for each in pull.requests}
+        others = (each for each in self.others if not each.record.is_own)
+        return [*of_pulls.values(), *others]
 
 
 def group_requests(requests: Iterable[Request]) -> Groups:
@@ -53,6 +53,8 @@ def group_requests(requests: Iterable[Request]) -> Groups:
         sorting.take(request)
     others = [*sorting.others, *sorting.unclaimed, *orphans]
     pulls = sorted(sorting.pulls, key=lambda pull: pull.begin)
+    for number, pull in enumerate(pulls, 1):
+        pull.number = number
     return Groups(pulls, sorted(others, key=lambda request: request.begin))
 
 
@@ -61,16 +63,16 @@ def _adopt(requests: list[Request]) -> tuple[list[Request], list[Request]]:
 
     Return the requests of clients, and those of the proxy that were for none of them.
     """
-    made: defaultdict[str, list[Request]] = defaultdict(list)
+    own: defaultdict[str, list[Request]] = defaultdict(list)
     for request in requests:
-        if request.is_own:
-            made[request.say(Fact.REQUEST_ID)].append(request)
+        if request.record.is_own:
+            own[request.record.request_id].append(request)
     whole = [
-        replace(request, made=tuple(made.pop(request.say(Fact.REQUEST_ID), ())))
+        replace(request, own=tuple(own.pop(request.record.request_id, ())))
         for request in requests
-        if not request.is_own
+        if not request.record.is_own
     ]
-    return whole, [request for rest in made.values() for request in rest]
+    return whole, [request for rest in own.values() for request in rest]
 
 
 class _Sorting:
@@ -89,7 +91,7 @@ class _Sorting:
 
     def take(self, request: Request) -> None:
         """Put the request where it belongs."""
-        if request.kind == Kind.BASE:
+        if request.kind is Kind.BASE:
             self._bases[request.client, request.agent].append(request)
         elif request.kind in _OF_PULLS and request.aliases:
             for alias in request.aliases:
@@ -117,7 +119,7 @@ class _Sorting:
         No client asks for a blob next, and none for anything after one that failed.
         """
         bases = self._bases[request.client, request.agent]
-        if not bases or bases[-1].is_bad or request.kind == Kind.BLOB:
+        if not bases or bases[-1].is_bad or request.kind is Kind.BLOB:
             return None
         return bases[-1] if request.begin - bases[-1].end <= BASE_SECONDS else None
 
@@ -129,11 +131,11 @@ def _begins(request: Request, last: Pull, base: Request | None) -> bool:
     if request.kind not in (Kind.TOKEN, Kind.MANIFEST):
         return False
     if base and base.begin > last.requests[-1].begin:
-        return last.result.is_bad or base.begin - last.end > PAUSE_SECONDS
+        return last.is_bad or base.begin - last.end > PAUSE_SECONDS
     is_late = request.begin - last.end > PAUSE_SECONDS
     return (
-        request.kind == Kind.MANIFEST
-        and request.say(Fact.LOGIN) == Login.NONE
-        and not request.say(Fact.DIGEST)
-        and (last.token is not None or (last.result.is_bad and is_late))
+        request.kind is Kind.MANIFEST
+        and request.record.login is Login.NONE
+        and not request.record.digest
+        and (last.token is not None or (last.is_bad and is_late))
     )

@@ -1,23 +1,15 @@
-"""Decides how requests are told that belong to no pull."""
+"""The requests that belong to no pull, as the page tells of them."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from mitm.story.fact import Fact
 from mitm.story.record import Kind
 from report import phrase
 from report.failure import Failure, failures
 from report.request import Request
 
 _HEALTH_CHECKS = (Kind.PING, Kind.READY)
-
-
-@dataclass(frozen=True, slots=True)
-class Alike:
-    """Requests that asked for the same, and had the same answer."""
-
-    first: Request
-    requests: list[Request] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,35 +22,35 @@ class Others:
     @property
     def health_checks(self) -> Sequence[Request]:
         """Those of an orchestrator or balancer."""
-        return [one for one in self.requests if one.kind in _HEALTH_CHECKS]
+        return [each for each in self.requests if each.kind in _HEALTH_CHECKS]
 
     @property
     def health_summary(self) -> str:
         """All health checks in one line."""
         checks = self.health_checks
-        paths = [one.say(Fact.PATH) for one in checks]
+        paths = [each.record.path or "" for each in checks]
         asked = ", ".join(f"{paths.count(path)} x {path}" for path in sorted({*paths}))
-        bad = sum(one.is_bad for one in checks)
+        bad = sum(each.is_bad for each in checks)
         said = f"{bad} of them said no" if bad else "all of them said yes"
         return f"Health checks: {asked}; {said}."
 
     @property
     def summary(self) -> str:
         """How many they are, and how many went wrong."""
-        bad = sum(one.is_bad for one in self.requests)
+        bad = sum(each.is_bad for each in self.requests)
         shown = phrase.count(len(self.requests), "request")
         return f"{shown}, {bad} refused or failed" if bad else shown
 
     @property
-    def alike(self) -> Sequence[Alike]:
-        """The rest."""
-        found: dict[tuple[object, ...], Alike] = {}
-        for one in self.requests:
-            if one.kind in _HEALTH_CHECKS:
-                continue
-            key = (one.client, one.method, one.kind, one.say(Fact.PATH), one.status)
-            found.setdefault(key, Alike(one)).requests.append(one)
-        return list(found.values())
+    def alike(self) -> Sequence[Sequence[Request]]:
+        """The rest: together those that asked for the same and had the same answer."""
+        groups: defaultdict[tuple[object, ...], list[Request]] = defaultdict(list)
+        for each in self.requests:
+            if each.kind not in _HEALTH_CHECKS:
+                record = each.record
+                key = each.client, record.method, each.kind, record.path, each.status
+                groups[key].append(each)
+        return list(groups.values())
 
     @property
     def bad(self) -> Sequence[Request]:
@@ -66,7 +58,7 @@ class Others:
 
         An unknown path is wrong by itself.
         """
-        return [one for one in self.requests if one.is_bad and one.kind != Kind.OTHER]
+        return [r for r in self.requests if r.is_bad and r.kind is not Kind.OTHER]
 
     @property
     def failures(self) -> Sequence[Failure]:

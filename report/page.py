@@ -1,82 +1,33 @@
-"""Decides what stands where on the page, and makes it.
+"""The page: what stands on it, and its making.
 
 Whatever comes out of a flow passes through a template that escapes everything; should
 that fail, the page's own policy still lets no script run and nothing be loaded.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mitmproxy import version
 
-from mitm.story.fact import Fact, OwnKind
-from mitm.story.size import describe_size
+from mitm.story.quantity import describe_size
+from mitm.story.record import API_KINDS, CONTENT, Outcome, OwnKind
 from mitm.version import VERSION
 from report import phrase
-from report.decision import Decision, decisions
-from report.failure import Failure, behind, explanation, failures
+from report.decision import decisions
+from report.failure import behind, explanation, failures
 from report.grouping import Groups
 from report.other import Others
-from report.pull import CONTENT, Pull, Result
 from report.recording import Recording
-from report.request import Request
-from report.timeline import Timeline, draw
+from report.request import BAD_OUTCOMES, Request
+from report.timeline import draw
 
 TEMPLATE = "page.html.j2"
 """With the styles of `page.css` in it, and made of what is in `part.html.j2`."""
-COMMIT_LENGTH = 7
 ROWS_MAX = 100
 """Of requests without a pull: somebody may have tried thousands of paths."""
-_API_KINDS = (OwnKind.RESOLUTION, OwnKind.GRANT)
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A pull as it is shown."""
-
-    number: int
-    pull: Pull
-
-    @property
-    def id(self) -> str:
-        """What links name."""
-        return f"pull-{self.number}"
-
-    @property
-    def release(self) -> str:
-        """The release that the alias stood for, with its commit."""
-        release, commit = self.pull.fact(Fact.RELEASE), self.pull.fact(Fact.COMMIT)
-        return (
-            f"{release} ({commit[:COMMIT_LENGTH]})" if release and commit else release
-        )
-
-    @property
-    def explanation(self) -> Sequence[str]:
-        """Why it is no success, and what would help."""
-        return explanation(decisive) if (decisive := self.pull.decisive) else ()
-
-    @property
-    def behind(self) -> Sequence[str]:
-        """What the proxy asked in vain before it could not answer."""
-        return behind(decisive) if (decisive := self.pull.decisive) else ()
-
-    @property
-    def timeline(self) -> Timeline:
-        """Its requests over time."""
-        return draw(self.pull)
-
-    @property
-    def decisions(self) -> Sequence[Decision]:
-        """What the proxy found and decided."""
-        return decisions(self.pull)
-
-    @property
-    def failures(self) -> Sequence[Failure]:
-        """What went wrong on the way, also where it went well in the end."""
-        return failures(self.pull.requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +36,6 @@ class Page:
 
     recording: Recording
     groups: Groups
-
-    @property
-    def sections(self) -> Sequence[Section]:
-        """The pulls in the order of time."""
-        return [Section(n, pull) for n, pull in enumerate(self.groups.pulls, 1)]
 
     @property
     def others(self) -> Others:
@@ -104,18 +50,18 @@ class Page:
     @property
     def own(self) -> int:
         """How many requests the proxy made by itself."""
-        return sum(request.is_own for request in self.recording.requests)
+        return sum(request.record.is_own for request in self.recording.requests)
 
     @property
-    def bad(self) -> Mapping[Result, int]:
+    def bad(self) -> Mapping[Outcome, int]:
         """How many pulls are no success, by what came of them."""
         results = Counter(pull.result for pull in self.groups.pulls)
-        return {result: results[result] for result in Result if result.is_bad}
+        return {outcome: results[outcome] for outcome in BAD_OUTCOMES}
 
     @property
     def bytes(self) -> int:
         """How many clients got of manifests and blobs."""
-        return sum(one.sent for one in self.requests if one.kind in CONTENT)
+        return sum(each.sent for each in self.requests if each.kind in CONTENT)
 
     @property
     def begin(self) -> float:
@@ -127,25 +73,20 @@ class Page:
         """When the last request was over."""
         return max(request.end for request in self.recording.requests)
 
-    @property
-    def registries(self) -> Sequence[str]:
-        """The registries that requests went to."""
-        elsewhere = (*_API_KINDS, OwnKind.SEARCH)
-        return _hosts(
-            r
-            for r in self.recording.requests
-            if r.kind not in elsewhere and not r.say(Fact.STORAGE)
-        )
-
-    @property
-    def apis(self) -> Sequence[str]:
-        """The APIs that the proxy asked."""
-        return _hosts(r for r in self.recording.requests if r.kind in _API_KINDS)
+    def hosts(self, *, of_api: bool) -> Sequence[str]:
+        """Return the APIs, or the registries, that requests went to."""
+        found = {}
+        for request in self.recording.requests:
+            is_of_api = request.kind in API_KINDS
+            is_elsewhere = request.kind is OwnKind.SEARCH or request.record.storage
+            if request.host and (of_api if is_of_api else not (of_api or is_elsewhere)):
+                found[request.host] = True
+        return list(found)
 
     @property
     def summary(self) -> str:
         """Return the page in a few words."""
-        pulls, requests = len(self.sections), len(self.requests)
+        pulls, requests = len(self.groups.pulls), len(self.requests)
         words = [phrase.count(pulls, "pull"), phrase.count(requests, "request")]
         words.append(f"{sum(self.bad.values())} failed")
         if bad := self.others.bad:
@@ -163,16 +104,12 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = "{:.2f}%".format
+    for function in (behind, decisions, describe_size, draw, explanation, failures):
+        environment.globals[function.__name__] = function
     return environment.get_template(TEMPLATE).render(
         page=page,
         phrase=phrase,
-        describe_size=describe_size,
-        Fact=Fact,
         rows_max=ROWS_MAX,
         proxy_version=VERSION,
         mitmproxy_version=version.VERSION,
     )
-
-
-def _hosts(requests: Iterable[Request]) -> Sequence[str]:
-    return list(dict.fromkeys(request.host for request in requests if request.host))

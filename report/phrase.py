@@ -1,19 +1,19 @@
-"""Decides in which words the page says things."""
+"""The words in which the page says things."""
 
 import datetime as dt
 from collections.abc import Mapping
 
-from mitm.story.fact import Fact, OwnKind
-from mitm.story.record import Kind, Outcome
-from mitm.story.size import describe_size
-from report.pull import CONTENT, Pull, Result, reference_of
+from mitm.story.quantity import describe_size
+from mitm.story.record import COMMIT_LENGTH, CONTENT, Kind, Outcome, OwnKind
+from mitm.story.words import BASE, HEALTH_CHECK, no_answer
+from report.pull import Pull
 from report.request import Request
 from report.timeline import Part, split_time
 
 _KINDS: Mapping[str, str] = {
-    Kind.PING: "health check",
-    Kind.READY: "health check",
-    Kind.BASE: "ping",
+    Kind.PING: HEALTH_CHECK,
+    Kind.READY: HEALTH_CHECK,
+    Kind.BASE: BASE,
     Kind.TOKEN: "token",
     Kind.MANIFEST: "manifest",
     Kind.BLOB: "blob",
@@ -32,23 +32,23 @@ _ENDINGS: Mapping[Outcome | None, str] = {
     Outcome.ABORTED: "client gone",
     None: "not over",
 }
-RESULTS: Mapping[Result, str] = {
-    Result.SERVED: "served",
-    Result.UNFINISHED: "unfinished",
-    Result.ABORTED: "client gone",
-    Result.REFUSED: "refused",
-    Result.LIMITED: "rate limited",
-    Result.UNAUTHORIZED: "unauthorized",
-    Result.FAILED: "failed",
+RESULTS: Mapping[Outcome | None, str] = {
+    Outcome.SERVED: "served",
+    None: "unfinished",
+    Outcome.ABORTED: "client gone",
+    Outcome.REFUSED: "refused",
+    Outcome.LIMITED: "rate limited",
+    Outcome.UNAUTHORIZED: "unauthorized",
+    Outcome.FAILED: "failed",
 }
-SIGNS: Mapping[Result, str] = {
-    Result.SERVED: "✓",
-    Result.UNFINISHED: "…",
-    Result.ABORTED: "✕",
-    Result.REFUSED: "✕",
-    Result.LIMITED: "!",
-    Result.UNAUTHORIZED: "!",
-    Result.FAILED: "✕",
+SIGNS: Mapping[Outcome | None, str] = {
+    Outcome.SERVED: "✓",
+    None: "…",
+    Outcome.ABORTED: "✕",
+    Outcome.REFUSED: "✕",
+    Outcome.LIMITED: "!",
+    Outcome.UNAUTHORIZED: "!",
+    Outcome.FAILED: "✕",
 }
 PARTS: Mapping[Part, str] = {
     Part.API: "waiting for the API",
@@ -62,16 +62,18 @@ _HOUR = 60 * _MINUTE
 
 def what(request: Request) -> str:
     """Say what was asked for."""
-    method = "" if request.method == "GET" else f"({request.method})"
-    words = (_KINDS[request.kind], reference_of(request), method)
+    record = request.record
+    method = "" if record.method == "GET" else f"({record.method})"
+    words = (_KINDS[record.kind], record.reference, method)
     return " ".join(filter(None, words))
 
 
 def ending(request: Request) -> str:
     """Say how a request ended, beside its status; nothing where that says it all."""
-    if request.is_own:
-        return "no answer" if request.status is None else ""
-    outcome = Outcome.REFUSED if request.refused else request.outcome
+    record = request.record
+    if record.is_own:
+        return "no answer" if record.status is None else ""
+    outcome = Outcome.REFUSED if record.refused else record.outcome
     return _ENDINGS[outcome] if outcome in _ENDINGS else str(outcome)
 
 
@@ -79,14 +81,14 @@ def sign(request: Request) -> str:
     """Return a sign for how a request ended, which is no colour."""
     if request.is_bad:
         return "✕"
-    if request.outcome is Outcome.CHALLENGED:
+    if request.record.outcome is Outcome.CHALLENGED:
         return "→"
-    return "✓" if request.is_own or request.outcome else "…"
+    return "✓" if request.record.is_own or request.record.outcome else "…"
 
 
 def size(request: Request) -> str:
     """Say how large the answer was, where it is what was asked for."""
-    is_said = request.kind in CONTENT or request.is_own
+    is_said = request.kind in CONTENT or request.record.is_own
     return describe_size(request.sent) if request.sent and is_said else ""
 
 
@@ -96,30 +98,36 @@ def spent(request: Request) -> str:
     return ", ".join(f"{PARTS[part]} {seconds(value)}" for part, value in parts)
 
 
+def release(pull: Pull) -> str:
+    """Say for which release the alias stood, with its commit."""
+    target = pull.target
+    if target.release and target.commit:
+        return f"{target.release} ({target.commit[:COMMIT_LENGTH]})"
+    return target.release or ""
+
+
 def reason(pull: Pull) -> str:
     """Say why a pull is no success, or how much was served."""
     if decisive := pull.decisive:
         return why(decisive)
     took = seconds(pull.end - pull.begin)
-    if pull.result is Result.SERVED:
+    if pull.result is Outcome.SERVED:
         return f"{describe_size(pull.bytes)} in {took}"
-    last = pull.requests[-1]
-    if last.outcome is Outcome.CHALLENGED:
+    outcome = pull.requests[-1].record.outcome
+    if outcome is Outcome.CHALLENGED:
         return "the client was told to get a token, and did not come back with one"
-    if last.outcome is None:
+    if outcome is None:
         return "the last request was not over when the file was saved"
     return "the client got a token, and asked for nothing"
 
 
 def why(request: Request) -> str:
     """Say why a request is no success, as the log does."""
-    if message := request.say(Fact.MESSAGE):
-        return message
-    failure = request.say(Fact.FAILURE)
-    if request.outcome is Outcome.ABORTED:
-        return f"the client went away, {failure}"
-    if request.outcome is Outcome.FAILED and failure:
-        return f"not answered by the registry, {failure}"
+    record = request.record
+    if record.message:
+        return record.message
+    if record.failure:
+        return no_answer(record)
     return request.comment or f"answered with status {request.status}"
 
 
@@ -141,12 +149,6 @@ def seconds(value: float) -> str:
     if value < _HOUR:
         return f"{value // _MINUTE:.0f} min {value % _MINUTE:.0f} s"
     return f"{value // _HOUR:.0f} h {value % _HOUR // _MINUTE:.0f} min"
-
-
-def lifetime(value: int) -> str:
-    """Say how long a token lives, without what is nothing: 4 h, 1 min."""
-    rest = ((value // _HOUR, "h"), (value % _HOUR // _MINUTE, "min"), (value % 60, "s"))
-    return " ".join(f"{count} {unit}" for count, unit in rest if count) or "0 s"
 
 
 def timestamp(moment: float) -> str:

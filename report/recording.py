@@ -1,4 +1,4 @@
-"""Decides what of a flow file the page is about, and says why it cannot be made."""
+"""The flow file that the page is about, and why there is no page about it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import BinaryIO
 
 from mitmproxy import exceptions, flow, http, io
 
-from mitm.story.fact import Fact
+from mitm.story.record import KEY, Record
 from report.request import Request, read_request
 from report.secret import Secrets
 
-PREFIX = "balena."
-"""Of what this proxy notes in a flow, in all of its versions."""
+PREFIX = f"{KEY}."
+"""Of what older versions of this proxy noted in a flow, each by itself."""
 HOW_TO_RECORD = "record with make run ARGS='-w flows'"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -67,13 +67,13 @@ def _read(path: Path, file: BinaryIO) -> Recording:
     foreign = older = 0
     is_cut = False
     try:
-        for one in _flows(file):
-            if isinstance(one, http.HTTPFlow) and Fact.KIND in one.metadata:
-                secrets.collect(one)
-                requests.append(read_request(one))
+        for each in _flows(file):
+            if isinstance(each, http.HTTPFlow) and (record := Record.read(each)):
+                secrets.collect(each)
+                requests.append(read_request(each, record))
             else:
                 foreign += 1
-                older += any(str(key).startswith(PREFIX) for key in one.metadata)
+                older += any(str(key).startswith(PREFIX) for key in each.metadata)
     except exceptions.FlowReadException:
         is_cut = True
     if not requests:
@@ -91,11 +91,11 @@ def _flows(file: BinaryIO) -> Iterator[flow.Flow]:
 
     """
     try:
-        for one in io.FlowReader(file).stream():
-            noted: tuple[object, object] = one.metadata, one.comment
-            match noted:
+        for each in io.FlowReader(file).stream():
+            notes: tuple[object, object] = each.metadata, each.comment
+            match notes:
                 case dict(), str():
-                    yield one
+                    yield each
                 case _:
                     raise exceptions.FlowReadException("nobody noted that")
     except (AssertionError, AttributeError, LookupError, OverflowError) as error:

@@ -1,29 +1,30 @@
-"""Decides what the page may say of a flow: its facts, its times, who and whom.
+"""A request as the page may show it: its record, its times, who asked and whom.
 
 Headers and bodies stop here. The one header that is shown is the client's name for
 itself, and the one thing that is read in a body is how long a token lives.
-A file can be written by anybody: a number that is none, or is absurd, counts as not
-known.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from mitmproxy import http
 
 from mitm.story.explain import explain
-from mitm.story.fact import SEPARATOR, Fact, OwnKind, Value, read, text
-from mitm.story.record import Kind, Outcome
+from mitm.story.quantity import read_seconds
+from mitm.story.record import AliasRecord, Kind, Outcome, OwnKind, Record
 
-SECONDS_MAX = float(1 << 35)
-"""The year 3058: later than any time that is meant."""
 AGENT_LENGTH_MAX = 60
 """Characters of a client's name for itself; docker tells its whole build."""
-BAD_OUTCOMES = frozenset(set(Outcome) - {Outcome.SERVED, Outcome.CHALLENGED})
-_OWN_KINDS = frozenset(map(str, OwnKind))
+BAD_OUTCOMES = (
+    Outcome.ABORTED,
+    Outcome.REFUSED,
+    Outcome.LIMITED,
+    Outcome.UNAUTHORIZED,
+    Outcome.FAILED,
+)
+"""Of which nobody had all that was asked for; what is worse stands further down."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -31,8 +32,7 @@ _PORTS = {"http": 80, "https": 443}
 class Request:
     """A request, of a client or of the proxy itself."""
 
-    facts: Mapping[Fact, Value]
-    aliases: tuple[str, ...]
+    record: Record
     begin: float
     """Seconds since the epoch."""
     seconds: float
@@ -42,14 +42,11 @@ class Request:
     """What the client calls itself."""
     host: str
     """Whom it was for: the registry, or the API."""
-    method: str
-    status: int | None
-    """None as long as there is no answer."""
     comment: str
     explanation: tuple[str, ...]
     lifetime: int | None
     """Seconds that the token lives which was the answer."""
-    made: tuple["Request", ...] = ()
+    own: tuple["Request", ...] = ()
     """The requests that the proxy made to answer this one, in the order of time."""
 
     @property
@@ -58,112 +55,86 @@ class Request:
         return self.begin + self.seconds
 
     @property
-    def is_own(self) -> bool:
-        """Whether the proxy itself asked."""
-        return self.kind in _OWN_KINDS
+    def kind(self) -> Kind | OwnKind:
+        """What was asked for."""
+        return self.record.kind
 
     @property
-    def kind(self) -> str:
-        """One of `Kind` or `OwnKind`; anything else is as good as `Kind.OTHER`."""
-        known = text(self.facts, Fact.KIND)
-        return known if known in _OWN_KINDS | set(Kind) else str(Kind.OTHER)
+    def status(self) -> int | None:
+        """The answer's; None as long as there is none."""
+        return self.record.status
 
     @property
-    def outcome(self) -> Outcome | None:
-        """How it ended; None where that was not noted."""
-        known = text(self.facts, Fact.OUTCOME)
-        return Outcome(known) if known in set(Outcome) else None
+    def aliases(self) -> list[str]:
+        """The aliases that it is about."""
+        return [each.alias for each in self.record.aliases] or self.record.names
 
     @property
     def is_bad(self) -> bool:
         """Whether who asked had nothing of it, or not all."""
-        if not self.is_own:
-            return self.outcome in BAD_OUTCOMES or bool(self.refused)
+        if not self.record.is_own:
+            return self.record.outcome in BAD_OUTCOMES or bool(self.record.refused)
         # The registry is pinged for its challenge, which is a 401.
-        limit = 500 if self.kind == OwnKind.PROBE else 400
+        limit = 500 if self.kind is OwnKind.PROBE else 400
         return self.status is None or self.status >= limit
-
-    def say(self, fact: Fact) -> str:
-        """Return a fact in words, or nothing where it is not known."""
-        return text(self.facts, fact)
-
-    def say_of(self, alias: str, fact: Fact) -> str:
-        """Return the part of a fact that is about one of the aliases.
-
-        Those that were found have releases and so on, those that were refused do not.
-        """
-        whole = self.say(fact)
-        if len(self.aliases) < 2:  # noqa: PLR2004 - nothing to choose from
-            return whole
-        parts = whole.split(SEPARATOR)
-        found = [one for one in self.aliases if one not in self.refused]
-        for names in (found, list(self.aliases)):
-            if len(parts) == len(names) and alias in names:
-                return parts[names.index(alias)]
-        return ""
-
-    def number(self, fact: Fact) -> float | None:
-        """Return a fact that is a number and not less than nothing."""
-        return _number(self.facts.get(fact))
 
     @property
     def sent(self) -> int:
         """How many bytes the client got of what it asked for, and not of an error."""
         is_error = self.status is not None and self.status >= 400  # noqa: PLR2004
-        return 0 if is_error else int(self.number(Fact.BYTES) or 0)
+        return 0 if is_error else self.record.bytes or 0
 
-    @property
-    def refused(self) -> tuple[str, ...]:
-        """The aliases that were refused."""
-        return _split(self.say(Fact.REFUSED))
+    def about(self, alias: str) -> AliasRecord:
+        """Return what is known of one of its aliases."""
+        records = (each for each in self.record.aliases if each.alias == alias)
+        return next(records, AliasRecord(alias))
+
+    def outcome_for(self, alias: str) -> Outcome | None:
+        """Return how it ended for one of its aliases; None where it has not."""
+        return Outcome.REFUSED if self.about(alias).is_refused else self.record.outcome
 
     def with_texts(self, change: Callable[[str], str]) -> Self:
         """Return the request with every text in it changed."""
+        record = Record.from_dict(_with_texts(self.record.as_dict(), change))
+        record.method, record.status = change(self.record.method), self.status
         return replace(
             self,
-            facts={
-                fact: change(value) if isinstance(value, str) else value
-                for fact, value in self.facts.items()
-            },
-            aliases=tuple(map(change, self.aliases)),
+            record=record,
             client=change(self.client),
             agent=change(self.agent)[:AGENT_LENGTH_MAX],
             host=change(self.host),
-            method=change(self.method),
             comment=change(self.comment),
             explanation=tuple(map(change, self.explanation)),
         )
 
 
-def read_request(flow: http.HTTPFlow) -> Request:
-    """Return what may be said of a flow."""
-    facts, asked = read(flow), flow.request
-    begin = _number(asked.timestamp_start) or 0.0
-    seconds = _number(facts.get(Fact.SECONDS))
+def read_request(flow: http.HTTPFlow, record: Record) -> Request:
+    """Return what may be said of a flow with this record."""
+    request = flow.request
+    begin = read_seconds(request.timestamp_start) or 0.0
     return Request(
-        facts=facts,
-        aliases=_split(text(facts, Fact.ALIAS)),
+        record=record,
         begin=begin,
-        seconds=_duration(flow, begin) if seconds is None else seconds,
+        seconds=_duration(flow, begin) if record.seconds is None else record.seconds,
         client="".join(map(str, flow.client_conn.peername[:1])),
-        agent=asked.headers.get("user-agent", "").partition(" ")[0],
-        host=_host(asked),
-        method=asked.method,
-        status=flow.response.status_code if flow.response else None,
+        agent=request.headers.get("user-agent", "").partition(" ")[0],
+        host=_host(request),
         comment=flow.comment,
         explanation=tuple(explain(flow)),
-        lifetime=_lifetime(flow),
+        lifetime=_lifetime(flow) if record.kind is Kind.TOKEN else None,
     )
 
 
-def _split(joined: str) -> tuple[str, ...]:
-    return tuple(joined.split(SEPARATOR)) if joined else ()
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value <= SECONDS_MAX and math.isfinite(value) else None
+def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a value of a record with every text in it changed."""
+    match value:
+        case str():
+            return change(value)
+        case Mapping():
+            return {name: _with_texts(each, change) for name, each in value.items()}
+        case list():
+            return [_with_texts(each, change) for each in value]
+    return value
 
 
 def _duration(flow: http.HTTPFlow, begin: float) -> float:
@@ -172,21 +143,23 @@ def _duration(flow: http.HTTPFlow, begin: float) -> float:
         flow.response and flow.response.timestamp_end,
         flow.error and flow.error.timestamp,
     )
-    return max([0.0, *(end - begin for time in times if (end := _number(time)))])
+    ends = [end - begin for time in times if (end := read_seconds(time))]
+    return max([0.0, *ends])
 
 
-def _host(asked: http.Request) -> str:
-    is_usual = _PORTS.get(asked.scheme) == asked.port
-    return asked.host if is_usual else f"{asked.host}:{asked.port}"
+def _host(request: http.Request) -> str:
+    is_usual = _PORTS.get(request.scheme) == request.port
+    return request.host if is_usual else f"{request.host}:{request.port}"
 
 
 def _lifetime(flow: http.HTTPFlow) -> int | None:
     """Return for how many seconds the token in the answer lives."""
-    if flow.metadata.get(Fact.KIND) != Kind.TOKEN or flow.response is None:
+    if flow.response is None:
         return None
     try:
         answer = json.loads(flow.response.get_content(strict=False) or b"")
     except (ValueError, RecursionError):
         return None
-    seconds = _number(answer.get("expires_in") if isinstance(answer, dict) else None)
+    expires_in = answer.get("expires_in") if isinstance(answer, dict) else None
+    seconds = read_seconds(expires_in)
     return None if seconds is None else int(seconds)

@@ -1,4 +1,4 @@
-"""Decides what is taken out of every text that comes near the page (rule R15).
+"""The secrets that are taken out of every text that comes near the page (rule R15).
 
 Of a location the beginning is left, as in the log: enough to tell two apart.
 The page shows neither headers nor bodies. This is for a key that stands somewhere else

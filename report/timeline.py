@@ -1,12 +1,11 @@
-"""Decides how the time of a pull is drawn: an axis, and a bar for each request."""
+"""The time of a pull, drawn: an axis, and a bar for each request."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mitm.story.fact import Fact, OwnKind
-from mitm.story.record import Kind
+from mitm.story.record import API_KINDS, Kind, Record
 from report.pull import Pull
 from report.request import Request
 
@@ -66,7 +65,8 @@ def draw(pull: Pull) -> Timeline:
     """Return the timeline of a pull."""
     begin, span = pull.begin, max(pull.end - pull.begin, 0.001)
     rows = [
-        Row(one, one.begin - begin, _segments(one, begin, span)) for one in pull.rows
+        Row(each, each.begin - begin, _segments(each, begin, span))
+        for each in pull.rows
     ]
     step = _step(span)
     count = math.floor(span / step + 0.001)
@@ -76,34 +76,30 @@ def draw(pull: Pull) -> Timeline:
 
 def split_time(request: Request) -> dict[Part, float]:
     """Return on whom the time of a request was spent, as far as that was noted."""
-    match request.kind:
-        case OwnKind.RESOLUTION | OwnKind.GRANT:
-            return {Part.API: request.seconds}
-        case OwnKind.PROBE | OwnKind.SEARCH | OwnKind.CHOICE:
-            return {Part.REGISTRY: request.seconds}
-    left = request.seconds
+    record, left = request.record, request.seconds
+    if record.is_own:
+        return {Part.API if record.kind in API_KINDS else Part.REGISTRY: left}
     spent: dict[Part, float] = {}
-    registry = request.number(Fact.REGISTRY_SECONDS)
     for part, seconds in (
-        (Part.API, request.number(Fact.API_SECONDS)),
-        (Part.REGISTRY, registry),
+        (Part.API, record.api_seconds),
+        (Part.REGISTRY, record.registry_seconds),
     ):
         if seconds:
             spent[part] = min(seconds, left)
             left -= spent[part]
     if left > 0 or not spent:
-        spent[_rest(request, is_answered=registry is not None)] = left
+        spent[_rest(record)] = left
     return spent
 
 
-def _rest(request: Request, *, is_answered: bool) -> Part:
+def _rest(record: Record) -> Part:
     """Return on whom the time was spent that is not noted by itself."""
-    if request.kind == Kind.TOKEN:
+    if record.kind is Kind.TOKEN:
         return Part.PROXY
-    if is_answered:
+    if record.registry_seconds is not None:
         return Part.TRANSFER
     # There was no answer, so nobody noted how long it was waited for.
-    return Part.REGISTRY if request.say(Fact.FAILURE) else Part.PROXY
+    return Part.REGISTRY if record.failure else Part.PROXY
 
 
 def _segments(request: Request, begin: float, span: float) -> list[Segment]:

@@ -20,7 +20,7 @@ from mitm.command import Commands
 from mitm.guard import inbound
 from mitm.guard.reader import RequestReader
 from mitm.option import REQUIRED
-from mitm.story.fact import Fact
+from mitm.story.record import KEY
 from resolver import errors
 from resolver.grammar import credential
 from resolver.grammar.reference import Location, parse_alias
@@ -438,7 +438,7 @@ def test_replayed_request_is_asked_as_at_first(proxy: addon.RegistryProxy) -> No
     asyncio.run(proxy.request(flow))
     assert flow.request.path == f"/v2/{ALIAS}/manifests/latest"
     assert "authorization" not in flow.request.headers
-    assert flow.metadata[Fact.LOGIN] == "none"
+    assert flow.metadata[KEY]["login"] == "none"
 
 
 def test_answered_flow_is_left_alone(proxy: addon.RegistryProxy) -> None:

@@ -1,23 +1,14 @@
-"""Decides which requests are sound enough to be looked at, and whose they are."""
-
-import re
+"""What of a request is sound enough to be looked at."""
 
 from mitmproxy import http
 
 from mitm.settings import Settings
-from mitm.story.record import Login, Record, shown_path
 from resolver import errors
 from resolver.grammar import url
 from resolver.grammar.challenge import TOKEN_PATH
-from resolver.grammar.reference import printable
 
 BODY_LENGTH_MAX = 16 << 10
 """Bytes; the one body that is taken is the form of a token request."""
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-UNKNOWN_PORT = "-"
-EMPTY_BASIC = "Og=="
-"""What some clients send where nobody is logged in: base64 of a colon."""
 
 
 def has_small_body(method: str, path: str, headers: dict[str, str]) -> bool:
@@ -43,40 +34,6 @@ def joined_values(headers: http.Headers) -> dict[str, str]:
         key = name.decode("latin-1").lower()
         values.setdefault(key, []).append(value.decode("latin-1"))
     return {name: ", ".join(parts) for name, parts in values.items()}
-
-
-def begin_record(
-    flow: http.HTTPFlow, headers: dict[str, str], settings: Settings
-) -> Record:
-    """Return the record of a request.
-
-    Args:
-        flow: the request.
-        headers: the headers, as they came.
-        settings: who is to be believed about the client.
-
-    """
-    request_id = flow.id
-    client: tuple[object, ...] = flow.client_conn.peername
-    if settings.trust_forwarded:
-        if _REQUEST_ID.fullmatch(told := headers.get("x-request-id", "")):
-            request_id = told
-        if address := url.client_address(headers):
-            client = (address, UNKNOWN_PORT)
-    method, path = printable(flow.request.method), shown_path(flow.request.path)
-    login = _login(headers.get("authorization", ""))
-    return Record(request_id, client, method, path, path, login)
-
-
-def _login(authorization: str) -> Login:
-    """Return what the client logs in with; an empty Basic is no login (rule R3)."""
-    scheme, _, value = authorization.strip().partition(" ")
-    match scheme.lower():
-        case "basic" if value.strip() not in ("", EMPTY_BASIC):
-            return Login.KEY
-        case "bearer" if value.strip():
-            return Login.TOKEN
-    return Login.NONE
 
 
 def client_url(flow: http.HTTPFlow, headers: dict[str, str], settings: Settings) -> str:

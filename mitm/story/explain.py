@@ -1,61 +1,29 @@
-"""Decides how a flow is explained: what happened, and what the client will do next.
+"""The explanation of a flow: what happened, and what the client will do next.
 
-From what the flow carries alone, so that a flow of a saved file is explained as well.
-What clients do is that of docker, containerd, podman and skopeo.
+It is made from what the flow carries, so that a flow of a saved file is explained as
+well. What clients do is that of docker, containerd, podman and skopeo.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
-from typing import NamedTuple
 
 from mitmproxy import http
 
-from mitm.story.fact import SEPARATOR, Fact, OwnKind, Value, read, text
-from mitm.story.record import Kind, Login, Outcome
-from mitm.story.size import describe_size
+from mitm.story.quantity import describe_size
+from mitm.story.record import SEPARATOR, Kind, Login, Outcome, OwnKind, Record
+from mitm.story.words import CACHES, LOGINS, sender
 from resolver.errors import ErrorCode
-from resolver.upstream.observer import CacheState
 
 FOREIGN = "This is no request to the registry proxy, or one that it did not get to see."
 
 
-class _Known(NamedTuple):
-    """A flow, as far as it is explained."""
-
-    facts: Mapping[Fact, Value]
-    status: int | None
-    method: str
-    storage: str
-    """The host that the answer redirects to."""
-
-    def text(self, fact: Fact) -> str:
-        return text(self.facts, fact)
-
-    def seconds(self, fact: Fact) -> str:
-        value = self.facts.get(fact)
-        return f"{value:.3f} s" if isinstance(value, float | int) else "an unknown time"
-
-    @property
-    def alias(self) -> str:
-        return self.text(Fact.ALIAS)
-
-
 def explain(flow: http.HTTPFlow) -> list[str]:
     """Return sentences: what was asked, what came of it, and what comes next."""
-    facts = read(flow)
-    if Fact.KIND not in facts:
+    record = Record.read(flow)
+    if record is None:
         return [FOREIGN]
-    response = flow.response
-    location = response.headers.get("location", "") if response else ""
-    known = _Known(
-        facts,
-        response.status_code if response else None,
-        flow.request.method,
-        location.partition("://")[2].partition("/")[0],
-    )
-    tell = _KINDS.get(known.text(Fact.KIND), _other)
-    sentences = [*tell(known)]
-    if Fact.OUTCOME not in facts:
+    sentences = [*_EXPLANATIONS.get(record.kind, _other)(record, flow)]
+    if record.outcome is None:
         sentences.append(
             f"It ended here: {flow.error.msg}."
             if flow.error
@@ -64,9 +32,9 @@ def explain(flow: http.HTTPFlow) -> list[str]:
     return sentences
 
 
-def _base(known: _Known) -> Iterator[str]:
+def _base(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
     yield "The client asked whether a registry is here (GET /v2/)."
-    match known.text(Fact.OUTCOME):
+    match record.outcome:
         case Outcome.CHALLENGED:
             yield (
                 "It sent no token, so the registry told it where to get one; the proxy"
@@ -78,211 +46,216 @@ def _base(known: _Known) -> Iterator[str]:
         case Outcome.SERVED:
             yield "It is, and the token is good. Next it asks for what it wants."
         case _:
-            yield from _ended(known)
+            yield from _end(record)
 
 
-def _token(known: _Known) -> Iterator[str]:
-    what = (
-        f"to pull {known.alias}" if known.alias else "for no repository, as to log in"
+def _token(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
+    purpose = (
+        f"to pull {record.alias}" if record.alias else "for no repository, as to log in"
     )
-    login = _LOGINS.get(known.text(Fact.LOGIN), "with a login that is not known")
-    yield f"The client asked for a token {what}, {login}."
-    is_answered = known.text(Fact.OUTCOME) in (Outcome.SERVED, Outcome.REFUSED)
-    if not is_answered or known.status != HTTPStatus.OK:
-        yield from _ended(known)
+    login = (
+        LOGINS[record.login].whole if record.login else "with a login that is not known"
+    )
+    yield f"The client asked for a token {purpose}, {login}."
+    is_answered = record.outcome in (Outcome.SERVED, Outcome.REFUSED)
+    if not is_answered or record.status != HTTPStatus.OK:
+        yield from _end(record)
         return
-    refused = known.text(Fact.REFUSED).split(SEPARATOR)
-    aliases = [name for name in known.alias.split(SEPARATOR) if name not in refused]
-    columns = (
-        known.text(fact).split(SEPARATOR)
-        for fact in (Fact.RELEASE, Fact.COMMIT, Fact.LOCATION, Fact.REASON, Fact.CACHE)
-    )
-    if known.text(Fact.RELEASE):
-        for alias, release, commit, location, reason, cache in zip(
-            aliases, *columns, strict=False
-        ):
-            yield f"{alias} is release {release}, because it is {reason}."
-            yield f"Its commit is {commit}, and its image is stored at {location}."
-            yield f"{_CACHES.get(cache, 'It was looked up')}."
-        yield f"The API issued the token; it took {known.seconds(Fact.API_SECONDS)}."
+    if found := record.found:
+        for each in found:
+            release, location = each.release, each.location
+            yield f"{each.alias} is release {release}, because it is {each.reason}."
+            yield f"Its commit is {each.commit}, and its image is stored at {location}."
+            yield f"{CACHES[each.cache].whole if each.cache else 'It was looked up'}."
+        yield f"The API issued the token; it took {_seconds(record.api_seconds)}."
         yield "Next the client asks for the manifest, with that token."
-    if tagged := known.text(Fact.TAGGED):
-        yield f"The token is for more releases, which tags select: {tagged}."
-    if known.text(Fact.REFUSED):
-        yield f"{known.text(Fact.REFUSED)} was refused: {known.text(Fact.MESSAGE)}."
+    if record.tagged:
+        tagged = (f"{each.tagged} of {each.alias}" for each in record.tagged)
+        yield (
+            "The token is for more releases, which tags select:"
+            f" {SEPARATOR.join(tagged)}."
+        )
+    if refused := record.refused:
+        names = SEPARATOR.join(each.alias for each in refused)
+        yield f"{names} was refused: {record.message or ''}."
         yield (
             "The client gets a token all the same, with the refusal in it: it asks for"
             " the manifest next, and is told the reason there, where it shows it to"
             " its user."
         )
-        yield from _advice(known)
-    elif not known.alias:
+        yield from _advice(record)
+    elif not record.alias:
         yield "The API issued one, so the key is good if there was one."
 
 
-def _content(known: _Known) -> Iterator[str]:
-    kind = known.text(Fact.KIND)
-    what = f"{kind} {known.text(Fact.DIGEST)}".strip()
-    verb = "asked whether there is" if known.method == "HEAD" else "asked for"
-    yield f"The client {verb} the {what} of {known.alias}."
-    if location := known.text(Fact.LOCATION):
-        release = known.text(Fact.RELEASE)
+def _content(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
+    what = f"{record.kind} {record.digest or ''}".strip()
+    verb = "asked whether there is" if record.method == "HEAD" else "asked for"
+    yield f"The client {verb} the {what} of {record.alias or ''}."
+    for target in record.aliases:
+        if not target.location:
+            continue
+        release = f"; it is release {target.release}" if target.release else ""
         yield (
-            f"Its token says that the image is stored at {location}, where the proxy"
-            " asked the registry for it"
-            + (f"; it is release {release}." if release else ".")
+            f"Its token says that the image is stored at {target.location}, where the"
+            f" proxy asked the registry for it{release}."
         )
-        if (tag := known.text(Fact.SELECTOR)) and kind == Kind.MANIFEST:
-            yield from _selected(known, tag)
-    if warning := known.text(Fact.WARNING):
-        yield f"It was told beside the answer: {warning}."
-    match known.text(Fact.OUTCOME):
+        if record.kind is Kind.MANIFEST and target.tag and target.reason:
+            yield (
+                f"The tag {target.tag} selected that one, because it is"
+                f" {target.reason}."
+            )
+    if record.warning:
+        yield f"It was told beside the answer: {record.warning}."
+    match record.outcome:
         case Outcome.CHALLENGED:
             yield (
                 "It sent no token that is good for that, and was told to get one at"
                 " the proxy. Next it asks /auth/v1/token for one, and then again here."
             )
         case Outcome.SERVED:
-            yield from _served(known)
+            yield from _answer(record, flow)
         case _:
-            yield from _ended(known)
+            yield from _end(record)
 
 
-def _selected(known: _Known, tag: str) -> Iterator[str]:
-    """Say what a tag did, where the alias has no selector of its own."""
-    if known.alias.count("/") == 1 and (reason := known.text(Fact.REASON)):
-        yield f"The tag {tag} selected that one, because it is {reason}."
-
-
-def _served(known: _Known) -> Iterator[str]:
-    size = known.facts.get(Fact.BYTES)
-    if known.status == HTTPStatus.NOT_MODIFIED:
+def _answer(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
+    """Say what was sent, and by whom."""
+    if record.status == HTTPStatus.NOT_MODIFIED:
         yield "The client has it already, and was told that it did not change."
         return
-    if known.storage:
+    if host := _redirect_host(flow):
         yield (
-            f"The registry redirected it to {known.storage}: the bytes go from there to"
+            f"The registry redirected it to {host}: the bytes go from there to"
             " the client, without its token and past this proxy."
         )
-    elif known.method != "HEAD" and isinstance(size, int):
-        if stored := known.text(Fact.STORAGE):
+    elif record.method != "HEAD" and record.bytes is not None:
+        if record.storage:
             yield (
-                f"The registry redirected it to {stored}, and the proxy fetched it"
-                " there for the client, without its token."
+                f"The registry redirected it to {record.storage}, and the proxy fetched"
+                " it there for the client, without its token."
             )
         yield (
-            f"The {_sender(known)} began to answer after"
-            f" {known.seconds(Fact.REGISTRY_SECONDS)} and sent {describe_size(size)};"
-            f" all of it took {known.seconds(Fact.SECONDS)}."
+            f"The {sender(record)} began to answer after"
+            f" {_seconds(record.registry_seconds)} and sent"
+            f" {describe_size(record.bytes)}; all of it took"
+            f" {_seconds(record.seconds)}."
         )
-    if known.text(Fact.KIND) == Kind.MANIFEST and known.method == "HEAD":
+    if record.kind is Kind.MANIFEST and record.method == "HEAD":
         yield "Next it asks for the manifest itself, by its digest, unless it has it."
-    elif known.text(Fact.KIND) == Kind.MANIFEST:
+    elif record.kind is Kind.MANIFEST:
         yield (
             "Next the client asks for the blobs that it names and that it does not"
             " have yet; of an index first for the manifest of its platform."
         )
 
 
-def _sender(known: _Known) -> str:
-    return "storage" if known.text(Fact.STORAGE) else "registry"
+def _redirect_host(flow: http.HTTPFlow) -> str:
+    """Return the host that the answer redirects to, or nothing."""
+    location = flow.response.headers.get("location", "") if flow.response else ""
+    return location.partition("://")[2].partition("/")[0]
 
 
-def _own(known: _Known) -> Iterator[str]:
-    about = f" for {known.alias}" if known.alias else ""
-    yield {
-        OwnKind.PROBE: "The proxy asked the registry where its tokens are issued.",
-        OwnKind.RESOLUTION: f"The proxy asked the API{about}, as the client.",
-        OwnKind.GRANT: f"The proxy asked the API for a token{about}, as the client.",
-        OwnKind.SEARCH: f"The proxy asked where a blob{about} is, without taking it.",
-        OwnKind.CHOICE: "The proxy asked the registry, with the client's token, whether"
-        f" this release of {known.alias} has what the client wants.",
-    }[OwnKind(known.text(Fact.KIND))]
-    took = known.seconds(Fact.SECONDS)
-    if failure := known.text(Fact.FAILURE):
-        yield f"There was no answer after {took}: {failure}."
+def _own(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
+    about = f" for {record.alias}" if record.alias else ""
+    match record.kind:
+        case OwnKind.PROBE:
+            yield "The proxy asked the registry where its tokens are issued."
+        case OwnKind.RESOLUTION:
+            yield f"The proxy asked the API{about}, as the client."
+        case OwnKind.GRANT:
+            yield f"The proxy asked the API for a token{about}, as the client."
+        case OwnKind.SEARCH:
+            yield f"The proxy asked where a blob{about} is, without taking it."
+        case _:
+            yield (
+                "The proxy asked the registry, with the client's token, whether"
+                f" this release of {record.alias or ''} has what the client wants."
+            )
+    seconds = _seconds(record.seconds)
+    if record.failure:
+        yield f"There was no answer after {seconds}: {record.failure}."
     else:
-        yield f"It answered with status {known.status} after {took}."
+        yield f"It answered with status {record.status} after {seconds}."
 
 
-def _other(known: _Known) -> Iterator[str]:
-    yield f"The client asked for {known.text(Fact.PATH)}."
-    if known.text(Fact.OUTCOME) != Outcome.SERVED:
-        yield from _ended(known)
+def _other(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
+    yield f"The client asked for {record.path or ''}."
+    if record.outcome is not Outcome.SERVED:
+        yield from _end(record)
 
 
-def _ended(known: _Known) -> Iterator[str]:
+def _end(record: Record) -> Iterator[str]:
     """Say why there is nothing, and what helps."""
-    failure, message = known.text(Fact.FAILURE), known.text(Fact.MESSAGE)
-    said = f": {message}" if message else ""
-    match known.text(Fact.OUTCOME):
+    message = f": {record.message}" if record.message else ""
+    match record.outcome:
         case Outcome.ABORTED:
-            yield f"The client went away before it had everything: {failure}."
+            yield (
+                "The client went away before it had everything:"
+                f" {record.failure or ''}."
+            )
             yield "If it was not stopped, it or something before the proxy timed out."
-        case Outcome.FAILED if failure:
-            yield f"The {_sender(known)} did not answer, or not to the end: {failure}."
-            is_blob = known.text(Fact.KIND) == Kind.BLOB
+        case Outcome.FAILED if record.failure:
+            yield (
+                f"The {sender(record)} did not answer, or not to the end:"
+                f" {record.failure}."
+            )
             yield (
                 "Clients try again; docker and containerd go on where they were."
-                if is_blob
+                if record.kind is Kind.BLOB
                 else "The client was told so with 502, and tries again a few times."
             )
         case Outcome.FAILED | Outcome.LIMITED:
-            yield f"It could not be answered, with status {known.status}{said}."
+            yield f"It could not be answered, with status {record.status}{message}."
             yield "Clients try a few times, some seconds apart, and then give up."
         case Outcome.UNAUTHORIZED | Outcome.REFUSED:
-            yield f"It was refused with status {known.status}{said}."
-            yield from _advice(known)
+            yield f"It was refused with status {record.status}{message}."
+            yield from _advice(record)
 
 
-def _advice(known: _Known) -> Iterator[str]:
+def _advice(record: Record) -> Iterator[str]:
     """Say what the client does now, and what its user can do."""
-    code, kind = known.text(Fact.CODE), known.text(Fact.KIND)
-    if code == ErrorCode.UNAUTHORIZED and kind != Kind.TOKEN:
-        yield (
-            "The registry did not take the token: its time is over, or clocks or keys"
-            " of API and registry differ. Clients get another one and try once more."
-        )
-    elif code == ErrorCode.UNAUTHORIZED:
-        yield (
-            "The client gives up and shows this: the key is mistyped, was revoked or"
-            " has expired. Log in again; without any login, public blocks can still be"
-            " pulled, so log out for those."
-        )
-    elif code == ErrorCode.DENIED and kind == Kind.TOKEN:
-        yield (
-            "There was no login: if the application is private, docker login helps."
-            if known.text(Fact.LOGIN) == Login.NONE
-            else "There was a login, and the application does not exist for it: the"
-            " name is wrong, or the key belongs to somebody who may not see it."
-        )
-    elif code == ErrorCode.DENIED:
-        yield (
-            "The client shows this and gives up. The token request before this one"
-            " says whether it had logged in."
-        )
-    elif known.method == "HEAD":
-        yield (
-            "An answer to HEAD has no body: containerd, BuildKit and Kubernetes show"
-            " its status line, which has these words; docker's classic store asks again"
-            " with GET."
-        )
-    elif kind != Kind.TOKEN:
-        yield "The client shows this and gives up."
+    is_token = record.kind is Kind.TOKEN
+    match record.code:
+        case ErrorCode.UNAUTHORIZED if is_token:
+            yield (
+                "The client gives up and shows this: the key is mistyped, was revoked"
+                " or has expired. Log in again; without any login, public blocks can"
+                " still be pulled, so log out for those."
+            )
+        case ErrorCode.UNAUTHORIZED:
+            yield (
+                "The registry did not take the token: its time is over, or clocks or"
+                " keys of API and registry differ. Clients get another one and try"
+                " once more."
+            )
+        case ErrorCode.DENIED if is_token:
+            yield (
+                "There was no login: if the application is private, docker login helps."
+                if record.login is Login.NONE
+                else "There was a login, and the application does not exist for it: the"
+                " name is wrong, or the key belongs to somebody who may not see it."
+            )
+        case ErrorCode.DENIED:
+            yield (
+                "The client shows this and gives up. The token request before this one"
+                " says whether it had logged in."
+            )
+        case _ if record.method == "HEAD":
+            yield (
+                "An answer to HEAD has no body: containerd, BuildKit and Kubernetes"
+                " show its status line, which has these words; docker's classic store"
+                " asks again with GET."
+            )
+        case _ if not is_token:
+            yield "The client shows this and gives up."
 
 
-_LOGINS: Mapping[str, str] = {
-    Login.NONE: "without a login",
-    Login.KEY: "with a user name and an API key",
-    Login.TOKEN: "with a key or session token as Bearer",
-}
-_CACHES = {
-    CacheState.HIT: "That was remembered, so the API was not asked for it",
-    CacheState.MISS: "The API was asked for it, and it is remembered now",
-    CacheState.SHARED: "Another client was just asking the API for it",
-    CacheState.STALE: "The API fails, so what was remembered served beyond its time",
-}
-_KINDS: dict[str, Callable[[_Known], Iterator[str]]] = {
+def _seconds(value: float | None) -> str:
+    return "an unknown time" if value is None else f"{value:.3f} s"
+
+
+_EXPLANATIONS: Mapping[str, Callable[[Record, http.HTTPFlow], Iterator[str]]] = {
     Kind.BASE: _base,
     Kind.TOKEN: _token,
     Kind.MANIFEST: _content,

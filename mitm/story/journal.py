@@ -78,8 +78,7 @@ class Journal:
         self._metrics = self._address = None
 
     def _close(self, flow: http.HTTPFlow, record: Record) -> None:
-        if record.location:
-            record.release = record.release or self._releases.get(record.location)
+        record.recall(self._releases)
         words.tell(flow, record)
         log_line.write(record)
         if self._metrics:

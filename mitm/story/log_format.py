@@ -11,7 +11,7 @@ from mitmproxy.addons.termlog import TermLogHandler
 from mitmproxy.log import MitmFormatter
 
 from mitm.option import LogFormat
-from mitm.story.log_line import FACTS
+from mitm.story.log_line import RECORD, facts
 
 
 class JsonFormatter(logging.Formatter):
@@ -29,7 +29,8 @@ class JsonFormatter(logging.Formatter):
             line["client"] = str(client[0])
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line | getattr(record, FACTS, {}))
+        request = getattr(record, RECORD, None)
+        return json.dumps(line | (facts(request) if request else {}))
 
 
 def use_format(wanted: LogFormat) -> None:

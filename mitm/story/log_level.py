@@ -1,4 +1,4 @@
-"""Decides which lines of the log are made at all: those that somebody gets to see.
+"""The level below which no line of the log is made: nobody would get to see it.
 
 mitmproxy makes every line of every library, at debug level, and hands each to all of
 its addons as an event that hardly any addon takes any more.

@@ -1,13 +1,14 @@
-"""Decides what Prometheus is told: how pulls end, and where time and trouble are.
+"""What Prometheus is told: how pulls end, and where time and trouble are.
 
 Names follow https://prometheus.io/docs/practices/naming/. No alias, address or key is
 a label: there are too many of them, and metrics are read by more people than logs.
 """
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from itertools import product
+from typing import Any
 
 from mitmproxy import version as mitmproxy_version
 from prometheus_client import (
@@ -43,20 +44,8 @@ PREFIX = "balena_proxy"
 API_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3, 6, 10)
 """Seconds; balenaCloud answers in 45 to 170 ms, and after 10 s nobody waits."""
 REQUEST_BUCKETS = (
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1,
-    2.5,
-    5,
-    10,
-    30,
-    120,
-    600,
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1, 2.5, 5, 10, 30, 120, 600),
 )
 """Seconds; a large blob takes minutes."""
 _FAILURES = (Outcome.UNAUTHORIZED, Outcome.LIMITED, Outcome.FAILED)
@@ -71,41 +60,44 @@ class Metrics:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self._pulls = self._counter(
+        self._pulls = self._series(
+            Counter,
             "pulls",
             "Pulls by outcome: one for each manifest that was sent, and for each alias,"
             " token or manifest that was not.",
-            outcome=_PULL_OUTCOMES,
+            {"outcome": _PULL_OUTCOMES},
         )
-        self._requests = self._counter(
+        self._requests = self._series(
+            Counter,
             "requests",
             "Requests by what they asked for, and how they ended.",
-            kind=Kind,
-            outcome=Outcome,
+            {"kind": Kind, "outcome": Outcome},
         )
-        self._durations = self._histogram(
+        self._durations = self._series(
+            Histogram,
             "request_duration_seconds",
             "Time from the head of a request to the end of its answer.",
-            REQUEST_BUCKETS,
-            kind=Kind,
+            {"kind": Kind},
+            buckets=REQUEST_BUCKETS,
         )
-        self._resolutions = self._counter(
+        self._resolutions = self._series(
+            Counter,
             "resolutions",
             "Look-ups of aliases by what came of them, and where that was known from.",
-            result=Result,
-            cache=CacheState,
+            {"result": Result, "cache": CacheState},
         )
-        self._api = self._histogram(
+        self._api = self._series(
+            Histogram,
             "api_request_duration_seconds",
             "Time of a request to the balena API, with its retries.",
-            API_BUCKETS,
-            endpoint=Endpoint,
+            {"endpoint": Endpoint},
+            buckets=API_BUCKETS,
         )
-        self._failures = self._counter(
+        self._failures = self._series(
+            Counter,
             "upstream_errors",
             "Answers that registry or API did not give, or that could not be used.",
-            upstream=Part,
-            reason=Reason,
+            {"upstream": Part, "reason": Reason},
         )
         self._watch(connections)
 
@@ -127,7 +119,7 @@ class Metrics:
     def count(self, record: Record) -> None:
         """Take note of a request that is over."""
         self._requests.labels(record.kind, record.outcome).inc()
-        self._durations.labels(record.kind).observe(record.seconds)
+        self._durations.labels(record.kind).observe(record.seconds or 0.0)
         for outcome in _pulls(record):
             self._pulls.labels(outcome).inc()
         if record.reason:
@@ -145,63 +137,44 @@ class Metrics:
 
     def _watch(self, connections: Connections) -> None:
         """Show what is the case at the moment that somebody looks."""
-        live = Gauge(
-            "connections",
-            "Connections that are open.",
-            ["peer"],
-            namespace=PREFIX,
-            registry=self.registry,
-        )
+        live = self._gauge("connections", "Connections that are open.", "peer")
         live.labels("client").set_function(lambda: connections.clients)
         live.labels("registry").set_function(lambda: connections.registry)
-        Gauge(
-            "connections_max",
-            "Connections of clients that there may be.",
-            namespace=PREFIX,
-            registry=self.registry,
+        self._gauge(
+            "connections_max", "Connections of clients that there may be."
         ).set_function(lambda: connections.clients_max)
-        Gauge(
-            "requests_in_progress",
-            "Requests that are being answered.",
-            namespace=PREFIX,
-            registry=self.registry,
+        self._gauge(
+            "requests_in_progress", "Requests that are being answered."
         ).set_function(lambda: connections.running)
-        Gauge(
-            "build_info",
-            "1, with the versions as labels.",
-            ["version", "mitmproxy", "python"],
-            namespace=PREFIX,
-            registry=self.registry,
-        ).labels(VERSION, mitmproxy_version.VERSION, platform.python_version()).set(1)
+        labels = ("version", "mitmproxy", "python")
+        info = self._gauge("build_info", "1, with the versions as labels.", *labels)
+        versions = VERSION, mitmproxy_version.VERSION, platform.python_version()
+        info.labels(*versions).set(1)
         self.registry.register(_Streamed(connections))
 
-    def _counter(self, name: str, text: str, **labels: Iterable[StrEnum]) -> Counter:
-        counter = Counter(
-            name, text, list(labels), namespace=PREFIX, registry=self.registry
-        )
-        # A counter that is not there before its first event has no rate at it.
-        for values in product(*labels.values()):
-            counter.labels(*values)
-        return counter
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, namespace=PREFIX, registry=self.registry)
 
-    def _histogram(
+    def _series[T: (Counter, Histogram)](
         self,
+        series: type[T],
         name: str,
         text: str,
-        buckets: tuple[float, ...],
-        **labels: Iterable[StrEnum],
-    ) -> Histogram:
-        histogram = Histogram(
+        labels: Mapping[str, Iterable[StrEnum]],
+        **options: Any,
+    ) -> T:
+        metric = series(
             name,
             text,
             list(labels),
             namespace=PREFIX,
             registry=self.registry,
-            buckets=buckets,
+            **options,
         )
+        # What is not there before its first event has no rate at it.
         for values in product(*labels.values()):
-            histogram.labels(*values)
-        return histogram
+            metric.labels(*values)
+        return metric
 
 
 class _Streamed(Collector):
@@ -225,13 +198,13 @@ def _pulls(record: Record) -> list[Outcome]:
     A pull begins with a token and ends with the manifest. Clients ask for the manifest
     with HEAD before GET, or do not, so HEAD counts for nothing.
     """
+    outcome = record.outcome
     if record.kind is Kind.TOKEN:
-        if record.refusals:
-            return [Outcome.REFUSED] * len(record.refusals)
-        return [record.outcome] if record.outcome in _FAILURES else []
+        if refused := record.refused:
+            return [Outcome.REFUSED] * len(refused)
+        return [outcome] if outcome in _FAILURES else []
     if record.kind is not Kind.MANIFEST or record.method != "GET":
         return []
-    if record.outcome is Outcome.REFUSED and isinstance(record.error, Refusal):
+    if outcome is Outcome.REFUSED and isinstance(record.error, Refusal):
         return []  # It was counted where the token was refused.
-    counts = record.outcome in (Outcome.SERVED, Outcome.REFUSED, *_FAILURES)
-    return [record.outcome] if counts else []
+    return [outcome] if outcome in _PULL_OUTCOMES else []

@@ -15,9 +15,8 @@ from mitmproxy import connection, ctx, eventsequence, flow, http
 
 from mitm import redaction
 from mitm.story import words
-from mitm.story.fact import Fact, OwnKind, note
-from mitm.story.record import Outcome
-from mitm.story.size import describe_size
+from mitm.story.quantity import describe_size
+from mitm.story.record import KEY, OWN_KINDS, Outcome, OwnKind, Record
 from resolver.grammar.challenge import TOKEN_PATH
 from resolver.upstream.observer import Call, Event
 
@@ -29,8 +28,6 @@ _ASKED = {
 """What a query of `resolver.release.query` with that part in it is for."""
 _DROPPED_HEADERS = frozenset({"content-encoding", "transfer-encoding", "set-cookie"})
 """The body is the decoded one."""
-
-_OWN_KINDS = frozenset(str(kind) for kind in OwnKind)
 
 served: ContextVar[http.HTTPFlow | None] = ContextVar("served", default=None)
 """The client's flow that is being answered."""
@@ -71,7 +68,8 @@ class OwnRequests:
 
 def is_own(shown: flow.Flow) -> bool:
     """Return whether the flow is one of the proxy's own requests."""
-    return shown.metadata.get(Fact.KIND) in _OWN_KINDS
+    state = shown.metadata.get(KEY)
+    return isinstance(state, dict) and state.get("kind") in OWN_KINDS
 
 
 def make_flow(call: Call, asked_for: http.HTTPFlow | None) -> http.HTTPFlow:
@@ -79,7 +77,7 @@ def make_flow(call: Call, asked_for: http.HTTPFlow | None) -> http.HTTPFlow:
 
     Args:
         call: what was asked, and what came of it.
-        asked_for: the client's request that it was made for.
+        asked_for: the client's request that it was call for.
 
     """
     parts = urlsplit(call.url)
@@ -98,19 +96,11 @@ def make_flow(call: Call, asked_for: http.HTTPFlow | None) -> http.HTTPFlow:
         shown.response.timestamp_start = shown.response.timestamp_end = call.end
     kind = _kind(call)
     outcome = _outcome(kind, call.status)
-    request_id = asked_for.metadata.get(Fact.REQUEST_ID) if asked_for else None
-    note(
-        shown,
-        {
-            Fact.KIND: kind,
-            Fact.REQUEST_ID: request_id,
-            Fact.ALIAS: call.purpose or None,
-            Fact.OUTCOME: outcome,
-            Fact.FAILURE: call.failure or None,
-            Fact.BYTES: len(call.body),
-            Fact.SECONDS: round(call.end - call.begin, 4),
-        },
-    )
+    client = Record.read(asked_for) if asked_for else None
+    record = Record(client.request_id if client else "", kind=kind, outcome=outcome)
+    record.alias, record.failure = call.purpose or None, call.failure or None
+    record.bytes, record.seconds = len(call.body), round(call.end - call.begin, 4)
+    record.save(shown)
     shown.marked = "" if outcome is Outcome.SERVED else words.MARK
     shown.comment = f"{_words(kind, parts)}: {_result(call)}"
     return shown

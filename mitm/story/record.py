@@ -1,21 +1,60 @@
-"""Decides what is known of a request when it is over, and how it ended."""
+"""The record of a request: what is known of it, and how it ended.
 
+A flow carries it as one dictionary of plain values, ``flow.metadata["balena"]``, that
+mitmproxy saves with the flow and that filters find with ``~meta``. Log line, comment,
+explanation, view and report are made from it. It has, as far as they are known::
+
+    kind               what was asked for: a `Kind`, or an `OwnKind`
+    alias              the alias; several are joined by ", "
+    request_id         the client's; requests that were made for it have the same
+    outcome            how it ended: an `Outcome`; missing as long as it has not
+    path               what the client asked for, without the query
+    login              how the client logged in: a `Login`
+    storage            host that a blob was fetched from, if not from the registry
+    reason             why the registry failed: an `errors.Reason`
+    digest             of the manifest or blob that was asked for
+    code, message      OCI error code and words with which the client was refused
+    warning            what the client was told beside the answer
+    failure            why there was no answer, or none to its end
+    bytes              length of the answer's body
+    seconds            from the request's head to the end of the answer
+    api_seconds        of these, those that the API took, retries included
+    registry_seconds   of these, those until the registry's answer began
+    aliases            a list with what each alias came to:
+      alias
+      tag              the tag that selected the release, where one did
+      release          its `raw_version`
+      revision         its number, or "draft"
+      commit
+      location
+      cache            where that is known from: an `observer.CacheState`
+      reason           why it is this release
+      tagged           how many releases tags select among, where they do
+      code, message    OCI error code and words of a refusal
+
+A saved file can be written by anybody: a value of another type, or an absurd number,
+counts as not known.
+"""
+
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Self
+from operator import attrgetter
+from typing import Any, Self
 
+from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
 
 from mitm.guard.reader import AnswerReader
+from mitm.story.quantity import read_seconds, read_size
 from resolver import errors
 from resolver.content.forward import Forward
-from resolver.grammar import endpoint
+from resolver.grammar import endpoint, url
 from resolver.grammar.reference import (
-    Location,
     is_artifact_tag,
     parse_location,
     printable,
@@ -24,6 +63,19 @@ from resolver.release.release import Release
 from resolver.release.resolution import Resolution
 from resolver.token.answer import TokenAnswer
 from resolver.upstream import observer
+
+KEY = "balena"
+"""Of the record in a flow's metadata."""
+SEPARATOR = ", "
+"""Between the aliases of a request for several."""
+LOCATION_LENGTH = len("v2/") + 4
+"""How much of a location is shown: enough to tell two apart, too little to use it."""
+DIGEST_LENGTH = len("sha256:") + 12
+COMMIT_LENGTH = 7
+UNKNOWN_PORT = "-"
+EMPTY_BASIC = "Og=="
+"""What some clients send where nobody is logged in: base64 of a colon."""
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 class Kind(StrEnum):
@@ -39,6 +91,28 @@ class Kind(StrEnum):
     REFERRERS = "referrers"
     OTHER = "other"
     """Nothing that is served, or nothing that could be read."""
+
+
+class OwnKind(StrEnum):
+    """What the proxy itself asked for, to answer a client's request."""
+
+    PROBE = "probe"
+    """Which API the registry belongs to; asked once, at the first need."""
+    RESOLUTION = "resolution"
+    """Which releases there are."""
+    GRANT = "grant"
+    """A token."""
+    SEARCH = "search"
+    """Where a blob is stored: what the proxy asks for the client of a blob."""
+    CHOICE = "choice"
+    """Which of several locations has something, where tags select."""
+
+
+CONTENT = frozenset({Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS})
+"""The requests for what a client wants to have."""
+OWN_KINDS = tuple(OwnKind)
+API_KINDS = frozenset({OwnKind.RESOLUTION, OwnKind.GRANT})
+"""What the API is asked; the rest of the proxy's own requests go to the registry."""
 
 
 class Outcome(StrEnum):
@@ -57,6 +131,11 @@ class Outcome(StrEnum):
     """Registry, API or this proxy could not answer, or not to the end."""
     ABORTED = "aborted"
     """The client went away."""
+
+
+REFUSALS_AND_FAILURES = frozenset(
+    {Outcome.REFUSED, Outcome.UNAUTHORIZED, Outcome.LIMITED, Outcome.FAILED}
+)
 
 
 class Login(StrEnum):
@@ -84,75 +163,234 @@ class KnownRelease:
         return cls(release.raw_version, revision, release.commit)
 
 
-_KINDS: Mapping[object, Kind] = {
-    endpoint.Ping: Kind.PING,
-    endpoint.Ready: Kind.READY,
-    endpoint.TokenEndpoint: Kind.TOKEN,
-    endpoint.Base: Kind.BASE,
-    endpoint.Kind.MANIFEST: Kind.MANIFEST,
-    endpoint.Kind.BLOB: Kind.BLOB,
-    endpoint.Kind.TAGS: Kind.TAGS,
-    endpoint.Kind.REFERRERS: Kind.REFERRERS,
-}
-LOCATION_LENGTH = len("v2/") + 4
-"""How much of a location is shown: enough to tell two apart, too little to use it."""
-DIGEST_LENGTH = len("sha256:") + 12
+@dataclass(slots=True)
+class AliasRecord:
+    """What an alias came to."""
+
+    alias: str
+    tag: str | None = None
+    release: str | None = None
+    revision: str | None = None
+    commit: str | None = None
+    location: str | None = None
+    cache: observer.CacheState | None = None
+    reason: str | None = None
+    tagged: int | None = None
+    code: str | None = None
+    message: str | None = None
+
+    @property
+    def selector(self) -> str | None:
+        """What selected the release: a tag, or the alias itself."""
+        return self.tag or selector_of(self.alias)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing is pulled by it."""
+        return self.code is not None
+
+    def resolve(self, resolution: Resolution) -> None:
+        """Take note of the release that the alias stands for."""
+        self.use(KnownRelease.of(resolution.release))
+        self.location, self.reason = resolution.location, resolution.reason
+
+    def use(self, release: KnownRelease) -> None:
+        """Take note of the release."""
+        self.release, self.revision = release.version, release.revision
+        self.commit = release.commit
+
+    def update(self, later: Self) -> None:
+        """Take over what was known later."""
+        for name in _ALIAS_READERS:
+            if value := getattr(later, name):
+                setattr(self, name, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in plain values."""
+        values = zip(_ALIAS_READERS, _ALIAS_VALUES(self), strict=True)
+        state = {name: value for name, value in values if value is not None}
+        if self.cache:
+            state["cache"] = str(self.cache)
+        return state
+
+    @classmethod
+    def from_dict(cls, state: object) -> Self | None:
+        """Return what a flow says of an alias, if that is a record of one."""
+        if not isinstance(state, dict) or not isinstance(state.get("alias"), str):
+            return None
+        return cls(**_read(state, _ALIAS_READERS))
 
 
 @dataclass(slots=True)
 class Record:
     """A request, from its head to the end of its answer."""
 
-    request_id: str
-    client: tuple[object, ...]
+    request_id: str = ""
+    client: tuple[object, ...] = ()
     """Address and port, as mitmproxy has it."""
-    method: str
-    subject: str
-    """What is asked for, in words: the path as long as it is not read."""
-    path: str = ""
+    method: str = "GET"
+    path: str | None = None
     """As the client sent it, without the query, in characters that print."""
-    login: Login = Login.NONE
-    begin: float = field(default_factory=time.monotonic)
-    kind: Kind = Kind.OTHER
+    login: Login | None = None
+    kind: Kind | OwnKind = Kind.OTHER
     alias: str | None = None
+    aliases: list[AliasRecord] = field(default_factory=list)
     digest: str | None = None
-    is_artifact: bool = False
-    """Whether a signature or the like is asked for, which most images do not have."""
     warning: str | None = None
-    """What the client is told beside the answer."""
-    location: Location | None = None
     storage: str | None = None
-    """The host that the blob is fetched from, where that is not the registry."""
-    release: KnownRelease | None = None
-    tag: str | None = None
-    """What selected the release, where tags select."""
-    because: str | None = None
-    """Why it selected that one."""
+    code: str | None = None
+    message: str | None = None
+    failure: str | None = None
+    reason: errors.Reason | None = None
+    outcome: Outcome | None = None
+    status: int | None = None
+    """The answer's; None as long as there is none."""
+    bytes: int | None = None
+    """Of the body; of a broken one, what came of it, and of the head."""
+    seconds: float | None = None
+    api_seconds: float | None = None
+    registry_seconds: float | None = None
+
+    # What is known only until it is over.
+    begin: float = 0.0
+    forward_begin: float = 0.0
     is_forwarded: bool = False
     has_token: bool = False
-    resolutions: tuple[Resolution, ...] = ()
-    refusals: Mapping[str, errors.Refusal] = field(default_factory=dict)
-    states: Mapping[str, observer.CacheState] = field(default_factory=dict)
-    tagged: Mapping[str, int] = field(default_factory=dict)
-    """How many releases the tags of an alias select among, if they do."""
     error: errors.RegistryError | None = None
     """The answer of the proxy's own."""
     reader: AnswerReader | None = None
     """Where the registry's answer comes from."""
-    failure: str | None = None
-    """Why there is no answer, or none to its end."""
-    reason: errors.Reason | None = None
-    """The same for the metrics, where the registry is at fault."""
-    status: int | None = None
-    size: int | None = None
-    """Bytes of the body; of a broken one, what came of it, and of the head."""
-    seconds: float = 0.0
-    api_seconds: float | None = None
-    """How much of that the API took, retries included."""
-    registry_seconds: float | None = None
-    """How much of it passed until the registry's answer began, from `forward_begin`."""
-    forward_begin: float = 0.0
-    outcome: Outcome = Outcome.FAILED
+
+    @classmethod
+    def of(
+        cls, flow: http.HTTPFlow, headers: Mapping[str, str], *, trust_forwarded: bool
+    ) -> Self:
+        """Return the record of a request that begins.
+
+        Args:
+            flow: the request.
+            headers: the headers, as they came.
+            trust_forwarded: whether they are to be believed about the client.
+
+        """
+        request_id = flow.id
+        client: tuple[object, ...] = flow.client_conn.peername
+        if trust_forwarded:
+            name = headers.get("x-request-id", "")
+            request_id = name if _REQUEST_ID.fullmatch(name) else request_id
+            if address := url.client_address(headers):
+                client = (address, UNKNOWN_PORT)
+        record = cls(request_id, client, printable(flow.request.method))
+        record.path = shown_path(flow.request.path)
+        record.login = _login(headers.get("authorization", ""))
+        record.begin = time.monotonic()
+        return record
+
+    @classmethod
+    def read(cls, flow: mitmproxy_flow.Flow) -> Self | None:
+        """Return the record that a flow carries; None of one that is not this proxy's.
+
+        Method and status are the flow's own, so they are not written down again.
+        """
+        state = flow.metadata.get(KEY)
+        if not isinstance(state, dict) or not isinstance(state.get("kind"), str):
+            return None
+        record = cls.from_dict(state)
+        if isinstance(flow, http.HTTPFlow):
+            record.method = flow.request.method
+            record.status = flow.response.status_code if flow.response else None
+        return record
+
+    @classmethod
+    def from_dict(cls, state: Mapping[Any, Any]) -> Self:
+        """Return the record that a dictionary is, as far as it is sound."""
+        return cls(**_read(state, _READERS))
+
+    def save(self, flow: mitmproxy_flow.Flow) -> None:
+        """Let the flow carry what is known by now."""
+        flow.metadata[KEY] = self.as_dict()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in plain values; a member of an enumeration is no plain string."""
+        values = zip(_READERS, _VALUES(self), strict=True)
+        state = {name: value for name, value in values if value is not None}
+        state["kind"] = str(self.kind)
+        if not self.request_id:
+            del state["request_id"]
+        if self.login:
+            state["login"] = str(self.login)
+        if self.outcome:
+            state["outcome"] = str(self.outcome)
+        if self.reason:
+            state["reason"] = str(self.reason)
+        if self.aliases:
+            state["aliases"] = [each.as_dict() for each in self.aliases]
+        else:
+            del state["aliases"]
+        return state
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the proxy itself asked."""
+        return self.kind in OWN_KINDS
+
+    @property
+    def reference(self) -> str:
+        """The tag, or the beginning of the digest, that was asked for."""
+        if self.digest:
+            return self.digest[:DIGEST_LENGTH]
+        is_named = self.kind in CONTENT and self.kind is not Kind.TAGS
+        return (self.path or "").rpartition("/")[2] if is_named else ""
+
+    @property
+    def subject(self) -> str:
+        """What was asked for, in words: the path where it is not content."""
+        if self.alias is None or self.kind not in CONTENT:
+            return self.path or ""
+        reference = f"{self.reference} " if self.reference else ""
+        return f"{self.kind} {reference}of {self.alias}"
+
+    @property
+    def found(self) -> list[AliasRecord]:
+        """The aliases that stand for a release."""
+        return [each for each in self.aliases if each.release]
+
+    @property
+    def tagged(self) -> list[AliasRecord]:
+        """The aliases whose tags select."""
+        return [each for each in self.aliases if each.tagged is not None]
+
+    @property
+    def refused(self) -> list[AliasRecord]:
+        """The aliases by which nothing is pulled."""
+        return [each for each in self.aliases if each.code is not None]
+
+    @property
+    def names(self) -> list[str]:
+        """The aliases that it is about."""
+        return self.alias.split(SEPARATOR) if self.alias else []
+
+    @property
+    def release(self) -> str | None:
+        """The release, where it is about one."""
+        return self.aliases[0].release if len(self.aliases) == 1 else None
+
+    @property
+    def location(self) -> str | None:
+        """The location, where it is about one."""
+        return self.aliases[0].location if len(self.aliases) == 1 else None
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether clients ask for it only to see whether it is there."""
+        if self.status != HTTPStatus.NOT_FOUND or self.error is not None:
+            return False
+        if self.kind is Kind.BLOB:
+            return self.method == "HEAD"
+        # A signature or the like, which most images do not have.
+        return self.kind is Kind.REFERRERS or (
+            self.kind is Kind.MANIFEST and is_artifact_tag(self.reference)
+        )
 
     def aim(self, wanted: endpoint.Target) -> None:
         """Take note of what is asked for."""
@@ -160,46 +398,46 @@ class Record:
             self.kind = _KINDS[type(wanted)]
             return
         self.kind = _KINDS[wanted.kind]
-        reference: str | None = wanted.reference
-        if reference and ":" in reference:
-            self.digest = reference
-            reference = reference[:DIGEST_LENGTH]
-        name = brief_location(wanted.name) or wanted.name
-        self.alias = str(name)
-        self.is_artifact = reference is not None and is_artifact_tag(reference)
-        self.subject = " ".join(filter(None, (self.kind, reference, "of", name)))
+        if wanted.reference and ":" in wanted.reference:
+            self.digest = str(wanted.reference)
+        self.alias = brief_location(wanted.name) or str(wanted.name)
 
-    @property
-    def is_optional(self) -> bool:
-        """Whether clients ask for it only to see whether it is there."""
-        is_missing = self.status == HTTPStatus.NOT_FOUND and self.error is None
-        is_question = self.kind is Kind.REFERRERS or (
-            self.kind is Kind.BLOB and self.method == "HEAD"
-        )
-        return is_missing and (is_question or self.is_artifact)
-
-    def forwarded(self, decided: Forward) -> None:
+    def forwarded(self, forward: Forward) -> None:
         """Take note that the request goes to the registry."""
-        self.warning = decided.warning
+        self.warning = forward.warning
         self.is_forwarded = True
         self.forward_begin = time.monotonic()
-        self.has_token = decided.authorization is not None
-        self.location = decided.location
-        if decided.release:
-            self.release = KnownRelease.of(decided.release)
-        self.tag, self.because = decided.tag, decided.reason
+        self.has_token = forward.authorization is not None
+        if forward.location:
+            target = AliasRecord(self.alias or "", forward.tag)
+            target.location, target.reason = forward.location, forward.reason
+            if forward.release:
+                target.use(KnownRelease.of(forward.release))
+            self.aliases = [target]
+
+    def recall(self, releases: Mapping[str, KnownRelease]) -> None:
+        """Take note of the release, if it is known which one the location holds."""
+        if len(self.aliases) == 1 and not self.aliases[0].release:
+            target = self.aliases[0]
+            if target.location and (release := releases.get(target.location)):
+                target.use(release)
 
     def issued(self, answer: TokenAnswer) -> None:
         """Take note of the token that the client gets."""
-        self.resolutions = answer.resolutions
-        self.refusals = answer.refusals
-        self.states = answer.states
-        self.tagged = answer.tagged
+        records: dict[str, AliasRecord] = {}
+        for resolution in answer.resolutions:
+            name = str(resolution.alias)
+            target = records[name] = AliasRecord(name, cache=answer.states.get(name))
+            target.resolve(resolution)
+        for name, count in answer.tagged.items():
+            records.setdefault(name, AliasRecord(name)).tagged = count
+        for name, refusal in answer.refusals.items():
+            records[name] = AliasRecord(printable(name))
+            records[name].code = str(refusal.code)
+            records[name].message = refusal.message
+        self.aliases = list(records.values())
         if len(answer.states) == 1:
             (self.alias,) = answer.states
-        if len(answer.resolutions) == 1:
-            (one,) = answer.resolutions
-            self.release, self.location = KnownRelease.of(one.release), one.location
 
     def failed(self, error: errors.RegistryError) -> None:
         """Take note that the proxy answers with an error of its own."""
@@ -214,17 +452,17 @@ class Record:
         try:
             yield
         finally:
-            self.api_seconds = time.monotonic() - begin
+            self.api_seconds = round(time.monotonic() - begin, 4)
 
     def began(self) -> None:
         """Take note that the registry's answer begins."""
-        self.registry_seconds = time.monotonic() - self.forward_begin
+        self.registry_seconds = round(time.monotonic() - self.forward_begin, 4)
 
     def answered(self, response: http.Response, *, is_head: bool) -> None:
         """Take note of how the answer ended: as a whole."""
         self.status = response.status_code
-        self.size = 0 if is_head else self._length(response)
-        self.seconds = time.monotonic() - self.begin
+        self.bytes = 0 if is_head else self._length(response)
+        self.seconds = round(time.monotonic() - self.begin, 4)
         self.outcome = self._judge(response.status_code)
         if self.is_forwarded and self.outcome is Outcome.FAILED:
             self.reason = self.reason or errors.Reason.STATUS
@@ -232,8 +470,8 @@ class Record:
     def broken(self, failure: str, *, is_client_there: bool) -> None:
         """Take note that there is no answer, or none to its end."""
         self.failure = failure
-        self.size = self.reader.taken if self.reader else None
-        self.seconds = time.monotonic() - self.begin
+        self.bytes = self.reader.taken if self.reader else None
+        self.seconds = round(time.monotonic() - self.begin, 4)
         is_ours = is_client_there and self.is_forwarded
         self.outcome = Outcome.FAILED if is_ours else Outcome.ABORTED
         if is_ours:
@@ -259,8 +497,8 @@ class Record:
             return Outcome.LIMITED
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Outcome.FAILED
-        nothing = self.refusals and not (self.resolutions or self.tagged)
-        if status >= HTTPStatus.BAD_REQUEST or nothing:
+        is_nothing = self.aliases and all(each.is_refused for each in self.aliases)
+        if status >= HTTPStatus.BAD_REQUEST or is_nothing:
             return Outcome.REFUSED
         return Outcome.SERVED
 
@@ -274,6 +512,17 @@ class Record:
         return errors.Reason.CONNECTION
 
 
+def clear(flow: mitmproxy_flow.Flow) -> None:
+    """Take the record away from a flow."""
+    flow.metadata.pop(KEY, None)
+
+
+def selector_of(alias: str | None) -> str | None:
+    """Return the third component of an alias, if it has one."""
+    parts = (alias or "").split("/")
+    return parts[2] if len(parts) > 2 and parts[0] != "v2" else None  # noqa: PLR2004
+
+
 def brief_location(name: str | None) -> str | None:
     """Return the beginning of a location, or None for what is none."""
     location = None if name is None else parse_location(name)
@@ -283,3 +532,88 @@ def brief_location(name: str | None) -> str | None:
 def shown_path(path: str) -> str:
     """Return the path without its query, in characters that print."""
     return printable(path.partition("?")[0])
+
+
+def _login(authorization: str) -> Login:
+    """Return what the client logs in with; an empty Basic is no login (rule R3)."""
+    scheme, _, value = authorization.strip().partition(" ")
+    match scheme.lower():
+        case "basic" if value.strip() not in ("", EMPTY_BASIC):
+            return Login.KEY
+        case "bearer" if value.strip():
+            return Login.TOKEN
+    return Login.NONE
+
+
+type _Reader = Callable[[object], object | None]
+
+
+def _read(state: Mapping[object, object], readers: Mapping[str, _Reader]) -> Any:
+    """Return what a dictionary has, as far as it is sound."""
+    return {
+        name: value
+        for name, read in readers.items()
+        if (value := read(state.get(name))) is not None
+    }
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _member(*enumerations: type[StrEnum]) -> _Reader:
+    members = {str(each): each for kind in enumerations for each in kind}
+    return lambda value: members.get(value) if isinstance(value, str) else None
+
+
+def _aliases(value: object) -> list[AliasRecord]:
+    entries = map(AliasRecord.from_dict, value if isinstance(value, list) else ())
+    return [entry for entry in entries if entry]
+
+
+_KINDS: Mapping[object, Kind] = {
+    endpoint.Ping: Kind.PING,
+    endpoint.Ready: Kind.READY,
+    endpoint.TokenEndpoint: Kind.TOKEN,
+    endpoint.Base: Kind.BASE,
+    endpoint.Kind.MANIFEST: Kind.MANIFEST,
+    endpoint.Kind.BLOB: Kind.BLOB,
+    endpoint.Kind.TAGS: Kind.TAGS,
+    endpoint.Kind.REFERRERS: Kind.REFERRERS,
+}
+_ALIAS_READERS: Mapping[str, _Reader] = {
+    "alias": _text,
+    "tag": _text,
+    "release": _text,
+    "revision": _text,
+    "commit": _text,
+    "location": _text,
+    "cache": _member(observer.CacheState),
+    "reason": _text,
+    "tagged": read_size,
+    "code": _text,
+    "message": _text,
+}
+_ALIAS_VALUES = attrgetter(*_ALIAS_READERS)
+_READERS: Mapping[str, _Reader] = {
+    "kind": _member(Kind, OwnKind),
+    "alias": _text,
+    "request_id": _text,
+    "outcome": _member(Outcome),
+    "path": _text,
+    "login": _member(Login),
+    "storage": _text,
+    "reason": _member(errors.Reason),
+    "digest": _text,
+    "code": _text,
+    "message": _text,
+    "warning": _text,
+    "failure": _text,
+    "bytes": read_size,
+    "seconds": read_seconds,
+    "api_seconds": read_seconds,
+    "registry_seconds": read_seconds,
+    "aliases": _aliases,
+}
+"""What a flow's dictionary may have, in its order, and how each value is read."""
+_VALUES = attrgetter(*_READERS)

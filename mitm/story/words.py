@@ -1,45 +1,79 @@
-"""Decides what a flow says of itself: a comment, a mark, and facts in its metadata.
+"""The words for what happened: a flow's comment, and phrases that others share.
 
 mitmproxy's interfaces show the comment beside each flow, so that a pull reads like a
 story. No key and no token is in it (rule R15).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import NamedTuple
 
 from mitmproxy import http
 
-from mitm.story.fact import SEPARATOR, Fact, note
-from mitm.story.record import DIGEST_LENGTH, Kind, KnownRelease, Login, Outcome, Record
-from mitm.story.size import describe_size
+from mitm.story.quantity import describe_size
+from mitm.story.record import (
+    COMMIT_LENGTH,
+    DIGEST_LENGTH,
+    LOCATION_LENGTH,
+    REFUSALS_AND_FAILURES,
+    SEPARATOR,
+    AliasRecord,
+    Kind,
+    Login,
+    Outcome,
+    Record,
+    selector_of,
+)
 from resolver import errors
 from resolver.grammar.reference import printable
-from resolver.release.resolution import Resolution
+from resolver.upstream.observer import CacheState
 
 MARK = ":x:"
 """What mitmproxy's interfaces show beside refused and failed flows."""
 MESSAGE_LENGTH_MAX = 300
 """Characters of a registry's own message."""
-_MARKED = frozenset(
-    {Outcome.REFUSED, Outcome.UNAUTHORIZED, Outcome.LIMITED, Outcome.FAILED}
-)
+BASE = "ping"
+HEALTH_CHECK = "health check"
 _REDIRECTS = range(300, 400)
+
+
+class Wording(NamedTuple):
+    """The same, said in two ways."""
+
+    brief: str
+    """In a table."""
+    whole: str
+    """In a sentence."""
+
+
+CACHES: Mapping[CacheState, Wording] = {
+    CacheState.HIT: Wording(
+        "remembered, the API was not asked for it",
+        "That was remembered, so the API was not asked for it",
+    ),
+    CacheState.MISS: Wording(
+        "the API was asked", "The API was asked for it, and it is remembered now"
+    ),
+    CacheState.SHARED: Wording(
+        "the API was being asked by another request",
+        "Another client was just asking the API for it",
+    ),
+    CacheState.STALE: Wording(
+        "the API failed, and what was remembered served beyond its time",
+        "The API fails, so what was remembered served beyond its time",
+    ),
+}
+LOGINS: Mapping[Login, Wording] = {
+    Login.NONE: Wording("none, so only what is public is there", "without a login"),
+    Login.KEY: Wording("an API key", "with a user name and an API key"),
+    Login.TOKEN: Wording("a token", "with a key or session token as Bearer"),
+}
 
 
 def begin(flow: http.HTTPFlow, record: Record) -> None:
     """Say what is asked for, as long as there is no more to say."""
     flow.comment = f"{_subject(record)}: waiting for an answer"
-    note(
-        flow,
-        {
-            Fact.REQUEST_ID: record.request_id,
-            Fact.KIND: record.kind,
-            Fact.PATH: record.path,
-            Fact.LOGIN: record.login,
-            Fact.ALIAS: record.alias,
-            Fact.DIGEST: record.digest,
-        },
-    )
+    record.save(flow)
 
 
 def tell_streaming(flow: http.HTTPFlow, record: Record) -> None:
@@ -55,97 +89,66 @@ def tell_unread(flow: http.HTTPFlow, failure: str) -> None:
 
 def tell(flow: http.HTTPFlow, record: Record) -> None:
     """Say how the request ended."""
-    told = _error(flow, record)
-    note(flow, _facts(record))
-    if told:
-        note(flow, {Fact.CODE: told[0], Fact.MESSAGE: told[1]})
-    flow.comment = _comment(flow, record, told and told[1])
-    is_marked = record.outcome in _MARKED and not record.is_optional
-    flow.marked = MARK if is_marked else ""
+    record.code, record.message = _error(flow, record)
+    record.save(flow)
+    flow.comment = describe(record)
+    is_bad = record.outcome in REFUSALS_AND_FAILURES
+    flow.marked = MARK if is_bad and not record.is_optional else ""
 
 
-def _facts(record: Record) -> dict[Fact, str | int | float | None]:
-    release, location = record.release, record.location
-    found = record.resolutions
-    if found:
-        releases = [KnownRelease.of(one.release) for one in found]
-    else:
-        releases = [release] if release else []
-    refused = [printable(name) for name in record.refusals]
-    aliases = [str(one.alias) for one in found] + refused
-    selectors = [one.alias.selector or "" for one in found]
-    states = {str(one.alias): record.states.get(str(one.alias)) for one in found}
-    return {
-        Fact.OUTCOME: record.outcome,
-        Fact.ALIAS: _joined(aliases) or record.alias,
-        Fact.SELECTOR: _joined(selectors) or record.tag or _selector(record.alias),
-        Fact.RELEASE: _joined(one.version for one in releases),
-        Fact.REVISION: _joined(one.revision for one in releases),
-        Fact.COMMIT: _joined(one.commit for one in releases),
-        Fact.LOCATION: _joined(one.location for one in found) or location,
-        Fact.STORAGE: record.storage,
-        Fact.CACHE: _joined(str(state) for state in states.values()),
-        Fact.REASON: _joined(one.reason for one in found)
-        or record.reason
-        or record.because,
-        Fact.REFUSED: _joined(refused),
-        Fact.WARNING: record.warning,
-        Fact.TAGGED: _joined(f"{n} of {alias}" for alias, n in record.tagged.items()),
-        Fact.FAILURE: record.failure,
-        Fact.BYTES: record.size,
-        Fact.SECONDS: round(record.seconds, 4),
-        Fact.API_SECONDS: _rounded(record.api_seconds),
-        Fact.REGISTRY_SECONDS: _rounded(record.registry_seconds),
-    }
-
-
-def _joined(values: Iterable[str]) -> str | None:
-    return SEPARATOR.join(values) or None
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 4)
-
-
-def _selector(alias: str | None) -> str | None:
-    """Return the third component of an alias, if it has one."""
-    parts = (alias or "").split("/")
-    return parts[2] if len(parts) > 2 and parts[0] != "v2" else None  # noqa: PLR2004
-
-
-def _error(flow: http.HTTPFlow, record: Record) -> tuple[str, str] | None:
-    """Return code and message of the error that the client was told, if any."""
-    if record.error:
-        return record.error.code, record.error.message
-    if record.refusals:
-        messages = [refusal.message for refusal in record.refusals.values()]
-        codes = {str(refusal.code) for refusal in record.refusals.values()}
-        return SEPARATOR.join(sorted(codes)), "; ".join(messages)
-    if flow.response and flow.response.status_code >= HTTPStatus.BAD_REQUEST:
-        said = errors.read_error(flow.response.get_content(strict=False) or b"")
-        # A registry's own words do not say of what.
-        return said and (
-            printable(said[0]),
-            f"{record.subject}: {printable(said[1][:MESSAGE_LENGTH_MAX])}",
-        )
-    return None
-
-
-def _comment(flow: http.HTTPFlow, record: Record, message: str | None) -> str:
+def describe(record: Record) -> str:
+    """Return the comment of a request that is over."""
     if record.failure:
-        return _broken(record, record.failure)
-    status = flow.response.status_code if flow.response else 0
+        return _failure(record, record.failure)
     if record.outcome is Outcome.CHALLENGED:
         return f"{_subject(record)}: told the client to get a token here"
-    if record.outcome in _MARKED and not record.refusals:
+    if record.outcome in REFUSALS_AND_FAILURES and not record.refused:
         word = "failed" if record.outcome is Outcome.FAILED else "refused"
-        return f"{word}: {message or f'{_subject(record)}: {status}'}"
-    return _WORDS.get(record.kind, _served)(record, status)
+        return f"{word}: {record.message or f'{_subject(record)}: {record.status}'}"
+    return _COMMENTS.get(record.kind, _other)(record)
 
 
-def _broken(record: Record, failure: str) -> str:
+def no_answer(record: Record) -> str:
+    """Say whose fault it is that there is no answer, or none to its end."""
+    if record.outcome is Outcome.ABORTED:
+        return f"the client went away, {record.failure}"
+    return f"not answered by the {sender(record)}, {record.failure}"
+
+
+def sender(record: Record) -> str:
+    """Say who sends the answer."""
+    return "storage" if record.storage else "registry"
+
+
+def describe_release(target: AliasRecord) -> str:
+    """Say which release it is."""
+    return f"{target.release} (commit {(target.commit or '')[:COMMIT_LENGTH]})"
+
+
+def begin_of_location(target: AliasRecord) -> str:
+    """Return as much of the location as is shown."""
+    return (target.location or "")[:LOCATION_LENGTH]
+
+
+def _error(flow: http.HTTPFlow, record: Record) -> tuple[str | None, str | None]:
+    """Return code and message of the error that the client was told, if any."""
+    if record.error:
+        return str(record.error.code), record.error.message
+    if refused := record.refused:
+        codes = sorted({each.code or "" for each in refused})
+        return SEPARATOR.join(codes), "; ".join(each.message or "" for each in refused)
+    if flow.response and flow.response.status_code >= HTTPStatus.BAD_REQUEST:
+        body = flow.response.get_content(strict=False) or b""
+        if error := errors.read_error(body):
+            # A registry's own words do not say of what.
+            message = printable(error[1][:MESSAGE_LENGTH_MAX])
+            return printable(error[0]), f"{record.subject}: {message}"
+    return None, None
+
+
+def _failure(record: Record, failure: str) -> str:
     """Say why there is no answer, or none to its end."""
-    size = f" after {describe_size(record.size)}" if record.size else ""
+    size = f" after {describe_size(record.bytes)}" if record.bytes else ""
     if record.outcome is Outcome.ABORTED:
         return f"{_subject(record)}: the client went away{size}"
     return f"failed: {_subject(record)}: {failure}{size}"
@@ -155,22 +158,26 @@ def _subject(record: Record) -> str:
     """Return what was asked for, in words."""
     match record.kind:
         case Kind.BASE:
-            return "ping"
+            return BASE
         case Kind.TOKEN:
             return f"token for {record.alias or 'no repository'}"
         case Kind.READY:
-            return "health check"
+            return HEALTH_CHECK
     return record.subject
 
 
-def _token(record: Record, _status: int) -> str:
+def _token(record: Record) -> str:
     """Say which releases the token is for, and what was refused."""
-    parts = [_found(one) for one in record.resolutions]
-    parts += [
-        f"{count} releases of {alias} to select by tag"
-        for alias, count in record.tagged.items()
+    parts = [
+        f"token for {each.alias} → {describe_release(each)}"
+        f" → {begin_of_location(each)}…"
+        for each in record.found
     ]
-    parts += [f"refused: {one.message}" for one in record.refusals.values()]
+    parts += [
+        f"{each.tagged} releases of {each.alias} to select by tag"
+        for each in record.tagged
+    ]
+    parts += [f"refused: {each.message}" for each in record.refused]
     if parts:
         return "; ".join(parts)
     if record.alias:
@@ -180,56 +187,50 @@ def _token(record: Record, _status: int) -> str:
     return "token without a login, for no repository"
 
 
-def _found(one: Resolution) -> str:
-    commit, location = one.release.commit[:7], one.location[:7]
-    version = one.release.raw_version
-    return f"token for {one.alias} → {version} (commit {commit}) → {location}…"
-
-
-def _blob(record: Record, status: int) -> str:
-    digest = (record.digest or "")[:DIGEST_LENGTH]
-    if status == HTTPStatus.NOT_MODIFIED:
-        return f"blob {digest} of {_named(record)}: the client has it already"
-    if status in _REDIRECTS:
-        return f"blob {digest} of {_named(record)}, redirected to the storage"
+def _blob(record: Record) -> str:
+    digest, name = (record.digest or "")[:DIGEST_LENGTH], _named(record)
+    if record.status == HTTPStatus.NOT_MODIFIED:
+        return f"blob {digest} of {name}: the client has it already"
+    if record.status in _REDIRECTS:
+        return f"blob {digest} of {name}, redirected to the storage"
     if record.method == "HEAD":
-        return f"blob {digest} of {_named(record)}: it is there"
-    part = "part of a " if status == HTTPStatus.PARTIAL_CONTENT else ""
-    size = describe_size(record.size or 0)
+        return f"blob {digest} of {name}: it is there"
+    part = "part of a " if record.status == HTTPStatus.PARTIAL_CONTENT else ""
     way = "from the storage" if record.storage else "streamed"
-    return f"{part}blob {size} of {_named(record)}, {way}"
+    return f"{part}blob {describe_size(record.bytes or 0)} of {name}, {way}"
 
 
-def _manifest(record: Record, status: int) -> str:
-    subject = f"manifest of {_named(record)}"
+def _manifest(record: Record) -> str:
     ignored = "; its tag is ignored" if record.warning else ""
-    if status == HTTPStatus.NOT_MODIFIED:
-        return f"{subject}: the client has it already{ignored}"
-    if status in _REDIRECTS:
-        return f"{subject}, redirected{ignored}"
-    if record.method == "HEAD":
-        return f"{subject}: it is there{ignored}"
-    return f"{subject}, {describe_size(record.size or 0)}{ignored}"
+    if record.status == HTTPStatus.NOT_MODIFIED:
+        end = ": the client has it already"
+    elif record.status in _REDIRECTS:
+        end = ", redirected"
+    elif record.method == "HEAD":
+        end = ": it is there"
+    else:
+        end = f", {describe_size(record.bytes or 0)}"
+    return f"manifest of {_named(record)}{end}{ignored}"
 
 
 def _named(record: Record) -> str:
     """Return the alias and, where it is known, its release."""
-    version = record.release.version if record.release else None
-    if record.tag:
-        return f"{record.alias}:{record.tag} → {version}"
-    if version in (None, _selector(record.alias)):
+    target = record.aliases[0] if record.aliases else None
+    if target and target.tag:
+        return f"{record.alias}:{target.tag} → {target.release}"
+    if record.release in (None, selector_of(record.alias)):
         return str(record.alias)
-    return f"{record.alias} ({version})"
+    return f"{record.alias} ({record.release})"
 
 
-def _served(record: Record, status: int) -> str:
-    return f"{record.subject}: {status}"
+def _other(record: Record) -> str:
+    return f"{record.subject}: {record.status}"
 
 
-_WORDS: dict[Kind, Callable[[Record, int], str]] = {
-    Kind.PING: lambda _record, _status: "health check: alive",
-    Kind.READY: lambda _record, _status: "health check: ready",
-    Kind.BASE: lambda _record, _status: "ping: the registry is there",
+_COMMENTS: Mapping[str, Callable[[Record], str]] = {
+    Kind.PING: lambda _: f"{HEALTH_CHECK}: alive",
+    Kind.READY: lambda _: f"{HEALTH_CHECK}: ready",
+    Kind.BASE: lambda _: f"{BASE}: the registry is there",
     Kind.TOKEN: _token,
     Kind.MANIFEST: _manifest,
     Kind.BLOB: _blob,

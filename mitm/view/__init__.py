@@ -1,8 +1,8 @@
 """What mitmproxy's interfaces show of this proxy's flows, in place of raw JSON.
 
-A view shows itself where a flow has this proxy's facts (`mitm.story.fact`) and a
-message that the view is for; anything else keeps mitmproxy's own views. Each of them
-can also be chosen by its name.
+A view shows itself where a flow has a record of this proxy's (`mitm.story.record`)
+and a message that the view is for; anything else keeps mitmproxy's own views. Each of
+them can also be chosen by its name.
 """
 
 from mitmproxy import contentviews

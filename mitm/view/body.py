@@ -1,18 +1,17 @@
-"""Decides which messages a view is for, and reads them.
+"""The message that a view is asked about, and what all views have in common.
 
-mitmproxy asks every view about every message that is looked at, so that decision is
-made by facts, headers and the first bytes; nothing is parsed for it.
+mitmproxy asks every view about every message that is looked at, so whether it is for
+it is seen by the record, headers and the first bytes; nothing is parsed for that.
 """
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mitmproxy import contentviews, http
 
-from mitm.story import fact
+from mitm.story.record import Record
 
 FITS = 10.0
 """The priority of a view that is for a message; mitmproxy's own have 2 at most."""
@@ -33,7 +32,7 @@ class Body:
     """Empty where there is none."""
     flow: http.HTTPFlow | None
     message: http.Message | None
-    facts: Mapping[fact.Fact, fact.Value]
+    record: Record | None
 
     @property
     def response(self) -> http.Response | None:
@@ -48,7 +47,7 @@ class Body:
     @property
     def kind(self) -> str:
         """What the client, or the proxy for it, asked for."""
-        return fact.text(self.facts, fact.Fact.KIND)
+        return self.record.kind if self.record else ""
 
     @property
     def is_object(self) -> bool:
@@ -105,6 +104,6 @@ class View(contentviews.Contentview):
 
 def _read(data: bytes, metadata: contentviews.Metadata) -> Body:
     flow = metadata.flow if isinstance(metadata.flow, http.HTTPFlow) else None
-    facts = fact.read(flow) if flow else {}
+    record = Record.read(flow) if flow else None
     message = metadata.http_message
-    return Body(data, metadata.content_type or "", flow, message, facts)
+    return Body(data, metadata.content_type or "", flow, message, record)

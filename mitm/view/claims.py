@@ -1,4 +1,4 @@
-"""Decides how a registry token reads: whose it is, how long, and what it opens.
+"""The lines about a registry token: whose it is, how long, and what it opens.
 
 The signature is never shown, also where the flow has it. Nor is any other JWT, because
 that of a user's session has secrets among its claims; a registry's has an access list.
@@ -6,9 +6,11 @@ that of a user's session has secrets among its claims; a registry's has an acces
 
 from typing import Any
 
+from mitm.story.quantity import describe_duration, read_seconds
+from mitm.story.record import COMMIT_LENGTH
 from mitm.view.line import cell, fields, first, rest, section, shown, table
-from mitm.view.quantity import duration, moment, read_moment
 from resolver import errors
+from resolver.grammar.timestamp import format_timestamp
 from resolver.release.release import Release
 from resolver.token import claims, suffix
 
@@ -17,12 +19,12 @@ _REPOSITORY = "repository"
 _ACCESS_COLUMNS = ("repository", "actions", "alias that the API knows it by")
 
 
-def describe_token(text: str, told: object = None) -> list[str]:
-    """Return what a token says; `told` is the time that its answer promised."""
+def describe_token(text: str, expires_in: object = None) -> list[str]:
+    """Return what a token says; `expires_in` is what its answer promised."""
     jwt, separator, _ = text.partition(claims.SEPARATOR)
     payload = claims.read_payload(jwt)
     if "access" not in payload:
-        return [NO_TOKEN, *fields(_told(payload, told, suffix.Aliases()))]
+        return [NO_TOKEN, *fields(_promise(payload, expires_in, suffix.Aliases()))]
     aliases, unreadable = suffix.Aliases(), ""
     if separator:
         try:
@@ -37,7 +39,7 @@ def describe_token(text: str, told: object = None) -> list[str]:
                 ("audience", shown(payload.get("aud"))),
                 ("issued", _issued(payload)),
                 ("valid", _valid(payload)),
-                *_told(payload, told, aliases),
+                *_promise(payload, expires_in, aliases),
                 *((("aliases", unreadable),) if unreadable else ()),
             ]
         ),
@@ -53,32 +55,44 @@ def _subject(value: object) -> str:
 
 
 def _issued(claims: dict[str, Any]) -> str:
-    issued, begin = (read_moment(claims.get(name)) for name in ("iat", "nbf"))
-    text = moment(claims.get("iat"))
+    issued, begin = (_seconds(claims.get(name)) for name in ("iat", "nbf"))
+    text = describe_moment(claims.get("iat"))
     if issued is None or begin is None or begin == issued:
         return text
     order = "earlier" if begin < issued else "later"
-    return f"{text}, valid from {duration(abs(issued - begin))} {order}"
+    return f"{text}, valid from {describe_duration(abs(issued - begin))} {order}"
 
 
 def _valid(claims: dict[str, Any]) -> str:
-    issued, expiry = (read_moment(claims.get(name)) for name in ("iat", "exp"))
-    text = f"until {moment(claims.get('exp'))}"
+    issued, expiry = (_seconds(claims.get(name)) for name in ("iat", "exp"))
+    text = f"until {describe_moment(claims.get('exp'))}"
     if issued is None or expiry is None:
         return text
     if expiry < issued:
         return f"{text}, which is before it was issued"
-    return f"{text}, for {duration(expiry - issued)}"
+    return f"{text}, for {describe_duration(expiry - issued)}"
 
 
-def _told(
-    claims: dict[str, Any], told: object, aliases: suffix.Aliases
+def _seconds(value: object) -> int | None:
+    """Return the seconds of a NumericDate (RFC 7519), or None for what is none."""
+    seconds = read_seconds(value)
+    return None if seconds is None else int(seconds)
+
+
+def describe_moment(value: object) -> str:
+    """Return a NumericDate as a date; what is none as it stands."""
+    seconds = _seconds(value)
+    return shown(value) if seconds is None else format_timestamp(seconds)
+
+
+def _promise(
+    claims: dict[str, Any], expires_in: object, aliases: suffix.Aliases
 ) -> list[tuple[str, str]]:
     """Return what the client was told of the time, where that is another one."""
-    if told is None:
+    if expires_in is None:
         return []
     issued, expiry, seconds = (
-        read_moment(value) for value in (claims.get("iat"), claims.get("exp"), told)
+        _seconds(value) for value in (claims.get("iat"), claims.get("exp"), expires_in)
     )
     if seconds is None:
         return [("told", "the client a time that is none")]
@@ -87,7 +101,8 @@ def _told(
     is_many = not all(found.is_fixed for found in aliases.candidates.values())
     cause = "the refusal" if aliases.refusals else is_many and "its tags"
     why = f", because of {cause}, so that it soon asks again" if cause else ""
-    return [("told", f"the client that it is good for {duration(seconds)}{why}")]
+    duration = describe_duration(seconds)
+    return [("told", f"the client that it is good for {duration}{why}")]
 
 
 def _refusals(aliases: suffix.Aliases) -> list[str]:
@@ -112,7 +127,7 @@ def _tags(aliases: suffix.Aliases) -> list[str]:
     rows = [
         (
             cell(f"{alias}:{row.release.raw_version.replace('+', '_')}"),
-            cell(row.release.commit[:7]),
+            cell(row.release.commit[:COMMIT_LENGTH]),
             cell(row.location or _unplaced(row.release)),
         )
         for alias, found in aliases.candidates.items()

@@ -1,4 +1,4 @@
-"""Decides how a manifest shows what it refers to: type, size and digest.
+"""The descriptors of a manifest, what it refers to: type, size and digest.
 
 https://github.com/opencontainers/image-spec/blob/main/descriptor.md
 """
@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mitm.story.size import describe_size
+from mitm.story.quantity import describe_size, exact_size, read_size
 from mitm.view.line import cell, counted, fields, first, rest, section, shown
 from mitm.view.media_type import word
-from mitm.view.quantity import exact_size, read_size
 
 COLUMNS = ("type", "size", "bytes", "digest")
 """Of `Descriptor.row`."""

@@ -1,4 +1,4 @@
-"""Decides how an OCI error reads: who says so, what it means, and what comes of it.
+"""The view of an OCI error: who says so, what it means, and what comes of it.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes and
 https://pkg.go.dev/github.com/distribution/distribution/v3/registry/api/errcode
@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from mitm.story.explain import explain
-from mitm.story.fact import Fact, OwnKind, text
+from mitm.story.record import API_KINDS
 from mitm.view.body import Body, View
 from mitm.view.line import fields, first, paragraph, rest, section, shown
 from resolver.errors import ErrorCode, error_body
 from resolver.grammar.challenge import parse_challenge
 
 _HEAD_LENGTH = 4096
-_API_KINDS: frozenset[str] = frozenset({OwnKind.RESOLUTION, OwnKind.GRANT})
 _ERRORS = re.compile(rb'"errors"\s*:\s*\[')
 _REGISTRY_WORDS: Mapping[str, str] = {
     "BLOB_UNKNOWN": "blob unknown to registry",
@@ -82,13 +81,14 @@ class ErrorView(View):
 
 def _story(body: Body) -> list[str]:
     """Return the flow's story, but for the sentence that repeats the message."""
-    told = explain(body.flow) if body.flow and body.kind else []
-    repeated = f": {text(body.facts, Fact.MESSAGE)}."
+    if body.flow is None or body.record is None:
+        return []
+    message = f": {body.record.message or ''}."
     return [
         line
-        for said in told
-        if not said.endswith(repeated)
-        for line in paragraph(shown(said), "  ")
+        for sentence in explain(body.flow)
+        if not sentence.endswith(message)
+        for line in paragraph(shown(sentence), "  ")
     ]
 
 
@@ -129,10 +129,10 @@ def _error(error: object, body: Body) -> list[str]:
 def _source(code: object, message: object, body: Body) -> str:
     """Return who says so, as far as that is known, and what it means then."""
     if isinstance(code, str) and code in ErrorCode:
-        known = ErrorCode(code)
+        proxy_code = ErrorCode(code)
         # The proxy writes its errors in one way, to the byte; registries in others.
-        if body.data == error_body(known, str(message)):
-            return f"this proxy: {_PROXY_WORDS[known]}"
-    if body.kind in _API_KINDS:
+        if body.data == error_body(proxy_code, str(message)):
+            return f"this proxy: {_PROXY_WORDS[proxy_code]}"
+    if body.kind in API_KINDS:
         return "the API"
     return "the registry" if body.kind else ""

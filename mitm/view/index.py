@@ -1,4 +1,4 @@
-"""Decides how an image index reads, also one that lists referrers: a row for each.
+"""The lines about an image index, also one of referrers: a row for each manifest.
 
 https://github.com/opencontainers/image-spec/blob/main/image-index.md
 """

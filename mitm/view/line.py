@@ -1,4 +1,4 @@
-"""Decides how what others wrote is put into lines of a pane of some 100 columns.
+"""Lines for a pane of some 100 columns, of what others wrote.
 
 It comes from clients, the registry and the API, so it is not trusted: a value takes
 one line unless it is wrapped here, moves no cursor, and has an end.

@@ -1,4 +1,4 @@
-"""Decides how an image manifest reads: what it is, and what it consists of.
+"""The view of an image manifest: what it is, and what it consists of.
 
 Whether its digest is right is seen as well, of a manifest and of an index.
 
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from mitm.story.quantity import exact_size
 from mitm.story.record import Kind
 from mitm.view import media_type
 from mitm.view.body import Body, View
@@ -25,7 +26,6 @@ from mitm.view.descriptor import (
 )
 from mitm.view.index import describe_index
 from mitm.view.line import fields, rest, section, shown, table
-from mitm.view.quantity import exact_size
 
 _DIGEST_HEADER = "Docker-Content-Digest"
 _FIELDS = frozenset({"schemaVersion", "manifests", "layers", "config"})
@@ -72,8 +72,8 @@ class ManifestView(View):
 
 
 def _title(stated: object, structure: str) -> str:
-    known = media_type.MANIFESTS.get(stated) if isinstance(stated, str) else None
-    return known or f"image {structure}"
+    name = media_type.MANIFESTS.get(stated) if isinstance(stated, str) else None
+    return name or f"image {structure}"
 
 
 def _contradictions(body: Body, document: Mapping[str, Any]) -> list[tuple[str, str]]:

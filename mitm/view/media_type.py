@@ -1,4 +1,4 @@
-"""Decides what the media types of image manifests are called, in a word.
+"""The media types of image manifests, and what they are called in a word.
 
 https://github.com/opencontainers/image-spec/blob/main/media-types.md and
 https://distribution.github.io/distribution/spec/manifest-v2-2/
@@ -60,8 +60,8 @@ def word(media_type: object) -> str:
     """Return what fits into a column."""
     if not isinstance(media_type, str):
         return shown(media_type, _WORD_LENGTH_MAX)
-    if known := _WORDS.get(media_type):
-        return known
+    if name := _WORDS.get(media_type):
+        return name
     subtype = media_type.rpartition("/")[2].removeprefix("vnd.")
     if len(subtype) > _WORD_LENGTH_MAX:
         subtype = f"{subtype[: _WORD_LENGTH_MAX - 3]}..."

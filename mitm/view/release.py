@@ -1,4 +1,4 @@
-"""Decides how the API's answer about releases reads: a row for each image.
+"""The view of the API's answer about releases: a row for each image.
 
 An answer has the fields that were asked for, and a view shows what there is, also where
 the resolver refuses it or leaves it out. So it is read here, and nothing is taken for
@@ -11,8 +11,7 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
-from mitm.story.fact import OwnKind
-from mitm.story.record import brief_location
+from mitm.story.record import COMMIT_LENGTH, OwnKind, brief_location
 from mitm.view.body import Body, View
 from mitm.view.line import ROWS_MAX, cell, counted, first, rest, shown, table
 
@@ -21,7 +20,6 @@ _COLUMNS = (
     *("version", "revision", "commit", "state", "status"),
     *("service", "image", "location", "digest"),
 )
-_COMMIT_LENGTH = 7
 _DIGEST_LENGTH = 12
 _LINKS = {"should_be_running__release": "target release", "owns__release": "release"}
 """How an application refers to releases, and what those are."""
@@ -117,7 +115,7 @@ def _release(release: object) -> _Row:
     return (
         _cell(release.get("raw_version")),
         _cell(release.get("revision")),
-        _cell(_begin(release.get("commit"), _COMMIT_LENGTH)),
+        _cell(_begin(release.get("commit"), COMMIT_LENGTH)),
         _state(release),
         _cell(release.get("status")),
     )

@@ -1,4 +1,4 @@
-"""Decides what is told of a request: its story, and all that is known of it.
+"""The view of a request: its story, and all that is known of it.
 
 mitmproxy's interfaces show no metadata, so it is shown here, in place of the body that
 requests to a registry do not have.
@@ -10,15 +10,21 @@ from mitmproxy import http
 
 from mitm.redaction import REDACTED
 from mitm.story.explain import explain
-from mitm.story.fact import Fact, Value
+from mitm.story.quantity import exact_size
+from mitm.story.record import SEPARATOR, Record
 from mitm.view.body import Body, View
 from mitm.view.claims import describe_token
 from mitm.view.line import fields, paragraph, section, shown
-from mitm.view.quantity import exact_size
 
-_PREFIX = "balena."
-_SIZES = frozenset({Fact.BYTES})
-_TIMES = frozenset({Fact.SECONDS, Fact.API_SECONDS, Fact.REGISTRY_SECONDS})
+_FACTS = (
+    *("request_id", "kind", "outcome", "path", "login", "alias"),
+    *("selector", "release", "revision", "commit", "location", "storage", "cache"),
+    *("reason", "refused", "tagged", "digest", "code", "message", "warning", "failure"),
+    *("bytes", "seconds", "api_seconds", "registry_seconds"),
+)
+_FACTS_OF_ALIASES = (
+    *("selector", "release", "revision", "commit", "location", "cache", "reason"),
+)
 _FORM_TYPE = "application/x-www-form-urlencoded"
 _PARAMETERS_MAX = 256
 _SHOWN_PARAMETERS = frozenset(
@@ -40,38 +46,45 @@ class RequestView(View):
     name = "registry request"
 
     def fits(self, body: Body) -> bool:
-        """Return whether this is a request of which there are facts."""
+        """Return whether this is a request with a record."""
         return isinstance(body.message, http.Request)
 
     def describe(self, body: Body) -> list[str]:
         """Return the story, the facts, what was asked for, and the token's claims."""
-        flow = body.flow
-        if flow is None or not body.kind:
+        flow, record = body.flow, body.record
+        if flow is None or record is None:
             raise ValueError("nothing is known of it")
         story = [line for text in explain(flow) for line in paragraph(shown(text))]
         lines = [
             *story,
-            *section("known", fields(map(_fact, body.facts.items()))),
-            *_asked(flow.request.path.partition("?")[2]),
+            *section("known", fields(_facts(record))),
+            *section("asked for", _parameters(flow.request.path.partition("?")[2])),
             *_token(flow.request.headers.get("authorization", "")),
             *_body(body),
         ]
         return lines if story else lines[1:]
 
 
-def _fact(known: tuple[Fact, Value]) -> tuple[str, str]:
-    name, value = known
-    label = name.removeprefix(_PREFIX)
-    if name in _SIZES and isinstance(value, int) and value >= 0:
-        return label, exact_size(value)
-    if name in _TIMES and isinstance(value, int | float):
-        return label, f"{value:.3f} s"
-    return label, shown(value)
+def _facts(record: Record) -> list[tuple[str, str]]:
+    """Return what is known, by name; of several aliases in the order of these."""
+    facts = record.as_dict()
+    found = [each for each in record.aliases if not each.is_refused]
+    for name in _FACTS_OF_ALIASES:
+        values = [str(getattr(each, name) or "") for each in found]
+        if any(values):
+            facts[name] = SEPARATOR.join(values)
+    if record.refused:
+        facts["refused"] = SEPARATOR.join(each.alias for each in record.refused)
+    if record.tagged:
+        counts = [f"{each.tagged} of {each.alias}" for each in record.tagged]
+        facts["tagged"] = SEPARATOR.join(counts)
+    return [(name, _fact(name, facts[name])) for name in _FACTS if name in facts]
 
 
-def _asked(query: str) -> list[str]:
-    """Return the parameters: the API's can hardly be read in a path."""
-    return section("asked for", _parameters(query))
+def _fact(name: str, value: object) -> str:
+    if name == "bytes" and isinstance(value, int):
+        return exact_size(value)
+    return f"{value:.3f} s" if isinstance(value, int | float) else shown(value)
 
 
 def _token(authorization: str) -> list[str]:
@@ -96,13 +109,14 @@ def _parameters(text: str) -> list[str]:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_PARAMETERS_MAX)
     except ValueError:
         return [f"  more than {_PARAMETERS_MAX} parameters"]
-    known = [
+    parameters = [
         (name, REDACTED if name in _NAMED_PARAMETERS else shown(_spaced(name, value)))
         for name, value in pairs
         if name in _NAMED_PARAMETERS | _SHOWN_PARAMETERS
     ]
-    more = len(pairs) - len(known)
-    return [*fields(known), *([f"  and {more} that are not shown"] if more else [])]
+    more = len(pairs) - len(parameters)
+    lines = fields(parameters)
+    return [*lines, f"  and {more} that are not shown"] if more else lines
 
 
 def _spaced(name: str, value: str) -> str:

@@ -1,14 +1,12 @@
-"""Decides how the answer of a token endpoint reads: the token's claims, in words."""
+"""The view of a token endpoint's answer: the token's claims, in words."""
 
 import re
 from http import HTTPStatus
 
-from mitm.story.fact import OwnKind
-from mitm.story.record import Kind
+from mitm.story.record import Kind, OwnKind
 from mitm.view.body import Body, View
 from mitm.view.claims import describe_token
 
-_KINDS: frozenset[str] = frozenset({Kind.TOKEN, OwnKind.GRANT})
 _TOKEN = re.compile(rb'"(?:access_)?token"\s*:\s*"')
 
 
@@ -20,7 +18,7 @@ class TokenView(View):
     def fits(self, body: Body) -> bool:
         """Return whether a token endpoint answered with a token."""
         return (
-            body.kind in _KINDS
+            body.kind in (Kind.TOKEN, OwnKind.GRANT)
             and body.status == HTTPStatus.OK
             and body.is_object
             and bool(_TOKEN.search(body.data))
@@ -32,4 +30,4 @@ class TokenView(View):
         text = answer.get("token", answer.get("access_token"))
         if not isinstance(text, str):
             raise ValueError("no answer with a token")  # noqa: TRY004 - see View
-        return describe_token(text, told=answer.get("expires_in"))
+        return describe_token(text, answer.get("expires_in"))

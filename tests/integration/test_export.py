@@ -15,7 +15,7 @@ from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.account import KEYS, SESSION
 from localcloud.relay import Failure, Fault, Relay
-from mitm.story.fact import Fact, OwnKind
+from mitm.story.record import KEY, OwnKind
 from tests.integration.fault import ALIAS, IN_BLOB
 from tests.integration.mitmweb import Mitmweb, mitmweb
 from tests.integration.session import TIMEOUT, get_token, plain_session
@@ -203,10 +203,10 @@ def test_saved_flows_have_nothing(cloud: LocalCloud, tmp_path: Path) -> None:
         log = proxy.log
     with saved.open("rb") as file:
         flows = list(FlowReader(file).stream())
-    kinds = {flow.metadata[Fact.KIND] for flow in flows if flow.metadata}
+    records = [flow.metadata[KEY] for flow in flows if flow.metadata]
+    kinds = {record["kind"] for record in records}
     assert kinds >= {"token", "manifest", "blob", OwnKind.GRANT, OwnKind.RESOLUTION}
-    lengths = [flow.metadata.get(Fact.BYTES) for flow in flows]
-    assert len(answer.content) in lengths
+    assert len(answer.content) in [record.get("bytes") for record in records]
     had = {
         "the file": saved.read_bytes().decode("latin-1"),
         "the HAR": har.read_text(),

@@ -19,12 +19,12 @@ import addon
 from localcloud import LocalCloud
 from mitm.command import KEYS, Commands, filter_for
 from mitm.option import REQUIRED
-from mitm.story.fact import Fact, note
-from mitm.story.record import Kind
+from mitm.story.record import KEY, Kind
 from resolver.errors import ReleaseUnknown
 from resolver.grammar.reference import parse_alias
 from resolver.token.cache import Entry
-from tests.mitm.story.test_words import resolution
+from tests.mitm.story.sample import resolution
+from tests.mitm.view.sample import reloaded
 
 ALIAS = "org/app/2.3"
 BROWSER = "balenablocks/browser-aarch64"
@@ -67,7 +67,7 @@ def prompt(cache: Cache) -> Commands:
 def about(alias: str, kind: Kind = Kind.TOKEN) -> Any:
     """Return a flow about an alias."""
     flow = tflow.tflow()
-    note(flow, {Fact.ALIAS: alias or None, Fact.KIND: kind})
+    flow.metadata[KEY] = {"kind": str(kind), **({"alias": alias} if alias else {})}
     return flow
 
 
@@ -86,6 +86,7 @@ def test_filter_keeps_one_pull(alias: str, *, is_shown: bool) -> None:
     """Aliases that begin so, also as the second of a token request; no others."""
     matches = flowfilter.parse(filter_for(ALIAS))
     assert bool(matches(about(alias))) == is_shown
+    assert bool(matches(reloaded(about(alias)))) == is_shown
     assert matches(about("", Kind.BASE))
     assert not matches(about("", Kind.PING))
 

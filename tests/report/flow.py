@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mitmproxy import flow, http, io
 from mitmproxy.test import tflow
 
-from mitm.story.fact import Fact, OwnKind, Value, note
-from mitm.story.record import Kind, Login, Outcome
-from report.pull import CONTENT
+from mitm.story.record import CONTENT, KEY, Kind, Login, Outcome, OwnKind, Record
 from report.request import Request, read_request
 
 ALIAS = "balenablocks/browser/2.3"
@@ -19,15 +18,15 @@ DIGEST = "sha256:" + "ab" * 32
 BEGIN = 1_700_000_000.0
 """2023-11-14, 22:13:20 UTC."""
 MESSAGE = "balenablocks/browser has no release 9; its newest is 2.3.8"
-FOUND: Mapping[Fact, Value] = {
-    Fact.SELECTOR: "2.3",
-    Fact.RELEASE: "2.3.8+rev2",
-    Fact.REVISION: "2",
-    Fact.COMMIT: "b4b201f0003841fd5509c6d06b45899b",
-    Fact.LOCATION: LOCATION,
-    Fact.CACHE: "miss",
-    Fact.REASON: "the greatest final release of 2.3.x",
+FOUND: Mapping[str, Any] = {
+    "release": "2.3.8+rev2",
+    "revision": "2",
+    "commit": "b4b201f0003841fd5509c6d06b45899b",
+    "location": LOCATION,
+    "cache": "miss",
+    "reason": "the greatest final release of 2.3.x",
 }
+REFUSED: Mapping[str, Any] = {"code": "NAME_UNKNOWN", "message": MESSAGE}
 
 
 def make_flow(
@@ -38,14 +37,18 @@ def make_flow(
     seconds: float = 0.1,
     status: int = 200,
     alias: str = ALIAS,
-    facts: Mapping[Fact, Value] | None = None,
+    target: Mapping[str, Any] | None = None,
     method: str = "GET",
     client: str = CLIENT,
     comment: str = "",
     body: bytes = b"",
     path: str = "",
+    **known: Any,
 ) -> http.HTTPFlow:
-    """Return a flow that began so many seconds after `BEGIN`."""
+    """Return a flow that began so many seconds after `BEGIN`.
+
+    `target` is what the alias came to, and `known` what the record has beside that.
+    """
     path = path or _path(kind, alias)
     agent = http.Headers([(b"User-Agent", b"docker/20")])
     asked = http.Request.make(method, f"https://registry.example{path}", b"", agent)
@@ -55,16 +58,17 @@ def make_flow(
     made.client_conn.peername = (client, 50_000)
     made.request.timestamp_start = BEGIN + at
     made.comment = comment
-    known: dict[Fact, Value | None] = {
-        Fact.KIND: kind,
-        Fact.OUTCOME: outcome,
-        Fact.REQUEST_ID: made.id,
-        Fact.ALIAS: None if kind == Kind.BASE else alias or None,
-        Fact.PATH: path,
-        Fact.LOGIN: _login(kind, outcome),
-        Fact.SECONDS: seconds,
+    made.metadata[KEY] = {
+        "kind": str(kind),
+        "outcome": outcome and str(outcome),
+        "request_id": made.id,
+        "alias": None if kind is Kind.BASE else alias or None,
+        "path": path,
+        "login": str(_login(kind, outcome)),
+        "seconds": seconds,
+        "aliases": [{"alias": alias, **target}] if target else [],
+        **known,
     }
-    note(made, {**known, **(facts or {})})
     return made
 
 
@@ -77,41 +81,46 @@ def docker_pull(
         Kind.TOKEN,
         at=at + 0.2,
         seconds=0.3,
-        facts={**FOUND, Fact.API_SECONDS: 0.25},
+        target=FOUND,
+        api_seconds=0.25,
         comment="token for it",
         body=b'{"token": "[redacted]", "expires_in": 14400}',
     )
-    mine = {Fact.REQUEST_ID: str(token.metadata[Fact.REQUEST_ID])}
-    sent: Mapping[Fact, Value] = {
-        Fact.BYTES: 1_000_000,
-        Fact.REGISTRY_SECONDS: 0.2,
-        Fact.DIGEST: DIGEST,
+    sent: dict[str, Any] = {
+        "bytes": 1_000_000,
+        "registry_seconds": 0.2,
+        "digest": DIGEST,
     }
     return [
         make(Kind.BASE, Outcome.CHALLENGED, at=at, status=401),
-        make(OwnKind.RESOLUTION, at=at + 0.25, facts=mine, comment="asked"),
-        make(OwnKind.GRANT, at=at + 0.4, facts=mine),
+        make(OwnKind.RESOLUTION, at=at + 0.25, request_id=token.id, comment="asked"),
+        make(OwnKind.GRANT, at=at + 0.4, request_id=token.id),
         token,
-        make(Kind.MANIFEST, at=at + 0.6, method="HEAD", facts=FOUND),
-        make(Kind.BLOB, at=at + 0.8, seconds=1.0, facts={**FOUND, **sent}),
+        make(Kind.MANIFEST, at=at + 0.6, method="HEAD", target=FOUND),
+        make(Kind.BLOB, at=at + 0.8, seconds=1.0, target=FOUND, **sent),
     ]
 
 
 def refused_pull(at: float = 0.0, *, alias: str = ALIAS) -> list[http.HTTPFlow]:
     """Return the flows of a pull of a release that there is not."""
     make = partial(make_flow, alias=alias)
-    why = {Fact.CODE: "NAME_UNKNOWN", Fact.MESSAGE: MESSAGE}
-    refused = {**why, Fact.REFUSED: alias}
     return [
         make(Kind.BASE, Outcome.CHALLENGED, at=at, status=401),
-        make(Kind.TOKEN, Outcome.REFUSED, at=at + 0.1, facts=refused),
-        make(Kind.MANIFEST, Outcome.REFUSED, at=at + 0.3, status=404, facts=why),
+        make(Kind.TOKEN, Outcome.REFUSED, at=at + 0.1, target=REFUSED, **REFUSED),
+        make(Kind.MANIFEST, Outcome.REFUSED, at=at + 0.3, status=404, **REFUSED),
     ]
 
 
 def requests_of(flows: Iterable[http.HTTPFlow]) -> list[Request]:
     """Return what the page knows of the flows, in the order of time."""
-    return sorted(map(read_request, flows), key=lambda one: one.begin)
+    return sorted(map(request_of, flows), key=lambda each: each.begin)
+
+
+def request_of(made: http.HTTPFlow) -> Request:
+    """Return what the page knows of a flow."""
+    record = Record.read(made)
+    assert record
+    return read_request(made, record)
 
 
 def save(path: Path, flows: Iterable[flow.Flow]) -> Path:

@@ -1,7 +1,10 @@
 """Which requests are taken for one pull."""
 
-from mitm.story.fact import Fact, OwnKind
-from mitm.story.record import Kind, Outcome
+from typing import Any
+
+import pytest
+
+from mitm.story.record import Kind, Outcome, OwnKind
 from report.grouping import group_requests
 from report.request import Request
 from tests.report.flow import (
@@ -57,15 +60,14 @@ def test_pings_within_a_command() -> None:
 
 def containerd_pull(at: float) -> list[Request]:
     """Return the requests of containerd, which pings nobody."""
-    blob = {Fact.DIGEST: DIGEST}
     return requests_of(
         [
             make_flow(Kind.MANIFEST, Outcome.CHALLENGED, at=at, status=401),
             make_flow(Kind.TOKEN, at=at + 0.1),
             make_flow(Kind.MANIFEST, at=at + 0.2),
-            make_flow(Kind.BLOB, Outcome.CHALLENGED, at=at + 0.4, facts=blob),
+            make_flow(Kind.BLOB, Outcome.CHALLENGED, at=at + 0.4, digest=DIGEST),
             make_flow(Kind.TOKEN, at=at + 0.5),
-            make_flow(Kind.BLOB, at=at + 0.6, facts=blob),
+            make_flow(Kind.BLOB, at=at + 0.6, digest=DIGEST),
         ]
     )
 
@@ -76,19 +78,13 @@ def test_pulls_of_containerd() -> None:
     assert [len(pull.requests) for pull in pulls] == [6, 6]
 
 
-def test_silence() -> None:
-    """After a minute without a request the next one is another pull."""
-    first, near = make_flow(Kind.BLOB, at=0), make_flow(Kind.BLOB, at=60)
-    far = make_flow(Kind.BLOB, at=121)
-    pulls = group_requests(requests_of([first, near, far])).pulls
-    assert [len(pull.requests) for pull in pulls] == [2, 1]
-
-
-def test_long_blob_is_no_silence() -> None:
-    """A pull goes on as long as a blob is sent."""
-    long = make_flow(Kind.BLOB, at=0, seconds=600)
-    after = make_flow(Kind.BLOB, at=610)
-    assert len(group_requests(requests_of([long, after])).pulls) == 1
+@pytest.mark.parametrize(
+    ("seconds", "at", "count"), [(0.1, 60, 1), (0.1, 61, 2), (600, 610, 1)]
+)
+def test_silence(seconds: float, at: float, count: int) -> None:
+    """After a minute without a request, or a blob under way, comes another pull."""
+    flows = [make_flow(Kind.BLOB, seconds=seconds), make_flow(Kind.BLOB, at=at)]
+    assert len(group_requests(requests_of(flows)).pulls) == count
 
 
 def test_clients_and_aliases() -> None:
@@ -127,26 +123,22 @@ def test_login_belongs_to_no_pull() -> None:
     assert [len(pull.requests) for pull in groups.pulls] == [4]
 
 
-def test_failed_ping_belongs_to_no_pull() -> None:
-    """A client whose ping fails gives up, so what comes next is another's."""
-    failed = make_flow(Kind.BASE, Outcome.FAILED, status=502)
-    groups = group_requests(requests_of([failed, make_flow(Kind.MANIFEST, at=1)]))
-    assert kinds(list(groups.others)) == ["base"]
-
-
-def test_ping_of_another_client_belongs_to_no_pull() -> None:
-    """Two programs at one address are told apart by what they call themselves."""
-    base, token = make_flow(Kind.BASE, at=0), make_flow(Kind.TOKEN, at=1)
-    token.request.headers["User-Agent"] = "containerd/1.6"
-    groups = group_requests(requests_of([base, token]))
-    assert kinds(list(groups.others)) == ["base"]
-
-
-def test_old_ping_belongs_to_no_pull() -> None:
-    """A ping long before a pull has nothing to do with it."""
-    groups = group_requests(
-        requests_of([make_flow(Kind.BASE, at=0), make_flow(Kind.TOKEN, at=9)])
-    )
+@pytest.mark.parametrize(
+    ("ping", "seconds", "agent"),
+    [
+        ({"outcome": Outcome.FAILED, "status": 502}, 1, "docker/20"),
+        ({}, 1, "containerd/1.6"),
+        ({}, 9, "docker/20"),
+    ],
+    ids=["it failed", "it was another's", "it was long ago"],
+)
+def test_ping_that_belongs_to_no_pull(
+    ping: dict[str, Any], seconds: float, agent: str
+) -> None:
+    """A client gives up after one that fails, and goes on at once after a good one."""
+    token = make_flow(Kind.TOKEN, at=seconds)
+    token.request.headers["User-Agent"] = agent
+    groups = group_requests(requests_of([make_flow(Kind.BASE, **ping), token]))
     assert kinds(list(groups.others)) == ["base"]
 
 

@@ -2,12 +2,13 @@
 
 import base64
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from mitmproxy import http
 
-from mitm.story.fact import Fact, OwnKind, Value
-from mitm.story.record import Kind, Outcome
+from mitm.story.record import AliasRecord, Kind, Outcome, OwnKind, Record
 from tests.report.flow import LOCATION, docker_pull, make_flow, refused_pull
 from tests.report.html import Reader, page_source
 
@@ -20,14 +21,14 @@ HOSTILE = """<script>alert(1)</script>'"><img src=x onerror=alert(1)>{{ 7*7 }}""
 
 def test_hostile_flows(path: Path) -> None:
     """Markup in whatever a client or registry chose is text on the page."""
-    facts: dict[Fact, Value] = {
-        fact: HOSTILE
-        for fact in Fact
-        if fact not in (Fact.KIND, Fact.OUTCOME, Fact.SECONDS, Fact.LOGIN)
-    }
+    used = {"kind", "outcome", "seconds", "login", "aliases", "path", "method"}
+    names = {each.name for each in fields(Record)} - used - {"status", "alias"}
+    facts: dict[str, Any] = dict.fromkeys(names, HOSTILE)
+    target = dict.fromkeys((each.name for each in fields(AliasRecord)), HOSTILE)
     flows = [
-        make_flow(kind, Outcome.FAILED, alias=HOSTILE, comment=HOSTILE, facts=facts)
+        make_flow(kind, outcome, alias=HOSTILE, comment=HOSTILE, target=target, **facts)
         for kind in (*Kind, *OwnKind)
+        for outcome in (Outcome.FAILED, Outcome.SERVED)
     ]
     for one in flows:
         one.request.headers["User-Agent"] = HOSTILE.replace(" ", "")

@@ -1,11 +1,11 @@
 """What the page says."""
 
 from pathlib import Path
+from typing import Any
 
 from mitmproxy.test import tflow
 
-from mitm.story.fact import Fact, OwnKind
-from mitm.story.record import Kind, Outcome
+from mitm.story.record import Kind, Outcome, OwnKind
 from tests.report.flow import (
     ALIAS,
     MESSAGE,
@@ -103,22 +103,20 @@ def test_refused_pull(path: Path) -> None:
 
 def test_private_pull(path: Path) -> None:
     """Where a login would help, the top of the pull says so."""
-    facts = {Fact.REFUSED: ALIAS, Fact.CODE: "DENIED", Fact.MESSAGE: "it is private"}
-    token = make_flow(Kind.TOKEN, Outcome.REFUSED, facts=facts)
+    why: dict[str, Any] = {"code": "DENIED", "message": "it is private"}
+    token = make_flow(Kind.TOKEN, Outcome.REFUSED, target=why, **why)
     assert "docker login helps" in make_page(path, [token]).one(class_="why").text
 
 
 def test_failed_pull(path: Path) -> None:
     """A pull that failed says what the proxy had asked in vain."""
-    token = make_flow(
-        Kind.TOKEN, Outcome.FAILED, status=503, facts={Fact.MESSAGE: "try again later"}
-    )
+    token = make_flow(Kind.TOKEN, Outcome.FAILED, status=503, message="try again later")
     asked = make_flow(
         OwnKind.RESOLUTION,
         status=503,
         at=0.01,
         comment="asked the API: 503",
-        facts={Fact.REQUEST_ID: token.metadata[Fact.REQUEST_ID]},
+        request_id=token.id,
     )
     why = make_page(path, [token, asked]).one(class_="why")
     assert why.one(class_="message").text == "try again later"
@@ -128,10 +126,10 @@ def test_failed_pull(path: Path) -> None:
 def test_second_attempt_at_the_api(path: Path) -> None:
     """What the API answered at the second attempt is told, and did no harm."""
     flows = docker_pull()
-    mine = {Fact.REQUEST_ID: flows[3].metadata[Fact.REQUEST_ID]}
+    mine: dict[str, Any] = {"request_id": flows[3].id}
     flows += [
-        make_flow(OwnKind.PROBE, status=401, at=0.21, facts=mine),
-        make_flow(OwnKind.GRANT, status=503, at=0.3, facts=mine, comment="was 503"),
+        make_flow(OwnKind.PROBE, status=401, at=0.21, **mine),
+        make_flow(OwnKind.GRANT, status=503, at=0.3, **mine, comment="was 503"),
     ]
     pull = make_page(path, flows).one("section", id="pull-1")
     assert pull.one(class_="badge").text == "✓ served"
@@ -141,8 +139,8 @@ def test_second_attempt_at_the_api(path: Path) -> None:
 
 def test_reason_of_a_failure_is_no_decision(path: Path) -> None:
     """Why registry or API gave no answer is not why a release was chosen."""
-    facts = {Fact.REASON: "connection", Fact.FAILURE: "refused"}
-    failed = make_flow(Kind.TOKEN, Outcome.FAILED, status=503, facts=facts)
+    why: dict[str, Any] = {"reason": "connection", "failure": "refused"}
+    failed = make_flow(Kind.TOKEN, Outcome.FAILED, status=503, **why)
     assert "connection" not in make_page(path, [failed]).one(class_="decisions").text
 
 

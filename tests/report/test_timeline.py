@@ -1,17 +1,16 @@
 """How the time of a pull is drawn."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from mitm.story.fact import Fact, OwnKind, Value
-from mitm.story.record import Kind
+from mitm.story.record import Kind, OwnKind
 from report.grouping import group_requests
-from report.request import read_request
 from report.timeline import TICKS_MAX, Part, draw, split_time
-from tests.report.flow import docker_pull, make_flow, requests_of
+from tests.report.flow import docker_pull, make_flow, request_of, requests_of
 
-API, REGISTRY = Fact.API_SECONDS, Fact.REGISTRY_SECONDS
+API, REGISTRY = "api_seconds", "registry_seconds"
 
 
 @pytest.mark.parametrize(
@@ -21,17 +20,17 @@ API, REGISTRY = Fact.API_SECONDS, Fact.REGISTRY_SECONDS
         (Kind.BLOB, {REGISTRY: 0.25}, {Part.REGISTRY: 0.25, Part.TRANSFER: 0.75}),
         (Kind.BLOB, {REGISTRY: 9.0}, {Part.REGISTRY: 1.0}),
         (Kind.MANIFEST, {}, {Part.PROXY: 1.0}),
-        (Kind.MANIFEST, {Fact.FAILURE: "no answer"}, {Part.REGISTRY: 1.0}),
+        (Kind.MANIFEST, {"failure": "no answer"}, {Part.REGISTRY: 1.0}),
         (OwnKind.RESOLUTION, {}, {Part.API: 1.0}),
         (OwnKind.GRANT, {}, {Part.API: 1.0}),
         (OwnKind.PROBE, {}, {Part.REGISTRY: 1.0}),
     ],
 )
 def test_on_whom_time_was_spent(
-    kind: Kind, facts: Mapping[Fact, Value], parts: Mapping[Part, float]
+    kind: Kind, facts: Mapping[str, Any], parts: Mapping[Part, float]
 ) -> None:
     """The time of a request is split into API, registry and the rest."""
-    request = read_request(make_flow(kind, seconds=1.0, facts=facts))
+    request = request_of(make_flow(kind, seconds=1.0, **facts))
     assert split_time(request) == parts
 
 

@@ -1,255 +1,184 @@
 """What happened to a flow, and what the client will do next, in sentences."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
-from mitmproxy import http
-from mitmproxy.test import tflow
+from mitmproxy.flow import Error
 
 from mitm.story.explain import FOREIGN, explain
-from mitm.story.fact import Fact, OwnKind, Value, note
-from mitm.story.record import Kind, Login, Outcome
-from resolver.errors import ErrorCode
-from resolver.upstream.observer import CacheState
+from mitm.story.record import Kind, Login, Outcome, OwnKind
+from tests.mitm.story.sample import ALIAS, flow_with
 from tests.resolver.fake import COMMIT, LOCATION
 
-ALIAS = "org/app/2.3"
-TOKEN: dict[Fact, Value] = {
-    Fact.KIND: Kind.TOKEN,
-    Fact.ALIAS: ALIAS,
-    Fact.LOGIN: Login.NONE,
-    Fact.OUTCOME: Outcome.SERVED,
-    Fact.API_SECONDS: 0.25,
+type State = Mapping[str, Any]
+
+FOUND: State = {
+    "alias": ALIAS,
+    "release": "2.3.8+rev2",
+    "commit": COMMIT,
+    "location": LOCATION,
+    "reason": "the greatest final release of 2.3.x",
+    "cache": "miss",
 }
-FOUND: dict[Fact, Value] = {
+TOKEN: State = {
+    "kind": "token",
+    "alias": ALIAS,
+    "login": "none",
+    "outcome": "served",
+    "api_seconds": 0.25,
+    "aliases": [FOUND],
+}
+NONE: State = {"alias": "org/gone", "code": "NAME_UNKNOWN", "message": "there is none"}
+REFUSED: State = {
     **TOKEN,
-    Fact.RELEASE: "2.3.8+rev2",
-    Fact.COMMIT: COMMIT,
-    Fact.LOCATION: LOCATION,
-    Fact.REASON: "the greatest final release of 2.3.x",
-    Fact.CACHE: CacheState.MISS,
+    "outcome": "refused",
+    "code": "NAME_UNKNOWN",
+    "message": "there is none",
+    "aliases": [NONE],
 }
-REFUSED: dict[Fact, Value] = {
-    **TOKEN,
-    Fact.OUTCOME: Outcome.REFUSED,
-    Fact.REFUSED: ALIAS,
-    Fact.CODE: ErrorCode.NAME_UNKNOWN,
-    Fact.MESSAGE: "there is no such release",
+DENIED: State = {**REFUSED, "code": "DENIED"}
+BLOB: State = {
+    "kind": "blob",
+    "alias": ALIAS,
+    "outcome": "served",
+    "bytes": 12_300_000,
+    "seconds": 1.5,
+    "registry_seconds": 0.25,
 }
-BLOB: dict[Fact, Value] = {
-    Fact.KIND: Kind.BLOB,
-    Fact.ALIAS: ALIAS,
-    Fact.OUTCOME: Outcome.SERVED,
-    Fact.BYTES: 12_300_000,
-    Fact.SECONDS: 1.5,
-    Fact.REGISTRY_SECONDS: 0.25,
-}
+MANIFEST: State = {**BLOB, "kind": "manifest"}
+BY_TAG: State = {**MANIFEST, "alias": "org/app", "aliases": [{**FOUND, "tag": "2.3"}]}
+UNAUTHORIZED: State = {"outcome": "unauthorized", "code": "UNAUTHORIZED"}
+OWN: State = {"alias": "org/app", "seconds": 0.25, "outcome": "served"}
 
 
 def explained(
-    facts: Mapping[Fact, Value], status: int = 200, location: str = ""
+    state: State | None, status: int = 200, method: str = "GET", location: str = ""
 ) -> str:
-    """Return the explanation of a flow with these facts."""
-    flow = tflow.tflow()
+    """Return the explanation of a flow with this record."""
     headers = {"location": location} if location else {}
-    flow.response = http.Response.make(status, b"", headers)
-    note(flow, facts)
-    return " ".join(explain(flow))
-
-
-def test_foreign_flow_is_not_guessed_at() -> None:
-    """What is not known is not told."""
-    assert explained({}) == FOREIGN
-
-
-def test_ping_leads_to_the_token_endpoint() -> None:
-    """A challenge is no failure: the client goes on."""
-    ping: dict[Fact, Value] = {Fact.KIND: Kind.BASE, Fact.OUTCOME: Outcome.CHALLENGED}
-    assert explained(ping, 401).endswith(
-        "Next it asks /auth/v1/token for a token, with its login if it has one."
-    )
+    return " ".join(explain(flow_with(state, status, method, headers)))
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "status", "sentence"),
     [
-        (CacheState.HIT, "the API was not asked"),
-        (CacheState.MISS, "The API was asked"),
-        (CacheState.SHARED, "Another client was just asking"),
-        (CacheState.STALE, "served beyond its time"),
+        ({"kind": "base", "outcome": "challenged"}, 401, "Next it asks /auth/v1/token"),
+        ({"kind": "base", "outcome": "served"}, 200, "It is, and the token is good."),
+        (TOKEN, 200, f"a token to pull {ALIAS}, without a login."),
+        (
+            TOKEN,
+            200,
+            f"{ALIAS} is release 2.3.8+rev2, because it is the greatest",
+        ),
+        (TOKEN, 200, f"commit is {COMMIT}, and its image is stored at {LOCATION}."),
+        (TOKEN, 200, "it took 0.250 s. Next the client asks for the manifest"),
+        ({**TOKEN, "alias": None, "aliases": []}, 200, "so the key is good"),
+        ({**TOKEN, "login": "new"}, 200, "with a login that is not known."),
+        (REFUSED, 200, "org/gone was refused: there is none."),
+        (REFUSED, 200, "for the manifest next, and is told the reason there"),
+        (DENIED, 200, "There was no login: if the application is private"),
+        ({**DENIED, "login": "key"}, 200, "the application does not exist for it"),
+        ({**DENIED, "kind": "manifest"}, 403, "The token request before this one"),
+        ({**TOKEN, **UNAUTHORIZED, "message": "no"}, 401, "with status 401: no. The"),
+        ({**TOKEN, **UNAUTHORIZED}, 401, "Log in again"),
+        ({**BLOB, **UNAUTHORIZED}, 401, "The registry did not take the token"),
+        (BLOB, 200, "after 0.250 s and sent 12.3 MB; all of it took 1.500 s."),
+        (BLOB, 304, "The client has it already"),
+        ({**BLOB, "storage": "s.example"}, 200, "redirected it to s.example, and the"),
+        ({**BLOB, "storage": "s"}, 200, "The storage began to answer after 0.250 s"),
+        ({**BLOB, "warning": "ignored"}, 200, "told beside the answer: ignored."),
+        ({**BLOB, "outcome": "challenged"}, 401, "was told to get one at the proxy."),
+        (MANIFEST, 200, "Next the client asks for the blobs"),
+        (BY_TAG, 200, "The tag 2.3 selected that one, because it is the greatest"),
+        (
+            {**OWN, "kind": "resolution"},
+            200,
+            "asked the API for org/app, as the",
+        ),
+        ({**OWN, "kind": "choice"}, 404, "this release of org/app has what the client"),
+        ({**OWN, "kind": "grant"}, 404, "It answered with status 404 after 0.250 s."),
+        ({**OWN, "kind": "grant", "failure": "x"}, 0, "no answer after 0.250 s: x."),
+        ({"kind": "other", "path": "/x", "outcome": "refused"}, 404, "asked for /x."),
+        ({**BLOB, "outcome": None}, 200, "It is not answered yet."),
+        ({"kind": "later", "path": "/x"}, 200, "asked for /x. It is not answered yet."),
+        (None, 200, FOREIGN),
     ],
 )
-def test_token_says_what_was_found_and_whence(state: CacheState, said: str) -> None:
-    """Release, commit, location, reason, cache, time, and the next step."""
-    told = explained({**FOUND, Fact.CACHE: state})
-    assert "without a login." in told
-    assert f"{ALIAS} is release 2.3.8+rev2, because it is the greatest final" in told
-    assert COMMIT in told
-    assert LOCATION in told
-    assert said in told
-    assert "it took 0.250 s." in told
-    assert told.endswith("Next the client asks for the manifest, with that token.")
+def test_flow_is_explained(state: State | None, status: int, sentence: str) -> None:
+    """Each kind and each end has sentences of its own, as far as all is known."""
+    assert sentence in explained(state, status)
+
+
+@pytest.mark.parametrize(
+    ("cache", "sentence"),
+    [
+        ("hit", "the API was not asked"),
+        ("miss", "The API was asked"),
+        ("shared", "Another client was just asking"),
+        ("stale", "served beyond its time"),
+        ("later", "It was looked up."),
+    ],
+)
+def test_token_says_where_the_release_is_known_from(cache: str, sentence: str) -> None:
+    """What was remembered is told from what was asked."""
+    assert sentence in explained({**TOKEN, "aliases": [{**FOUND, "cache": cache}]})
 
 
 def test_each_alias_of_a_token_is_explained() -> None:
-    """Two found and one refused: each with what is its own."""
-    several = {
-        **FOUND,
-        Fact.ALIAS: "org/app/2.3, org/other, org/gone",
-        Fact.RELEASE: "2.3.8, 7.0.0",
-        Fact.COMMIT: "aaa, bbb",
-        Fact.LOCATION: "v2/a, v2/b",
-        Fact.REASON: "first, second",
-        Fact.CACHE: "hit, miss",
-        Fact.REFUSED: "org/gone",
-        Fact.MESSAGE: "there is none",
-    }
-    told = explained(several)
-    assert "org/app/2.3 is release 2.3.8, because it is first." in told
-    assert "org/other is release 7.0.0, because it is second." in told
-    assert "org/gone was refused: there is none." in told
-
-
-def test_login_of_another_version_is_not_known() -> None:
-    """A file of an older or newer proxy is explained as far as it goes."""
-    assert "with a login that is not known." in explained({**FOUND, Fact.LOGIN: "new"})
-
-
-def test_tag_that_selected_is_explained() -> None:
-    """A manifest of an alias without selector says what its tag did."""
-    manifest = {
-        **BLOB,
-        Fact.KIND: Kind.MANIFEST,
-        Fact.ALIAS: "org/app",
-        Fact.SELECTOR: "2.3",
-        Fact.LOCATION: LOCATION,
-        Fact.RELEASE: "2.3.8+rev2",
-        Fact.REASON: "the greatest final release of 2.3.x",
-    }
-    said = "The tag 2.3 selected that one, because it is the greatest final release"
-    assert said in explained(manifest)
-    assert "selected" not in explained({**manifest, Fact.ALIAS: ALIAS})
-
-
-def test_token_whose_tags_select_is_explained() -> None:
-    """It is for many releases, also where there is no target release."""
-    said = "The token is for more releases, which tags select: 20 of org/app."
-    for facts in (FOUND, TOKEN):
-        assert said in explained({**facts, Fact.TAGGED: "20 of org/app"})
-        assert said not in explained(facts)
-
-
-def test_search_is_explained() -> None:
-    """The proxy's own question where something is says what it was for."""
-    search: dict[Fact, Value] = {
-        Fact.KIND: OwnKind.CHOICE,
-        Fact.ALIAS: "org/app",
-        Fact.SECONDS: 0.25,
-    }
-    told = explained(search, 404)
-    assert "whether this release of org/app has what the client wants." in told
-    assert "It answered with status 404 after 0.250 s." in told
-
-
-def test_refusal_says_where_the_client_meets_it() -> None:
-    """The token request is 200; the reason comes with the manifest."""
-    told = explained(REFUSED)
-    assert f"{ALIAS} was refused: there is no such release." in told
-    assert "it asks for the manifest next, and is told the reason there" in told
-
-
-@pytest.mark.parametrize(
-    ("login", "said"),
-    [
-        (Login.NONE, "There was no login"),
-        (Login.KEY, "the application does not exist for it"),
-    ],
-)
-def test_private_application_depends_on_the_login(login: Login, said: str) -> None:
-    """Without a login one helps; with one the name or the key is wrong."""
-    denied = {**REFUSED, Fact.CODE: ErrorCode.DENIED, Fact.LOGIN: login}
-    assert said in explained(denied)
-
-
-def test_wrong_key_says_to_log_in_again() -> None:
-    """The token endpoint's 401 is about the key."""
-    wrong = {
-        **TOKEN,
-        Fact.LOGIN: Login.KEY,
-        Fact.OUTCOME: Outcome.UNAUTHORIZED,
-        Fact.CODE: ErrorCode.UNAUTHORIZED,
-        Fact.MESSAGE: "these credentials are not accepted",
-    }
-    told = explained(wrong, 401)
-    assert "refused with status 401: these credentials are not accepted." in told
-    assert "Log in again" in told
-
-
-def test_refused_token_is_not_taken_for_a_wrong_key() -> None:
-    """A 401 of the registry is about the token, and the client gets another."""
-    expired = {
-        **BLOB,
-        Fact.OUTCOME: Outcome.UNAUTHORIZED,
-        Fact.CODE: ErrorCode.UNAUTHORIZED,
-    }
-    told = explained(expired, 401)
-    assert "The registry did not take the token" in told
-    assert "Log in again" not in told
-
-
-def test_blob_says_how_much_and_how_long() -> None:
-    """Size, time to the first byte, and time in all."""
-    assert "after 0.250 s and sent 12.3 MB; all of it took 1.500 s." in explained(BLOB)
+    """Two found and one refused, and what tags select: each with what is its own."""
+    other = {**FOUND, "alias": "org/other", "release": "7.0.0", "tagged": 20}
+    text = explained({**REFUSED, "aliases": [FOUND, other, NONE]})
+    assert f"{ALIAS} is release 2.3.8+rev2, because it is" in text
+    assert "org/other is release 7.0.0, because it is" in text
+    assert "more releases, which tags select: 20 of org/other." in text
+    assert "org/gone was refused: there is none." in text
+    assert "selected" not in explained({**MANIFEST, "aliases": [FOUND]})
 
 
 def test_redirect_names_the_storage() -> None:
     """The bytes come from there, past the proxy."""
-    told = explained(BLOB, 307, "https://storage.example/blob?signature=x")
-    assert "redirected it to storage.example: the bytes go from there" in told
-    assert "signature" not in told
+    text = explained(BLOB, 307, location="https://storage.example/blob?signature=x")
+    assert "redirected it to storage.example: the bytes go from there" in text
+    assert "signature" not in text
 
 
-def test_blob_that_was_fetched_says_where() -> None:
-    """The storage is named, and what it is that took so long."""
-    told = explained({**BLOB, Fact.STORAGE: "storage.example"})
-    assert "redirected it to storage.example, and the proxy fetched it" in told
-    assert "The storage began to answer after 0.250 s" in told
-    broken = {**BLOB, Fact.STORAGE: "s", Fact.OUTCOME: Outcome.FAILED}
-    told = explained({**broken, Fact.FAILURE: "it broke"})
-    assert "The storage did not answer, or not to the end: it broke." in told
+def test_head_shows_nobody_a_message() -> None:
+    """What the client does with a manifest, or without it, depends on the method."""
+    assert "by its digest, unless it has it" in explained(MANIFEST, method="HEAD")
+    refused = {**MANIFEST, "outcome": "refused", "message": "none"}
+    assert "An answer to HEAD has no body" in explained(refused, 404, "HEAD")
+    assert "The client shows this and gives up." in explained(refused, 404)
 
 
 @pytest.mark.parametrize(
-    ("outcome", "failure", "said"),
+    ("kind", "outcome", "failure", "sentence"),
     [
-        (Outcome.FAILED, "connection refused", "did not answer, or not to the end"),
-        (Outcome.ABORTED, "client disconnected", "The client went away"),
-        (Outcome.FAILED, "", "Clients try a few times"),
-        (Outcome.LIMITED, "", "Clients try a few times"),
+        (Kind.BLOB, Outcome.FAILED, "refused", "registry did not answer, or not to"),
+        (Kind.BLOB, Outcome.FAILED, "refused", "docker and containerd go on where"),
+        (Kind.MANIFEST, Outcome.FAILED, "refused", "The client was told so with 502"),
+        (Kind.BLOB, Outcome.ABORTED, "disconnected", "The client went away"),
+        (Kind.BLOB, Outcome.FAILED, "", "Clients try a few times"),
+        (Kind.BLOB, Outcome.LIMITED, "", "Clients try a few times"),
     ],
 )
-def test_failure_says_whose(outcome: Outcome, failure: str, said: str) -> None:
+def test_failure_says_whose(
+    kind: Kind, outcome: Outcome, failure: str, sentence: str
+) -> None:
     """Registry, client or rate: each has its own sentence."""
-    failed = {**BLOB, Fact.OUTCOME: outcome, Fact.FAILURE: failure}
-    assert said in explained(failed, 503)
+    state = {**BLOB, "kind": str(kind), "outcome": str(outcome), "failure": failure}
+    assert sentence in explained(state, 503)
 
 
-def test_own_request_is_told_from_a_client_s() -> None:
-    """A request of the proxy's own says for which alias it was made."""
-    own: dict[Fact, Value] = {
-        Fact.KIND: OwnKind.RESOLUTION,
-        Fact.ALIAS: ALIAS,
-        Fact.SECONDS: 0.25,
-        Fact.OUTCOME: Outcome.SERVED,
-    }
-    told = explained(own)
-    assert told.startswith(f"The proxy asked the API for {ALIAS}, as the client.")
-    assert told.endswith("It answered with status 200 after 0.250 s.")
+def test_flow_that_broke_before_its_record_ended() -> None:
+    """The error is mitmproxy's, where the proxy had no time to note one."""
+    flow = flow_with({"kind": "blob", "alias": ALIAS})
+    flow.error = Error("closed")
+    assert explain(flow)[-1] == "It ended here: closed."
 
 
-def test_flow_under_way_says_so() -> None:
-    """What has no outcome is not over."""
-    waiting: dict[Fact, Value] = {
-        fact: value for fact, value in BLOB.items() if fact != Fact.OUTCOME
-    }
-    assert explained(waiting).endswith("It is not answered yet.")
+@pytest.mark.parametrize("kind", [*Kind, *OwnKind])
+@pytest.mark.parametrize("login", [None, *Login])
+def test_every_kind_is_explained(kind: str, login: str | None) -> None:
+    """A flow of this proxy has a sentence, however little is known of it."""
+    assert explained({"kind": str(kind), "login": login}).endswith(".")

@@ -11,7 +11,7 @@ from mitmproxy.test import taddons, tflow
 
 import addon
 from mitm.story import own_request
-from mitm.story.fact import Fact, OwnKind, read
+from mitm.story.record import OwnKind, Record
 from resolver.grammar.reference import Slug
 from resolver.grammar.selector import RangeReading
 from resolver.release import query
@@ -77,7 +77,9 @@ def test_flow_says_what_was_asked(
     if status is None:
         result = "no answer in 0.250 s, OSError: nobody is there"
     assert flow.comment == f"asked {asked}: {result}"
-    assert read(flow)[Fact.KIND] == kind
+    record = Record.read(flow)
+    assert record
+    assert (record.kind, record.bytes, record.seconds) == (kind, 2, 0.25)
     assert bool(flow.marked) == (status in (503, None))
     assert own_request.is_own(flow)
     assert not own_request.is_own(tflow.tflow())
@@ -121,7 +123,7 @@ def test_signature_of_a_storage_is_shown_on_demand_only(
         "asked storage.example where the blob is: 404, in 0.250 s",
     ]
     assert [bool(flow.marked) for flow in flows] == [False, False, True]
-    assert {read(flow)[Fact.KIND] for flow in flows} == {OwnKind.SEARCH}
+    assert {flow.metadata["balena"]["kind"] for flow in flows} == {OwnKind.SEARCH}
     assert {flow.request.method for flow in flows} == {"HEAD"}
     for flow in flows:
         assert ("Signature" in str(flow.get_state())) == is_open
@@ -132,10 +134,11 @@ def test_flow_belongs_to_the_request_that_it_was_made_for(
 ) -> None:
     """Client and request id are those of the token request."""
     asked_for = tflow.tflow()
-    asked_for.metadata[Fact.REQUEST_ID] = "3f2a"
+    Record("3f2a").save(asked_for)
     flow = own_request.make_flow(call(RELEASES), asked_for)
-    assert read(flow)[Fact.REQUEST_ID] == "3f2a"
-    assert read(flow)[Fact.ALIAS] == f"{SLUG}/2.3"
+    record = Record.read(flow)
+    assert record
+    assert (record.request_id, record.alias) == ("3f2a", f"{SLUG}/2.3")
     assert flow.client_conn.peername == asked_for.client_conn.peername
     assert flow.request.pretty_url == RELEASES
     assert flow.response is not None

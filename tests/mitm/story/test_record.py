@@ -1,26 +1,35 @@
-"""How a request ended, as log and metrics have it."""
+"""The record of a request: how it ended, and how a flow carries it."""
+
+import io
+from dataclasses import fields
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mitmproxy import http
+from mitmproxy.io import FlowReader, FlowWriter
+from mitmproxy.test import tflow
 
-from mitm.story import log_line
-from mitm.story.record import Kind, KnownRelease, Outcome, Record
+from mitm.story.record import KEY, AliasRecord, Kind, Login, Outcome, Record
 from resolver import errors
-from resolver.grammar import endpoint
-from resolver.grammar.reference import Location
+from resolver.errors import Reason
+from resolver.upstream.observer import CacheState
+from tests.fuzz.profile import FUZZ
+from tests.fuzz.strategy import JSON
+from tests.mitm.story.sample import (
+    ALIAS,
+    BLOB,
+    DIGEST,
+    MANIFEST,
+    TOKEN,
+    flow_with,
+    request,
+    token_answer,
+)
+from tests.resolver.fake import COMMIT, LOCATION
 
-LOCATION = Location("v2/567e62d1e73529e7a31757ac1f3fb902")
-DIGEST = "sha256:" + "ab" * 32
-DOWN = errors.ServiceUnavailable("down")
-
-
-def record(path: str = "/v2/org/app/manifests/1", **known: object) -> Record:
-    """Return the record of a GET of which this is known."""
-    made = Record("3f2a9c1b-0000", ("192.0.2.7", 1), "GET", path)
-    made.aim(endpoint.parse_target("GET", path))
-    for name, value in known.items():
-        setattr(made, name, value)
-    return made
+REFUSED = token_answer(refusals={"a/b": errors.AccessDenied("no")})
 
 
 @pytest.mark.parametrize(
@@ -31,100 +40,164 @@ def record(path: str = "/v2/org/app/manifests/1", **known: object) -> Record:
         ({}, 401, Outcome.CHALLENGED),
         ({"error": errors.ScopeInsufficient("no")}, 401, Outcome.CHALLENGED),
         ({"error": errors.CredentialRejected("no")}, 401, Outcome.UNAUTHORIZED),
-        ({"has_token": True}, 401, Outcome.UNAUTHORIZED),
+        ({"is_sent": True}, 401, Outcome.UNAUTHORIZED),
         ({"error": errors.AccessDenied("no")}, 403, Outcome.REFUSED),
-        ({"refusals": {"a/b": errors.AccessDenied("no")}}, 200, Outcome.REFUSED),
-        ({"tagged": {"a/b": 3}}, 200, Outcome.SERVED),
+        ({"answer": REFUSED}, 200, Outcome.REFUSED),
+        ({"answer": token_answer(tagged={"a/b": 3})}, 200, Outcome.SERVED),
         ({"error": errors.TagUnknown("no")}, 404, Outcome.REFUSED),
         ({}, 416, Outcome.REFUSED),
         ({}, 429, Outcome.LIMITED),
-        ({"error": DOWN}, 503, Outcome.FAILED),
-        ({"is_forwarded": True}, 502, Outcome.FAILED),
+        ({"error": errors.ServiceUnavailable("down")}, 503, Outcome.FAILED),
+        ({"is_sent": True}, 502, Outcome.FAILED),
     ],
 )
 def test_outcome_of_an_answer(
-    known: dict[str, object], status: int, outcome: Outcome
+    known: dict[str, Any], status: int, outcome: Outcome
 ) -> None:
     """Status and cause together tell what to do about it."""
-    over = record()
-    for name, value in known.items():
-        setattr(over, name, value)
-    over.answered(http.Response.make(status, b"body"), is_head=False)
-    assert over.outcome is outcome
-    assert over.size == 4
-    assert (over.reason is not None) == bool(known.get("is_forwarded"))
+    record = request(**known)
+    record.answered(http.Response.make(status, b"body"), is_head=False)
+    assert (record.outcome, record.bytes) == (outcome, 4)
+    is_of_registry = outcome is Outcome.FAILED and "is_sent" in known
+    assert record.reason == (Reason.STATUS if is_of_registry else None)
 
 
 @pytest.mark.parametrize(
-    ("is_forwarded", "is_client_there", "outcome"),
+    ("is_sent", "is_client_there", "failure", "outcome", "reason"),
     [
-        (True, True, Outcome.FAILED),
-        (True, False, Outcome.ABORTED),
-        (False, True, Outcome.ABORTED),
+        (True, True, "closed", Outcome.FAILED, Reason.CONNECTION),
+        (True, True, "TLS handshake failed", Outcome.FAILED, Reason.TLS),
+        (True, True, "took too long", Outcome.FAILED, Reason.TIMEOUT),
+        (True, False, "closed", Outcome.ABORTED, None),
+        (False, True, "closed", Outcome.ABORTED, None),
     ],
 )
 def test_outcome_without_an_answer(
-    *, is_forwarded: bool, is_client_there: bool, outcome: Outcome
+    *,
+    is_sent: bool,
+    is_client_there: bool,
+    failure: str,
+    outcome: Outcome,
+    reason: Reason | None,
 ) -> None:
     """The registry is to blame only for what it was asked, with somebody waiting."""
-    over = record(is_forwarded=is_forwarded)
-    over.broken("closed", is_client_there=is_client_there)
-    assert over.outcome is outcome
-    assert (over.reason is not None) == (outcome is Outcome.FAILED)
+    record = request(is_sent=is_sent)
+    record.broken(failure, is_client_there=is_client_there)
+    assert (record.outcome, record.reason) == (outcome, reason)
 
 
 @pytest.mark.parametrize(
     ("path", "kind", "subject"),
     [
         ("/v2/", Kind.BASE, "/v2/"),
-        ("/auth/v1/token", Kind.TOKEN, "/auth/v1/token"),
-        ("/v2/org/app/2/manifests/1", Kind.MANIFEST, "manifest 1 of org/app/2"),
-        (
-            f"/v2/org/app/blobs/{DIGEST}",
-            Kind.BLOB,
-            "blob sha256:abababababab of org/app",
-        ),
+        (TOKEN, Kind.TOKEN, TOKEN),
+        (MANIFEST, Kind.MANIFEST, f"manifest latest of {ALIAS}"),
+        (BLOB, Kind.BLOB, f"blob sha256:abababababab of {ALIAS}"),
         ("/v2/org/app/tags/list", Kind.TAGS, "tags of org/app"),
         (f"/v2/{LOCATION}/tags/list", Kind.TAGS, "tags of v2/567e..."),
     ],
 )
 def test_subject_is_in_words(path: str, kind: Kind, subject: str) -> None:
     """What is asked for, without a whole location."""
-    over = record(path)
-    assert (over.kind, over.subject) == (kind, subject)
+    record = request(path)
+    assert (record.kind, record.subject) == (kind, subject)
 
 
-def test_line_of_a_token_whose_tags_select() -> None:
-    """Without a target release it says so, and that tags select all the same."""
-    over = record("/auth/v1/token", tagged={"org/app": 7})
-    over.answered(http.Response.make(200, b"body"), is_head=False)
-    assert "token: org/app has no target, 7 to select by tag, in" in (
-        log_line.describe(over)
+@pytest.mark.parametrize(
+    ("headers", "trust", "request_id", "client", "login"),
+    [
+        ({}, True, None, "127.0.0.1", Login.NONE),
+        ({"authorization": "Basic Og=="}, True, None, "127.0.0.1", Login.NONE),
+        ({"authorization": "Basic dTprZXk="}, True, None, "127.0.0.1", Login.KEY),
+        ({"authorization": "bearer x"}, True, None, "127.0.0.1", Login.TOKEN),
+        ({"authorization": "Digest x"}, True, None, "127.0.0.1", Login.NONE),
+        ({"x-request-id": "a.b"}, True, "a.b", "127.0.0.1", Login.NONE),
+        ({"x-request-id": "a.b"}, False, None, "127.0.0.1", Login.NONE),
+        ({"x-request-id": "a b"}, True, None, "127.0.0.1", Login.NONE),
+        ({"x-forwarded-for": "192.0.2.1"}, True, None, "192.0.2.1", Login.NONE),
+        ({"x-forwarded-for": "192.0.2.1"}, False, None, "127.0.0.1", Login.NONE),
+    ],
+)
+def test_request_that_begins(
+    headers: dict[str, str],
+    trust: bool,  # noqa: FBT001 - a column of the table
+    request_id: str | None,
+    client: str,
+    login: Login,
+) -> None:
+    """Who asks is as the headers say, where they are to be believed, and prints."""
+    flow = tflow.tflow()
+    flow.request.path = "/v2/\n?apikey=secret"
+    record = Record.of(flow, headers, trust_forwarded=trust)
+    assert record.request_id == (request_id or flow.id)
+    assert (record.client[0], record.login) == (client, login)
+    assert record.path == r"/v2/\n"
+
+
+def test_record_comes_back_from_a_file() -> None:
+    """What a token for several aliases came to is saved in plain values, by alias."""
+    missing = errors.ReleaseUnknown("none")
+    record = request(
+        TOKEN,
+        login=Login.KEY,
+        answer=token_answer(
+            ALIAS, "org/other", refusals={"org/gone": missing}, tagged={"org/other": 7}
+        ),
+        alias=f"{ALIAS}, org/other, org/gone",
     )
-
-
-def test_line_and_facts_have_no_whole_location() -> None:
-    """The beginning tells two apart; more is nobody's business (R15)."""
-    over = record(
-        location=LOCATION,
-        release=KnownRelease("2.3.8", "0", "b4b201f"),
-        is_forwarded=True,
+    record.aliases[0].cache = CacheState.HIT
+    record.answered(http.Response.make(200, b"12345"), is_head=False)
+    flow = flow_with(None)
+    record.save(flow)
+    assert {type(value) for value in flow.metadata[KEY].values()} <= {
+        *(str, int, float, list)
+    }
+    file = io.BytesIO()
+    FlowWriter(file).add(flow)
+    file.seek(0)
+    (saved,) = FlowReader(file).stream()
+    found = Record.read(saved)
+    assert found
+    assert found.as_dict() == record.as_dict()
+    assert (found.outcome, found.login, found.kind) == ("served", "key", "token")
+    assert found.aliases[0] == AliasRecord(
+        *(ALIAS, None, "2.3.8+rev2", "2", COMMIT, LOCATION, CacheState.HIT),
+        "the only one",
     )
-    over.answered(http.Response.make(200, b"body"), is_head=False)
-    over.seconds = 0.25
-    line = log_line.describe(over)
-    assert line == (
-        "GET manifest 1 of org/app: 200, release 2.3.8, 4 bytes in 0.250 s [3f2a9c1b]"
-    )
-    assert LOCATION not in line + str(log_line.facts(over))
-    assert log_line.facts(over)["location"] == "v2/567e..."
+    assert [each.tagged for each in found.aliases] == [None, 7, None]
+    assert [each.code for each in found.refused] == ["NAME_UNKNOWN"]
 
 
-def test_ignored_tag_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """Who reads the log sees that a tag was ignored, and what would select it (R9)."""
-    over = record(warning="the tag 2.3 selects nothing and is ignored: pull a/b/2.3")
-    over.answered(http.Response.make(200, b""), is_head=False)
-    log_line.write(over)
-    (line,) = caplog.records
-    assert line.levelname == "WARNING"
-    assert "the tag 2.3 selects nothing and is ignored" in line.message
+VALUES = JSON | st.floats() | st.sampled_from([*Kind, *Outcome, -1, 10**30, True])
+STATES = st.dictionaries(
+    st.sampled_from([each.name for each in fields(Record)]),
+    VALUES | st.lists(st.dictionaries(st.sampled_from(["alias", "tagged"]), VALUES)),
+)
+
+
+@given(STATES.map(lambda state: {"kind": "token", **state}) | JSON)
+@FUZZ
+def test_record_of_a_stranger(state: object) -> None:
+    """Whatever a saved file has in its place is read, or counts as not known."""
+    flow = flow_with(None)
+    flow.metadata[KEY] = state
+    if record := Record.read(flow):
+        assert Record.from_dict(record.as_dict()).as_dict() == record.as_dict()
+        assert record.bytes is None or 0 <= record.bytes < 1 << 63
+        assert record.seconds is None or 0 <= record.seconds < 1 << 35
+        assert record.subject is not None
+
+
+def test_tag_is_the_selector_of_a_manifest() -> None:
+    """Where tags select, the record says which tag became which location, and why."""
+    record = request("/v2/org/app/manifests/2.3", is_sent=True, tag="2.3")
+    assert record.as_dict()["aliases"] == [
+        {
+            "alias": "org/app",
+            "tag": "2.3",
+            "location": LOCATION,
+            "reason": "the greatest",
+        }
+    ]
+    assert (record.aliases[0].selector, record.digest) == ("2.3", None)
+    assert request(BLOB).digest == DIGEST

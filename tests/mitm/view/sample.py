@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from mitmproxy import contentviews, http
@@ -10,7 +11,7 @@ from mitmproxy import io as flow_io
 from mitmproxy.test import tflow
 
 from localcloud import LocalCloud
-from mitm.story.fact import Fact, Value, note
+from mitm.story.record import KEY
 from resolver.token.cache import ResolutionCache
 from resolver.token.service import TokenService, parse_token_query
 from resolver.upstream.registry import Upstream
@@ -29,7 +30,7 @@ def make_flow(
     body: bytes = b"",
     content_type: str = JSON,
     headers: Mapping[str, str] | None = None,
-    facts: Mapping[Fact, Value] | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> http.HTTPFlow:
     """Return a flow of that kind; of another proxy's where that is None."""
     flow = tflow.tflow()
@@ -39,7 +40,7 @@ def make_flow(
         status, body, {name: value for name, value in fields.items() if value}
     )
     if kind:
-        note(flow, {Fact.KIND: kind, **(facts or {})})
+        flow.metadata[KEY] = {"kind": str(kind), **(record or {})}
     return flow
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from localcloud import LocalCloud
 from localcloud.issuer import Access
-from mitm.story.fact import Fact, OwnKind
-from mitm.story.record import Kind, Outcome
+from mitm.story.record import Kind, OwnKind
 from mitm.view.error import _PROXY_WORDS, _REGISTRY_WORDS
 from resolver.errors import ErrorCode, error_body
 from tests.localcloud.client import ask
@@ -21,14 +20,10 @@ def described(
     body: bytes, status: int = 404, kind: str = Kind.MANIFEST, **headers: str
 ) -> list[str]:
     """Return the lines that are shown of the error."""
-    facts = {
-        Fact.OUTCOME: Outcome.REFUSED,
-        Fact.MESSAGE: MESSAGE,
-        Fact.ALIAS: "org/app",
-    }
+    record = {"outcome": "refused", "message": MESSAGE, "alias": "org/app"}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     flow = make_flow(
-        kind, "/v2/x", status=status, body=body, headers=named, facts=facts
+        kind, "/v2/x", status=status, body=body, headers=named, record=record
     )
     view, text = shown(flow)
     assert view == "registry error"
@@ -139,10 +134,3 @@ def test_error_that_looks_like_the_proxys() -> None:
     """Only what the proxy would have written to the byte is said to be from it."""
     body = errors({"code": "DENIED", "message": "requested access is denied"})
     assert "from the registry" in described(body, 403)
-
-
-def test_other_errors_are_left_to_the_other_views() -> None:
-    """Errors of another form keep the view that they have."""
-    for body in (b'{"error": "no"}', b'"Malformed url"', b'{"detail": "errors"}'):
-        flow = make_flow(Kind.TOKEN, status=400, body=body)
-        assert shown(flow)[0] == "JSON"

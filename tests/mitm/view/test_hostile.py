@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -11,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import contentviews, http
 
-from mitm.story.fact import Fact, OwnKind, note
-from mitm.story.record import Kind, Login, Outcome
+from mitm.story.record import Kind, Login, Outcome, OwnKind, Record
 from mitm.view import VIEWS
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.sample import RELEASES
@@ -57,9 +57,10 @@ TEXTS = (mutated_json(st.sampled_from(DOCUMENTS)) | mutated_json(ANSWERS)).map(
 BODIES = (
     TEXTS | mutated(TEXTS, ('"', "[", "{", "9" * 5000, "\\u0000", "\\ud800", "\0"))
 ).map(lambda text: text.encode("utf-8", "surrogatepass"))
+VALUES = st.sampled_from(Outcome) | st.text(max_size=9) | st.integers() | st.floats()
 FACTS = st.dictionaries(
-    st.sampled_from([fact for fact in Fact if fact not in (Fact.KIND, Fact.LOGIN)]),
-    st.sampled_from(Outcome) | st.text(max_size=9) | st.integers() | st.floats(),
+    st.sampled_from([each.name for each in fields(Record)]),
+    VALUES | st.lists(st.builds(lambda text: {"alias": text, "tagged": 1}, VALUES)),
     max_size=4,
 )
 
@@ -94,7 +95,7 @@ def test_body(body: bytes, view: contentviews.Contentview) -> None:
 @FUZZ
 def test_request(
     kind: str,
-    facts: dict[Fact, Any],
+    facts: dict[str, Any],
     login: Login,
     token: str,
     body: bytes,
@@ -102,8 +103,7 @@ def test_request(
 ) -> None:
     """A request is always shown, whatever is known of it and whatever it has."""
     path = b"/x?" + body
-    flow = make_flow(kind)
-    note(flow, {**facts, Fact.LOGIN: login})
+    flow = make_flow(kind, record={**facts, "kind": kind, "login": login})
     flow.request = http.Request.make("POST", "http://x", body)
     flow.request.headers["Content-Type"] = content_type
     flow.request.data.path = path

@@ -3,7 +3,6 @@
 import pytest
 
 from mitm.view.line import cell, counted, fields, first, paragraph, rest, shown, table
-from mitm.view.quantity import duration, exact_size, moment, read_size
 
 
 @pytest.mark.parametrize(
@@ -67,61 +66,6 @@ def test_long_lists_have_an_end() -> None:
     assert first(range(501)) == range(500)
     assert rest(range(501)) == ["  ... and 1 more"]
     assert rest(range(500)) == []
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0, "0 bytes"),
-        (1, "1 byte"),
-        (999, "999 bytes"),
-        (1000, "1.0 kB (1,000 bytes)"),
-        (2097982, "2.1 MB (2,097,982 bytes)"),
-    ],
-)
-def test_sizes(number: int, text: str) -> None:
-    """In words, and to the byte."""
-    assert exact_size(number) == text
-
-
-@pytest.mark.parametrize("value", [-1, 1.5, True, "7", None, 1 << 63, [], {}])
-def test_what_is_no_size(value: object) -> None:
-    """A size is a number of bytes that could be."""
-    assert read_size(value) is None
-    assert read_size((1 << 63) - 1) == (1 << 63) - 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (60, "1 min"),
-        (14400, "4 h"),
-        (90061, "1 d 1 h 1 min 1 s"),
-        (31_536_000, "365 d"),
-    ],
-)
-def test_durations(seconds: int, text: str) -> None:
-    """What is nothing is left out."""
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (1795454692, "2026-11-23T17:24:52Z"),
-        (1795454692.9, "2026-11-23T17:24:52Z"),
-        (0, "1970-01-01T00:00:00Z"),
-        (-1, "-1"),
-        (1 << 35, "34359738368"),
-        (float("inf"), "Infinity"),
-        ("now\n", r"now\n"),
-        (None, "none"),
-    ],
-)
-def test_moments(value: object, text: str) -> None:
-    """RFC 3339 in UTC, and what is no date as it stands."""
-    assert moment(value) == text
 
 
 def test_counting() -> None:

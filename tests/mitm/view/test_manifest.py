@@ -107,14 +107,8 @@ def test_digest_without_a_header() -> None:
 def test_type_inside(content_type: str, stated: str | None) -> None:
     """A manifest is known by what stands in it, where the header does not say it."""
     lines = described(manifest(mediaType=stated), content_type)
-    assert (
-        lines[0]
-        == {
-            OCI_MANIFEST: "OCI image manifest",
-            DOCKER_MANIFEST: "Docker image manifest",
-            None: "image manifest",
-        }[stated]
-    )
+    makes = {OCI_MANIFEST: "OCI ", DOCKER_MANIFEST: "Docker ", None: ""}
+    assert lines[0] == f"{makes[stated]}image manifest"
     assert "1 layer, 1.2 kB (1,234 bytes)" in lines
 
 
@@ -153,13 +147,8 @@ def test_words_for_media_types(media_type: object, word: str) -> None:
 
 def test_odd_layers() -> None:
     """What is no layer or no size is shown as it stands, and not added up."""
-    layers = [
-        descriptor(-1),
-        descriptor(True),
-        descriptor(1 << 70),
-        "x",
-        descriptor(10),
-    ]
+    sizes = (-1, True, 1 << 70)
+    layers = [*map(descriptor, sizes), "x", descriptor(10)]
     lines = described(manifest(layers=layers), OCI_MANIFEST)
     assert "5 layers, 10 bytes, and 4 of no size" in lines
     assert f"1 tar+gzip -1 {DIGEST}" in lines

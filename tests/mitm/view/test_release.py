@@ -8,7 +8,7 @@ import pytest
 
 import tests.localcloud
 from localcloud import LocalCloud
-from mitm.story.fact import OwnKind
+from mitm.story.record import OwnKind
 from resolver.grammar.reference import Slug
 from resolver.release import query
 from tests.localcloud.client import ask

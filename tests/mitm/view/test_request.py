@@ -7,8 +7,7 @@ from mitmproxy import contentviews, http
 
 from localcloud import LocalCloud
 from mitm.redaction import redacted_form, redacted_login
-from mitm.story.fact import Fact, OwnKind, Value
-from mitm.story.record import Kind
+from mitm.story.record import Kind, OwnKind
 from resolver.grammar.reference import Slug
 from resolver.release import query
 from tests.mitm.view.sample import (
@@ -24,13 +23,13 @@ from tests.resolver.fake import LOCATION, base64url
 
 FORM = "application/x-www-form-urlencoded"
 KEY = "carolkey0000000000000000000000000"
-FACTS: dict[Fact, Value] = {
-    Fact.OUTCOME: "served",
-    Fact.ALIAS: ALIAS,
-    Fact.LOCATION: LOCATION,
-    Fact.BYTES: 2097982,
-    Fact.SECONDS: 0.0211,
-    Fact.REGISTRY_SECONDS: 0.003,
+RECORD = {
+    "outcome": "served",
+    "alias": ALIAS,
+    "bytes": 2097982,
+    "seconds": 0.0211,
+    "registry_seconds": 0.003,
+    "aliases": [{"alias": ALIAS, "location": LOCATION}],
 }
 
 
@@ -43,7 +42,7 @@ def described(flow: http.HTTPFlow) -> str:
 
 def asking(path: str, authorization: str = "", kind: str = Kind.MANIFEST) -> str:
     """Return what is shown of a request with that login."""
-    flow = make_flow(kind, path, facts=FACTS)
+    flow = make_flow(kind, path, record=RECORD)
     if authorization:
         flow.request.headers["Authorization"] = authorization
     return described(flow)
@@ -62,7 +61,7 @@ def test_story_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_story_is_that_of_the_flow() -> None:
     """What was asked and what came of it, also from a file."""
-    flow = make_flow(Kind.MANIFEST, "/v2/x/manifests/latest", facts=FACTS)
+    flow = make_flow(Kind.MANIFEST, "/v2/x/manifests/latest", record=RECORD)
     first = described(flow).splitlines()[0]
     assert ALIAS in first
     assert described(reloaded(flow)) == described(flow)
@@ -76,6 +75,7 @@ def test_facts_have_units() -> None:
         "kind manifest",
         "outcome served",
         f"alias {ALIAS}",
+        "selector 2.3",
         f"location {LOCATION}",
         "bytes 2.1 MB (2,097,982 bytes)",
         "seconds 0.021 s",
@@ -139,7 +139,7 @@ def test_form_of_a_token_request(*, is_redacted: bool) -> None:
         f"grant_type=password&service=x&client_id=containerd-client&username=u"
         f"&password={KEY}&scope=repository%3Aa%2Fb%3Apull&other={KEY}"
     ).encode()
-    flow = make_flow(Kind.TOKEN, "/auth/v1/token", facts=FACTS)
+    flow = make_flow(Kind.TOKEN, "/auth/v1/token", record=RECORD)
     flow.request.headers["Content-Type"] = FORM
     flow.request.content = redacted_form(form) if is_redacted else form
     text = described(flow)
@@ -167,7 +167,7 @@ def test_form_of_a_token_request(*, is_redacted: bool) -> None:
 )
 def test_other_bodies_are_not_shown(content_type: str, body: bytes, line: str) -> None:
     """Of what is no form only type and size are told."""
-    flow = make_flow(Kind.TOKEN, "/auth/v1/token", facts=FACTS)
+    flow = make_flow(Kind.TOKEN, "/auth/v1/token", record=RECORD)
     flow.request.content = body
     if content_type:
         flow.request.headers["Content-Type"] = content_type

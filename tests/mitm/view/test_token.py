@@ -8,8 +8,8 @@ import pytest
 import tests.localcloud
 from localcloud import LocalCloud
 from mitm.redaction import redacted_answer
-from mitm.story.fact import OwnKind
-from mitm.story.record import Kind
+from mitm.story.record import Kind, OwnKind
+from mitm.view.claims import describe_moment
 from resolver.release.candidate import Candidates
 from resolver.token.claims import append_aliases
 from resolver.token.suffix import Aliases
@@ -199,3 +199,21 @@ def test_other_tokens_are_not_shown() -> None:
         assert "the client that it is good for 1 min" in text
         assert "hidden" not in text
         assert token not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1795454692, "2026-11-23T17:24:52Z"),
+        (1795454692.9, "2026-11-23T17:24:52Z"),
+        (0, "1970-01-01T00:00:00Z"),
+        (-1, "-1"),
+        (1 << 35, "34359738368"),
+        (float("inf"), "Infinity"),
+        ("now\n", r"now\n"),
+        (None, "none"),
+    ],
+)
+def test_moments(value: object, text: str) -> None:
+    """RFC 3339 in UTC, and what is no date as it stands."""
+    assert describe_moment(value) == text

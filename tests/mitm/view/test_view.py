@@ -8,8 +8,7 @@ import pytest
 from mitmproxy import contentviews, http
 from mitmproxy.test import tflow
 
-from mitm.story.fact import Fact, OwnKind
-from mitm.story.record import Kind
+from mitm.story.record import Kind, OwnKind
 from mitm.view import VIEWS, register_views
 from tests.mitm.view.sample import make_flow, reloaded, shown
 from tests.resolver.fake import jwt
@@ -36,6 +35,7 @@ BODIES = [TOKEN, ERROR, MANIFEST, RELEASES]
         (Kind.TAGS, 200, b'{"name":"org/app","tags":["latest"]}', "JSON"),
         (Kind.READY, 200, b'{"ready":true}', "JSON"),
         (Kind.TOKEN, 500, b'{"error":"down"}', "JSON"),
+        (Kind.TOKEN, 400, b'{"detail":"errors"}', "JSON"),
         (OwnKind.GRANT, 200, RELEASES, "JSON"),
         (OwnKind.RESOLUTION, 400, b'"Malformed url"', "JSON"),
         (Kind.MANIFEST, 200, b'{"schemaless":true}', "JSON"),
@@ -123,7 +123,7 @@ def test_views_are_registered_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_request_of_each_flow_has_its_story() -> None:
     """The request side is this proxy's, whatever the answer is or whether there is."""
     for kind in (*Kind, *OwnKind):
-        flow = make_flow(kind, facts={Fact.PATH: "/v2/"})
+        flow = make_flow(kind, record={"path": "/v2/"})
         flow.response = None
         view, text = shown(flow, flow.request)
         assert view == "registry request"
