@@ -12,7 +12,8 @@ from typing import Any
 
 import requests
 
-from resolver.grammar.challenge import Challenge, parse_challenge, pull_scope
+from resolver.grammar.challenge import Challenge, parse_challenge
+from resolver.grammar.scope import Scope
 from resolver.token.claims import parse_token, read_claims
 
 MANIFEST_TYPES = (
@@ -77,7 +78,7 @@ class Client:
         return challenge
 
     def _log_in(self, name: str, challenge: Challenge) -> None:
-        scope = challenge.scope or pull_scope(name)
+        scope = challenge.scope or str(Scope(name))
         answer = self._session.get(
             challenge.realm,
             params={"service": challenge.service, "scope": scope},

@@ -160,9 +160,9 @@ def _describe(entry: Entry) -> str:
 async def _show(endpoints: Endpoints, text: str) -> None:
     try:
         asker = credential.credential_of_environment(os.environ)
-        pasted = endpoints.parse_pasted(text)
-        resolution = await endpoints.look_up(pasted.alias, asker)
-        _say(description.describe_resolution(resolution, pasted))
+        reference = endpoints.parse_reference(text)
+        resolution = await endpoints.look_up(reference.alias, asker)
+        _say(description.describe_resolution(resolution, reference))
     except errors.RegistryError as error:
         _say(str(error))
 

@@ -33,10 +33,14 @@ from resolver.grammar.endpoint import (
     Ping,
     Ready,
     TokenEndpoint,
-    parse_target,
+    parse_endpoint,
 )
-from resolver.grammar.pasted import Pasted, parse_pasted
-from resolver.grammar.reference import Alias, printable
+from resolver.grammar.reference import (
+    Alias,
+    Reference,
+    parse_reference,
+    printable,
+)
 from resolver.release.denial import explain_denial
 from resolver.release.resolution import Resolution
 from resolver.storage.redirect import Route
@@ -104,7 +108,7 @@ class Endpoints:
         # mitmproxy shows a method in upper case, and sends it as it came.
         method = flow.request.data.method.decode("latin-1")
         try:
-            asked = parse_target(method, exchange.target)
+            asked = parse_endpoint(method, exchange.target)
             record.aim(asked)
         finally:
             words.begin(flow, record)
@@ -119,14 +123,14 @@ class Endpoints:
             else:
                 await self._forward(flow, exchange, asked, url)
 
-    def parse_pasted(self, text: str) -> Pasted:
+    def parse_reference(self, text: str) -> Reference:
         """Return what somebody pasted, with its tag read as the proxy would.
 
         Raises:
             AliasInvalid: there is no name of a release in it.
 
         """
-        return parse_pasted(text, tags_select=self._settings.tags_max > 0)
+        return parse_reference(text, tags_select=self._settings.tags_max > 0)
 
     async def look_up(self, alias: Alias, asker: Credential) -> Resolution:
         """Return what an alias stands for, for somebody at a prompt.
@@ -178,7 +182,7 @@ class Endpoints:
         if decision is None or record is None:
             return
         if answer.is_manifest(decision.endpoint):
-            self._locator.note(
+            self._locator.remember(
                 decision.forward,
                 response.status_code,
                 response.headers.get(DIGEST_HEADER),

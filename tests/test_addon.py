@@ -471,11 +471,11 @@ def test_manifest_is_read_where_tags_select_only(
     context.configure(proxy, balena_tags=tags)
     read: list[bytes] = []
 
-    def named_digests(_status: int, _digest: str | None, body: bytes) -> list[str]:
+    def read_digests(_status: int, _digest: str | None, body: bytes) -> list[str]:
         read.append(body)
         return []
 
-    monkeypatch.setattr("resolver.content.locator.named_digests", named_digests)
+    monkeypatch.setattr("resolver.content.locator.read_digests", read_digests)
     granted = jwt(pullable([LOCATION]))
     many = Candidates((candidate("2.3.8", is_target=True),))
     token = append_aliases(granted, Aliases({ALIAS: fixed(LOCATION), "org/app": many}))

@@ -392,7 +392,7 @@ class Record:
             self.kind is Kind.MANIFEST and is_artifact_tag(self.reference)
         )
 
-    def aim(self, wanted: endpoint.Target) -> None:
+    def aim(self, wanted: endpoint.Endpoint) -> None:
         """Take note of what is asked for."""
         if not isinstance(wanted, endpoint.Content):
             self.kind = _KINDS[type(wanted)]
@@ -576,10 +576,10 @@ _KINDS: Mapping[object, Kind] = {
     endpoint.Ready: Kind.READY,
     endpoint.TokenEndpoint: Kind.TOKEN,
     endpoint.Base: Kind.BASE,
-    endpoint.Kind.MANIFEST: Kind.MANIFEST,
-    endpoint.Kind.BLOB: Kind.BLOB,
-    endpoint.Kind.TAGS: Kind.TAGS,
-    endpoint.Kind.REFERRERS: Kind.REFERRERS,
+    endpoint.ContentKind.MANIFEST: Kind.MANIFEST,
+    endpoint.ContentKind.BLOB: Kind.BLOB,
+    endpoint.ContentKind.TAGS: Kind.TAGS,
+    endpoint.ContentKind.REFERRERS: Kind.REFERRERS,
 }
 _ALIAS_READERS: Mapping[str, _Reader] = {
     "alias": _text,

@@ -1,4 +1,4 @@
-"""Decides what a client sees of the registry's answer.
+"""The registry's answer, as the client sees it.
 
 Rules R2, R10 and R12 of the design: the realm is ours, the alias stands where the
 location was, links stay on the proxy, and blobs are streamed. A redirect to storage
@@ -13,13 +13,13 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from resolver.errors import RangeUnsatisfiable
 from resolver.grammar.challenge import Challenge, parse_challenge
-from resolver.grammar.endpoint import Base, Content, Kind
+from resolver.grammar.endpoint import Base, Content, ContentKind
 from resolver.grammar.reference import Location, shorten
+from resolver.grammar.url import USUAL_PORTS
 
 BUFFER_LENGTH_MAX = 4 << 20
 """Bytes; registries take no larger manifests, and errors are small."""
 
-_USUAL_PORTS = {"http": 80, "https": 443}
 # https://www.rfc-editor.org/rfc/rfc9110#name-content-range
 _UNSATISFIED = re.compile(r"bytes \*/(?P<length>[0-9]{1,20})")
 # Also one without its end, so that the end is not looked for at each "<" again.
@@ -91,7 +91,7 @@ class View:
 
     def _is_registry(self, parts: SplitResult) -> bool:
         own = urlsplit(f"//{self.registry_host}")
-        usual = _USUAL_PORTS.get(parts.scheme)
+        usual = USUAL_PORTS.get(parts.scheme)
         return parts.hostname == own.hostname and own.port == (
             None if parts.port == usual else parts.port
         )
@@ -107,7 +107,7 @@ class View:
 
 
 def is_streamed(
-    target: Base | Content, status: int, headers: Mapping[str, str]
+    endpoint: Base | Content, status: int, headers: Mapping[str, str]
 ) -> bool:
     """Return whether the answer goes through as it comes, without being held.
 
@@ -119,7 +119,7 @@ def is_streamed(
     # Not `int`, which takes no number of thousands of digits.
     if length.isdecimal() and float(length) > BUFFER_LENGTH_MAX:
         return True
-    return status < HTTPStatus.BAD_REQUEST and is_blob(target)
+    return status < HTTPStatus.BAD_REQUEST and is_blob(endpoint)
 
 
 def unsatisfiable(wanted: str, content_range: str) -> RangeUnsatisfiable:
@@ -143,20 +143,21 @@ def unsatisfiable(wanted: str, content_range: str) -> RangeUnsatisfiable:
     )
 
 
-def is_blob(target: Base | Content) -> bool:
+def is_blob(endpoint: Base | Content) -> bool:
     """Return whether a blob is asked for."""
-    return isinstance(target, Content) and target.kind is Kind.BLOB
+    return isinstance(endpoint, Content) and endpoint.kind is ContentKind.BLOB
 
 
-def is_manifest(target: Base | Content) -> bool:
+def is_manifest(endpoint: Base | Content) -> bool:
     """Return whether a manifest is asked for."""
-    return isinstance(target, Content) and target.kind is Kind.MANIFEST
+    return isinstance(endpoint, Content) and endpoint.kind is ContentKind.MANIFEST
 
 
-def is_rewritten(target: Base | Content, status: int) -> bool:
+def is_rewritten(endpoint: Base | Content, status: int) -> bool:
     """Return whether the answer's body may name the location (R2, R10)."""
     return status >= HTTPStatus.BAD_REQUEST or (
-        isinstance(target, Content) and target.kind in (Kind.TAGS, Kind.REFERRERS)
+        isinstance(endpoint, Content)
+        and endpoint.kind in (ContentKind.TAGS, ContentKind.REFERRERS)
     )
 
 

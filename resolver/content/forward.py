@@ -21,8 +21,9 @@ from resolver.errors import (
     TagUnknown,
     TokenError,
 )
-from resolver.grammar.challenge import Challenge, pull_scope
-from resolver.grammar.endpoint import Base, Content, Kind
+from resolver.grammar.challenge import Challenge
+from resolver.grammar.credential import bearer_token
+from resolver.grammar.endpoint import Base, Content, ContentKind
 from resolver.grammar.reference import (
     Alias,
     Digest,
@@ -34,7 +35,8 @@ from resolver.grammar.reference import (
     is_stored_name,
     parse_alias,
 )
-from resolver.grammar.selector import KEYWORDS, TargetReading, parse_selector
+from resolver.grammar.scope import Scope
+from resolver.grammar.selector import KEYWORDS, parse_selector
 from resolver.release.candidate import Candidates, Pick, tag_alias
 from resolver.release.release import Release
 from resolver.token.claims import Token, parse_token
@@ -86,49 +88,53 @@ class Forward:
 class Search:
     """A request for something that one of several locations has, or none."""
 
-    target: Content
+    content: Content
     alias: Alias
-    sought: Digest | Tag
+    reference: Digest | Tag
     """Its digest; or a tag, where that says only a part of one."""
     jwt: str = field(repr=False)
-    lists: tuple[Candidates, ...]
+    candidates: tuple[Candidates, ...]
     locations: tuple[Location, ...]
     """Where it may be; that of the target release first."""
-    tagged: tuple[str, ...] = ()
+    tag_names: tuple[str, ...] = ()
     """The aliases of tags that the token is for."""
 
     @property
-    def unknown(self) -> ContentUnknown:
+    def error(self) -> ContentUnknown:
         """The error where none of the locations has it."""
-        error = BlobUnknown if self.kind is Kind.BLOB else TagUnknown
-        count = sum(map(len, self.lists))
+        error = BlobUnknown if self.kind is ContentKind.BLOB else TagUnknown
+        count = sum(map(len, self.candidates))
         return error(
-            f"{self.sought} is in none of the {count} releases of {self.alias} that"
+            f"{self.reference} is in none of the {count} releases of {self.alias} that"
             f" tags find; what is in another one is pulled as"
-            f" {self.alias.slug}/<version>@{self.sought}"
+            f" {self.alias.slug}/<version>@{self.reference}"
         )
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ContentKind:
         """What is looked for: a manifest or a blob."""
-        return Kind.BLOB if self.target.kind is Kind.BLOB else Kind.MANIFEST
+        return (
+            ContentKind.BLOB
+            if self.content.kind is ContentKind.BLOB
+            else ContentKind.MANIFEST
+        )
 
     @property
     def is_manifest(self) -> bool:
         """Whether a manifest is asked for by its digest."""
-        is_sought = self.target.reference == self.sought
-        return is_sought and self.target.kind is Kind.MANIFEST
+        is_whole = self.content.reference == self.reference
+        return is_whole and self.content.kind is ContentKind.MANIFEST
 
     def at(self, location: Location) -> Forward:
         """Return the request as it goes to that location."""
-        found = (candidates.release_at(location) for candidates in self.lists)
-        release = next(filter(None, found), None)
-        decided = _send_to(self.target, self.alias, location, self.jwt)
-        return replace(decided, release=release)
+        releases = (each.release_at(location) for each in self.candidates)
+        release = next(filter(None, releases), None)
+        request = _send_to(self.content, self.alias, location, self.jwt)
+        return replace(request, release=release)
 
 
 def forward(
-    target: Base | Content,
+    endpoint: Base | Content,
     authorization: str | None,
     *,
     selects: bool,
@@ -139,7 +145,7 @@ def forward(
     Only a Bearer token goes along: an API key is nothing for the registry.
 
     Args:
-        target: what is asked for.
+        endpoint: what is asked for.
         authorization: what the client sent.
         selects: whether the tag of an alias without selector selects (R9).
         takes_scopes: whether the client gets another token where a challenge says so.
@@ -154,57 +160,51 @@ def forward(
 
     """
     bearer = bearer_token(authorization)
-    if isinstance(target, Base) or is_stored_name(target.name):
+    if isinstance(endpoint, Base) or is_stored_name(endpoint.name):
         jwt = parse_token(bearer).jwt if bearer else None
-        return Forward(target.path, _authorization(jwt))
-    alias = parse_alias(target.name)
-    tagged = None
-    if selects and is_own_tag(target):
-        tagged = tag_alias(alias, str(target.reference))
+        return Forward(endpoint.path, _authorization(jwt))
+    alias = parse_alias(endpoint.name)
+    tag_name = None
+    if selects and is_own_tag(endpoint):
+        tag_name = tag_alias(alias, str(endpoint.reference))
     if bearer is None:
-        scope = scope_of(alias, tagged) if tagged else None
-        return Forward(target.path, None, alias, scope=scope)
+        scope = scope_of(alias, tag_name) if tag_name else None
+        return Forward(endpoint.path, None, alias, scope=scope)
     token = parse_token(bearer)
-    if target.kind is Kind.TAGS:
-        return _list(target, alias, token)
-    if not is_own_tag(target):
-        return _find(target, alias, token, selects=selects)
+    if endpoint.kind is ContentKind.TAGS:
+        return _list(endpoint, alias, token)
+    if not is_own_tag(endpoint):
+        return _find(endpoint, alias, token, selects=selects)
     if not selects or alias.selector is not None:
-        return _send_any(target, alias, token)
-    decided = _pick(target, alias, tagged, token, takes_scopes=takes_scopes)
-    scope = scope_of(tagged) if tagged else None
-    return replace(decided, scope=scope, tag=str(target.reference))
+        return _send_any(endpoint, alias, token)
+    request = _pick(endpoint, alias, tag_name, token, takes_scopes=takes_scopes)
+    scope = scope_of(tag_name) if tag_name else None
+    return replace(request, scope=scope, tag=str(endpoint.reference))
 
 
 def scope_of(*aliases: Alias) -> str:
     """Return the scope of a challenge for these."""
-    return " ".join(pull_scope(str(alias)) for alias in aliases)
+    return " ".join(str(Scope(str(alias))) for alias in aliases)
 
 
 def challenge_for(
-    error: TokenError, target: Base | Content, token_url: str, service: str
+    error: TokenError, endpoint: Base | Content, token_url: str, service: str
 ) -> Challenge:
     """Return the challenge that tells the client which token to get."""
-    scope = pull_scope(target.name) if isinstance(target, Content) else None
+    scope = str(Scope(endpoint.name)) if isinstance(endpoint, Content) else None
     if isinstance(error, ScopeInsufficient) and error.name:
-        scope = pull_scope(error.name)
+        scope = str(Scope(error.name))
     return Challenge(token_url, service, scope, error.error)
 
 
-def is_own_tag(target: Content) -> bool:
+def is_own_tag(content: Content) -> bool:
     """Return whether a manifest is asked for by a tag of the user's own (rule R9)."""
     return (
-        target.kind is Kind.MANIFEST
-        and target.reference is not None
-        and ":" not in target.reference
-        and not is_artifact_tag(target.reference)
+        content.kind is ContentKind.MANIFEST
+        and content.reference is not None
+        and ":" not in content.reference
+        and not is_artifact_tag(content.reference)
     )
-
-
-def bearer_token(authorization: str | None) -> str | None:
-    """Return the token in an ``Authorization`` header, or None for another login."""
-    scheme, _, token = (authorization or "").strip().partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def not_issued_for(alias: Alias) -> ScopeInsufficient:
@@ -217,84 +217,90 @@ def not_issued_for(alias: Alias) -> ScopeInsufficient:
 
 
 def _pick(
-    target: Content,
+    content: Content,
     alias: Alias,
-    tagged: Alias | None,
+    tag_name: Alias | None,
     token: Token,
     *,
     takes_scopes: bool,
 ) -> Forward:
     """Return the request for what the tag of `<org>/<app>` picks."""
-    tag = str(target.reference)
+    tag = str(content.reference)
     is_target = tag.lower() in KEYWORDS
-    may_ask_again = tagged is not None and takes_scopes
-    if tagged and (refusal := token.refusal(str(tagged))):
+    may_ask_again = tag_name is not None and takes_scopes
+    if tag_name and (refusal := token.refusal(str(tag_name))):
         raise _of_tag(refusal) from refusal
-    found = token.candidates(str(tagged)) if tagged else None
-    own = found or token.candidates(target.name)
+    of_tag = token.candidates(str(tag_name)) if tag_name else None
+    candidates = of_tag or token.candidates(str(alias))
     # A fixed one of the application is its target, by a replica that ignores tags.
-    if own and (found or is_target or not own.is_fixed):
-        if pick := own.pick(alias, tag):
-            return _send(target, alias, pick, token)
+    if candidates and (of_tag or is_target or not candidates.is_fixed):
+        if pick := candidates.pick(alias, tag):
+            return _send(content, alias, pick, token)
         if not is_target:
-            unknown = own.unknown(alias, tag)
+            error = candidates.error_for(alias, tag)
             if not may_ask_again:
-                raise unknown
-            raise ScopeInsufficient(unknown.message, name=str(tagged)) from unknown
-    if refusal := token.refusal(target.name):
+                raise error
+            raise ScopeInsufficient(error.message, name=str(tag_name)) from error
+    if refusal := token.refusal(str(alias)):
         is_final = isinstance(refusal, AccessDenied | AliasInvalid)
         if is_final or is_target or not may_ask_again:
             raise _of_tag(refusal) from refusal
-    raise not_issued_for(tagged or alias)
+    raise not_issued_for(tag_name or alias)
 
 
-def _send_any(target: Content, alias: Alias, token: Token) -> Forward:
+def _send_any(content: Content, alias: Alias, token: Token) -> Forward:
     """Return the request where the tag says nothing."""
-    own = token.candidates(target.name)
-    pick = own.pick(alias, STORED_TAG) if own else None
+    candidates = token.candidates(str(alias))
+    pick = candidates.pick(alias, STORED_TAG) if candidates else None
     if pick is None:
-        raise token.refusal(target.name) or not_issued_for(alias)
-    warning = _tag_warning(alias, str(target.reference))
-    return replace(_send(target, alias, pick, token), warning=warning)
+        raise _nothing_for(alias, token)
+    warning = _tag_warning(alias, str(content.reference))
+    return replace(_send(content, alias, pick, token), warning=warning)
 
 
-def _list(target: Content, alias: Alias, token: Token) -> Forward | TagPage:
+def _list(content: Content, alias: Alias, token: Token) -> Forward | TagPage:
     """Return the tags; nothing that the holder of the token does not hold already."""
-    own = token.candidates(target.name)
-    if own is None:
-        raise token.refusal(target.name) or not_issued_for(alias)
-    if own.is_fixed:
-        return _send_to(target, alias, own.locations[0], token.jwt)
-    tags = own.tags()
-    if own.pick(alias, STORED_TAG):
+    candidates = token.candidates(str(alias))
+    if candidates is None:
+        raise _nothing_for(alias, token)
+    if candidates.is_fixed:
+        return _send_to(content, alias, candidates.locations[0], token.jwt)
+    tags = candidates.tags()
+    if candidates.pick(alias, STORED_TAG):
         tags.append(STORED_TAG)
-    if not own.locations:
+    if not candidates.locations:
         example = f"{alias.slug}/<version>/<service>"
         raise ReleaseUnknown(
             f"{alias.slug} has no release that a tag can pull: each has several images,"
             f" and one is pulled by path, as in {example}"
         )
-    return list_tags(target.name, tags, target.query)
+    return list_tags(content.name, tags, content.query)
 
 
 def _find(
-    target: Content, alias: Alias, token: Token, *, selects: bool
+    content: Content, alias: Alias, token: Token, *, selects: bool
 ) -> Forward | Search:
     """Return the request for what a digest names, or the locations where it may be."""
-    own = token.candidates(target.name)
-    lists: tuple[Candidates, ...] = (own,) if own else ()
     is_many = selects and alias.selector is None
-    tagged = token.beside(alias) if is_many else {}
-    lists += tuple(tagged.values())
-    if not lists:
-        raise token.refusal(target.name) or not_issued_for(alias)
-    places = tuple(dict.fromkeys(p for found in lists for p in found.locations))
-    assert target.reference, "a list is not searched for"  # noqa: S101
-    sought = artifact_digest(target.reference) or target.reference
-    search = Search(target, alias, sought, token.jwt, lists, places, tuple(tagged))
-    if not places:
-        raise search.unknown
-    return search if is_many or len(places) > 1 else search.at(places[0])
+    of_alias = token.candidates(str(alias))
+    of_tags = token.tag_candidates(alias) if is_many else {}
+    candidates = ((of_alias,) if of_alias else ()) + tuple(of_tags.values())
+    if not candidates:
+        raise _nothing_for(alias, token)
+    locations = tuple(dict.fromkeys(x for each in candidates for x in each.locations))
+    assert content.reference, "a list is not searched for"  # noqa: S101
+    reference = artifact_digest(content.reference) or content.reference
+    search = Search(
+        content, alias, reference, token.jwt, candidates, locations, tuple(of_tags)
+    )
+    if not locations:
+        raise search.error
+    return search if is_many or len(locations) > 1 else search.at(locations[0])
+
+
+def _nothing_for(alias: Alias, token: Token) -> RegistryError:
+    """Return why the token opens nothing: a refusal (R8), or it is for others (R7)."""
+    return token.refusal(str(alias)) or not_issued_for(alias)
 
 
 def _of_tag(refusal: Refusal) -> RegistryError:
@@ -303,9 +309,9 @@ def _of_tag(refusal: Refusal) -> RegistryError:
     return TagUnknown(refusal.message) if is_unknown else refusal
 
 
-def _send(target: Content, alias: Alias, pick: Pick, token: Token) -> Forward:
+def _send(content: Content, alias: Alias, pick: Pick, token: Token) -> Forward:
     """Return the request for the one tag under which balena stores an image."""
-    stored = replace(target, reference=STORED_TAG)
+    stored = replace(content, reference=STORED_TAG)
     return replace(
         _send_to(stored, alias, pick.location, token.jwt),
         release=pick.candidate.release,
@@ -313,24 +319,22 @@ def _send(target: Content, alias: Alias, pick: Pick, token: Token) -> Forward:
     )
 
 
-def _send_to(target: Content, alias: Alias, location: Location, jwt: str) -> Forward:
+def _send_to(content: Content, alias: Alias, location: Location, jwt: str) -> Forward:
     """Return the request for what is stored at the location."""
-    stored = replace(target, name=RepositoryName(location))
+    stored = replace(content, name=RepositoryName(location))
     return Forward(stored.path, _authorization(jwt), alias, location)
 
 
 def _tag_warning(alias: Alias, tag: str) -> str | None:
     """Return what to say about a tag that looks like a version and selects nothing."""
     selector = tag.lower()
-    readings = parse_selector(selector)
-    selects = bool(readings) and not isinstance(readings, TargetReading)
-    if not selects or selector == alias.selector:
+    if not parse_selector(selector) or selector == alias.selector:
         return None
     try:
-        named = parse_alias(str(Alias(alias.slug, selector, alias.image_service)))
+        path = parse_alias(str(Alias(alias.slug, selector, alias.image_service)))
     except AliasInvalid:
         return None  # A tag may end in a hyphen, a name may not.
-    return f"the tag {tag} selects nothing and is ignored: pull {named} for that one"
+    return f"the tag {tag} selects nothing and is ignored: pull {path} for that one"
 
 
 def _authorization(jwt: str | None) -> str | None:

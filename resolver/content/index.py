@@ -43,31 +43,31 @@ class Place:
 
 
 class Index:
-    """What is known to be where."""
+    """Where digests are, as far as manifests that passed say."""
 
     def __init__(self, digests_max: int = DIGESTS_MAX) -> None:
         self._places: LRUCache[tuple[Slug, str], tuple[Place, ...]] = LRUCache(
             digests_max
         )
-        self._named: LRUCache[tuple[str, Alias], Location] = LRUCache(digests_max)
+        self._by_name: LRUCache[tuple[str, Alias], Location] = LRUCache(digests_max)
         self._last: LRUCache[tuple[str, Slug], Alias] = LRUCache(digests_max)
 
     def __len__(self) -> int:
         """Return how many digests are known."""
         return len(self._places)
 
-    def note(self, slug: Slug, digests: Iterable[str], place: Place) -> None:
-        """Take note that these are at the place."""
+    def add(self, slug: Slug, digests: Iterable[str], place: Place) -> None:
+        """Remember that these digests are at the place."""
         if place.name:
-            self._named[place.client, place.name] = place.location
+            self._by_name[place.client, place.name] = place.location
             self._last[place.client, slug] = place.name
         for digest in digests:
-            known = self._places.get((slug, digest), ())
-            if known[:1] != (place,):
+            places = self.places(slug, digest)
+            if places[:1] != (place,):
                 others = (
-                    p
-                    for p in known
-                    if (p.location, p.client) != (place.location, place.client)
+                    each
+                    for each in places
+                    if (each.location, each.client) != (place.location, place.client)
                 )
                 self._places[slug, digest] = (place, *islice(others, PLACES_MAX - 1))
 
@@ -85,7 +85,7 @@ class Index:
             for place in self.places(slug, digest)
             if place.name
             and place.client == client
-            and self._named.get((client, place.name)) == place.location
+            and self._by_name.get((client, place.name)) == place.location
         )
         return next(names, None)
 
@@ -95,12 +95,12 @@ class Index:
 
     def forget_name(self, client: str, name: Alias) -> None:
         """Forget where the alias led, because it leads elsewhere now."""
-        self._named.pop((client, name), None)
+        self._by_name.pop((client, name), None)
         if self._last.get((client, name.slug)) == name:
             del self._last[client, name.slug]
 
 
-def named_digests(status: int, digest: str | None, manifest: bytes) -> list[Digest]:
+def read_digests(status: int, digest: str | None, manifest: bytes) -> list[Digest]:
     """Return what is at the location of a manifest that the registry answered with.
 
     Args:
@@ -112,8 +112,8 @@ def named_digests(status: int, digest: str | None, manifest: bytes) -> list[Dige
     if status != HTTPStatus.OK:
         return []
     texts = chain([digest], _descriptors(manifest))
-    found = (parse_digest(text) for text in texts if isinstance(text, str))
-    return list(islice(filter(None, found), NAMES_MAX))
+    digests = (parse_digest(text) for text in texts if isinstance(text, str))
+    return list(islice(filter(None, digests), NAMES_MAX))
 
 
 def _descriptors(manifest: bytes) -> Iterable[Any]:
@@ -126,6 +126,6 @@ def _descriptors(manifest: bytes) -> Iterable[Any]:
         return []
     descriptors = [payload.get("config")]
     for name in _LISTS:
-        listed = payload.get(name)
-        descriptors += listed if isinstance(listed, list) else []
+        items = payload.get(name)
+        descriptors += items if isinstance(items, list) else []
     return [each.get("digest") for each in descriptors if isinstance(each, dict)]

@@ -15,7 +15,7 @@ from typing import Protocol
 from cachetools import LRUCache
 
 from resolver.content.forward import Forward, Search, forward, not_issued_for, scope_of
-from resolver.content.index import Index, Place, named_digests
+from resolver.content.index import Index, Place, read_digests
 from resolver.content.tag_list import TagPage
 from resolver.errors import (
     RETRY_AFTER_DEFAULT,
@@ -23,7 +23,7 @@ from resolver.errors import (
     Reason,
     ServiceUnavailable,
 )
-from resolver.grammar.endpoint import Base, Content, Kind
+from resolver.grammar.endpoint import Base, Content, ContentKind
 from resolver.grammar.reference import Location, parse_digest
 from resolver.release.candidate import tag_alias
 from resolver.upstream.deadline import Deadline
@@ -75,7 +75,7 @@ class Asker:
 
 
 class Locator:
-    """Decides requests under /v2/; belongs to one event loop."""
+    """Finds where requests under /v2/ go; belongs to one event loop."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Locator:
         self._recent: LRUCache[str, Location] = LRUCache(RECENT_MAX)
         self._threads = Threads(THREADS, "registry-search")
 
-    async def decide(self, target: Base | Content, asker: Asker) -> Forward | TagPage:
+    async def decide(self, endpoint: Base | Content, asker: Asker) -> Forward | TagPage:
         """Return the request that goes upstream, or the tags that were asked for.
 
         Raises:
@@ -106,56 +106,68 @@ class Locator:
             ServiceUnavailable: it does not answer, or fails.
 
         """
-        decided = forward(
-            target,
+        request = forward(
+            endpoint,
             asker.authorization,
             selects=self._selects,
             takes_scopes=asker.takes_scopes,
         )
-        if isinstance(decided, Search):
+        if isinstance(request, Search):
             # Where nobody has it, the registry's own words are those of the first one.
-            location = await self._find(decided, asker) or decided.locations[0]
-            return decided.at(location)
-        if isinstance(decided, Forward) and decided.location is None:
-            return self._widen(decided, target, asker)
-        return decided
+            location = await self._find(request, asker) or request.locations[0]
+            return request.at(location)
+        if isinstance(request, Forward) and request.location is None:
+            return self._widen(request, endpoint, asker)
+        return request
 
-    def note(
+    def remember(
         self,
-        decided: Forward,
+        request: Forward,
         status: int,
         digest: str | None,
         body: bytes,
         address: str,
     ) -> None:
-        """Take note of what a manifest that the registry sent says is beside it."""
-        alias = decided.alias
-        if not self._selects or alias is None or decided.location is None:
-            return
-        if alias.selector is None and (found := named_digests(status, digest, body)):
-            named = tag_alias(alias, decided.tag) if decided.tag else None
-            name = named or self._index.name(alias.slug, found[0], address)
-            place = Place(decided.location, name, address)
-            self._index.note(alias.slug, found, place)
-            self._recent[alias.slug] = decided.location
+        """Remember what a manifest that the registry sent says is beside it.
 
-    def _widen(self, decided: Forward, target: Base | Content, asker: Asker) -> Forward:
+        Args:
+            request: what went upstream for the manifest.
+            status: of the answer.
+            digest: what the answer's header says of the manifest.
+            body: the manifest; nothing where only the head was asked for.
+            address: of the client that pulled it.
+
+        """
+        alias, location = request.alias, request.location
+        if not self._selects or alias is None or location is None or alias.selector:
+            return
+        if digests := read_digests(status, digest, body):
+            name = tag_alias(alias, request.tag) if request.tag else None
+            name = name or self._index.name(alias.slug, digests[0], address)
+            self._index.add(alias.slug, digests, Place(location, name, address))
+            self._recent[alias.slug] = location
+
+    def _widen(
+        self, request: Forward, endpoint: Base | Content, asker: Asker
+    ) -> Forward:
         """Let the challenge for a digest name the tag that it was pulled by.
 
         Such a client asks for a manifest by tag, and then for its digest with a token
         of its own, as containerd does. Where it has the manifest it asks for a blob at
         once, which other releases may have too; that belongs to the last tag.
+        Where tags do not select, the index is empty.
         """
-        alias, digest = decided.alias, None
-        if self._selects and isinstance(target, Content) and target.reference:
-            digest = parse_digest(target.reference)
-        if alias is None or alias.selector is not None or digest is None:
-            return decided
+        alias = request.alias
+        if alias is None or alias.selector or not isinstance(endpoint, Content):
+            return request
+        digest = parse_digest(endpoint.reference or "")
+        if digest is None:
+            return request
         names = [self._index.name(alias.slug, digest, asker.address)]
-        if isinstance(target, Content) and target.kind is Kind.BLOB:
+        if endpoint.kind is ContentKind.BLOB:
             names.append(self._index.last_name(alias.slug, asker.address))
-        known = dict.fromkeys(filter(None, names))
-        return replace(decided, scope=scope_of(alias, *known)) if known else decided
+        aliases = dict.fromkeys(filter(None, names))
+        return replace(request, scope=scope_of(alias, *aliases)) if aliases else request
 
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
@@ -164,13 +176,13 @@ class Locator:
     async def _find(self, search: Search, asker: Asker) -> Location | None:
         """Return a location that has it, or None where none has."""
         slug = search.alias.slug
-        for place in self._index.places(slug, search.sought):
+        for place in self._index.places(slug, search.reference):
             if place.location in search.locations:
                 return place.location
-        name = self._index.name(slug, search.sought, asker.address)
-        if name and str(name) in search.tagged:
+        name = self._index.name(slug, search.reference, asker.address)
+        if name and str(name) in search.tag_names:
             self._index.forget_name(asker.address, name)
-        elif name and asker.takes_scopes and not search.tagged:
+        elif name and asker.takes_scopes and not search.tag_names:
             raise not_issued_for(name)
         if len(search.locations) == 1:
             return None
@@ -188,7 +200,7 @@ class Locator:
         late = "the registry did not say in time where this is; try again later"
         try:
             async with time_limit(deadline, late):
-                found = await self._ask(search, deadline)
+                location = await self._ask(search, deadline)
         except TokenRefused:
             return None
         except RateLimited:
@@ -198,13 +210,13 @@ class Locator:
             reason = error.reason or Reason.SENSELESS
             self._observer.note(Failure(Part.REGISTRY, reason))
             raise
-        if found:
+        if location:
             slug = search.alias.slug
-            self._index.note(slug, [search.sought], Place(found))
-            self._recent[slug] = found
+            self._index.add(slug, [search.reference], Place(location))
+            self._recent[slug] = location
         elif search.is_manifest:
-            raise search.unknown
-        return found
+            raise search.error
+        return location
 
     async def _ask(self, search: Search, deadline: Deadline) -> Location | None:
         """Ask the registry for one location after another, several at a time."""
@@ -213,36 +225,36 @@ class Locator:
             first = search.locations[0]
         if await self._has(search, first, deadline):
             return first
-        places = iter([place for place in search.locations if place != first])
-        asked = [
-            asyncio.create_task(self._ask_each(search, places, deadline))
+        others = iter([place for place in search.locations if place != first])
+        tasks = [
+            asyncio.create_task(self._ask_each(search, others, deadline))
             for _ in range(ASKED_MAX)
         ]
         failure: Exception | None = None
         try:
-            for done in asyncio.as_completed(asked):
+            for task in asyncio.as_completed(tasks):
                 try:
-                    if found := await done:
-                        return found
+                    if location := await task:
+                        return location
                 except (RateLimited, ServiceUnavailable) as error:
                     failure = error
         finally:
-            for task in asked:
-                task.cancel()
+            for each in tasks:
+                each.cancel()
             # Whatever became of the others; none is waited for.
-            await asyncio.gather(*asked, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         if failure:
             # One that did not answer may be the one that has it.
             raise failure
         return None
 
     async def _ask_each(
-        self, search: Search, places: Iterator[Location], deadline: Deadline
+        self, search: Search, locations: Iterator[Location], deadline: Deadline
     ) -> Location | None:
-        """Return the next of the places that has it."""
-        for place in places:
-            if await self._has(search, place, deadline):
-                return place
+        """Return the next of the locations that has it."""
+        for location in locations:
+            if await self._has(search, location, deadline):
+                return location
         return None
 
     async def _has(self, search: Search, place: Location, deadline: Deadline) -> bool:
@@ -250,9 +262,9 @@ class Locator:
 
     def _head(self, search: Search, place: Location, deadline: Deadline) -> bool:
         answer = self._registry.head(
-            f"{self._registry_url}/v2/{place}/{search.kind}/{search.sought}",
+            f"{self._registry_url}/v2/{place}/{search.kind}/{search.reference}",
             authorization=f"Bearer {search.jwt}",
-            accept=MANIFEST_TYPES if search.kind is Kind.MANIFEST else "*/*",
+            accept=MANIFEST_TYPES if search.kind is ContentKind.MANIFEST else "*/*",
             deadline=deadline,
         )
         if answer.status in _REFUSED:

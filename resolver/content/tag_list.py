@@ -1,4 +1,4 @@
-"""Decides which page of an application's tags a client gets.
+"""Lists of tags, by pages: the tags of an application as a client gets them.
 
 The OCI specification wants tags "in lexical order (i.e. case-insensitive alphanumeric
 order)", so they are not in that of versions; tools that show versions sort by
@@ -38,9 +38,9 @@ def list_tags(name: str, tags: Iterable[str], query: str) -> TagPage:
         RequestInvalid: `n` is no number.
 
     """
-    asked = parse_qs(query, errors="replace")
-    count = _read_count(asked["n"][0]) if "n" in asked else None
-    last = asked.get("last", [""])[0]
+    parameters = parse_qs(query, errors="replace")
+    count = _read_count(parameters["n"][0]) if "n" in parameters else None
+    last = parameters.get("last", [""])[0]
     after = [tag for tag in sorted(tags, key=_order) if _order(tag) > _order(last)]
     page = after[:count]
     link = None

@@ -1,4 +1,4 @@
-"""Decides what a Bearer challenge says, and how ours is written.
+"""Bearer challenges: how the registry's are read, and ours are written.
 
 ::
 
@@ -25,6 +25,8 @@ _PARAM = re.compile(
     """,
     re.VERBOSE,
 )
+_KNOWN_PARAMS = ("realm", "service", "scope", "error")
+"""In the registry's own order."""
 _BEARER = re.compile(r"(?:^|,)\s*bearer\s+", re.IGNORECASE)
 
 
@@ -38,9 +40,8 @@ class Challenge:
     error: str | None = None
 
     def __str__(self) -> str:
-        """Return the ``WWW-Authenticate`` value, in the registry's own order."""
-        names = ("realm", "service", "scope", "error")
-        pairs = ((name, getattr(self, name)) for name in names)
+        """Return the ``WWW-Authenticate`` value."""
+        pairs = ((name, getattr(self, name)) for name in _KNOWN_PARAMS)
         return "Bearer " + ",".join(
             f"{name}={_quote(value)}" for name, value in pairs if value is not None
         )
@@ -77,13 +78,7 @@ def parse_challenge(header: str) -> Challenge | None:
         position = match.end()
     if "realm" not in params:
         return None
-    names = ("realm", "service", "scope", "error")
-    return Challenge(**{name: params[name] for name in names if name in params})
-
-
-def pull_scope(name: str) -> str:
-    """Return the scope in which the registry names a repository to be pulled from."""
-    return f"repository:{name}:pull"
+    return Challenge(**{name: params[name] for name in _KNOWN_PARAMS if name in params})
 
 
 def _quote(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Decides who the client is: the credential in its ``Authorization`` header.
+"""Credentials: what a client proves itself with in its ``Authorization`` header.
 
 ::
 
@@ -40,13 +40,12 @@ def parse_authorization(header: str | None) -> Credential:
         RequestInvalid: the header is neither Basic nor Bearer, or cannot be decoded.
 
     """
-    if header is None or not header.strip():
+    scheme, value = _split(header)
+    if not scheme:
         return ANONYMOUS
-    scheme, _, value = header.strip().partition(" ")
-    value = value.strip()
-    if scheme.lower() == "bearer" and _ascii(value):
+    if scheme == "bearer" and _ascii(value):
         return Credential(authorization=f"Bearer {value}", key=value)
-    if scheme.lower() != "basic":
+    if scheme != "basic":
         raise RequestInvalid(
             "the Authorization header is neither Basic nor Bearer as they should be:"
             " log in with any user name and a balena API key as password"
@@ -81,9 +80,21 @@ def credential_of_environment(environment: Mapping[str, str]) -> Credential:
     return Credential(f"Bearer {key}", key) if key else ANONYMOUS
 
 
+def bearer_token(header: str | None) -> str | None:
+    """Return the token in an ``Authorization`` header, or None for another login."""
+    scheme, value = _split(header)
+    return value or None if scheme == "bearer" else None
+
+
 def basic_authorization(user: str, password: str) -> str:
     """Return the header that the OAuth2 password grant stands for (rule R5)."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def _split(header: str | None) -> tuple[str, str]:
+    """Return the scheme in lower case, and what follows it; nothing for no header."""
+    scheme, _, value = (header or "").strip().partition(" ")
+    return scheme.lower(), value.strip()
 
 
 def _ascii(key: str) -> str | None:

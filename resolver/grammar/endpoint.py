@@ -1,4 +1,4 @@
-"""Decides which endpoint a request is for: the paths of design section 4.
+"""Endpoints: the paths that are served (design section 4).
 
 ::
 
@@ -43,7 +43,7 @@ READ_METHODS = ("GET", "HEAD")
 TOKEN_METHODS = ("GET", "POST")
 
 
-class Kind(StrEnum):
+class ContentKind(StrEnum):
     """What of a repository is asked for."""
 
     MANIFEST = "manifests"
@@ -53,10 +53,10 @@ class Kind(StrEnum):
 
 
 _QUERY = {
-    Kind.MANIFEST: (),
-    Kind.BLOB: (),
-    Kind.TAGS: ("n", "last"),
-    Kind.REFERRERS: ("artifactType", "n", "last"),
+    ContentKind.MANIFEST: (),
+    ContentKind.BLOB: (),
+    ContentKind.TAGS: ("n", "last"),
+    ContentKind.REFERRERS: ("artifactType", "n", "last"),
 }
 """The parameters that go upstream; containerd's `ns`, for one, is meant for us."""
 
@@ -99,7 +99,7 @@ class Content:
     """Something in a repository."""
 
     name: RepositoryName
-    kind: Kind
+    kind: ContentKind
     reference: Tag | Digest | None
     """The tag or digest; None for a list of tags."""
     query: str
@@ -112,10 +112,10 @@ class Content:
         return f"/v2/{self.name}/{self.kind}/{tail}{query}"
 
 
-Target = Ping | Ready | TokenEndpoint | Base | Content
+Endpoint = Ping | Ready | TokenEndpoint | Base | Content
 
 
-def parse_target(method: str, path: str) -> Target:
+def parse_endpoint(method: str, path: str) -> Endpoint:
     """Return what the request is for; the path has the query with it.
 
     Raises:
@@ -159,26 +159,28 @@ def _parse_content(path: str, query: str) -> Content:
             " .../referrers/<digest> or .../tags/list"
         )
     name = parse_repository_name(match["name"])
-    kind = Kind(match["kind"] or match["tags"])
+    kind = ContentKind(match["kind"] or match["tags"])
     reference = _parse_reference(kind, match["reference"])
     # Bytes that are no UTF-8 stand in the path as surrogates, and go on as they came.
     pairs = parse_qsl(query, errors="surrogateescape")
-    wanted = [pair for pair in pairs if pair[0] in _QUERY[kind]]
-    return Content(name, kind, reference, urlencode(wanted, errors="surrogateescape"))
+    parameters = [pair for pair in pairs if pair[0] in _QUERY[kind]]
+    return Content(
+        name, kind, reference, urlencode(parameters, errors="surrogateescape")
+    )
 
 
-def _parse_reference(kind: Kind, text: str | None) -> Tag | Digest | None:
-    if kind is Kind.TAGS or text is None:
+def _parse_reference(kind: ContentKind, text: str | None) -> Tag | Digest | None:
+    if text is None:
         return None
     reference: Tag | Digest | None = parse_digest(text)
-    if reference is None and kind is Kind.MANIFEST:
+    if reference is None and kind is ContentKind.MANIFEST:
         reference = parse_tag(text)
     if reference is None:
-        if kind is Kind.MANIFEST and (advice := plus_advice(text, parse_tag)):
+        if kind is ContentKind.MANIFEST and (advice := plus_advice(text, parse_tag)):
             raise NameInvalid(advice)
-        wanted = "a tag or a digest" if kind is Kind.MANIFEST else "a digest"
+        expected = "a tag or a digest" if kind is ContentKind.MANIFEST else "a digest"
         raise NameInvalid(
-            f"{shorten(text)} is not {wanted}; a digest is sha256: and 64 hex digits"
+            f"{shorten(text)} is not {expected}; a digest is sha256: and 64 hex digits"
         )
     return reference
 

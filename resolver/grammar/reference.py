@@ -1,9 +1,12 @@
-"""Decides what a repository name is: an alias, a location, or neither.
+"""References: what names a release, and the names, tags and digests in it.
 
 The grammar (design section 3), within that of the OCI specification
 (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests)
 and of https://pkg.go.dev/github.com/distribution/reference::
 
+    reference = [ scheme "://" ] [ host "/" ] alias [ ":" tag ] [ "@" digest ]
+    scheme    = "docker" | "oci" | "http" | "https"
+    host      = whatever has "." or ":" in it, or "localhost"
     alias     = slug [ "/" selector [ "/" image-service ] ]
     slug      = org "/" app            ; components without "."
     location  = "v2/" 32 hex [ "-" digits ]
@@ -13,13 +16,16 @@ and of https://pkg.go.dev/github.com/distribution/reference::
     digest    = algorithm ":" encoded  ; in full length, of those that are registered
     artifact  = algorithm "-" 64 hex [ "." ending ]
 
+A reference with scheme and host is what people paste at a prompt; which registry the
+host is does not matter there. On the wire, names, tags and digests come apart.
+
 An artifact's tag is that of referrers, where a registry has no list of them, or one of
 cosign's. The specification cuts what is encoded after 64 characters, so a tag need not
 say the whole digest.
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema
 
-What a selector says is read in `grammar.selector`. A version's `+` is in none of these;
-`_` stands for it, and who writes `+` is told so.
+What a selector says is read in `grammar.selector`. A version's `+` is in none of
+these. `_` stands for it: who sends `+` is told so; at a prompt it is replaced.
 """
 
 import re
@@ -28,6 +34,7 @@ from dataclasses import dataclass
 from typing import NewType
 
 from resolver.errors import AliasInvalid, NameInvalid
+from resolver.grammar.selector import KEYWORDS
 
 RepositoryName = NewType("RepositoryName", str)
 """Components joined by "/", by the grammar of the OCI specification."""
@@ -62,6 +69,16 @@ _ARTIFACT_TAG = re.compile(
     r"(?: \. [a-z0-9]+ )?",
     re.VERBOSE,
 )
+_REFERENCE = re.compile(
+    r"""
+    (?: (?: docker | oci | https? ) :// )?
+    (?: (?: localhost | [^/@]* [.:] [^/@]* ) / )?
+    (?P<name> [^:@]* )
+    (?: : (?P<tag> [^@]* ) )?
+    (?: @ (?P<digest> .* ) )?
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 _PLUS = re.compile(r"\+|%2B", re.IGNORECASE)
 
 
@@ -77,6 +94,18 @@ class Alias:
         """Return the name as the client writes it."""
         parts = (self.slug, self.selector, self.image_service)
         return "/".join(part for part in parts if part is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What names a release, as somebody typed or pasted it."""
+
+    alias: Alias
+    """What is to be resolved; a tag that selects is its selector."""
+    ignored_tag: str | None = None
+    """A tag that contradicts the selector in the name (rule R9)."""
+    digest: Digest | None = None
+    """It finds no release; it is compared with that of the release's image."""
 
 
 def parse_repository_name(text: str) -> RepositoryName:
@@ -111,6 +140,33 @@ def parse_alias(text: str) -> Alias:
             " <org>/<app>/<version>/<service>, in lower case"
         )
     return Alias(Slug(match["slug"]), match["selector"], match["image_service"])
+
+
+def parse_reference(text: str, *, tags_select: bool = True) -> Reference:
+    """Return the reference that somebody typed or pasted at a prompt.
+
+    Where tags do not select, the one of an application is ignored as well.
+
+    Raises:
+        AliasInvalid: there is no name of a release in it.
+
+    """
+    match = _REFERENCE.fullmatch(text.strip())
+    assert match, "every text has a name, be it empty"  # noqa: S101
+    name = replace_plus(match["name"])
+    if is_stored_name(name):
+        raise AliasInvalid(
+            f"{shorten(name)} is where an image is stored; what names a release is"
+            " <org>/<app>/<version>"
+        )
+    alias = parse_alias(name)
+    tag = None if match["tag"] is None else _parse_own_tag(match["tag"])
+    digest = None if match["digest"] is None else _parse_own_digest(match["digest"])
+    if tag is None or tag in (*KEYWORDS, alias.selector):
+        return Reference(alias, None, digest)
+    if alias.selector is not None or not tags_select:
+        return Reference(alias, tag, digest)
+    return Reference(parse_alias(f"{alias.slug}/{tag}"), None, digest)
 
 
 def parse_location(text: str) -> Location | None:
@@ -160,21 +216,41 @@ def replace_plus(text: str) -> str:
 
 def plus_advice(text: str, is_valid: Callable[[str], object]) -> str | None:
     """Return what is said of a text that is invalid for its `+` alone, or None."""
-    written = replace_plus(text)
-    if written == text or not is_valid(written):
+    name = replace_plus(text)
+    if name == text or not is_valid(name):
         return None
     return (
         f"{shorten(text)} has a +, which no reference can carry: write _, as in"
-        f" {shorten(written, NAME_LENGTH_MAX)}"
+        f" {shorten(name, NAME_LENGTH_MAX)}"
     )
 
 
 def shorten(text: str, length: int = 80) -> str:
     """Return what somebody sent us as it can be shown: quoted, printable, short."""
-    shown = text if len(text) <= length else text[: length - 3] + "..."
-    return f"'{printable(shown)}'"
+    excerpt = text if len(text) <= length else text[: length - 3] + "..."
+    return f"'{printable(excerpt)}'"
 
 
 def printable(text: str) -> str:
     """Return the text in printable ASCII, so that it moves no cursor of a terminal."""
     return text.encode("unicode_escape").decode("ascii")
+
+
+def _parse_own_tag(text: str) -> str:
+    """Return the tag as it stands in a name, which is in lower case (S9)."""
+    tag = parse_tag(replace_plus(text))
+    if tag is None:
+        raise AliasInvalid(
+            f"{shorten(text)} is not a tag; it stands at the end, as in"
+            " <org>/<app>:<version>"
+        )
+    return tag.lower()
+
+
+def _parse_own_digest(text: str) -> Digest:
+    digest = parse_digest(text)
+    if digest is None:
+        raise AliasInvalid(
+            f"{shorten(text)} is not a digest; a digest is sha256: and 64 hex digits"
+        )
+    return digest

@@ -1,4 +1,4 @@
-"""Decides what a client asks a token for: the scopes of a token request.
+"""Scopes: what a client asks a token for.
 
 ::
 
@@ -12,7 +12,6 @@ A name may contain colons (`host:port/…`), so type and actions are cut off its
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from resolver.errors import RequestInvalid
 
@@ -29,18 +28,12 @@ _SCOPE = re.compile(
 )
 
 
-class Action(StrEnum):
-    """What may be done with a repository; this proxy asks for nothing else."""
-
-    PULL = "pull"
-
-
 @dataclass(frozen=True, slots=True)
 class Scope:
     """One repository, and what the client wants to do with it."""
 
     name: str
-    actions: tuple[str, ...] = (Action.PULL,)
+    actions: tuple[str, ...] = ("pull",)
 
     def __str__(self) -> str:
         """Return the scope as the token endpoint takes it."""

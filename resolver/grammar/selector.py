@@ -1,4 +1,4 @@
-"""Decides what the third component of an alias asks for (design section 3).
+"""Selectors: what the third component of an alias asks for (design section 3).
 
 ::
 
@@ -37,11 +37,6 @@ _RANGE = re.compile(
     """,
     re.VERBOSE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TargetReading:
-    """The application's target release (rule S1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +81,13 @@ ReleaseReading = (
 """A reading that is looked up among the releases of the application."""
 
 
-def parse_selector(text: str | None) -> TargetReading | tuple[ReleaseReading, ...]:
-    """Return how the selector can be read, in the order of rule S10."""
+def parse_selector(text: str | None) -> tuple[ReleaseReading, ...] | None:
+    """Return how the selector can be read, in the order of rule S10.
+
+    None is the application's target release (rule S1).
+    """
     if text is None or text in KEYWORDS:
-        return TargetReading()
+        return None
     readings: list[ReleaseReading] = [*_read_version(text)]
     if _COMMIT.fullmatch(text):
         readings.append(CommitReading(text))
@@ -115,8 +113,8 @@ def _read_version(text: str) -> tuple[ReleaseReading, ...]:
 def _without_first_revision(version: semver.Version) -> str:
     """Return the raw version; that of a first revision does not say so (S3)."""
     identifiers = str(version.build).split(".")
-    named = [name for name in identifiers if name != FIRST_REVISION]
-    return str(version.replace(build=".".join(named) or None))
+    others = [name for name in identifiers if name != FIRST_REVISION]
+    return str(version.replace(build=".".join(others) or None))
 
 
 def _read_range(text: str) -> tuple[ReleaseReading, ...]:

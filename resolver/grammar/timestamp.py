@@ -1,4 +1,4 @@
-"""Decides how a moment is written: RFC 3339, in UTC, as registries and clients do."""
+"""Moments in text: RFC 3339, in UTC, as registries and clients write them."""
 
 from datetime import UTC, datetime
 

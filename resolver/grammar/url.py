@@ -1,4 +1,4 @@
-"""Decides under which URL the client reached the proxy (design section 6).
+"""URLs of a host: the one under which the client reached the proxy (design section 6).
 
 ::
 
@@ -18,7 +18,7 @@ from resolver.errors import RequestInvalid
 from resolver.grammar.reference import shorten
 
 PORT_MAX = 65535
-_USUAL_PORTS = {"http": ":80", "https": ":443"}
+USUAL_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(
     r"""
     (?: (?P<name> [A-Za-z0-9_] (?: [A-Za-z0-9_.-]{0,252} [A-Za-z0-9_.] )? )
@@ -70,7 +70,7 @@ def parse_url(text: str) -> str:
     bare = f"{parts.scheme}://{parts.netloc}"
     match = _HOST.fullmatch(parts.netloc)
     if (
-        parts.scheme not in _USUAL_PORTS
+        parts.scheme not in USUAL_PORTS
         or text.rstrip("/") != bare
         or not match
         or not _is_sound(match)
@@ -79,7 +79,7 @@ def parse_url(text: str) -> str:
             f"{shorten(text)} is no URL of a host: write https://host or"
             " http://host:port, without a path"
         )
-    return bare.removesuffix(_USUAL_PORTS[parts.scheme])
+    return bare.removesuffix(f":{USUAL_PORTS[parts.scheme]}")
 
 
 def client_url(
@@ -101,7 +101,7 @@ def client_url(
     if trust_forwarded:
         forwarded_scheme, forwarded_host = _forwarded(headers)
         scheme, host = forwarded_scheme or scheme, forwarded_host or host
-    if scheme not in ("http", "https"):
+    if scheme not in USUAL_PORTS:
         raise RequestInvalid(f"{shorten(scheme)} is neither http nor https")
     return f"{scheme}://{parse_host(host or '')}"
 
@@ -113,10 +113,10 @@ def client_address(headers: Mapping[str, str]) -> str | None:
     request, and anybody can write them.
     """
     last = headers.get("forwarded", "").rpartition(",")[2]
-    told = _pairs(last).get("for", "")
-    if not told:
-        told = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    match = _ADDRESS.fullmatch(told)
+    address = _pairs(last).get("for", "")
+    if not address:
+        address = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    match = _ADDRESS.fullmatch(address)
     if not match:
         return None
     try:

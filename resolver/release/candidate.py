@@ -3,7 +3,7 @@
 ``<org>/<app>/<selector>`` has one candidate, whatever the tag. ``<org>/<app>`` has
 many: the target release, and the greatest final ones, of which the tag selects by the
 rules of `resolver.release.selection`, S1 to S10. Its candidates seldom are all of its
-releases, so they are ordered, and none that is greater than the least of them is left
+releases, so they are order, and none that is greater than the least of them is left
 out: what a version or a range finds among them is what the path finds. A release
 beyond those, as a pinned one may be, is found by its version or commit and by no range.
 
@@ -17,12 +17,10 @@ from itertools import takewhile
 from resolver.errors import AliasInvalid, ReleaseUnknown, TagUnknown
 from resolver.grammar.reference import Alias, Location, parse_alias, shorten
 from resolver.grammar.selector import (
-    FIRST_REVISION,
     KEYWORDS,
     CommitReading,
     PrefixReading,
     RawVersionReading,
-    TargetReading,
     parse_selector,
 )
 from resolver.release.newest import describe_newest
@@ -88,10 +86,10 @@ class Candidates:
 
     def release_at(self, location: Location) -> Release | None:
         """Return the greatest release whose image is there."""
-        found = (row.release for row in self.rows if row.location == location)
-        return next(found, None)
+        releases = (row.release for row in self.rows if row.location == location)
+        return next(releases, None)
 
-    def kept(self, fits: Callable[[Candidate], bool]) -> "Candidates":
+    def keep(self, fits: Callable[[Candidate], bool]) -> "Candidates":
         """Return those before the first one that does not fit, and the target."""
         rows = tuple(takewhile(fits, self.rows))
         if len(rows) == len(self.rows):
@@ -128,12 +126,14 @@ class Candidates:
         There are greater ones between the rows and these, so no range finds them.
         """
         target = next(self._targets, None)
-        if target is None or target in rows:
+        if target is None or target.release is None or target in rows:
             return ()
-        version = _version(target)
-        best = next(row for row in self.rows if _version(row) == version)
-        found = dict.fromkeys((best, target))
-        return tuple(unranged(row) for row in found if row not in rows)
+        version = _version(target.release)
+        best = next(
+            row for row in self.rows if row.release and _version(row.release) == version
+        )
+        beside = dict.fromkeys((best, target))
+        return tuple(hide_from_ranges(row) for row in beside if row not in rows)
 
     def pick(self, alias: Alias, tag: str) -> Pick | None:
         """Return what the tag picks, or None where it picks nothing.
@@ -149,31 +149,31 @@ class Candidates:
             return _pick(target, TARGET_REASON) if target else None
         # As in a path, which is in lower case (S9).
         readings = parse_selector(tag.lower())
-        assert not isinstance(readings, TargetReading)  # noqa: S101 - no keyword
-        named = Alias(alias.slug, tag.lower())
+        assert readings is not None  # noqa: S101 - no keyword
+        name = Alias(alias.slug, tag.lower())
         try:
-            selection = select_release(named, readings, self._releases)
+            selection = select_release(name, readings, self._releases)
             if selection is None:
                 return None
-            select_image(named, selection.release)
+            select_image(name, selection.release)
         except ReleaseUnknown as refusal:
             raise TagUnknown(refusal.message) from refusal
         row = next(row for row in self.rows if row.release is selection.release)
         return _pick(row, selection.reason)
 
-    def unknown(self, alias: Alias, tag: str) -> TagUnknown:
+    def error_for(self, alias: Alias, tag: str) -> TagUnknown:
         """Return what is said of a tag that picks nothing."""
-        shown = shorten(tag)[1:-1]
+        text = shorten(tag)[1:-1]
         target = next((row.release for row in self._targets), None)
         newest = describe_newest(self._releases, target)
         if self.is_whole and not _may_be_no_final(tag):
-            said = f"{alias.slug} has no release {shown} that can be pulled; {newest}"
+            message = f"{alias.slug} has no release {text} that can be pulled; {newest}"
         else:
-            said = (
-                f"{alias.slug} has no release {shown} among the {len(self)} that tags"
+            message = (
+                f"{alias.slug} has no release {text} among the {len(self)} that tags"
                 f" find; {newest}; any other is pulled as {_path(alias, tag)}"
             )
-        return TagUnknown(said)
+        return TagUnknown(message)
 
     def tags(self) -> list[str]:
         """Return the versions that a tag picks, the greatest first.
@@ -187,17 +187,16 @@ class Candidates:
             release = row.release
             if release is None:
                 continue
-            version, raw_version = _version(row), release.raw_version
+            version = _version(release)
             # The first release of a version is the one that the version means.
             is_best = version not in versions
             versions.add(version)
             if row.location is None or not (is_offered(release) or row.is_target):
                 continue
             if is_best:
-                names.append(version)
-            elif raw_version == version:
-                raw_version = f"{version}+{FIRST_REVISION}"
-            names.append(raw_version.replace("+", "_"))
+                names += [version, release.raw_version.replace("+", "_")]
+            else:
+                names.append(release.exact_selector)
         return list(dict.fromkeys(names))
 
     @property
@@ -205,12 +204,14 @@ class Candidates:
         return (row for row in self.rows if row.is_target)
 
 
-def ordered(rows: Iterable[Candidate]) -> tuple[Candidate, ...]:
+def order(rows: Iterable[Candidate]) -> tuple[Candidate, ...]:
     """Return the rows with the greatest release first, and what is no version last."""
-    return tuple(sorted(rows, key=_greatness, reverse=True))
+    ranked = ((greatness(row.release), row) for row in rows if row.release)
+    pairs = sorted(ranked, key=lambda pair: pair[0], reverse=True)
+    return tuple(row for _, row in pairs)
 
 
-def unranged(row: Candidate) -> Candidate:
+def hide_from_ranges(row: Candidate) -> Candidate:
     """Return the row as one that no range finds."""
     assert row.release  # noqa: S101 - only releases are ranged
     return replace(row, release=replace(row.release, is_invalidated=True))
@@ -233,32 +234,21 @@ def _pick(row: Candidate, reason: str = "") -> Pick | None:
     return Pick(row, row.location, reason) if row.location else None
 
 
-def _greatness(row: Candidate) -> tuple[bool, object]:
-    try:
-        return True, greatness(row.release) if row.release else ()
-    except ValueError:
-        return False, 0
-
-
-def _version(row: Candidate) -> str:
+def _version(release: Release) -> str:
     """Return what means the greatest release of it; that of a draft, itself."""
-    release = row.release
-    if release is None or not release.is_final:
-        return release.raw_version if release else ""
-    return release.semver.partition("+")[0]
+    return release.version if release.is_final else release.raw_version
 
 
 def _may_be_no_final(tag: str) -> bool:
     """Return whether the tag may mean a draft, which only paths find (S4)."""
-    readings = parse_selector(tag.lower())
-    return not isinstance(readings, TargetReading) and any(
+    return any(
         isinstance(reading, RawVersionReading | CommitReading | PrefixReading)
-        for reading in readings
+        for reading in parse_selector(tag.lower()) or ()
     )
 
 
 def _path(alias: Alias, tag: str) -> str:
     """Return the name that finds what no tag does, with the tag if it can be in one."""
-    named = tag_alias(alias, tag)
-    is_selector = named is not None and bool(parse_selector(named.selector))
-    return str(named) if is_selector else f"{alias.slug}/<version>"
+    name = tag_alias(alias, tag)
+    is_selector = name is not None and bool(parse_selector(name.selector))
+    return str(name) if is_selector else f"{alias.slug}/<version>"

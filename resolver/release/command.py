@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 
 from resolver.errors import AccessDenied, RegistryError
 from resolver.grammar.credential import credential_of_environment
-from resolver.grammar.pasted import parse_pasted
+from resolver.grammar.reference import parse_reference
 from resolver.grammar.url import parse_url
 from resolver.release import query
 from resolver.release.denial import explain_denial
 from resolver.release.description import describe_releases, describe_resolution
-from resolver.release.release import parse_all_releases
-from resolver.release.resolution import ApiResolver, denied
+from resolver.release.release import parse_application
+from resolver.release.resolution import ApiResolver, deny
 from resolver.upstream.api import Api
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.transport import Transport, Verification
@@ -57,8 +57,8 @@ def api_url(environment: Mapping[str, str]) -> str:
 def _answer(
     text: str, url: str, environment: Mapping[str, str], *, show_all: bool
 ) -> str:
-    pasted = parse_pasted(text)
-    alias = pasted.alias
+    reference = parse_reference(text)
+    alias = reference.alias
     credential = credential_of_environment(environment)
     verification = Verification(ca_file=environment.get("REQUESTS_CA_BUNDLE"))
     transport = Transport(verification)
@@ -67,13 +67,12 @@ def _answer(
         if not show_all:
             resolver = ApiResolver(api, registry_hosts=None)
             resolution = resolver.resolve(alias, credential, deadline)
-            return describe_resolution(resolution, pasted)
+            return describe_resolution(resolution, reference)
         payload = api.query(query.all_releases(alias.slug), credential, deadline)
-        applications = parse_all_releases(payload)
-        if not applications:
-            raise denied(alias.slug)
-        target, releases = applications[0]
-        return describe_releases(releases, target)
+        application = parse_application(payload)
+        if application is None:
+            raise deny(alias.slug)
+        return describe_releases(application)
     except AccessDenied as error:
         raise explain_denial(alias.slug, api, credential, deadline) from error
     finally:

@@ -20,10 +20,10 @@ def explain_denial(
         ServiceUnavailable: it fails, or does not answer in time.
 
     """
-    said = f"{slug} is private or does not exist: check its name"
+    message = f"{slug} is private or does not exist: check its name"
     if credential.key is None:
         return AccessDenied(
-            f"{said}; for a private one {KEY_VARIABLE} has to hold a balena API key"
+            f"{message}; for a private one {KEY_VARIABLE} has to hold a balena API key"
         )
     try:
         api.token((), None, credential, deadline)
@@ -33,5 +33,5 @@ def explain_denial(
             f" accept it; without a key, {slug} is private or does not exist"
         )
     return AccessDenied(
-        f"{said}; the key in {KEY_VARIABLE} may have no right to see it"
+        f"{message}; the key in {KEY_VARIABLE} may have no right to see it"
     )

@@ -1,10 +1,10 @@
-"""Decides how a resolution, or all releases of an application, read in a terminal."""
+"""A resolution, and all releases of an application, in words for a terminal."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
-from resolver.grammar.pasted import Pasted
-from resolver.release.release import SUCCESS, Release
+from resolver.grammar.reference import Reference
+from resolver.release.release import SUCCESS, Application, Release
 from resolver.release.resolution import Resolution
 from resolver.release.selection import greatness
 
@@ -12,8 +12,8 @@ DATE_LENGTH = 10
 """Characters of a timestamp that are its date."""
 
 
-def describe_resolution(resolution: Resolution, pasted: Pasted) -> str:
-    """Return what was pasted stands for, one fact in a line."""
+def describe_resolution(resolution: Resolution, reference: Reference) -> str:
+    """Return what the reference stands for, one fact in a line."""
     release, image = resolution.release, resolution.image
     facts = [
         ("release", release.raw_version),
@@ -23,15 +23,16 @@ def describe_resolution(resolution: Resolution, pasted: Pasted) -> str:
         ("location", resolution.location),
         ("digest", image.content_hash or "not known to the API"),
         ("because", f"it is {resolution.reason}"),
-        *(("note", note) for note in _notes(pasted, image.content_hash)),
+        *(("note", note) for note in _notes(reference, image.content_hash)),
     ]
     return "\n".join(
         [str(resolution.alias), *(f"  {name:<9} {fact}" for name, fact in facts)]
     )
 
 
-def describe_releases(releases: Iterable[Release], target: int | None) -> str:
-    """Return a table of releases, the greatest first; the target is given by its id."""
+def describe_releases(application: Application) -> str:
+    """Return a table of the releases, the greatest first."""
+    target = application.target and application.target.id
     rows = [("RELEASE", "STARTED", "COMMIT", "SERVICES", "STATE")]
     rows += [
         (
@@ -41,7 +42,7 @@ def describe_releases(releases: Iterable[Release], target: int | None) -> str:
             ",".join(image.image_service for image in release.images) or "-",
             _state(release, is_target=release.id == target),
         )
-        for release in sorted(releases, key=_order, reverse=True)
+        for release in sorted(application.releases, key=_greatness, reverse=True)
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -52,32 +53,29 @@ def describe_releases(releases: Iterable[Release], target: int | None) -> str:
     )
 
 
-def _notes(pasted: Pasted, content_hash: str | None) -> Iterator[str]:
+def _notes(reference: Reference, content_hash: str | None) -> Iterator[str]:
     """Yield what became of the parts that found no release."""
-    tag, alias = pasted.ignored_tag, pasted.alias
+    tag, alias = reference.ignored_tag, reference.alias
     if tag is not None and alias.selector is None:
         yield f"the tag {tag} is ignored, as all are here: use {alias}/{tag}"
     elif tag is not None:
         yield f"the tag {tag} is ignored: the path says which release"
-    if pasted.digest is None:
+    if reference.digest is None:
         return
     if content_hash is None:
         yield "the digest cannot be compared; it is not what the release is found by"
-    elif pasted.digest == content_hash:
-        yield f"{pasted.digest} is the digest of this image"
+    elif reference.digest == content_hash:
+        yield f"{reference.digest} is the digest of this image"
     else:
-        yield f"{pasted.digest} is that of another image, or of none"
+        yield f"{reference.digest} is that of another image, or of none"
 
 
-def _order(release: Release) -> tuple[bool, object]:
+def _greatness(release: Release) -> tuple[object, ...]:
     """Order releases by version, drafts by their whole one; what is none comes last."""
-    whole = (
-        release if release.is_final else replace(release, semver=release.raw_version)
+    is_final = release.is_final
+    return greatness(
+        release if is_final else replace(release, semver=release.raw_version)
     )
-    try:
-        return True, greatness(whole)
-    except ValueError:
-        return False, release.id
 
 
 def _state(release: Release, *, is_target: bool) -> str:

@@ -1,4 +1,4 @@
-"""Decides how the API is asked: the OData queries, as paths below `/v7`.
+"""Queries: how the API is asked, in OData, as paths below `/v7`.
 
 `, ( ) : ; =` and `/` outside of literals have to stay as they are, or the API answers
 400; inside a literal everything may be percent-encoded, and a quote is doubled.
@@ -29,6 +29,7 @@ _RELEASE_FIELDS = (
     "id,commit,raw_version,semver,revision,variant,status,is_invalidated,"
     "is_passing_tests"
 )
+_TARGET = f"should_be_running__release($select={_RELEASE_FIELDS};$expand={_IMAGES})"
 _GREATEST_VERSION = "semver_major desc,semver_minor desc,semver_patch desc"
 _GREATEST_FIRST = f"{_GREATEST_VERSION},revision desc"
 
@@ -45,31 +46,27 @@ def releases(
 
     With `top` only so many come, the greatest versions first.
     """
-    found = " or ".join(f"({_condition(reading)})" for reading in readings)
+    conditions = " or ".join(f"({_condition(reading)})" for reading in readings)
     cut = "" if top is None else f"&$orderby={_GREATEST_FIRST}&$top={top}"
     return _spaced(
         f"release?$select={_RELEASE_FIELDS}"
         f"&$filter=belongs_to__application/any(a:a/slug eq {literal(slug)})"
-        f" and status eq '{SUCCESS}' and ({found}){cut}"
+        f" and status eq '{SUCCESS}' and ({conditions}){cut}"
         f"&$expand={_IMAGES}"
     )
 
 
 def target_release(slug: Slug) -> str:
     """Ask for the application's target release, with its images."""
-    return _spaced(
-        f"application?$select=slug&$filter=slug eq {literal(slug)}"
-        f"&$expand=should_be_running__release($select={_RELEASE_FIELDS};"
-        f"$expand={_IMAGES})"
-    )
+    return _application(slug, _TARGET)
 
 
 def all_releases(slug: Slug) -> str:
     """Ask for every release of the application, and which one is the target."""
-    return _spaced(
-        f"application?$select=slug&$filter=slug eq {literal(slug)}"
-        f"&$expand=owns__release($select={_RELEASE_FIELDS},start_timestamp;"
-        f"$expand={_IMAGES}),should_be_running__release($select=id,raw_version)"
+    return _application(
+        slug,
+        f"owns__release($select={_RELEASE_FIELDS},start_timestamp;$expand={_IMAGES}),"
+        "should_be_running__release($select=id,raw_version)",
     )
 
 
@@ -78,13 +75,18 @@ def greatest_releases(slug: Slug, top: int) -> str:
 
     Others are final. Of one version, what has no pre-release comes first.
     """
+    return _application(
+        slug,
+        f"{_TARGET},owns__release($select={_RELEASE_FIELDS};"
+        f"$filter=status eq '{SUCCESS}' and is_final eq true;"
+        f"$orderby={_GREATEST_VERSION},semver_prerelease asc,revision desc;"
+        f"$top={top};$expand={_IMAGES})",
+    )
+
+
+def _application(slug: Slug, expansion: str) -> str:
     return _spaced(
-        f"application?$select=slug&$filter=slug eq {literal(slug)}"
-        f"&$expand=should_be_running__release($select={_RELEASE_FIELDS};"
-        f"$expand={_IMAGES}),"
-        f"owns__release($select={_RELEASE_FIELDS};$filter=status eq '{SUCCESS}'"
-        f" and is_final eq true;$orderby={_GREATEST_VERSION},semver_prerelease asc,"
-        f"revision desc;$top={top};$expand={_IMAGES})"
+        f"application?$select=slug&$filter=slug eq {literal(slug)}&$expand={expansion}"
     )
 
 

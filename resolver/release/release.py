@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from resolver.errors import ServiceUnavailable
+from resolver.grammar.selector import FIRST_REVISION
 
 logger = logging.getLogger(__name__)
 
 SUCCESS = "success"
-_TARGET = "should_be_running__release"
 UNREADABLE = (
     *(KeyError, IndexError, TypeError, AttributeError),
     *(ValueError, OverflowError),
@@ -55,6 +55,18 @@ class Release:
     that can be tracked is the target release."""
 
     @property
+    def version(self) -> str:
+        """What means the highest revision of it: no revision, no build part (S2)."""
+        return self.semver.partition("+")[0]
+
+    @property
+    def exact_selector(self) -> str:
+        """What means this release and no other revision of its version (S3, S4)."""
+        name = self.raw_version.replace("+", "_")
+        is_first = self.is_final and self.raw_version == self.version
+        return f"{name}_{FIRST_REVISION}" if is_first else name
+
+    @property
     def is_final(self) -> bool:
         """Whether it is final, and not a draft."""
         return self.revision is not None
@@ -69,6 +81,16 @@ class Release:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application, as far as it was asked about."""
+
+    target: Release | None
+    """Its target release, if it has one."""
+    releases: tuple[Release, ...]
+    """In the order of the answer; none where they were not asked for."""
+
+
 def parse_releases(payload: Any) -> tuple[Release, ...]:
     """Return the releases in an answer to a query for releases.
 
@@ -79,53 +101,24 @@ def parse_releases(payload: Any) -> tuple[Release, ...]:
     return _parse(payload, _read_releases)
 
 
-def parse_target_release(payload: Any) -> tuple[Release | None, ...]:
-    """Return for each application in the answer its target release, if it has one.
+def parse_application(payload: Any, *, has_releases: bool = True) -> Application | None:
+    """Return the application in an answer to a query for one, or None for none.
+
+    Args:
+        payload: the answer.
+        has_releases: whether more than the target release was asked for.
 
     Raises:
         ServiceUnavailable: the answer does not make sense.
 
     """
-    return _parse(payload, lambda rows: tuple(map(_read_target, rows)))
-
-
-def parse_greatest_releases(
-    payload: Any,
-) -> tuple[tuple[Release | None, tuple[Release, ...]], ...]:
-    """Return for each application in the answer its target release, and others.
-
-    Raises:
-        ServiceUnavailable: the answer does not make sense.
-
-    """
-    return _parse(
+    applications = _parse(
         payload,
-        lambda rows: tuple(
-            (_read_target(row), _read_releases(_list(row["owns__release"])))
-            for row in rows
-        ),
+        lambda rows: [
+            _read_application(row, has_releases=has_releases) for row in rows
+        ],
     )
-
-
-def parse_all_releases(
-    payload: Any,
-) -> tuple[tuple[int | None, tuple[Release, ...]], ...]:
-    """Return for each application in the answer its target's id, and its releases.
-
-    Raises:
-        ServiceUnavailable: the answer does not make sense.
-
-    """
-    return _parse(
-        payload,
-        lambda rows: tuple(
-            (
-                next((int(target["id"]) for target in row[_TARGET]), None),
-                _read_releases(_list(row["owns__release"])),
-            )
-            for row in rows
-        ),
-    )
+    return applications[0] if applications else None
 
 
 def _parse[T](payload: Any, read: Callable[[list[Any]], T]) -> T:
@@ -181,9 +174,14 @@ def _read_image(row: Any) -> Image:
     )
 
 
-def _read_target(row: Any) -> Release | None:
-    linked = row[_TARGET]
-    return _read_release(linked[0]) if linked else None
+def _read_application(row: Any, *, has_releases: bool) -> Application:
+    releases = _read_releases(_list(row["owns__release"])) if has_releases else ()
+    targets = row["should_be_running__release"]
+    if not targets:
+        return Application(None, releases)
+    # Beside all releases only its number is asked for.
+    same = (release for release in releases if release.id == targets[0]["id"])
+    return Application(next(same, None) or _read_release(targets[0]), releases)
 
 
 def _list(value: Any) -> list[Any]:

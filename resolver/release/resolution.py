@@ -1,4 +1,4 @@
-"""Decides for which location an alias stands: the resolver proper (design section 8).
+"""Resolution: for which location an alias stands (design section 8).
 
 One API request finds a release on the common path. A second one is made where the
 first found nothing, to tell the user what would have worked.
@@ -16,7 +16,6 @@ from resolver.grammar.reference import Alias, Location, Slug, parse_location
 from resolver.grammar.selector import (
     RangeReading,
     ReleaseReading,
-    TargetReading,
     VersionReading,
     parse_selector,
 )
@@ -25,16 +24,16 @@ from resolver.release.candidate import (
     TARGET_REASON,
     Candidate,
     Candidates,
-    ordered,
-    unranged,
+    hide_from_ranges,
+    order,
 )
 from resolver.release.newest import describe_newest
 from resolver.release.release import (
+    Application,
     Image,
     Release,
-    parse_greatest_releases,
+    parse_application,
     parse_releases,
-    parse_target_release,
 )
 from resolver.release.selection import (
     Selection,
@@ -82,8 +81,8 @@ class Resolution:
 
 def candidates_of(outcome: Resolution | Refusal) -> Candidates:
     """Return what there is to select among, which a refusal of the target may have."""
-    found = getattr(outcome, "candidates", None)
-    return found if isinstance(found, Candidates) else Candidates()
+    candidates = getattr(outcome, "candidates", None)
+    return candidates if isinstance(candidates, Candidates) else Candidates()
 
 
 class Resolver(Protocol):
@@ -125,18 +124,18 @@ class ApiResolver:
         selection = self._select(alias, credential, deadline)
         release = selection.release
         image = select_image(alias, release)
-        location = self.location(alias, image)
+        location = self._location(alias, image)
         return Resolution(alias, release, image, location, selection.reason)
 
     def _select(
         self, alias: Alias, credential: Credential, deadline: Deadline
     ) -> Selection:
         readings = parse_selector(alias.selector)
-        if isinstance(readings, TargetReading):
+        if readings is None:
             return self._select_target(alias, credential, deadline)
         for top in _tops(readings):
-            asked = query.releases(alias.slug, readings, top=top)
-            releases = parse_releases(self._api.query(asked, credential, deadline))
+            path = query.releases(alias.slug, readings, top=top)
+            releases = parse_releases(self._api.query(path, credential, deadline))
             selection = select_release(alias, readings, releases)
             if selection:
                 return selection
@@ -152,15 +151,14 @@ class ApiResolver:
     def _select_target(
         self, alias: Alias, credential: Credential, deadline: Deadline
     ) -> Selection:
-        payload = self._api.query(
-            query.target_release(alias.slug), credential, deadline
-        )
-        applications = parse_target_release(payload)
-        if not applications:
-            raise denied(alias.slug)
-        release = applications[0]
-        if release and release.is_pullable:
-            return Selection(release, TARGET_REASON)
+        path = query.target_release(alias.slug)
+        payload = self._api.query(path, credential, deadline)
+        application = parse_application(payload, has_releases=False)
+        if application is None:
+            raise deny(alias.slug)
+        target = application.target
+        if target and target.is_pullable:
+            return Selection(target, TARGET_REASON)
         raise self._refusal(
             alias.slug,
             f"{alias.slug} has no target release that can be pulled",
@@ -179,21 +177,18 @@ class ApiResolver:
         """
         count = self._tags
         # One more than is looked at, to know whether there are more.
-        asked = query.greatest_releases(alias.slug, count + 1)
-        payload = self._api.query(asked, credential, deadline)
-        applications = parse_greatest_releases(payload)
-        if not applications:
-            raise denied(alias.slug)
-        target, releases = applications[0]
+        path = query.greatest_releases(alias.slug, count + 1)
+        application = self._application(alias.slug, path, credential, deadline)
+        target, releases = application.target, application.releases
         greatest = _without_gap(releases, count)
         numbers = {release.id for release in greatest}
         rows = self._rows(greatest, target)
         if target and target.id not in numbers and target.is_pullable:
             # It is pinned, to a draft or to a release that many others are beyond.
-            found = self._of_version(alias, target, credential, deadline)
-            beside = [release for release in found if release.id not in numbers]
-            rows += tuple(map(unranged, self._rows(beside, target)))
-        many = Candidates(ordered(rows), is_whole=len(releases) <= count).cut(count)
+            same = self._of_version(alias, target, credential, deadline)
+            others = [release for release in same if release.id not in numbers]
+            rows += tuple(map(hide_from_ranges, self._rows(others, target)))
+        many = Candidates(order(rows), is_whole=len(releases) <= count).cut(count)
         try:
             return self._target(alias, target, many)
         except ReleaseUnknown as refusal:
@@ -201,7 +196,7 @@ class ApiResolver:
                 raise TargetUnknown(refusal.message, many) from refusal
             for release in releases:
                 if release.is_pullable:
-                    self.location(alias, release.images[0])  # It is elsewhere.
+                    self._location(alias, release.images[0])  # It is elsewhere.
             raise
 
     def _target(
@@ -214,7 +209,7 @@ class ApiResolver:
                 f"{alias.slug} has no target release that can be pulled; {newest}"
             )
         image = select_image(alias, release)
-        location = self.location(alias, image)
+        location = self._location(alias, image)
         return Resolution(alias, release, image, location, TARGET_REASON, many)
 
     def _of_version(
@@ -223,13 +218,10 @@ class ApiResolver:
         """Return the target release, and what else its version may mean (S2)."""
         if not target.is_final:
             return [target]
-        version = target.semver.partition("+")[0]
-        readings = (VersionReading(version.lower()),)
-        payload = self._api.query(
-            query.releases(alias.slug, readings), credential, deadline
-        )
-        found = parse_releases(payload)
-        highest = select_release(alias, readings, found)
+        readings = (VersionReading(target.version.lower()),)
+        path = query.releases(alias.slug, readings)
+        releases = parse_releases(self._api.query(path, credential, deadline))
+        highest = select_release(alias, readings, releases)
         others = [highest.release] if highest else []
         return [target, *(r for r in others if r.id != target.id)]
 
@@ -243,7 +235,7 @@ class ApiResolver:
                 continue
             is_target = target is not None and release.id == target.id
             first, *others = release.images
-            location = None if others else self.find_location(first)
+            location = None if others else self._find_location(first)
             rows.append(Candidate(location, _slim(release), is_target))
         return tuple(rows)
 
@@ -251,29 +243,40 @@ class ApiResolver:
         self, slug: Slug, reason: str, credential: Credential, deadline: Deadline
     ) -> Refusal:
         """Return why there is no release, with the versions that there are."""
-        payload = self._api.query(
-            query.greatest_releases(slug, NEWEST_WINDOW), credential, deadline
-        )
-        applications = parse_greatest_releases(payload)
-        if not applications:
-            return denied(slug)
-        target, releases = applications[0]
-        return ReleaseUnknown(f"{reason}; {describe_newest(releases, target)}")
+        path = query.greatest_releases(slug, NEWEST_WINDOW)
+        application = self._application(slug, path, credential, deadline)
+        newest = describe_newest(application.releases, application.target)
+        return ReleaseUnknown(f"{reason}; {newest}")
 
-    def find_location(self, image: Image) -> Location | None:
+    def _application(
+        self, slug: Slug, path: str, credential: Credential, deadline: Deadline
+    ) -> Application:
+        """Return the application and the releases that a query asks for.
+
+        Raises:
+            AccessDenied: the API shows none.
+
+        """
+        payload = self._api.query(path, credential, deadline)
+        application = parse_application(payload)
+        if application is None:
+            raise deny(slug)
+        return application
+
+    def _find_location(self, image: Image) -> Location | None:
         """Return where the image is in this registry, or None where it is elsewhere."""
         host, _, name = image.stored_at.partition("/")
         hosts = self._registry_hosts
         return parse_location(name) if hosts is None or host in hosts else None
 
-    def location(self, alias: Alias, image: Image) -> Location:
+    def _location(self, alias: Alias, image: Image) -> Location:
         """Return where the image is in this registry.
 
         Raises:
             ReleaseUnknown: it is elsewhere, and the log says where.
 
         """
-        if location := self.find_location(image):
+        if location := self._find_location(image):
             return location
         logger.error(
             "%s is stored at the registry %s, this proxy fronts %s: check the mode"
@@ -328,7 +331,7 @@ def _slim(release: Release) -> Release:
     return replace(release, images=tuple(images))
 
 
-def denied(slug: Slug) -> AccessDenied:
+def deny(slug: Slug) -> AccessDenied:
     """Return the refusal for private and absent applications alike (rule S11)."""
     return AccessDenied(
         f"{slug} is private or does not exist: check its name, or log in with docker"

@@ -1,7 +1,7 @@
-"""Decides which of an application's releases, and which image of it, is meant.
+"""Selection: which of an application's releases, and which image of it, is meant.
 
 Rules S1 to S10 of the design, on values alone: `query` asks for a superset of what
- a reading can mean, and the choice is made here.
+a reading can mean, and the choice is made here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -50,9 +50,9 @@ def select_release(
     pullable = [release for release in releases if release.is_pullable]
     for spelling in (str, str.lower):
         for reading in readings:
-            found = [r for r in pullable if _fits(reading, r, spelling)]
-            if found:
-                return _choose(alias, reading, found)
+            fits = [r for r in pullable if _fits(reading, r, spelling)]
+            if fits:
+                return _choose(alias, reading, fits)
     return None
 
 
@@ -63,14 +63,14 @@ def select_image(alias: Alias, release: Release) -> Image:
         ReleaseUnknown: there are several and none is named, or there is none such.
 
     """
-    services = ", ".join(sorted(image.image_service for image in release.images))
+    image_services = ", ".join(sorted(image.image_service for image in release.images))
     if alias.image_service is None:
         if len(release.images) == 1:
             return release.images[0]
         example = min(image.image_service for image in release.images).lower()
         raise ReleaseUnknown(
             f"release {release.raw_version} of {alias.slug} has several images:"
-            f" {services}; name one, as in"
+            f" {image_services}; name one, as in"
             f" {alias.slug}/{alias.selector or 'latest'}/{example}"
         )
     for spelling in (str, str.lower):
@@ -79,15 +79,14 @@ def select_image(alias: Alias, release: Release) -> Image:
                 return image
     raise ReleaseUnknown(
         f"release {release.raw_version} of {alias.slug} has no image service"
-        f" {alias.image_service}; it has {services}"
+        f" {alias.image_service}; it has {image_services}"
     )
 
 
 def _fits(reading: ReleaseReading, release: Release, spelling: Spelling) -> bool:
     match reading:
         case VersionReading(version):
-            plain = release.semver.partition("+")[0]
-            return release.is_final and spelling(plain) == version
+            return release.is_final and spelling(release.version) == version
         case RawVersionReading(raw_version):
             return spelling(release.raw_version) == raw_version
         case CommitReading(commit):
@@ -109,19 +108,18 @@ def is_plain(release: Release) -> bool:
 
 
 def _is_within(release: Release, major: int, minor: int | None) -> bool:
-    try:
-        version = semver.Version.parse(release.semver)
-    except ValueError:
-        return False  # Whatever it is, it is found by its whole version or by commit.
+    version = parse_version(release)
     return (
-        version.prerelease is None
+        # Whatever else it is, it is found by its whole version or by commit.
+        version is not None
+        and version.prerelease is None
         and version.major == major
         and minor in (None, version.minor)
     )
 
 
 def _choose(
-    alias: Alias, reading: ReleaseReading, found: Sequence[Release]
+    alias: Alias, reading: ReleaseReading, releases: Sequence[Release]
 ) -> Selection:
     """Return the best of the releases that a reading finds, of which there is one."""
     match reading:
@@ -133,27 +131,27 @@ def _choose(
             reason = "the release of that commit"
         case RangeReading(major, minor):
             within = f"{major}.x" if minor is None else f"{major}.{minor}.x"
-            greatest = max(found, key=greatness)
+            greatest = max(releases, key=greatness)
             return Selection(greatest, f"the greatest final release of {within}")
         case PrefixReading(prefix):
-            _check_unambiguous(alias, prefix, found)
+            _check_unambiguous(alias, prefix, releases)
             reason = f"the one release whose commit begins with {prefix}"
-    return Selection(max(found, key=_precedence), reason)
+    return Selection(max(releases, key=_precedence), reason)
 
 
-def _check_unambiguous(alias: Alias, prefix: str, found: Sequence[Release]) -> None:
-    versions = {release.commit: release.raw_version for release in found}
+def _check_unambiguous(alias: Alias, prefix: str, releases: Sequence[Release]) -> None:
+    versions = {release.commit: release.raw_version for release in releases}
     if len(versions) == 1:
         return
     commits = sorted(versions)
     length = len(prefix) + 1
     while len({commit[:length] for commit in commits}) < len(commits):
         length += 1
-    shown = ", ".join(
+    examples = ", ".join(
         f"{commit[:length]} ({versions[commit]})" for commit in commits[:CANDIDATES_MAX]
     )
     raise ReleaseUnknown(
-        f"{len(commits)} commits of {alias.slug} begin with {prefix}: {shown};"
+        f"{len(commits)} commits of {alias.slug} begin with {prefix}: {examples};"
         " give more of the one that is meant"
     )
 
@@ -164,12 +162,20 @@ def _precedence(release: Release) -> tuple[bool, int, int]:
     return is_plain(release), revision, release.id
 
 
-def greatness(release: Release) -> tuple[semver.Version, tuple[bool, int, int]]:
+def parse_version(release: Release) -> semver.Version | None:
+    """Return the version for comparison, or None where it is no semantic version."""
+    try:
+        return semver.Version.parse(release.semver)
+    except ValueError:
+        return None
+
+
+def greatness(release: Release) -> tuple[bool, semver.Version, tuple[bool, int, int]]:
     """Order releases by semver precedence, which knows no build part, then revision.
 
-    Raises:
-        ValueError: its version is none.
-
+    What is no semantic version comes before all that is one, in the order of ids.
     """
-    version = semver.Version.parse(release.semver).replace(build=None)
-    return version, _precedence(release)
+    version = parse_version(release)
+    if version is None:
+        return False, semver.Version(0), (False, 0, release.id)
+    return True, version.replace(build=None), _precedence(release)

@@ -7,10 +7,10 @@ from typing import Any
 
 from resolver.errors import Refusal, ReleaseUnknown
 from resolver.grammar.client import Client
-from resolver.grammar.reference import Slug
+from resolver.grammar.reference import parse_alias
 from resolver.release.candidate import Candidate, Candidates
-from resolver.release.resolution import Resolution, denied
-from resolver.token.cache import Remembered
+from resolver.release.resolution import Resolution, deny
+from resolver.token.cache import Lookup
 from resolver.token.claims import append_aliases, pullable_names, read_claims
 from resolver.token.suffix import Aliases
 from resolver.upstream.observer import CacheState
@@ -73,11 +73,11 @@ def count_fitting(lists: int) -> int:
 
 def compose(
     jwt: str,
-    found: Mapping[str, Remembered],
+    lookups: Mapping[str, Lookup],
     candidates: Mapping[str, Candidates],
     *,
-    has_tag: bool = False,
-    has_stored: bool = False,
+    has_tag: bool,
+    has_stored: bool,
 ) -> TokenAnswer:
     """Return the answer; what the API resolved but does not grant is refused.
 
@@ -85,43 +85,41 @@ def compose(
 
     Args:
         jwt: what the API issued.
-        found: what each name came to.
+        lookups: what each name came to.
         candidates: those of each name that the token was asked for.
         has_tag: whether a name was asked for beside its application.
         has_stored: whether the token is for names that the registry itself knows.
 
     """
-    granted = pullable_names(jwt)
+    names = pullable_names(jwt)
     resolutions: list[Resolution] = []
     refusals: dict[str, Refusal] = {}
-    carried: dict[str, Candidates] = {}
-    for name, remembered in found.items():
-        outcome, opened = remembered.outcome, candidates[name]
-        if granted is None and isinstance(outcome, Resolution):
+    entries: dict[str, Candidates] = {}
+    for name, lookup in lookups.items():
+        outcome, rows = lookup.outcome, candidates[name]
+        if names is None and isinstance(outcome, Resolution):
             # It is no JWT, so there is no list of names for rows to point into.
-            opened = Candidates((Candidate(outcome.location),))
-        elif granted is not None:
-            opened = opened.kept(
-                lambda row: row.location is None or row.location in granted
-            )
-        if candidates[name].locations and not opened.locations:
-            refusals[name] = denied(Slug("/".join(name.split("/")[:2])))
+            rows = Candidates((Candidate(outcome.location),))
+        elif names is not None:
+            rows = rows.keep(lambda row: row.location is None or row.location in names)
+        if candidates[name].locations and not rows.locations:
+            refusals[name] = deny(parse_alias(name).slug)
             continue
-        if len(opened):
-            carried[name] = opened
+        if len(rows):
+            entries[name] = rows
         if isinstance(outcome, Refusal):
             refusals[name] = outcome
         else:
             resolutions.append(outcome)
-    aliases = Aliases(carried, refusals)
+    aliases = Aliases(entries, refusals)
     token = append_aliases(jwt, aliases)
-    many = {name: len(c) for name, c in carried.items() if not c.is_fixed}
+    many = {name: len(c) for name, c in entries.items() if not c.is_fixed}
     return TokenAnswer(
         _body(token, jwt, aliases),
         tuple(resolutions),
         # Where other tags select something, it is the target alone that is refused.
-        {name: refusal for name, refusal in refusals.items() if name not in carried},
-        {name: remembered.state for name, remembered in found.items()},
+        {name: refusal for name, refusal in refusals.items() if name not in entries},
+        {name: lookup.state for name, lookup in lookups.items()},
         many,
         has_tag,
         has_stored,

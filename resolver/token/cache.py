@@ -1,7 +1,6 @@
-"""Decides which outcomes are remembered, for whom, and for how long (design section 8).
+"""The cache of what aliases stand for, per credential (design section 8).
 
-Remembered is what an alias stands for, per credential. Permission is not: the token
-endpoint decides on it each time.
+Permission is never cached: the token endpoint decides on it each time.
 """
 
 import asyncio
@@ -33,7 +32,7 @@ STALE_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class Lookup:
     """What an alias came to, and where that is known from."""
 
     outcome: Resolution | Refusal
@@ -87,14 +86,14 @@ class ResolutionCache:
             clock,
             getsizeof=lambda entry: _weight(entry.outcome),
         )
-        self._loading: dict[_Key, asyncio.Task[Remembered]] = {}
+        self._loading: dict[_Key, asyncio.Task[Lookup]] = {}
 
     async def resolve(
         self,
         alias: Alias,
         credential: Credential,
         load: Callable[[], Awaitable[Resolution]],
-    ) -> Remembered:
+    ) -> Lookup:
         """Return what is remembered, or what `load` returns or refuses.
 
         Raises:
@@ -105,9 +104,9 @@ class ResolutionCache:
         key = _Key(self._fingerprint(credential), alias)
         entry = self._entries.get(key)
         if entry and self._clock() < entry.fresh_until:
-            return Remembered(entry.outcome, CacheState.HIT)
+            return Lookup(entry.outcome, CacheState.HIT)
         if task := self._loading.get(key):
-            return Remembered((await asyncio.shield(task)).outcome, CacheState.SHARED)
+            return Lookup((await asyncio.shield(task)).outcome, CacheState.SHARED)
         task = asyncio.create_task(self._load(key, entry, load))
         self._loading[key] = task
         task.add_done_callback(lambda done: self._finish(key, done))
@@ -133,10 +132,10 @@ class ResolutionCache:
 
     def forget(self, begin: str = "") -> int:
         """Forget what is remembered of aliases that begin so; return how many."""
-        found = [key for key in self._entries if str(key.alias).startswith(begin)]
-        for key in found:
+        keys = [key for key in self._entries if str(key.alias).startswith(begin)]
+        for key in keys:
             self._entries.pop(key, None)
-        return len(found)
+        return len(keys)
 
     def _asker(self, key: _Key) -> str:
         if key.fingerprint == self._fingerprint(ANONYMOUS):
@@ -148,23 +147,23 @@ class ResolutionCache:
         key: _Key,
         entry: _Entry | None,
         load: Callable[[], Awaitable[Resolution]],
-    ) -> Remembered:
+    ) -> Lookup:
         try:
             resolution = await load()
         except Refusal as refusal:
             # Kept for a while, and whoever met it need not be kept with it.
             refusal.with_traceback(None)
             self._keep(key, refusal, min(REFUSAL_SECONDS, self._ttl), stale=0)
-            return Remembered(refusal, CacheState.MISS)
+            return Lookup(refusal, CacheState.MISS)
         except (RateLimited, ServiceUnavailable) as error:
             if entry is None or isinstance(entry.outcome, Refusal):
                 raise
             logger.warning(
                 "%s is taken from the cache beyond its time: %s", key.alias, error
             )
-            return Remembered(entry.outcome, CacheState.STALE)
+            return Lookup(entry.outcome, CacheState.STALE)
         self._keep(key, resolution, self._ttl, stale=STALE_SECONDS)
-        return Remembered(resolution, CacheState.MISS)
+        return Lookup(resolution, CacheState.MISS)
 
     def _keep(
         self, key: _Key, outcome: Resolution | Refusal, ttl: float, *, stale: float
@@ -173,7 +172,7 @@ class ResolutionCache:
             fresh_until = self._clock() + ttl
             self._entries[key] = _Entry(outcome, fresh_until, fresh_until + stale)
 
-    def _finish(self, key: _Key, task: asyncio.Task[Remembered]) -> None:
+    def _finish(self, key: _Key, task: asyncio.Task[Lookup]) -> None:
         del self._loading[key]
         if not task.cancelled():
             task.exception()  # Somebody may wait for it, or nobody any more.

@@ -54,7 +54,7 @@ class Token:
         # What was refused here counts more than what the API claims (R8).
         return None if self.aliases.refusals.get(alias) else _claimed(self.jwt, alias)
 
-    def beside(self, alias: Alias) -> dict[str, Candidates]:
+    def tag_candidates(self, alias: Alias) -> dict[str, Candidates]:
         """Return what the tags of `<org>/<app>` that the token is for stand for."""
         begin = f"{alias}/"
         return {

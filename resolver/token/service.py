@@ -27,7 +27,7 @@ from resolver.grammar.reference import Alias, is_stored_name, parse_alias
 from resolver.grammar.scope import Scope, parse_scopes
 from resolver.release.resolution import ApiResolver, Resolution, candidates_of
 from resolver.token.answer import TokenAnswer, compose, count_fitting
-from resolver.token.cache import Remembered, ResolutionCache
+from resolver.token.cache import Lookup, ResolutionCache
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import (
     NOBODY,
@@ -184,15 +184,15 @@ class TokenService:
         names = self._names(request.scopes)
         gate = asyncio.Semaphore(LOOK_UPS_MAX)
 
-        async def resolve(name: str) -> Remembered:
+        async def resolve(name: str) -> Lookup:
             async with gate:
                 return await self._resolve(backend, name, request.credential, deadline)
 
-        found = dict(
+        lookups = dict(
             zip(names, await asyncio.gather(*map(resolve, names)), strict=True)
         )
         purpose.set(SEPARATOR.join(names))
-        return await self._issue(backend, request, stored, found, deadline)
+        return await self._issue(backend, request, stored, lookups, deadline)
 
     def _names(self, scopes: Sequence[Scope]) -> Sequence[str]:
         """Return what is to be resolved, each name once.
@@ -211,15 +211,15 @@ class TokenService:
         backend: Backend,
         request: TokenRequest,
         stored: Sequence[Scope],
-        found: Mapping[str, Remembered],
+        lookups: Mapping[str, Lookup],
         deadline: Deadline,
     ) -> TokenAnswer:
-        """Return the token for what was found, as short as it has to be."""
-        whole = {name: candidates_of(each.outcome) for name, each in found.items()}
-        count = count_fitting(sum(len(candidates) > 1 for candidates in whole.values()))
+        """Return the token for what the names came to, as short as it has to be."""
+        lists = {name: candidates_of(each.outcome) for name, each in lookups.items()}
+        count = count_fitting(sum(len(candidates) > 1 for candidates in lists.values()))
         while True:
-            lists = {name: candidates.cut(count) for name, candidates in whole.items()}
-            places = [place for cut in lists.values() for place in cut.locations]
+            cuts = {name: candidates.cut(count) for name, candidates in lists.items()}
+            places = [place for cut in cuts.values() for place in cut.locations]
             jwt = await self._threads.run(
                 backend.api.token,
                 tuple(dict.fromkeys([*stored, *map(Scope, places)])),
@@ -229,28 +229,28 @@ class TokenService:
             )
             answer = compose(
                 jwt,
-                found,
-                lists,
-                has_tag=len(found) + len(stored) < len(set(request.scopes)),
+                lookups,
+                cuts,
+                has_tag=len(lookups) + len(stored) < len(set(request.scopes)),
                 has_stored=bool(stored),
             )
-            count = min(count, max(map(len, lists.values()), default=1)) // 2
+            count = min(count, max(map(len, cuts.values()), default=1)) // 2
             if answer.is_short or not count:
                 return answer
 
     async def _resolve(
         self, backend: Backend, name: str, credential: Credential, deadline: Deadline
-    ) -> Remembered:
+    ) -> Lookup:
         """Return what the name stands for, or the refusal: none sinks the rest (R3)."""
         try:
             alias: Alias = parse_alias(name)
         except AliasInvalid as refusal:
             # Nobody had to be asked, as if it had been known.
-            return Remembered(refusal, CacheState.HIT)
+            return Lookup(refusal, CacheState.HIT)
         purpose.set(str(alias))
         resolver = ApiResolver(backend.api, backend.hosts, tags=self._tags)
         try:
-            found = await self._cache.resolve(
+            lookup = await self._cache.resolve(
                 alias,
                 credential,
                 lambda: self._threads.run(
@@ -260,10 +260,10 @@ class TokenService:
         except (RateLimited, ServiceUnavailable):
             self._observer.note(LookUp(Result.FAILED, CacheState.MISS))
             raise
-        is_refused = isinstance(found.outcome, Refusal)
+        is_refused = isinstance(lookup.outcome, Refusal)
         result = Result.REFUSED if is_refused else Result.FOUND
-        self._observer.note(LookUp(result, found.state))
-        return found
+        self._observer.note(LookUp(result, lookup.state))
+        return lookup
 
 
 def _media_type(content_type: str) -> str:

@@ -46,7 +46,6 @@ ROWS_MAX = 64
 _DRAFT = -1
 _UNRANGED, _TARGET = 1, 2
 _COMMIT = re.compile(r"(?:[0-9a-f]{2}){16,20}")
-_COMMIT_LENGTHS = range(16, 21)
 _TEXT_LENGTH_MAX = 255
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -136,12 +135,12 @@ def _write_candidates(
     if candidates.is_fixed:
         return str(candidates.rows[0].location)
     # What cannot be read again would leave a gap behind it.
-    kept = candidates.kept(lambda row: _write_row(row, numbers) is not None)
-    kept = kept.cut(ROWS_MAX)
-    if kept.is_fixed:
-        return str(kept.rows[0].location)
-    rows = [_write_row(row, numbers) for row in kept.rows]
-    return {"w": int(kept.is_whole), "c": rows}
+    readable = candidates.keep(lambda row: _write_row(row, numbers) is not None)
+    readable = readable.cut(ROWS_MAX)
+    if readable.is_fixed:
+        return str(readable.rows[0].location)
+    rows = [_write_row(row, numbers) for row in readable.rows]
+    return {"w": int(readable.is_whole), "c": rows}
 
 
 def _write_row(row: Candidate, numbers: Mapping[str, int]) -> list[object] | None:
@@ -237,9 +236,10 @@ def _read_commit(text: str) -> str:
     if not text:
         return ""
     data = _decode(text)
-    if len(data) not in _COMMIT_LENGTHS or _encode(data) != text:
+    commit = data.hex()
+    if not _COMMIT.fullmatch(commit) or _encode(data) != text:
         raise ValueError("not a commit")
-    return data.hex()
+    return commit
 
 
 def _read_alias(text: str) -> str:

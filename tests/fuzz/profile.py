@@ -1,4 +1,4 @@
-"""Decides how long a property is tried: for a moment, or for FUZZ_SECONDS.
+"""How long a property is tried: a few examples, or as many as FUZZ_SECONDS allows.
 
 The short run has the same examples each time, so that it fails for the code alone.
 The long one is repeated with new seeds until its time is over (`conftest`).
@@ -12,7 +12,7 @@ SECONDS = int(os.environ.get("FUZZ_SECONDS") or 0)
 """For each property; 0 is the short run."""
 
 FUZZ = settings(
-    max_examples=1000 if SECONDS else 150,
+    max_examples=1000 if SECONDS else 60,
     derandomize=not SECONDS,
     deadline=None,
     print_blob=True,

@@ -80,7 +80,7 @@ def world() -> Iterator[World]:
         yield World(cloud, transport)
 
 
-def carried(candidates: Candidates, alias: Alias) -> Candidates:
+def carry(candidates: Candidates, alias: Alias) -> Candidates:
     """Return what is read of them in the token that carries them."""
     access = jwt(pullable(candidates.locations))
     token = append_aliases(access, Aliases({str(alias): candidates}))
@@ -151,7 +151,7 @@ def test_tag_finds_what_the_path_finds(
     for size in range(1, TAGS_MAX + 1):
         whole = world.candidates(alias, size)
         for room in range(1, size + 1):
-            candidates = carried(whole.cut(room), alias)
+            candidates = carry(whole.cut(room), alias)
             assert len(candidates) <= room
             for tag, location in paths.items():
                 picked = by_tag(candidates, alias, tag)
@@ -204,9 +204,9 @@ CASES: dict[str, tuple[list[Fields], int, list[str]]] = {
 def test_tag_finds_no_less(
     world: World, releases: list[Fields], target: int, tags: list[str]
 ) -> None:
-    """What the issue names is found by tag as by path; drafts have their path."""
+    """Among many releases a tag finds what the path does; drafts have their path."""
     alias, added = world.add(*releases, target=target)
-    candidates = carried(world.candidates(alias, 20), alias)
+    candidates = carry(world.candidates(alias, 20), alias)
     for tag in tags:
         location = world.by_path(alias, tag)
         assert location == by_tag(candidates, alias, tag), tag
@@ -216,15 +216,5 @@ def test_tag_finds_no_less(
     for release in added:
         raw = release.raw_version
         if "-" in raw and raw != pinned:
-            said = candidates.unknown(alias, raw).message
+            said = candidates.error_for(alias, raw).message
             assert said.endswith(f"any other is pulled as {alias}/{raw}")
-
-
-def test_several_images_are_pulled_by_path(world: World) -> None:
-    """A tag is refused with the image services and the path of one; none is listed."""
-    alias, _ = world.add(*finals(3, services=("web", "db")), target=2)
-    candidates = carried(world.candidates(alias, 20), alias)
-    assert (candidates.tags(), candidates.locations) == ([], ())
-    for tag, path in (("1.0.0", "1.0.0"), ("1", "1"), ("V1.1", "v1.1")):
-        with pytest.raises(TagUnknown, match=f"images: db, web; .* {alias}/{path}/db$"):
-            candidates.pick(alias, tag)

@@ -2,7 +2,7 @@
 
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from resolver.content.answer import View
@@ -49,7 +49,7 @@ WORDS = st.text("ab:/.,=; \"\\é'", max_size=9) | st.sampled_from(
 @st.composite
 def listed(draw: st.DrawFn) -> tuple[str, Challenge | None]:
     """Return a header that lists challenges, and the Bearer challenge in it."""
-    found: Challenge | None = None
+    challenge: Challenge | None = None
     seen, texts = False, []
     for scheme in draw(st.lists(st.sampled_from(SCHEMES), min_size=1, max_size=3)):
         pairs = draw(
@@ -60,13 +60,13 @@ def listed(draw: st.DrawFn) -> tuple[str, Challenge | None]:
             seen = True
             names = ("realm", "service", "scope", "error")
             known = {name: params[name] for name in names if name in params}
-            found = Challenge(**known) if "realm" in known else None
+            challenge = Challenge(**known) if "realm" in known else None
         space = draw(st.sampled_from(["", " ", "\t"]))
         written = f"{space},{space}".join(
             f"{name}{space}={space}{_written(draw, value)}" for name, value in pairs
         )
         texts.append(f"{scheme} {space}{written}")
-    return draw(st.sampled_from([", ", ",", " , "])).join(texts), found
+    return draw(st.sampled_from([", ", ",", " , "])).join(texts), challenge
 
 
 def _written(draw: st.DrawFn, value: str) -> str:
@@ -93,24 +93,24 @@ def test_bearer_is_found_among_others(pair: tuple[str, Challenge | None]) -> Non
 @FUZZ
 def test_realm_is_ours_whatever_comes(header: str, view: View) -> None:
     """A header with anything of Bearer in it becomes one challenge with our realm."""
-    found = parse_challenge(header)
-    if found:
-        assert parse_challenge(str(found)) == found
+    challenge = parse_challenge(header)
+    if challenge:
+        assert parse_challenge(str(challenge)) == challenge
     shown = view.header("WWW-Authenticate", header)
     if view.location:
         assert HASH not in shown
     if "bearer" not in header.lower():
-        assert found is None
+        assert challenge is None
         assert "bearer" not in shown.lower()
         return
     ours = parse_challenge(shown)
     assert ours
     assert str(ours) == shown
     assert ours.realm == REALM
-    if not found:
+    if not challenge:
         assert ours == Challenge(REALM, REGISTRY_HOST)
     elif HASH not in header:
-        assert (ours.service, ours.error) == (found.service, found.error)
+        assert (ours.service, ours.error) == (challenge.service, challenge.error)
 
 
 ORIGIN = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?", re.ASCII)
@@ -122,6 +122,7 @@ REALMS = mutated(
 )
 
 
+@example(str(Challenge("https://api:99999/", "r")), 401, None, REGISTRY)
 @given(
     HEADERS | REALMS.map(lambda realm: str(Challenge(realm, "r"))),
     st.sampled_from([200, 401, 401, 401, 404, 503]),

@@ -35,20 +35,7 @@ def logins(draw: st.DrawFn) -> str:
 
 AUTHORIZATIONS = mutated(
     logins() | st.just(f"Bearer {SECRET}") | st.just(basic("u", SECRET)),
-    (
-        "Basic",
-        "Bearer ",
-        " ",
-        "\t",
-        "\r\nX: y",
-        "=",
-        "==",
-        ":",
-        "é",
-        "\udcff",
-        "\0",
-        ",",
-    ),
+    ("Basic", "Bearer ", "\r\nX: y", "==", *" \t=:é\udcff\0,"),
 )
 
 
@@ -57,26 +44,26 @@ AUTHORIZATIONS = mutated(
 def test_credential_is_what_the_client_sent(header: str) -> None:
     """A login is passed on as it came, in a header that can carry it (R3)."""
     try:
-        found = parse_authorization(header)
+        credential = parse_authorization(header)
     except RequestInvalid as error:
         check_shown(error, SECRET)
         return
-    assert SECRET not in repr(found)
-    if found.authorization is None:
-        assert found == ANONYMOUS
+    assert SECRET not in repr(credential)
+    if credential.authorization is None:
+        assert credential == ANONYMOUS
         return
-    check_header_validity(("Authorization", found.authorization))
-    assert found.authorization.isascii()
-    assert found.authorization.isprintable()
-    scheme, _, value = found.authorization.partition(" ")
+    check_header_validity(("Authorization", credential.authorization))
+    assert credential.authorization.isascii()
+    assert credential.authorization.isprintable()
+    scheme, _, value = credential.authorization.partition(" ")
     assert header.split(maxsplit=1)[0].lower() == scheme.lower()
     assert header.strip().endswith(value)
-    if found.key is not None:
-        check_header_validity(("Authorization", f"Bearer {found.key}"))
-        assert found.key.isascii()
-        assert found.key.isprintable()
+    if credential.key is not None:
+        check_header_validity(("Authorization", f"Bearer {credential.key}"))
+        assert credential.key.isascii()
+        assert credential.key.isprintable()
         sent = value if scheme == "Bearer" else base64.b64decode(value).decode()
-        assert sent == found.key or sent.partition(":")[2] == found.key
+        assert sent == credential.key or sent.partition(":")[2] == credential.key
 
 
 HOSTS = mutated(
@@ -140,21 +127,7 @@ def test_url_is_that_of_the_client(
 
 
 NUMBERS = st.sampled_from(
-    [
-        "0",
-        "1",
-        "01",
-        "12",
-        "23",
-        "59",
-        "60",
-        "69",
-        "2026",
-        "9999",
-        "99999",
-        "9" * 20,
-        "",
-    ]
+    ["", "0", "1", "01", "12", "23", "59", "60", "69", "2026", "9" * 5, "9" * 20]
 )
 MOMENTS = mutated(
     st.builds(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from resolver.content.answer import View
 from resolver.content.forward import forward
 from resolver.errors import RegistryError
-from resolver.grammar.endpoint import Content, parse_target
+from resolver.grammar.endpoint import Content, parse_endpoint
 from resolver.grammar.reference import Location
 from resolver.grammar.url import client_url
 from resolver.token.claims import pullable_names
@@ -35,7 +35,7 @@ SECONDS_MAX = 1
 """Of the processor; a thousandth of it is usual."""
 PROXY = "http://localhost:8080"
 VIEW = View(PROXY, f"{PROXY}/t", REGISTRY_HOST, "org/app", Location(LOCATION))
-TARGET = parse_target("GET", "/v2/org/app/manifests/latest")
+TARGET = parse_endpoint("GET", "/v2/org/app/manifests/latest")
 
 
 def url(**headers: str) -> str:
@@ -52,7 +52,7 @@ def with_token(token: str) -> object:
 
 READERS: dict[str, tuple[Callable[[str], object], str]] = {
     "path": (
-        lambda text: parse_target("GET", text),
+        lambda text: parse_endpoint("GET", text),
         "/v2/org/app/2.3.8_rev1/tags/list?n=1&last=a%2Fb",
     ),
     "scope": (

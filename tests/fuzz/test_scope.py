@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.errors import AliasInvalid, GrantUnsupported, Refusal, RequestInvalid
+from resolver.errors import AliasInvalid, Refusal, RequestInvalid
 from resolver.grammar.credential import ANONYMOUS, parse_authorization
 from resolver.grammar.reference import is_stored_name, parse_alias
 from resolver.grammar.scope import SCOPES_MAX, Scope, parse_scopes
@@ -18,7 +18,7 @@ from resolver.token.service import (
 from resolver.token.suffix import Aliases
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import WIRE, check_shown, mutated
-from tests.resolver.fake import HASH, LOCATION, basic, jwt
+from tests.resolver.fake import LOCATION, basic, jwt
 
 PIECES = (
     *("repository:", "registry:catalog:*", ":", "::", ",", ",push", "*", "(plugin)"),
@@ -60,16 +60,16 @@ def words(query: str) -> set[str]:
 def test_scopes_are_among_those_asked(query: str) -> None:
     """A scope that comes out was asked for, once, and is read again as it is (R3)."""
     try:
-        found = parse_token_query(query, None)
+        request = parse_token_query(query, None)
     except RequestInvalid as error:
         check_shown(error)
         assert len(words(query)) > SCOPES_MAX or query.count("&") >= FORM_FIELDS_MAX
         return
-    assert found.credential == ANONYMOUS
-    assert len(found.scopes) <= SCOPES_MAX
-    texts = [str(scope) for scope in found.scopes]
+    assert request.credential == ANONYMOUS
+    assert len(request.scopes) <= SCOPES_MAX
+    texts = [str(scope) for scope in request.scopes]
     assert {text.partition(":")[2] for text in texts} <= words(query)
-    assert parse_scopes([" ".join(texts)]) == tuple(dict.fromkeys(found.scopes))
+    assert parse_scopes([" ".join(texts)]) == tuple(dict.fromkeys(request.scopes))
     sent = urlencode([("scope", text) for text in texts])
     assert [value for _, value in parse_qsl(sent)] == texts
 
@@ -118,38 +118,3 @@ def test_refused_names_leave_the_token_readable(query: str) -> None:
     assert len(read) > 3 or all(name in read for name in refusals if len(name) < 256)
     for name, refusal in read.items():
         assert refusals[name].message.startswith(refusal.message)
-
-
-TYPES = mutated(
-    st.sampled_from(["application/x-www-form-urlencoded; charset=utf-8", "text/plain"]),
-    (";", " ", "X"),
-)
-SECRET = f"made-up-{HASH}"
-FIELDS = st.lists(
-    st.sampled_from(
-        [
-            *("grant_type=password", "grant_type=refresh_token", "username=u%3A", "&"),
-            *(f"password={SECRET}", f"refresh_token={SECRET}", "username=%C3%BC"),
-            *("scope=repository:o/a:pull", "scope=repository%3Ao%2Fa%3Apull+x", "=="),
-        ]
-    ),
-    max_size=8,
-).map("&".join)
-
-
-@given(st.none() | TYPES, mutated(FIELDS, PIECES) | WIRE)
-@FUZZ
-def test_form_is_read_or_refused(content_type: str | None, text: str) -> None:
-    """A form becomes a login with its own user and password, or is refused (R5)."""
-    body = text.encode("utf-8", "surrogateescape")
-    try:
-        found = parse_token_form(content_type, body)
-    except (GrantUnsupported, RequestInvalid) as error:
-        check_shown(error, SECRET)
-        return
-    form = parse_qs(body.decode(), keep_blank_values=True)
-    assert form["grant_type"][0] == "password"
-    assert SECRET not in repr(found)
-    user, password = (form.get(name, [""])[0] for name in ("username", "password"))
-    expected = basic(user, password) if user or password else None
-    assert found.credential.authorization == expected

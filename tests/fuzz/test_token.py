@@ -16,7 +16,7 @@ from resolver.errors import (
     TokenError,
     TokenInvalid,
 )
-from resolver.grammar.endpoint import Content, parse_target
+from resolver.grammar.endpoint import Content, parse_endpoint
 from resolver.grammar.reference import is_stored_name, parse_location
 from resolver.token.claims import (
     append_aliases,
@@ -82,7 +82,7 @@ JWTS = st.one_of(
 )
 
 
-def said(suffix: str) -> Any:
+def read_anything(suffix: str) -> Any:
     """Return what a suffix says, to a reader that takes anything."""
     return json.loads(base64.urlsafe_b64decode(suffix + "=" * (-len(suffix) % 4)))
 
@@ -127,7 +127,7 @@ def test_suffix_is_read_as_what_it_says(text: str, suffix: str) -> None:
     assert read.jwt == text
     assert len(suffix) <= LENGTH_MAX
     assert "=" not in suffix
-    payload = said(suffix)
+    payload = read_anything(suffix)
     assert payload.keys() == {"v", "a", "r"}
     assert payload["v"] in (1, 2)
     found = {name: c.locations[0] for name, c in read.aliases.candidates.items()}
@@ -141,7 +141,7 @@ def test_suffix_is_read_as_what_it_says(text: str, suffix: str) -> None:
         assert refusal.message == message[:MESSAGE_LENGTH_MAX]
 
 
-def claimed(text: str, alias: str) -> set[str]:
+def locations_of(text: str, alias: str) -> set[str]:
     """Return the locations that a JWT claims for the alias, to a plain reader."""
     try:
         payload = json.loads(base64.urlsafe_b64decode(text.split(".")[1] + "=="))
@@ -164,16 +164,16 @@ def test_forged_token_leads_to_nothing_else(
     """Upstream goes the JWT alone, for what the token says of that very alias (R7)."""
     token = text if suffix is None else f"{text}~{suffix}"
     secrets = [text] if len(text) > 20 else []
-    target = parse_target("GET", f"/v2/{name}/{tail}")
+    target = parse_endpoint("GET", f"/v2/{name}/{tail}")
     assert isinstance(target, Content)
     try:
         found = forward(target, scheme + token, selects=False)
     except AliasInvalid as error:
         check_shown(error, *secrets)
-        assert name == "alpine" or said(token.partition("~")[2])["r"][name]
+        assert name == "alpine" or read_anything(token.partition("~")[2])["r"][name]
         return
     except Refusal:
-        assert said(token.partition("~")[2])["r"][name]
+        assert read_anything(token.partition("~")[2])["r"][name]
         return
     except TokenError as error:
         check_shown(error, *secrets)
@@ -194,8 +194,8 @@ def test_forged_token_leads_to_nothing_else(
     ]
     assert upstream == found.location
     assert parse_location(upstream)
-    carried = said(token.partition("~")[2])["a"] if "~" in token else {}
-    expected = {carried[name]} if name in carried else claimed(kept, name)
+    carried = read_anything(token.partition("~")[2])["a"] if "~" in token else {}
+    expected = {carried[name]} if name in carried else locations_of(kept, name)
     assert upstream in expected
 
 
@@ -208,6 +208,6 @@ def test_claims_are_what_the_jwt_says(text: str) -> None:
     assert claims.issued_at is None or claims.issued_at.endswith("Z")
     names = pullable_names(text)
     if names:
-        entries = said(text.split(".")[1])["access"]
+        entries = read_anything(text.split(".")[1])["access"]
         allowed = [e for e in entries if isinstance(e, dict) and e.get("actions")]
         assert names <= {str(entry.get("name")) for entry in allowed}

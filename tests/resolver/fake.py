@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from hypothesis import settings
-
+from resolver.grammar.endpoint import Base, Content, parse_endpoint
 from resolver.grammar.reference import Location
 from resolver.release.candidate import Candidate, Candidates
 from resolver.release.release import SUCCESS, Image, Release
@@ -16,9 +15,6 @@ from resolver.token.claims import Token, parse_token
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import Event
 from resolver.upstream.transport import Answer
-
-PROPERTY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
-"""How long a property is tried: the same in every run."""
 
 REGISTRY = "https://registry2.example.com"
 REGISTRY_HOST = "registry2.example.com"
@@ -232,6 +228,13 @@ def candidate(
     }
     location = None if place is None or services else Location(place)
     return Candidate(location, Release(**values | fields), is_target)
+
+
+def endpoint(path: str) -> Base | Content:
+    """Return what the path under /v2/ is for."""
+    found = parse_endpoint("GET", f"/v2/{path}")
+    assert isinstance(found, Base | Content)
+    return found
 
 
 def location_of(token: Token | str, alias: str) -> str | None:

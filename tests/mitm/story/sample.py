@@ -40,7 +40,7 @@ def token_answer(*names: str, **fields: Any) -> TokenAnswer:
 def request(path: str = MANIFEST, method: str = "GET", **known: Any) -> Record:
     """Return the record of a request of which this is known."""
     record = Record("3f2a9c1b-0000", ("192.0.2.7", 1), method, path)
-    record.aim(endpoint.parse_target(method, path))
+    record.aim(endpoint.parse_endpoint(method, path))
     if answer := known.pop("answer", None):
         record.issued(answer)
     if known.pop("is_sent", False):

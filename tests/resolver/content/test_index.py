@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from resolver.content.index import NAMES_MAX, PLACES_MAX, Index, Place, named_digests
+from resolver.content.index import NAMES_MAX, PLACES_MAX, Index, Place, read_digests
 from resolver.grammar.reference import Alias, Digest, Location, Slug, parse_alias
 from tests.resolver.fake import DIGEST, ident
 
@@ -25,25 +25,25 @@ def place(number: int, name: Alias | None = None, client: str = "") -> Place:
 def test_what_is_noted_is_found_for_that_application_alone() -> None:
     """The latest place comes first, and each once for each client."""
     index = Index()
-    index.note(SLUG, [digest(1), digest(2)], place(1))
-    index.note(SLUG, [digest(1)], place(2, NAMED, "a"))
+    index.add(SLUG, [digest(1), digest(2)], place(1))
+    index.add(SLUG, [digest(1)], place(2, NAMED, "a"))
     assert index.places(SLUG, digest(1)) == (place(2, NAMED, "a"), place(1))
     assert index.places(SLUG, digest(2)) == (place(1),)
     assert index.places(OTHER, digest(1)) == index.places(SLUG, digest(3)) == ()
-    index.note(SLUG, [digest(1)], place(2, None, "a"))
+    index.add(SLUG, [digest(1)], place(2, None, "a"))
     assert index.places(SLUG, digest(1)) == (place(2, None, "a"), place(1))
 
 
 def test_name_is_for_its_client_as_long_as_it_leads_there() -> None:
     """Nobody else is told it, and not where the tag means another release by now."""
     index = Index()
-    index.note(SLUG, [digest(1), digest(2)], place(1, NAMED, "a"))
-    index.note(SLUG, [digest(1)], place(2, None, "b"))
+    index.add(SLUG, [digest(1), digest(2)], place(1, NAMED, "a"))
+    index.add(SLUG, [digest(1)], place(2, None, "b"))
     names = [index.name(SLUG, digest(1), client) for client in ("a", "b", "")]
     assert names == [NAMED, None, None]
-    index.note(SLUG, [digest(3)], place(3, NAMED, "b"))
+    index.add(SLUG, [digest(3)], place(3, NAMED, "b"))
     assert index.name(SLUG, digest(1), "a") == NAMED
-    index.note(SLUG, [digest(3)], place(3, NAMED, "a"))
+    index.add(SLUG, [digest(3)], place(3, NAMED, "a"))
     assert [index.name(SLUG, digest(n), "a") for n in (1, 2, 3)] == [None, None, NAMED]
     index.forget_name("a", NAMED)
     assert index.name(SLUG, digest(3), "a") is None
@@ -53,15 +53,15 @@ def test_name_is_for_its_client_as_long_as_it_leads_there() -> None:
 def test_memory_is_bounded() -> None:
     """What was asked for last is kept, and what was not is forgotten."""
     index = Index(digests_max=3)
-    index.note(SLUG, map(digest, range(3)), place(1))
+    index.add(SLUG, map(digest, range(3)), place(1))
     assert index.places(SLUG, digest(0))
-    index.note(SLUG, [digest(3)], place(1))
+    index.add(SLUG, [digest(3)], place(1))
     assert len(index) == 3
     assert [bool(index.places(SLUG, digest(n))) for n in range(4)] == [
         *(True, False, True, True),
     ]
     for number in range(2 * PLACES_MAX):
-        index.note(SLUG, [digest(0)], place(number))
+        index.add(SLUG, [digest(0)], place(number))
     assert len(index.places(SLUG, digest(0))) == PLACES_MAX
 
 
@@ -86,19 +86,19 @@ BODIES = {
 @pytest.mark.parametrize(("body", "numbers"), BODIES.items(), ids=ident)
 def test_manifest_names_what_is_beside_it(body: str, numbers: list[int]) -> None:
     """Config and layers of an image, manifests of an index, and itself."""
-    found = named_digests(200, DIGEST, body.encode("latin-1"))
+    found = read_digests(200, DIGEST, body.encode("latin-1"))
     assert found == [DIGEST, *map(digest, numbers)]
 
 
 def test_answer_that_is_no_manifest_says_nothing() -> None:
     """An error, and an answer without a digest, leave nothing behind."""
     for status in (404, 401, 304, 307, 500):
-        assert named_digests(status, DIGEST, json.dumps(IMAGE).encode()) == []
-    assert named_digests(200, None, b"") == named_digests(200, "x", b"") == []
+        assert read_digests(status, DIGEST, json.dumps(IMAGE).encode()) == []
+    assert read_digests(200, None, b"") == read_digests(200, "x", b"") == []
 
 
 def test_endless_manifest_is_cut() -> None:
     """One manifest does not make everything else be forgotten."""
     layers = [{"digest": digest(n)} for n in range(NAMES_MAX * 2)]
     body = json.dumps({"layers": layers}).encode()
-    assert len(named_digests(200, None, body)) == NAMES_MAX
+    assert len(read_digests(200, None, body)) == NAMES_MAX

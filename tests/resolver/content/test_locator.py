@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -18,7 +18,6 @@ from resolver.errors import (
     ServiceUnavailable,
     TagUnknown,
 )
-from resolver.grammar.endpoint import Base, Content, parse_target
 from resolver.grammar.reference import Location
 from resolver.release.candidate import Candidates
 from resolver.token.claims import append_aliases
@@ -32,6 +31,7 @@ from tests.resolver.fake import (
     SLUG,
     Notes,
     candidate,
+    endpoint,
     fixed,
     jwt,
     pullable,
@@ -85,22 +85,15 @@ def serving(
     registry: Registry, timeout: float = 10, observer: Notes | None = None
 ) -> Iterator[Locator]:
     """Yield the locator in front of that registry."""
-    made = Locator(
+    locator = Locator(
         REGISTRY,
         registry,
         timeout=timeout,
         selects=True,
         observer=observer or Notes(),
     )
-    yield made
-    made.close()
-
-
-def target(rest: str) -> Base | Content:
-    """Return what is asked for."""
-    found = parse_target("GET", f"/v2/{SLUG}/{rest}")
-    assert isinstance(found, Content)
-    return found
+    with closing(locator):
+        yield locator
 
 
 def decide(
@@ -114,9 +107,9 @@ def decide(
     """Return the request as it goes upstream."""
     login = None if token is None else f"Bearer {token}"
     asker = Asker(login, address, takes_scopes)
-    decided = asyncio.run(service.decide(target(rest), asker))
-    assert isinstance(decided, Forward)
-    return decided
+    request = asyncio.run(service.decide(endpoint(f"{SLUG}/{rest}"), asker))
+    assert isinstance(request, Forward)
+    return request
 
 
 BLOB = f"blobs/{DIGEST}"
@@ -139,27 +132,20 @@ def test_it_is_found_where_it_is(rest: str, asked: str, status: int) -> None:
     """The target's location is asked first, and others until one has it."""
     registry = Registry({PLACES[9]: status})
     with serving(registry) as service:
-        decided = decide(service, rest)
-        assert decided.path == f"/v2/{PLACES[9]}/{rest}"
-        assert decided.authorization == f"Bearer {JWT}"
-        assert decided.release
-        assert decided.release.raw_version == "1.90.0"
+        request = decide(service, rest)
+        assert request.path == f"/v2/{PLACES[9]}/{rest}"
+        assert request.authorization == f"Bearer {JWT}"
+        assert request.release
+        assert request.release.raw_version == "1.90.0"
         assert registry.asked[0] == f"{PLACES[3]}/{asked}"
         assert set(registry.asked) <= {f"{place}/{asked}" for place in PLACES}
         count = len(registry.asked)
         assert count <= len(PLACES)
         # It is known now, and the next thing is looked for there first.
-        assert decide(service, rest) == decided
+        assert decide(service, rest) == request
         assert len(registry.asked) == count
         decide(service, f"blobs/{DIGEST[:-1]}0")
         assert registry.asked[count:] == [f"{PLACES[9]}/blobs/{DIGEST[:-1]}0"]
-
-
-def test_several_have_it() -> None:
-    """A layer that releases share is found at any of them."""
-    registry = Registry({PLACES[5]: 200, PLACES[6]: 200, PLACES[7]: 404})
-    with serving(registry) as service:
-        assert decide(service, BLOB).location in PLACES[5:7]
 
 
 def test_so_many_are_asked_at_the_same_time() -> None:
@@ -242,10 +228,10 @@ def test_manifest_that_passed_is_not_looked_for() -> None:
     """What it names is at its own location, and nothing of it elsewhere."""
     registry = Registry({})
     with serving(registry) as service:
-        decided = decide(service, "manifests/1.89.0")
+        request = decide(service, "manifests/1.89.0")
         body = b'{"layers":[{"digest":"%s"}]}' % DIGEST.encode()
         other = f"{DIGEST[:-2]}00"
-        service.note(decided, 200, other, body, "")
+        service.remember(request, 200, other, body, "")
         for rest in (BLOB, f"blobs/{other}", f"manifests/{other}"):
             assert decide(service, rest).location == PLACES[10]
         assert registry.asked == []
@@ -253,6 +239,19 @@ def test_manifest_that_passed_is_not_looked_for() -> None:
         token = append_aliases(jwt_of_another, Aliases({SLUG: MANY.cut(2)}))
         with pytest.raises(AssertionError):  # The registry is asked, with that token.
             decide(service, BLOB, token, "another client's address")
+
+
+def test_other_answers_are_not_remembered() -> None:
+    """What is no manifest, and what is no alias's, says nothing about its digests."""
+    registry = Registry({})
+    with serving(registry) as locator:
+        request = decide(locator, "manifests/1.89.0")
+        locator.remember(request, 404, DIGEST, b"", "")
+        locator.remember(Forward("/v2/", None), 200, DIGEST, b"", "")
+        base = asyncio.run(locator.decide(endpoint(""), Asker(None)))
+        assert base == Forward("/v2/", None)
+        decide(locator, BLOB)
+    assert registry.asked
 
 
 def test_one_location_is_not_asked() -> None:
@@ -283,9 +282,9 @@ FAR_TOKEN = append_aliases(FAR_JWT, Aliases({f"{SLUG}/1.6.0": fixed(FAR)}))
 
 def pull_far(locator: Locator, address: str) -> None:
     """Let a client pull the manifest of a release that is in no list, by its tag."""
-    decided = decide(locator, "manifests/1.6.0", FAR_TOKEN, address)
+    request = decide(locator, "manifests/1.6.0", FAR_TOKEN, address)
     body = b'{"layers":[{"digest":"%s"}]}' % DIGEST.encode()
-    locator.note(decided, 200, f"{DIGEST[:-2]}00", body, address)
+    locator.remember(request, 200, f"{DIGEST[:-2]}00", body, address)
 
 
 def test_digests_of_a_tag_name_it() -> None:
@@ -322,8 +321,8 @@ def test_challenge_for_a_digest_names_its_tag() -> None:
             (f"{ARTIFACT}.sig", "10.0.0.1", None),
         ):
             assert decide(locator, rest, None, address).scope == expected
-        decided = decide(locator, "manifests/1.89.0", TOKEN, "10.0.0.1")
-        locator.note(decided, 200, f"{DIGEST[:-1]}e", b"", "10.0.0.1")
+        request = decide(locator, "manifests/1.89.0", TOKEN, "10.0.0.1")
+        locator.remember(request, 200, f"{DIGEST[:-1]}e", b"", "10.0.0.1")
         # A layer that both have, as far as is known: the token is for both.
         last = f"repository:{SLUG}/1.89.0:pull"
         found = decide(locator, BLOB, None, "10.0.0.1").scope
@@ -352,7 +351,7 @@ def test_tag_that_moved_on_names_nothing() -> None:
         pull_far(locator, "10.0.0.1")
         assert decide(locator, BLOB, None, "10.0.0.1").scope
         # The same client pulled the tag again, and got another image.
-        decided = decide(locator, "manifests/1.6.0", token, "10.0.0.1")
-        locator.note(decided, 200, f"{DIGEST[:-2]}11", b"", "10.0.0.1")
+        request = decide(locator, "manifests/1.6.0", token, "10.0.0.1")
+        locator.remember(request, 200, f"{DIGEST[:-2]}11", b"", "10.0.0.1")
         assert decide(locator, MANIFEST, None, "10.0.0.1").scope is None
         assert decide(locator, f"blobs/{DIGEST[:-2]}11", None, "10.0.0.1").scope

@@ -4,6 +4,7 @@ import ast
 import io
 import runpy
 import sys
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -26,20 +27,19 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> LocalCloud:
-    """A cloud that the environment names, and no key."""
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalCloud]:
+    """Yield a cloud that the environment names, without a key."""
     monkeypatch.delenv("BALENA_API_KEY", raising=False)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-    return LocalCloud(publish=False, serve_registry=False)
-
-
-def test_resolution_is_described(
-    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Release, revision, commit, service, location, digest and reason are printed."""
-    with cloud:
+    with LocalCloud(publish=False, serve_registry=False) as cloud:
         monkeypatch.setenv("API_URL", cloud.api_url)
-        status, out, _ = run(f"{BROWSER}/2.3.8+rev1")
+        yield cloud
+
+
+@pytest.mark.usefixtures("cloud")
+def test_resolution_is_described() -> None:
+    """Release, revision, commit, service, location, digest and reason are printed."""
+    status, out, _ = run(f"{BROWSER}/2.3.8+rev1")
     assert status == 0
     assert out.splitlines() == [
         f"{BROWSER}/2.3.8_rev1",
@@ -53,15 +53,12 @@ def test_resolution_is_described(
     ]
 
 
-def test_pasted_reference_is_resolved(
-    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("cloud")
+def test_pasted_reference_is_resolved() -> None:
     """A host, a tag and a digest may be in it, and what they come to is said."""
-    with cloud:
-        monkeypatch.setenv("API_URL", cloud.api_url)
-        _, same, _ = run(f"localhost:8080/{BROWSER}:2.3.8+rev1@sha256:{DIGEST}")
-        _, other, _ = run(f"docker://h.io/{BROWSER}/2.3:9.9@sha256:{'0' * 64}")
-        status, _, unknown = run(f"localhost:8080/{BROWSER}:9.9")
+    _, same, _ = run(f"localhost:8080/{BROWSER}:2.3.8+rev1@sha256:{DIGEST}")
+    _, other, _ = run(f"docker://h.io/{BROWSER}/2.3:9.9@sha256:{'0' * 64}")
+    status, _, unknown = run(f"localhost:8080/{BROWSER}:9.9")
     assert f"{BROWSER}/2.3.8_rev1\n" in same
     assert f"  note      sha256:{DIGEST} is the digest of this image\n" in same
     assert same.count("note") == 1
@@ -76,25 +73,18 @@ def test_pasted_reference_is_resolved(
     )
 
 
-def test_digest_that_the_api_does_not_know(
-    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_digest_that_the_api_does_not_know(cloud: LocalCloud) -> None:
     """Where the API has no digest of the image, none is compared."""
-    with cloud:
-        monkeypatch.setenv("API_URL", cloud.api_url)
-        cloud.add_release(BROWSER, "4.0.0")
-        _, out, _ = run(f"{BROWSER}:4@sha256:{DIGEST}")
+    cloud.add_release(BROWSER, "4.0.0")
+    _, out, _ = run(f"{BROWSER}:4@sha256:{DIGEST}")
     assert "  digest    not known to the API\n" in out
     assert "  note      the digest cannot be compared" in out
 
 
-def test_releases_are_listed(
-    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("cloud")
+def test_releases_are_listed() -> None:
     """With --all every release is named, with what keeps it from being pulled."""
-    with cloud:
-        monkeypatch.setenv("API_URL", cloud.api_url)
-        status, out, _ = run("--all", f"localhost:8080/{BROWSER}:2.3")
+    status, out, _ = run("--all", f"localhost:8080/{BROWSER}:2.3")
     assert status == 0
     rows = [line.split(maxsplit=4) for line in out.splitlines()]
     assert rows[0] == ["RELEASE", "STARTED", "COMMIT", "SERVICES", "STATE"]
@@ -109,41 +99,20 @@ def test_releases_are_listed(
     assert ["1.7.0", "2022-01-01", "38f15f2", "main,helper", "final"] in rows
 
 
-def test_list_is_in_the_order_of_versions(
-    cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The greatest version is first, then revisions; drafts stand in their place."""
-    versions = ("1.0.0", "1.10.0", "1.9.0", "1.9.0", "1.10.0-rc.1", "1.9.0+a")
-    with cloud:
-        monkeypatch.setenv("API_URL", cloud.api_url)
-        cloud.add_application("org/list")
-        for version in versions:
-            cloud.add_release("org/list", version)
-        draft = cloud.add_release("org/list", "1.10.0", is_draft=True)
-        _, out, _ = run("--all", "org/list")
-    rows = [line.split() for line in out.splitlines()[1:]]
-    assert [row[0] for row in rows] == [
-        *("1.10.0", "1.10.0-rc.1", draft.raw_version),
-        *("1.9.0_rev1", "1.9.0", "1.9.0_a.rev2", "1.0.0"),
-    ]
-
-
 def test_private_application_needs_the_key(
     cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The key comes from the environment, and is never printed."""
-    with cloud:
-        monkeypatch.setenv("API_URL", cloud.api_url)
-        for arguments in (["balenablocks/private-block"], ["--all", "no/body"]):
-            status, out, err = run(*arguments)
-            assert (status, out) == (1, "")
-            assert err == (
-                f"{arguments[-1]} is private or does not exist: check its name; for a"
-                " private one BALENA_API_KEY has to hold a balena API key\n"
-            )
-        key = cloud.keys["carol"]
-        monkeypatch.setenv("BALENA_API_KEY", key)
-        status, out, err = run("balenablocks/private-block")
+    for arguments in (["balenablocks/private-block"], ["--all", "no/body"]):
+        status, out, err = run(*arguments)
+        assert (status, out) == (1, "")
+        assert err == (
+            f"{arguments[-1]} is private or does not exist: check its name; for a"
+            " private one BALENA_API_KEY has to hold a balena API key\n"
+        )
+    key = cloud.keys["carol"]
+    monkeypatch.setenv("BALENA_API_KEY", key)
+    status, out, err = run("balenablocks/private-block")
     assert status == 0
     assert "release   1.0.0" in out
     assert key not in out + err
@@ -153,20 +122,18 @@ def test_wrong_key_is_called_wrong(
     cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The API takes it for none, so it is checked where nothing is to be seen."""
-    with cloud:
-        monkeypatch.setenv("API_URL", cloud.api_url)
-        monkeypatch.setenv("BALENA_API_KEY", "made-up-key-0123456789")
-        assert run(BROWSER)[0] == 0
-        assert len(cloud.requests) == 1
-        for arguments in (["no/body"], ["--all", "no/body"]):
-            status, out, err = run(*arguments)
-            assert (status, out) == (1, "")
-            assert err == (
-                "the key in BALENA_API_KEY is wrong or expired: the balena API does not"
-                " accept it; without a key, no/body is private or does not exist\n"
-            )
-        monkeypatch.setenv("BALENA_API_KEY", cloud.keys["bob"])
-        _, _, err = run("balenablocks/private-block")
+    monkeypatch.setenv("BALENA_API_KEY", "made-up-key-0123456789")
+    assert run(BROWSER)[0] == 0
+    assert len(cloud.requests) == 1
+    for arguments in (["no/body"], ["--all", "no/body"]):
+        status, out, err = run(*arguments)
+        assert (status, out) == (1, "")
+        assert err == (
+            "the key in BALENA_API_KEY is wrong or expired: the balena API does not"
+            " accept it; without a key, no/body is private or does not exist\n"
+        )
+    monkeypatch.setenv("BALENA_API_KEY", cloud.keys["bob"])
+    _, _, err = run("balenablocks/private-block")
     assert err == (
         "balenablocks/private-block is private or does not exist: check its name; the"
         " key in BALENA_API_KEY may have no right to see it\n"

@@ -1,14 +1,14 @@
 """A list of releases reads well, whatever the API says of them."""
 
 from resolver.release.description import describe_releases
-from resolver.release.release import parse_releases
+from resolver.release.release import Application, parse_releases
 from tests.resolver.fake import image_row, release_row
 
 
 def test_odd_releases_are_listed() -> None:
     """What is no version comes last, without a date there is none, and all is told."""
     failing = image_row(status="failed")
-    found = parse_releases(
+    releases = parse_releases(
         {
             "d": [
                 release_row("main", 0, id=1, is_passing_tests=False),
@@ -17,7 +17,7 @@ def test_odd_releases_are_listed() -> None:
             ]
         }
     )
-    lines = describe_releases(found, target=1).splitlines()
+    lines = describe_releases(Application(releases[0], releases)).splitlines()
     assert [" ".join(line.split()) for line in lines] == [
         "RELEASE STARTED COMMIT SERVICES STATE",
         "1.0.0 - b4b201f main final, cannot be pulled: cancelled and image main failed",

@@ -7,11 +7,11 @@ import pytest
 
 from resolver.errors import ServiceUnavailable
 from resolver.release.release import (
+    Application,
     Image,
     Release,
-    parse_greatest_releases,
+    parse_application,
     parse_releases,
-    parse_target_release,
 )
 from tests.resolver.fake import (
     COMMIT,
@@ -26,41 +26,38 @@ from tests.resolver.fake import (
 
 def test_release_is_read() -> None:
     """A row of the API becomes a release with its images."""
-    (found,) = parse_releases({"d": [release_row()]})
+    (release,) = parse_releases({"d": [release_row()]})
     image = Image(f"registry2.example.com/v2/{HASH}", "main", "success", DIGEST)
-    assert found == Release(
+    assert release == Release(
         30, COMMIT, "2.3.8+rev2", "2.3.8", 2, "", "success", False, True, (image,)
     )
-    assert found.is_final
-    assert found.is_pullable
+    assert release.is_final
+    assert release.is_pullable
 
 
 def test_digest_may_be_unknown() -> None:
     """An image whose digest the API does not know is as good."""
     row = image_row() | {"content_hash": None}
-    (found,) = parse_releases({"d": [release_row("1.0.0", 0, row)]})
-    assert found.images[0].content_hash is None
-    assert found.is_pullable
+    (release,) = parse_releases({"d": [release_row("1.0.0", 0, row)]})
+    assert release.images[0].content_hash is None
+    assert release.is_pullable
 
 
-def test_target_release_is_read() -> None:
-    """Each application has a target release or none."""
-    payload = {"d": [target_row(release_row()), target_row(None)]}
-    first, second = parse_target_release(payload)
-    assert first
-    assert (first.raw_version, second) == ("2.3.8+rev2", None)
-    assert parse_target_release({"d": []}) == ()
-
-
-def test_releases_of_an_application_are_read() -> None:
-    """Each application has its target release and others, in the answer's order."""
-    payload = {"d": [versions_row("2.3.8+rev2", "2.3.8"), versions_row()]}
-    (target, releases), second = parse_greatest_releases(payload)
-    assert target
-    assert target.raw_version == "2.3.8+rev2"
-    assert [release.raw_version for release in releases] == ["2.3.8+rev2", "2.3.8"]
-    assert second == (None, ())
-    assert parse_greatest_releases({"d": []}) == ()
+def test_application_is_read() -> None:
+    """An application has a target release or none, and others in the answer's order."""
+    application = parse_application({"d": [versions_row("2.3.8+rev2", "2.3.8")]})
+    assert application
+    assert application.target
+    assert application.target.raw_version == "2.3.8+rev2"
+    assert [each.raw_version for each in application.releases] == [
+        "2.3.8+rev2",
+        "2.3.8",
+    ]
+    bare = {"d": [target_row(None)]}
+    assert parse_application(bare, has_releases=False) == Application(None, ())
+    with pytest.raises(ServiceUnavailable):
+        parse_application(bare)
+    assert parse_application({"d": []}) is None
 
 
 SENSELESS: dict[str, Any] = {
@@ -79,14 +76,14 @@ SENSELESS: dict[str, Any] = {
     "d-object": {"d": {"a": 1}},
     "d-object-empty": {"d": {}},
     "d-text-empty": {"d": ""},
-    "versions-object": {"d": [{"owns__release": {}}]},
+    "versions-object": {"d": [target_row(None) | {"owns__release": {}}]},
 }
 
 
 @pytest.mark.parametrize("payload", SENSELESS.values(), ids=SENSELESS)
 @pytest.mark.parametrize(
     "parse",
-    [parse_releases, parse_target_release, parse_greatest_releases],
+    [parse_releases, parse_application],
     ids=lambda parse: parse.__name__,
 )
 def test_senseless_answer(parse: Callable[[Any], object], payload: Any) -> None:

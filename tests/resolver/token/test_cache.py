@@ -10,7 +10,6 @@ import pytest
 from resolver.errors import (
     AccessDenied,
     RateLimited,
-    Refusal,
     RegistryError,
     ReleaseUnknown,
     ServiceUnavailable,
@@ -21,12 +20,7 @@ from resolver.grammar.reference import Location, parse_alias
 from resolver.release.candidate import Candidates
 from resolver.release.release import parse_releases
 from resolver.release.resolution import Resolution
-from resolver.token.cache import (
-    REFUSAL_SECONDS,
-    STALE_SECONDS,
-    Remembered,
-    ResolutionCache,
-)
+from resolver.token.cache import REFUSAL_SECONDS, STALE_SECONDS, Lookup, ResolutionCache
 from resolver.upstream.observer import CacheState
 from tests.resolver.fake import candidate, release_row
 
@@ -34,49 +28,53 @@ TTL = 300
 ALIAS = parse_alias("org/app/2.3")
 ALICE = Credential("Bearer alice", "alice")
 DOWN = ServiceUnavailable("the API is down")
+LIMITED = RateLimited("limited")
 MISSING = ReleaseUnknown("no such release")
+PRIVATE = AccessDenied("private")
+type Outcome = str | RegistryError
 
 
-class Clock:
-    """A clock that goes on when it is told to."""
+def settle(outcome: Outcome) -> Resolution:
+    """Return a resolution that has the text as its reason, or raise the error."""
+    if isinstance(outcome, RegistryError):
+        raise outcome
+    (release,) = parse_releases({"d": [release_row()]})
+    location = Location("v2/" + "0" * 32)
+    return Resolution(ALIAS, release, release.images[0], location, outcome)
 
-    now = 1000.0
 
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
+def text_of(result: Lookup | BaseException) -> str:
+    """Return the reason of a resolution, or the message of an error."""
+    outcome = result.outcome if isinstance(result, Lookup) else result
+    return outcome.reason if isinstance(outcome, Resolution) else str(outcome)
 
 
 class Loader:
     """An API that answers one thing after the other, and counts."""
 
-    def __init__(self, *outcomes: str | RegistryError) -> None:
-        self.outcomes = list(outcomes)
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = outcomes
         self.calls = 0
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def __call__(self) -> Resolution:
-        """Return or raise what comes next; the last outcome stays."""
+        """Return or raise what comes next, as soon as it is let; the last one stays."""
         outcome = self.outcomes[min(self.calls, len(self.outcomes) - 1)]
         self.calls += 1
-        if isinstance(outcome, RegistryError):
-            raise outcome
-        return resolution(outcome)
-
-
-def resolution(name: str) -> Resolution:
-    """Return a resolution that has the name as its reason."""
-    (release,) = parse_releases({"d": [release_row()]})
-    location = Location("v2/" + "0" * 32)
-    return Resolution(ALIAS, release, release.images[0], location, name)
+        await self.open.wait()
+        return settle(outcome)
 
 
 class Fixture:
     """A cache with a clock, in a loop of its own."""
 
     def __init__(self, ttl: float = TTL, entries_max: int = 100) -> None:
-        self.clock = Clock()
+        self.now = 1000.0
         self.states: list[CacheState] = []
-        self.cache = ResolutionCache(ttl, clock=self.clock, entries_max=entries_max)
+        self.cache = ResolutionCache(
+            ttl, clock=lambda: self.now, entries_max=entries_max
+        )
 
     def get(
         self,
@@ -85,21 +83,16 @@ class Fixture:
         name: str = "org/app/2.3",
     ) -> str:
         """Return the reason of the resolution, or the message of the error."""
+
+        async def resolve() -> Lookup:
+            return await self.cache.resolve(parse_alias(name), credential, load)
+
         try:
-            found = self.cache.resolve(parse_alias(name), credential, load)
-            remembered = asyncio.run(_wait(found))
+            lookup = asyncio.run(resolve())
         except RegistryError as error:
             return error.message
-        self.states.append(remembered.state)
-        outcome = remembered.outcome
-        if isinstance(outcome, Resolution):
-            return outcome.reason
-        assert isinstance(outcome, Refusal)
-        return outcome.message
-
-
-async def _wait(found: Awaitable[Remembered]) -> Remembered:
-    return await found
+        self.states.append(lookup.state)
+        return text_of(lookup)
 
 
 @pytest.fixture
@@ -108,28 +101,73 @@ def fixture() -> Fixture:
     return Fixture()
 
 
-def test_resolution_is_remembered_for_its_time(fixture: Fixture) -> None:
-    """Within the time to live nobody asks again, after it somebody does."""
-    load = Loader("old", "new")
-    assert fixture.get(load) == "old"
-    fixture.clock.now += TTL - 0.001
-    assert fixture.get(load) == "old"
-    assert fixture.states == [CacheState.MISS, CacheState.HIT]
-    assert load.calls == 1
-    fixture.clock.now += 0.001
-    assert fixture.get(load) == "new"
-    assert load.calls == 2
+COURSES: dict[str, tuple[list[Outcome], list[tuple[float, Outcome]], int]] = {
+    "a resolution serves for its time": (
+        ["old", "new"],
+        [(0, "old"), (TTL - 0.001, "old"), (0.001, "new")],
+        2,
+    ),
+    "a refusal serves for a shorter time": (
+        [MISSING, "made"],
+        [(0, MISSING), (REFUSAL_SECONDS - 0.001, MISSING), (0.001, "made")],
+        2,
+    ),
+    "a failure is not remembered": ([DOWN, "up"], [(0, DOWN), (0, "up")], 2),
+    "an expired entry serves while the API fails": (
+        ["old", DOWN, LIMITED, "new"],
+        [(0, "old"), (TTL + 1, "old"), (0, "old"), (0, "new")],
+        4,
+    ),
+    "nothing serves for ever": (
+        ["old", DOWN],
+        [(0, "old"), (TTL + STALE_SECONDS + 1, DOWN)],
+        2,
+    ),
+    "a release that went is gone": (
+        ["old", MISSING, DOWN],
+        [(0, "old"), (TTL, MISSING), (REFUSAL_SECONDS, DOWN)],
+        3,
+    ),
+    "an application that became private is gone": (
+        ["old", PRIVATE, DOWN],
+        [(0, "old"), (TTL, PRIVATE), (REFUSAL_SECONDS, DOWN)],
+        3,
+    ),
+}
+"""What the API says; after how many seconds one gets what; how often it is asked."""
 
 
-def test_refusal_is_remembered_for_a_shorter_time(fixture: Fixture) -> None:
-    """A release made a second ago can be pulled a refusal's lifetime later."""
-    load = Loader(MISSING, "made")
-    assert fixture.get(load) == MISSING.message
-    fixture.clock.now += REFUSAL_SECONDS - 0.001
-    assert fixture.get(load) == MISSING.message
-    fixture.clock.now += 0.001
-    assert fixture.get(load) == "made"
-    assert load.calls == 2
+@pytest.mark.parametrize(("outcomes", "steps", "calls"), COURSES.values(), ids=COURSES)
+def test_lifetime(
+    fixture: Fixture,
+    outcomes: list[Outcome],
+    steps: list[tuple[float, Outcome]],
+    calls: int,
+) -> None:
+    """Outcomes are remembered for their time, and no failure is (design section 8)."""
+    load = Loader(*outcomes)
+    for seconds, expected in steps:
+        fixture.now += seconds
+        assert fixture.get(load) == str(expected)
+    assert load.calls == calls
+
+
+def test_lifetime_of_zero_remembers_nothing() -> None:
+    """balena_cache_ttl 0 asks the API each time."""
+    fixture, load = Fixture(ttl=0), Loader("one", MISSING, "three")
+    assert [fixture.get(load) for _ in range(3)] == ["one", str(MISSING), "three"]
+
+
+def test_state_says_where_an_outcome_is_from(
+    fixture: Fixture, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Asked for, remembered, or beyond its time, which the log says as well."""
+    load = Loader("old", DOWN)
+    for seconds in (0, 1, TTL):
+        fixture.now += seconds
+        fixture.get(load)
+    assert fixture.states == [CacheState.MISS, CacheState.HIT, CacheState.STALE]
+    assert "org/app/2.3 is taken from the cache beyond its time" in caplog.text
 
 
 def test_refusal_is_remembered_without_who_met_it(fixture: Fixture) -> None:
@@ -141,76 +179,24 @@ def test_refusal_is_remembered_without_who_met_it(fixture: Fixture) -> None:
 
 
 def test_credentials_do_not_share(fixture: Fixture) -> None:
-    """What one key found is not given to another, nor to nobody."""
-    load = Loader("alice", "bob", "anonymous", "wrong")
-    bob = Credential("Bearer bob", "bob")
-    assert fixture.get(load, ALICE) == "alice"
-    assert fixture.get(load, bob) == "bob"
-    assert fixture.get(load) == "anonymous"
-    assert fixture.get(load, Credential("Basic x", "")) == "wrong"
-    assert fixture.get(load, ALICE) == "alice"
-    assert load.calls == 4
+    """What one key found is not given to another; the user name means nothing."""
+    load = Loader("alice", "bob", "anonymous", "wrong", "unexpected")
+    for credential, expected in (
+        (ALICE, "alice"),
+        (Credential("Bearer bob", "bob"), "bob"),
+        (ANONYMOUS, "anonymous"),
+        (Credential("Basic x", ""), "wrong"),
+        (Credential("Basic YTphbGljZQ==", "alice"), "alice"),
+    ):
+        assert fixture.get(load, credential) == expected
 
 
 def test_key_does_not_stand_in_the_cache(fixture: Fixture) -> None:
     """The cache keeps a salted fingerprint, and two caches another one."""
     fixture.get(Loader("x"), ALICE)
     assert "alice" not in str(fixture.cache._entries)
-    fingerprints = {
-        ResolutionCache(TTL)._fingerprint(credential) for credential in (ALICE, ALICE)
-    }
+    fingerprints = {ResolutionCache(TTL)._fingerprint(ALICE) for _ in range(2)}
     assert len(fingerprints) == 2
-
-
-def test_same_key_under_another_user_name_is_the_same(fixture: Fixture) -> None:
-    """The user name means nothing to the API."""
-    load = Loader("one", "two")
-    assert fixture.get(load, Credential("Basic YTprZXk=", "key")) == "one"
-    assert fixture.get(load, Credential("Basic YjprZXk=", "key")) == "one"
-
-
-@pytest.mark.parametrize("failure", [DOWN, RateLimited("limited")])
-def test_expired_entry_serves_while_the_api_fails(
-    fixture: Fixture, caplog: pytest.LogCaptureFixture, failure: RegistryError
-) -> None:
-    """For a while longer, and the log says so; the API is asked each time."""
-    load = Loader("old", failure, failure, "new")
-    fixture.get(load)
-    fixture.clock.now += TTL + 1
-    assert fixture.get(load) == "old"
-    assert fixture.states[-1] is CacheState.STALE
-    assert "org/app/2.3 is taken from the cache beyond its time" in caplog.text
-    assert fixture.get(load) == "old"
-    assert fixture.get(load) == "new"
-    assert load.calls == 4
-
-
-def test_nothing_serves_for_ever(fixture: Fixture) -> None:
-    """Long after its time an entry is gone, and the failure is told."""
-    load = Loader("old", DOWN)
-    fixture.get(load)
-    fixture.clock.now += TTL + STALE_SECONDS + 1
-    assert fixture.get(load) == DOWN.message
-
-
-@pytest.mark.parametrize("refusal", [MISSING, AccessDenied("private")])
-def test_refusal_replaces_what_was_found(
-    fixture: Fixture, refusal: RegistryError
-) -> None:
-    """An application that became private, or a release that went, is gone."""
-    load = Loader("old", refusal, DOWN)
-    fixture.get(load)
-    fixture.clock.now += TTL
-    assert fixture.get(load) == refusal.message
-    fixture.clock.now += REFUSAL_SECONDS
-    assert fixture.get(load) == DOWN.message
-
-
-def test_failure_is_not_remembered(fixture: Fixture) -> None:
-    """The next request asks again."""
-    load = Loader(DOWN, "up")
-    assert fixture.get(load) == DOWN.message
-    assert fixture.get(load) == "up"
 
 
 def test_entries_are_bounded() -> None:
@@ -230,63 +216,36 @@ def test_candidates_count_for_several() -> None:
     many = Candidates((candidate(),) * 24)
     for name in ("org/a", "org/b", "org/c"):
         fixture.get(Loader(TargetUnknown("no target", many)), name=name)
-    kept = [str(known.alias) for known in fixture.cache.entries()]
-    assert kept == ["org/b", "org/c"]
-
-
-def test_lifetime_of_zero_remembers_nothing() -> None:
-    """balena_cache_ttl 0 asks the API each time."""
-    fixture = Fixture(ttl=0)
-    load = Loader("one", MISSING, "three")
-    assert [fixture.get(load) for _ in range(3)] == ["one", MISSING.message, "three"]
-
-
-class Gate:
-    """An API that answers when it is let, and counts."""
-
-    def __init__(self, outcome: str | RegistryError) -> None:
-        self.open = asyncio.Event()
-        self.outcome = outcome
-        self.calls = 0
-
-    async def __call__(self) -> Resolution:
-        """Wait, then return or raise."""
-        self.calls += 1
-        await self.open.wait()
-        if isinstance(self.outcome, RegistryError):
-            raise self.outcome
-        return resolution(self.outcome)
-
-
-async def gather(outcome: str | RegistryError) -> tuple[int, set[str]]:
-    """Return how often the API was asked, and what 200 clients got."""
-    cache, gate = ResolutionCache(TTL), Gate(outcome)
-    tasks = [
-        asyncio.create_task(cache.resolve(ALIAS, ANONYMOUS, gate)) for _ in range(200)
-    ]
-    await asyncio.sleep(0)
-    tasks[0].cancel()
-    gate.open.set()
-    got = await asyncio.gather(*tasks[1:], return_exceptions=True)
-    assert not cache._loading
-    states = [found.state for found in got if isinstance(found, Remembered)]
-    assert set(states) <= {CacheState.SHARED}
-    texts = {
-        found.outcome.reason
-        if isinstance(found, Remembered) and isinstance(found.outcome, Resolution)
-        else str(found.outcome if isinstance(found, Remembered) else found)
-        for found in got
-    }
-    return gate.calls, texts
+    names = [str(entry.alias) for entry in fixture.cache.entries()]
+    assert names == ["org/b", "org/c"]
 
 
 @pytest.mark.parametrize("outcome", ["found", MISSING, DOWN], ids=str)
 def test_concurrent_requests_make_one(
-    outcome: str | RegistryError, caplog: pytest.LogCaptureFixture
+    outcome: Outcome, caplog: pytest.LogCaptureFixture
 ) -> None:
     """All wait for the first one's answer, also if that client goes away."""
+
+    async def gather() -> list[Lookup | BaseException]:
+        cache = ResolutionCache(TTL)
+        load.open.clear()
+        tasks = [
+            asyncio.create_task(cache.resolve(ALIAS, ANONYMOUS, load))
+            for _ in range(200)
+        ]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        load.open.set()
+        results = await asyncio.gather(*tasks[1:], return_exceptions=True)
+        assert not cache._loading
+        return results
+
+    load = Loader(outcome)
     with caplog.at_level(logging.ERROR):
-        assert asyncio.run(gather(outcome)) == (1, {str(outcome)})
+        results = asyncio.run(gather())
+    assert (load.calls, {*map(text_of, results)}) == (1, {str(outcome)})
+    states = {result.state for result in results if isinstance(result, Lookup)}
+    assert states <= {CacheState.SHARED}
     assert not caplog.records
 
 
@@ -295,17 +254,14 @@ def test_entries_can_be_seen_without_a_credential(fixture: Fixture) -> None:
     fixture.get(Loader("found"), ALICE, "org/app/2")
     fixture.get(Loader("found"))
     fixture.get(Loader(MISSING), name="org/app/9")
-    fixture.clock.now += 1
+    fixture.now += 1
     two, found, refused = fixture.cache.entries()
-    assert [str(entry.alias) for entry in (two, found, refused)] == [
-        "org/app/2",
-        "org/app/2.3",
-        "org/app/9",
-    ]
+    names = [str(entry.alias) for entry in (two, found, refused)]
+    assert names == ["org/app/2", "org/app/2.3", "org/app/9"]
     assert re.fullmatch("key [0-9a-f]{6}", two.asker)
     assert (found.asker, found.seconds) == ("anybody", TTL - 1)
     assert (refused.outcome, refused.seconds) == (MISSING, REFUSAL_SECONDS - 1)
-    fixture.clock.now += TTL
+    fixture.now += TTL
     assert [entry.seconds for entry in fixture.cache.entries()] == [-1, -1]
 
 
