@@ -114,7 +114,6 @@ class RegistryProxy:
         """Say in one line what is served where."""
         self._is_running = True
         absence.end()
-        ctx.master.addons.add(self._couriers)
         log_level.spare_unread_lines()
         if not self._settings:
             return
@@ -141,8 +140,6 @@ class RegistryProxy:
         # Where this script is loaded anew, nobody would rewrite answers, nor keep time.
         self._connections.close()
         absence.begin()
-        if self._couriers in ctx.master.addons:
-            ctx.master.addons.remove(self._couriers)
         for flow, exchange in list(self._exchanges.items()):
             exchange.forget(flow)
         self._certificate.stop()
@@ -160,11 +157,12 @@ class RegistryProxy:
         self._connections.forget(client)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
-        """Let a client have TLS, or tell it that there is none."""
+        """Let a client have TLS, or tell it that there is none; and send a courier."""
         if self._settings and self._settings.serves_tls:
             plain.await_hello(nextlayer)
         else:
             plain.answer_hello(nextlayer)
+        self._couriers.send_one(nextlayer)
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Connect to the registry, or to where a blob is stored."""

@@ -9,7 +9,7 @@ it is out again before any hook: whatever saves, exports or shows flows finds no
 from collections.abc import MutableMapping
 from weakref import WeakSet
 
-from mitmproxy import connection, http
+from mitmproxy import connection, ctx, http
 from mitmproxy.proxy import events, layer
 from mitmproxy.proxy.layers.http import (  # type: ignore[attr-defined]
     HttpErrorHook,
@@ -22,25 +22,26 @@ from mitm.exchange import Exchange
 
 type Exchanges = MutableMapping[http.HTTPFlow, Exchange]
 
-NAME = "balena_courier"
 _SENT_AFTER = (HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook)
 """The hooks of a flow after which a message is sent, at once or once connected."""
 _LAST = (HttpResponseHook, HttpErrorHook)
 
 
 class Couriers:
-    """Gives each connection of a client its courier; mitmproxy's last addon."""
-
-    name = NAME
+    """Gives each connection of a client its courier."""
 
     def __init__(self, exchanges: Exchanges) -> None:
         self._exchanges = exchanges
         self._served: WeakSet[connection.Client] = WeakSet()
 
-    def next_layer(self, nextlayer: layer.NextLayer) -> None:
-        """Stand above all layers that mitmproxy itself chooses for a connection."""
+    def send_one(self, nextlayer: layer.NextLayer) -> None:
+        """Let a courier stand above all layers that mitmproxy chooses for a client."""
         client = nextlayer.context.client
-        if nextlayer.layer and client not in self._served:
+        if nextlayer.layer or client in self._served:
+            return
+        if chooser := ctx.master.addons.get("nextlayer"):
+            chooser.next_layer(nextlayer)
+        if nextlayer.layer:
             self._served.add(client)
             nextlayer.layer = Courier(nextlayer.layer, self._exchanges)
 

@@ -20,7 +20,7 @@ _KEPT_HEADERS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Secret:
     """A part of a flow that is sent, and what is shown in its place.
 
@@ -42,10 +42,39 @@ class Secret:
         raise NotImplementedError
 
 
+type Fields = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(slots=True)
 class Login(Secret):
     """The token that the registry gets."""
 
-    __slots__ = ()
+    _swap: tuple[Fields, Fields] = field(default=((), ()), init=False, repr=False)
+    """The request's headers, with what is shown and with what is sent.
+
+    To find the one header takes longer than to put all in the place of all, which is
+    done several times for a request.
+    """
+
+    def reveal(self, flow: http.HTTPFlow) -> None:
+        """Put what is sent into the flow."""
+        shown, sent = self._swap
+        headers = flow.request.headers
+        if headers.fields is shown:
+            headers.fields = sent
+            return
+        shown = headers.fields
+        self._replace(flow, self.shown, self.sent)
+        self._swap = shown, headers.fields
+
+    def hide(self, flow: http.HTTPFlow) -> None:
+        """Put what is shown in its place."""
+        shown, sent = self._swap
+        headers = flow.request.headers
+        if headers.fields is sent:
+            headers.fields = shown
+        else:
+            self._replace(flow, self.sent, self.shown)
 
     def _replace(self, flow: http.HTTPFlow, old: str, new: str) -> None:
         if flow.request.headers.get("authorization") == old:

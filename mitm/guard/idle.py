@@ -38,7 +38,7 @@ IDLE_ADDONS = {
     "serverplayback": ("server_replay",),
     "stickyauth": ("stickyauth",),
     "stickycookie": ("stickycookie",),
-    "striphttpsrecords": (),
+    "stripdnshttpsrecords": (),
     "upstreamauth": ("upstream_auth",),
 }
 """Those without work, and the options that would give them some."""

@@ -37,6 +37,19 @@ class Sending(layer.Layer):
             yield commands.Log("a command of another kind")
 
 
+class Chooser:
+    """Chooses this layer, where mitmproxy's own addon looks at what a client sends."""
+
+    name = "nextlayer"
+
+    def __init__(self, chosen: layer.Layer) -> None:
+        self._chosen = chosen
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        """Choose."""
+        nextlayer.layer = self._chosen
+
+
 @pytest.fixture
 def flow() -> Iterator[http.HTTPFlow]:
     """A flow that shows a token without its signature."""
@@ -60,8 +73,9 @@ def make_courier(
     """Return what mitmproxy gets in the place of the layer that it chose."""
     proxied = context.Context(flow.client_conn, ctx.options)
     asking = layer.NextLayer(proxied)
-    asking.layer = Sending(flow, proxied)
-    Couriers(exchanges).next_layer(asking)
+    chosen = Sending(flow, proxied)
+    ctx.master.addons.add(Chooser(chosen))
+    Couriers(exchanges).send_one(asking)
     assert isinstance(asking.layer, Courier)
     return asking.layer
 
@@ -122,15 +136,12 @@ def test_flow_without_secrets_is_let_through(
 def test_connection_has_one_courier(
     flow: http.HTTPFlow, exchanges: dict[http.HTTPFlow, Exchange]
 ) -> None:
-    """Layers that stand below others, as HTTP in TLS, are under the same."""
+    """Layers that stand below others, as HTTP in TLS, are mitmproxy's to choose."""
     couriers = Couriers(exchanges)
     proxied = context.Context(flow.client_conn, ctx.options)
-    layers = []
-    for _ in range(2):
-        asking = layer.NextLayer(proxied)
-        couriers.next_layer(asking)
-        assert asking.layer is None
-        asking.layer = Sending(flow, proxied)
-        couriers.next_layer(asking)
-        layers.append(type(asking.layer))
-    assert layers == [Courier, Sending]
+    ctx.master.addons.add(Chooser(Sending(flow, proxied)))
+    above, below = layer.NextLayer(proxied), layer.NextLayer(proxied)
+    couriers.send_one(above)
+    couriers.send_one(below)
+    assert isinstance(above.layer, Courier)
+    assert below.layer is None
