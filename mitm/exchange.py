@@ -216,12 +216,16 @@ def rewrite_head(
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         _explain_refused_token(flow, response)
     # Latin-1 keeps every byte of a header as it is.
-    header = decision.view.header
+    view = decision.view
     response.headers.fields = tuple(
         (
             name,
-            header(name.decode("latin-1"), value.decode("latin-1")).encode("latin-1"),
+            view.header(name.decode("latin-1"), value.decode("latin-1")).encode(
+                "latin-1"
+            ),
         )
+        if view.is_rewritten(name, value)
+        else (name, value)
         for name, value in response.headers.fields
     )
     is_rewritten = answer.is_rewritten(decision.endpoint, response.status_code)

@@ -5,12 +5,10 @@ third of its work for a manifest. Where nobody can reach an addon, or its option
 it without work, it is removed; in the interfaces all stay.
 """
 
-import logging
 from collections.abc import Collection
+from contextlib import suppress
 
-from mitmproxy import ctx
-
-logger = logging.getLogger(__name__)
+from mitmproxy import ctx, exceptions
 
 IDLE_ADDONS = {
     "anticache": ("anticache",),
@@ -18,6 +16,7 @@ IDLE_ADDONS = {
     "block": ("block_global", "block_private"),
     "blocklist": ("block_list",),
     "browser": (),
+    "clientplayback": ("client_replay",),
     "commandhistory": (),
     "comment": (),
     "core": (),
@@ -39,6 +38,7 @@ IDLE_ADDONS = {
     "stickyauth": ("stickyauth",),
     "stickycookie": ("stickycookie",),
     "stripdnshttpsrecords": (),
+    "termlog": (),
     "upstreamauth": ("upstream_auth",),
 }
 """Those without work, and the options that would give them some."""
@@ -56,6 +56,8 @@ def remove_idle_addons() -> Collection[str]:
     for name, options in IDLE_ADDONS.items():
         addon = addons.get(name)
         if addon and not any(getattr(ctx.options, option) for option in options):
-            addons.remove(addon)
+            with suppress(exceptions.AddonManagerError):
+                # One would end asynchronously; it is out all the same.
+                addons.remove(addon)
             idle_options.update(options)
     return idle_options

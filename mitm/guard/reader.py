@@ -49,22 +49,34 @@ class LimitedReader:
             OSError: the time is over, or too much came.
 
         """
-        try:
-            async with asyncio.timeout_at(self._deadline) as self._timeout:
-                data = await self._reader.read(size)
-        except TimeoutError:
-            self._expired()
-            raise
-        self._received(len(data))
-        return data
+        while True:
+            try:
+                async with asyncio.timeout_at(self._deadline) as self._timeout:
+                    data = await self._reader.read(size)
+            except TimeoutError:
+                if self._is_postponed():
+                    continue
+                self._expired()
+                raise
+            self._received(len(data))
+            return data
 
     def wait(self, seconds: float | None) -> None:
         """Wait so long from now on, or for ever; a read that waits already as well."""
         now = asyncio.get_running_loop().time()
         self._deadline = None if seconds is None else now + seconds
-        if self._timeout:
+        if self._timeout is None or self._deadline is None:
+            return
+        expiry = self._timeout.when()
+        # A time that only gets longer is looked at when the shorter one is over.
+        if expiry is None or self._deadline < expiry:
             with suppress(RuntimeError):  # There is none at work, or it is over.
                 self._timeout.reschedule(self._deadline)
+
+    def _is_postponed(self) -> bool:
+        """Return whether the time was made longer while it was waited."""
+        now = asyncio.get_running_loop().time()
+        return self._deadline is None or self._deadline > now
 
     def _expired(self) -> None:
         """Say that the time is over."""

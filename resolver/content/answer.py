@@ -17,6 +17,9 @@ from resolver.grammar.endpoint import Base, Content, ContentKind
 from resolver.grammar.reference import Location, shorten
 from resolver.grammar.url import USUAL_PORTS
 
+_REWRITTEN_HEADERS = frozenset(
+    {b"www-authenticate", b"location", b"content-location", b"link"}
+)
 BUFFER_LENGTH_MAX = 4 << 20
 """Bytes; registries take no larger manifests, and errors are small."""
 
@@ -41,6 +44,12 @@ class View:
     """What stood for the alias upstream, if the client had a token for it."""
     scope: str | None = None
     """What a challenge asks for, where that is more than the alias."""
+
+    def is_rewritten(self, name: bytes, value: bytes) -> bool:
+        """Return whether a header may be another one for the client; few are."""
+        if name.lower() in _REWRITTEN_HEADERS:
+            return True
+        return self.location is not None and _folderless(self.location) in value
 
     def header(self, name: str, value: str) -> str:
         """Return the value of an answer's header as the client sees it."""
@@ -104,6 +113,11 @@ class View:
         if self.location.partition("/")[2] not in text:
             return text
         return re.sub(_pattern(self.location), lambda _: alias, text)
+
+
+def _folderless(location: Location) -> bytes:
+    """Return the part of a location that no other text has."""
+    return location.partition("/")[2].encode()
 
 
 def is_streamed(

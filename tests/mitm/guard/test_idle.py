@@ -7,12 +7,13 @@ from mitmproxy import addons
 from mitmproxy.addons.dumper import Dumper
 from mitmproxy.addons.keepserving import KeepServing
 from mitmproxy.addons.readfile import ReadFileStdin
+from mitmproxy.addons.termlog import TermLog
 from mitmproxy.test import taddons
 
 from mitm.guard.idle import IDLE_ADDONS, remove_idle_addons
 
 KEPT = {
-    *("core", "block", "clientplayback", "disableh2c", "nextlayer", "proxyserver"),
+    *("disableh2c", "nextlayer", "proxyserver"),
     *("scriptloader", "tlsconfig", "updatealtsvc"),
 }
 
@@ -26,10 +27,12 @@ class View:
 @pytest.fixture
 def context() -> Iterator[taddons.context]:
     """All that mitmdump has."""
-    more = (Dumper(), KeepServing(), ReadFileStdin())
+    printing = TermLog()
+    more = (printing, Dumper(), KeepServing(), ReadFileStdin())
     with taddons.context(*addons.default_addons(), *more, loadcore=False) as context:
         context.options.update(block_global=False, flow_detail=0, onboarding=False)
         yield context
+    printing.uninstall()
 
 
 def test_addons_without_work_are_removed(context: taddons.context) -> None:
