@@ -117,7 +117,12 @@ class Endpoints:
         elif isinstance(asked, Ready):
             await self._answer_ready(flow, is_stopping=is_stopping)
         else:
-            url = inbound.client_url(flow, exchange.headers, self._settings)
+            url = inbound.client_url(
+                flow,
+                exchange.headers,
+                public_url=self._settings.public_url,
+                trust_forwarded=self._settings.trust_forwarded,
+            )
             if isinstance(asked, TokenEndpoint):
                 await self._answer_token(flow, exchange, asked)
             else:
@@ -233,7 +238,7 @@ class Endpoints:
         self._journal.issue(record, token)
         if refusal := token.refusal_for(exchange.client):
             raise refusal
-        reply.answer_token(flow, exchange, token.body)
+        exchange.answer_token(flow, token.body)
 
     async def _forward(
         self, flow: http.HTTPFlow, exchange: Exchange, asked: Base | Content, url: str

@@ -12,9 +12,16 @@ from typing import Self
 from mitmproxy import ctx, http
 from mitmproxy.net.http import status_codes
 
-from mitm import redaction
+from mitm import redaction, reply
 from mitm.guard import inbound
-from mitm.secret import Login, Secret, SignedRedirect, keep_headers, withhold
+from mitm.secret import (
+    Login,
+    Secret,
+    SignedRedirect,
+    TokenBody,
+    keep_headers,
+    withhold,
+)
 from mitm.story.record import Record
 from resolver import errors
 from resolver.content import answer
@@ -149,6 +156,14 @@ class Exchange:
             self.secrets.append(secret)
         if self.shows_secrets or (flow.is_replay and flow.response is None):
             secret.reveal(flow)
+
+    def answer_token(self, flow: http.HTTPFlow, body: bytes) -> None:
+        """Answer the flow with a token, which only the client gets to see."""
+        shown = redaction.redacted_answer(body)
+        reply.answer(flow, HTTPStatus.OK, body, *reply.JSON_HEADERS, reply.NO_STORE)
+        if flow.response:
+            flow.response.raw_content = shown  # Under the length of what is sent.
+        self.send(flow, TokenBody(body.decode(), shown.decode()))
 
     def forget(self, flow: http.HTTPFlow) -> None:
         """Let no secret be sent any more, and leave none in the flow."""

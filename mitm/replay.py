@@ -1,4 +1,4 @@
-"""Decides how a request is asked again that somebody replays in mitmproxy."""
+"""A request that somebody replays in mitmproxy, as the client asked it at first."""
 
 from mitmproxy import http
 

@@ -1,13 +1,9 @@
 """Answers of the proxy's own, as they are written into a flow."""
 
 from collections.abc import Iterable
-from http import HTTPStatus
 
 from mitmproxy import http
 
-from mitm import redaction
-from mitm.exchange import Exchange
-from mitm.secret import TokenBody
 from resolver import errors
 from resolver.grammar.client import Client
 from resolver.grammar.reference import printable
@@ -25,15 +21,6 @@ def answer(
     flow.response = http.Response.make(status, body, http.Headers(fields(headers)))
     if flow.request.method == "HEAD":
         flow.response.raw_content = b""
-
-
-def answer_token(flow: http.HTTPFlow, exchange: Exchange, body: bytes) -> None:
-    """Answer the flow with a token, which only the client gets to see."""
-    sent, shown = body.decode(), redaction.redacted_answer(body)
-    answer(flow, HTTPStatus.OK, body, *JSON_HEADERS, NO_STORE)
-    if flow.response:
-        flow.response.raw_content = shown  # Under the length of what is sent.
-        exchange.send(flow, TokenBody(sent, shown.decode()))
 
 
 def fail(

@@ -71,3 +71,15 @@ def test_keys_of_mitm_conf_exist() -> None:
         return set(DumpMaster(Options(), with_termlog=False).options.keys())
 
     assert set(CONF) <= asyncio.run(names())
+
+
+def test_architecture_names_files_that_there_are() -> None:
+    """Who looks for something by the page finds it."""
+    page = (serve.ROOT / "docs" / "architecture.md").read_text()
+    names = set(re.findall(r"`([\w/]+\.py)`", page))
+    rooms = [*serve.ROOT.glob("resolver/*/"), *serve.ROOT.glob("mitm/*/"), serve.ROOT]
+    rooms += [serve.ROOT / "mitm", serve.ROOT / "resolver"]
+    missing = {
+        name for name in names if not any((room / name).exists() for room in rooms)
+    }
+    assert not missing

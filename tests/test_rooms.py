@@ -23,6 +23,11 @@ ROOMS = {
         "content",
         "top",
     ),
+    "mitm": (
+        *("version", "parser", "option", "redaction", "secret", "reply", "guard"),
+        *("settings", "story", "exchange", "courier", "route", "replay", "storage"),
+        *("endpoint", "view", "command", "top"),
+    ),
 }
 """The rooms of each package, from the lowest to the highest."""
 

@@ -1,4 +1,4 @@
-"""Decides what clients get while the addon is not there: nothing (T9).
+"""What clients get while the addon is not there: nothing.
 
 Where the script is loaded anew and has an error, mitmproxy goes on without it, and
 would forward every request to the registry as it comes.

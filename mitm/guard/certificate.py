@@ -1,4 +1,4 @@
-"""Decides which certificate of the operator's own clients get, and when it is renewed.
+"""The operator's own certificate, which clients are shown, and its renewal.
 
 mitmproxy takes key and chain in one file, and reads each file once. So the two are put
 together in a file of its confdir, under a new name whenever they change.

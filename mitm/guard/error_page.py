@@ -1,4 +1,4 @@
-"""Decides what a client sees where mitmproxy answers by itself: an OCI error.
+"""What a client sees where mitmproxy answers by itself: an OCI error.
 
 It does so for requests that are no HTTP, and where the registry cannot be reached.
 """

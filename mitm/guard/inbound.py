@@ -2,7 +2,6 @@
 
 from mitmproxy import http
 
-from mitm.settings import Settings
 from resolver import errors
 from resolver.grammar import url
 from resolver.grammar.challenge import TOKEN_PATH
@@ -36,13 +35,20 @@ def joined_values(headers: http.Headers) -> dict[str, str]:
     return {name: ", ".join(parts) for name, parts in values.items()}
 
 
-def client_url(flow: http.HTTPFlow, headers: dict[str, str], settings: Settings) -> str:
+def client_url(
+    flow: http.HTTPFlow,
+    headers: dict[str, str],
+    *,
+    public_url: str | None,
+    trust_forwarded: bool,
+) -> str:
     """Return the URL under which the client reached the proxy.
 
     Args:
         flow: the request, of any version.
         headers: the headers, as they came.
-        settings: who is to be believed about it.
+        public_url: what the operator says that it is, if anything.
+        trust_forwarded: whether forwarding headers are believed about it.
 
     Raises:
         RequestInvalid: it is no request to a server.
@@ -55,9 +61,9 @@ def client_url(flow: http.HTTPFlow, headers: dict[str, str], settings: Settings)
         raise errors.RequestInvalid(
             "a request with a whole URL is one to a forward proxy, and this is none"
         )
-    return settings.public_url or url.client_url(
+    return public_url or url.client_url(
         tls=flow.client_conn.tls,
         host=flow.request.host_header,
         headers=headers,
-        trust_forwarded=settings.trust_forwarded,
+        trust_forwarded=trust_forwarded,
     )

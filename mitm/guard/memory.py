@@ -1,4 +1,4 @@
-"""Decides when memory that is free goes back to the operating system.
+"""Free memory, and when it goes back to the operating system.
 
 What is read from the network comes in pieces of all sizes, and glibc keeps the room of
 those between others: a proxy that took 90 MB takes 130 after twenty busy minutes, 40

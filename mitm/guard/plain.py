@@ -1,4 +1,4 @@
-"""Decides what becomes of a client that begins a TLS handshake.
+"""The answer to a client that begins a TLS handshake where there is no TLS.
 
 Where the port speaks plain HTTP alone, it gets an HTTP answer in place of a handshake,
 as from servers that have no TLS: docker, BuildKit and containerd try TLS first, and go

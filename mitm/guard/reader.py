@@ -1,4 +1,4 @@
-"""Decides how long, and how much, mitmproxy listens to a connection.
+"""Readers that limit how long, and to how much, mitmproxy listens.
 
 mitmproxy itself takes a request's head of any length, however slowly it comes, and
 waits ten minutes for a registry that says nothing. The readers here stand between a

@@ -1,4 +1,4 @@
-"""Decides how a running proxy ends: it lets transfers finish, for a while.
+"""The end of a running proxy, which lets transfers finish for a while.
 
 SIGTERM closes the port, so that a load balancer goes elsewhere, and connections that
 are idle; those at work are closed after their answer. A second SIGTERM, as SIGINT,

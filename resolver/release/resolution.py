@@ -8,7 +8,6 @@ import logging
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from resolver.errors import AccessDenied, Refusal, ReleaseUnknown, TargetUnknown
 from resolver.grammar.credential import Credential
@@ -85,22 +84,6 @@ def candidates_of(outcome: Resolution | Refusal) -> Candidates:
     return candidates if isinstance(candidates, Candidates) else Candidates()
 
 
-class Resolver(Protocol):
-    """Whatever finds the location of an alias."""
-
-    def resolve(
-        self, alias: Alias, credential: Credential, deadline: Deadline
-    ) -> Resolution:
-        """Return what the alias stands for.
-
-        Raises:
-            Refusal: the client cannot pull it.
-            RateLimited: the API limits the rate.
-            ServiceUnavailable: the API fails, or does not answer in time.
-
-        """
-
-
 class ApiResolver:
     """Asks the API each time, with the client's own credential (rule S11)."""
 
@@ -118,7 +101,14 @@ class ApiResolver:
     def resolve(
         self, alias: Alias, credential: Credential, deadline: Deadline
     ) -> Resolution:
-        """Return what the alias stands for; see `Resolver.resolve`."""
+        """Return what the alias stands for.
+
+        Raises:
+            Refusal: the client cannot pull it.
+            RateLimited: the API limits the rate.
+            ServiceUnavailable: the API fails, or does not answer in time.
+
+        """
         if self._tags and alias.selector is None:
             return self._resolve_all(alias, credential, deadline)
         selection = self._select(alias, credential, deadline)

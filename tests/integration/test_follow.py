@@ -65,7 +65,7 @@ def front(stored: Stored) -> Iterator[Proxy]:
 def test_client_pulls_what_it_cannot_reach(
     stored: Stored, front: Proxy, client: Client
 ) -> None:
-    """Every client gets its blobs, and the storage sees the proxy alone (T3)."""
+    """Every client gets its blobs, and the storage sees the proxy alone."""
     installation, nginx = stored
     before = len(nginx.fetched)
     assert client.pull(f"{front.host}/{ALIAS}") == installation.digest(LOCATION)
@@ -131,7 +131,7 @@ def test_head_and_condition(front: Proxy) -> None:
 
 
 def test_answer_does_not_name_the_storage(front: Proxy) -> None:
-    """The client gets what it needs of the head, and nothing else (T6)."""
+    """The client gets what it needs of the head, and nothing else."""
     with blob_of(front) as blob:
         answer = blob.ask()
     assert set(map(str.lower, answer.headers)) == {
@@ -163,7 +163,7 @@ def test_blob_is_told_and_counted(
 def test_tls_with_a_private_authority(
     stored: Stored, skopeo: Skopeo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The storage is verified as the registry is, and by its own name (T10)."""
+    """The storage is verified as the registry is, and by its own name."""
     installation, _ = stored
     known_to_the_proxy(monkeypatch)
     authority = Authority("private")
@@ -186,7 +186,7 @@ def test_tls_with_a_private_authority(
 def test_address_that_was_checked_is_the_one_that_is_used(
     stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that resolves otherwise a moment later leads nowhere else (T11)."""
+    """A name that resolves otherwise a moment later leads nowhere else."""
     _, nginx = stored
     known_to_the_proxy(monkeypatch, ADDRESS, "127.0.0.2")
     with following(stored[0].url, *SCRIPT, **ALLOWED) as proxy, blob_of(proxy) as blob:

@@ -301,7 +301,7 @@ def test_replica_without_registry_is_alive(
 
 
 def test_forwarding_headers_are_those_of_haproxy(whole: Balanced) -> None:
-    """What a client says of itself does not count; the realm is HAProxy's URL (T2)."""
+    """What a client says of itself does not count; the realm is HAProxy's URL."""
     headers = {
         "Forwarded": "host=evil.example;proto=https",
         "X-Forwarded-Host": "evil.example",
@@ -333,7 +333,7 @@ def test_tls_ends_at_haproxy(whole: Balanced, skopeo: Skopeo, tmp_path: Path) ->
 
 
 def test_address_is_held_to_its_share(whole: Balanced, tmp_path: Path) -> None:
-    """Beyond it requests get 429 in words, and connections are closed (T8)."""
+    """Beyond it requests get 429 in words, and connections are closed."""
     with (
         balancing(tmp_path, whole.replicas, REQUESTS_MAX="9") as balancer,
         plain_session() as session,

@@ -114,7 +114,7 @@ def test_redirect_passes_to_the_client(
 def test_client_follows_the_redirect_without_token(
     redirecting: tuple[Installation, str, Path], client: Client
 ) -> None:
-    """Each client pulls from the storage, which never sees a token (T3)."""
+    """Each client pulls from the storage, which never sees a token."""
     installation, _, log = redirecting
     with Proxy(installation.url) as proxy:
         digest = client.pull(f"{proxy.host}/{ALIAS}")

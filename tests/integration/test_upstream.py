@@ -178,7 +178,7 @@ def test_registry_that_is_gone() -> None:
 
 
 def test_images_of_another_registry_are_refused(cloud: LocalCloud) -> None:
-    """A proxy before the wrong registry says so, and the log says why (T10)."""
+    """A proxy before the wrong registry says so, and the log says why."""
     assert cloud.registry is not None
     with LocalCloud(registry_host="registry2.example.com") as other:
         other.issuer.audience = cloud.registry_host

@@ -11,7 +11,7 @@ from mitmproxy.net.http import http1
 from mitmproxy.test import taddons, tflow, tutils
 
 import addon
-from mitm import reply, secret
+from mitm import secret
 from mitm.exchange import Exchange
 from mitm.redaction import REDACTED
 from tests.mitm.exposure import assert_hidden, everything, sent
@@ -146,7 +146,7 @@ def answered() -> tuple[http.HTTPFlow, Exchange]:
     """Return a flow that is answered with a token."""
     flow = arriving()
     exchange = Exchange.begin(flow)
-    reply.answer_token(flow, exchange, ANSWER)
+    exchange.answer_token(flow, ANSWER)
     return flow, exchange
 
 

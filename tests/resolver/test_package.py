@@ -1,6 +1,5 @@
-"""The resolver stands on its own, and its rooms stand on one another."""
+"""The resolver stands on its own."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +7,6 @@ from pathlib import Path
 import resolver
 
 ROOT = Path(resolver.__path__[0])
-ROOMS = ["errors", "grammar", "upstream", "release", "storage", "token", "content"]
-"""Each uses those before it, and itself, alone."""
 PROGRAM = """
 import importlib, pkgutil, sys
 sys.path.insert(0, sys.argv[1])
@@ -30,18 +27,3 @@ def test_resolver_needs_no_mitmproxy() -> None:
         text=True,
     )
     assert result.stdout == "1 []\n"
-
-
-def test_no_room_uses_one_above_it() -> None:
-    """Dependencies point down the rooms (`resolver.__init__` has their order)."""
-    upward = [
-        f"{path.relative_to(ROOT)} imports {node.module}"
-        for path in ROOT.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ImportFrom) and path.parent != ROOT
-        if node.module and node.module.startswith("resolver.")
-        if ROOMS.index(node.module.split(".")[1]) > ROOMS.index(path.parent.name)
-    ]
-    assert upward == []
-    errors = (ROOT / "errors.py").read_text()
-    assert "from resolver" not in errors

@@ -1,4 +1,4 @@
-"""Decides with which node the build engine of the balena CLI runs, and installs it."""
+"""The node with which the build engine of the balena CLI runs."""
 
 import os
 import re
