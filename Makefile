@@ -3,10 +3,12 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes of `make test`: more than two cores, because tests of servers often wait.
+WORKERS ?= 4
 SOURCES := addon.py serve.py trust.py mitm resolver localcloud demo report soak bench tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo debug-demo web console report screenshots trust test fuzz soak capacity bench image resolve check format requirements clean
+.PHONY: help install run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench image resolve check format requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,8 +41,11 @@ report: install ## make a page of FLOWS=<saved flow file>, to attach to a bug re
 trust: install ## print what makes clients trust the proxy at HOST=<host>[:<port>]
 	@$(BIN)/python trust.py "$$HOST"
 
+unit: install ## run the tests that start no servers
+	$(BIN)/python -m pytest -q --numprocesses=auto -m "not server" $(addprefix --ignore=tests/,browser client container integration)
+
 test: install ## run every test that this machine can run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS)
 
 screenshots: install ## take the pictures of the documentation again
 	@$(BIN)/python -m tests.browser.screenshot

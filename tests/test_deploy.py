@@ -1,8 +1,8 @@
 """The Kubernetes manifests: sound by the published schemas, and fit for the code."""
 
+import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from localcloud.cloud import LocalCloud
 from mitm import option
 from resolver.grammar.endpoint import PING_PATH, READY_PATH
 from serve import free_port
+from tests.integration.tool import find_tool, run
 
 FOLDER = serve.ROOT / "deploy" / "kubernetes"
 DOCKERFILE = (serve.ROOT / "Dockerfile").read_text()
@@ -46,14 +47,8 @@ VARIABLES = {variable["name"]: variable["value"] for variable in CONTAINER["env"
 
 def render(folder: Path) -> dict[str, Any]:
     """Return what `kubectl apply -k` would apply, by kind."""
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        pytest.skip("kubectl is not installed")
-    done = subprocess.run(
-        [kubectl, "kustomize", folder], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return {document["kind"]: document for document in load(done.stdout)}
+    shown = run(find_tool("kubectl"), "kustomize", folder, environment=os.environ)
+    return {document["kind"]: document for document in load(shown)}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -117,6 +112,7 @@ def test_variables_are_those_that_are_read() -> None:
     assert serve.mitmdump_arguments(VARIABLES)
 
 
+@pytest.mark.server
 def test_replica_passes_its_probes_and_is_scraped() -> None:
     """With these variables the proxy answers all probes, and Prometheus."""
     metrics_port = free_port()

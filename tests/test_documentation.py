@@ -15,6 +15,7 @@ from mitm.story.metrics import PREFIX, Metrics
 from mitm.story.record import Record
 from mitm.version import VERSION
 from resolver.upstream.observer import ApiRequest, Endpoint
+from tests.integration.tool import PACKAGES
 
 README = (serve.ROOT / "README.md").read_text()
 MAKEFILE = (serve.ROOT / "Makefile").read_text()
@@ -83,3 +84,16 @@ def test_architecture_names_files_that_there_are() -> None:
         name for name in names if not any((room / name).exists() for room in rooms)
     }
     assert not missing
+
+
+def test_programs_of_the_tests_are_listed() -> None:
+    """Who lacks one is told what to install; README and CI have the whole list."""
+    tests = "".join(path.read_text() for path in (serve.ROOT / "tests").rglob("*.py"))
+    found = set(re.findall(r"\bfind_tool\(\"([\w-]+)\"", tests))
+    assert found <= {*PACKAGES} <= set(re.findall(r"\"([\w-]+)\"", tests))
+    section = README.partition("\nThe tests use ")[2].partition("\nLicence")[0]
+    listed = set(re.findall(r"[\w.-]+\w", section))
+    installed = set(re.findall(r"[\w.-]+\w", (serve.ROOT / ".ci" / "run").read_text()))
+    for package in PACKAGES.values():
+        assert package in listed
+        assert package in installed

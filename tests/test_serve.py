@@ -47,7 +47,12 @@ def environment(text: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in shlex.split(text))
 
 
-@pytest.mark.parametrize(("variables", "expected"), ARGUMENTS)
+# Its text would be another port in each process.
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    ARGUMENTS,
+    ids=[text.partition("=")[0] for text, _ in ARGUMENTS],
+)
 def test_arguments(variables: str, expected: str) -> None:
     """A variable beats a more general one, and becomes an option in its usual form."""
     assert expected in serve.arguments_of("mitmweb", environment(variables))

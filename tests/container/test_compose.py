@@ -13,9 +13,9 @@ import serve
 from localcloud.sample import sample_images
 from mitm import option
 from serve import free_port
+from tests.client.client import Skopeo
 from tests.container.conftest import BASE
 from tests.container.engine import Engine
-from tests.integration.client import Skopeo
 from tests.integration.fault import ALIAS, LOCATION
 from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.tool import find_tool, run, wait_until

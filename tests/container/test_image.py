@@ -9,8 +9,8 @@ from localcloud import LocalCloud
 from mitm.version import VERSION
 from report import __main__ as report
 from serve import free_port
+from tests.client.client import Skopeo
 from tests.container.engine import Container, Engine
-from tests.integration.client import Skopeo
 from tests.integration.tool import ToolError, listens, wait_until
 
 USER = "10001"

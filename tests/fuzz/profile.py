@@ -12,7 +12,7 @@ SECONDS = int(os.environ.get("FUZZ_SECONDS") or 0)
 """For each property; 0 is the short run."""
 
 FUZZ = settings(
-    max_examples=1000 if SECONDS else 60,
+    max_examples=1000 if SECONDS else 20,
     derandomize=not SECONDS,
     deadline=None,
     print_blob=True,

@@ -234,7 +234,11 @@ def balancing(
     command: list[str | Path] = [find_tool("haproxy"), "-dW", "-db"]
     command += ["-f", folder / "haproxy.cfg", "-f", folder / "stats.cfg"]
     log = folder / "haproxy.log"
-    with running(command, lambda: listens(port), log=log, environment=environment):
+
+    def is_ready() -> bool:
+        return listens(port) and (folder / "stats").exists()
+
+    with running(command, is_ready, log=log, environment=environment):
         yield balancer
 
 

@@ -3,17 +3,21 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import requests
 
 from demo.proxy import Proxy
 from localcloud.server import Request
-from tests.integration.session import TIMEOUT, logged_in
-from tests.integration.test_stream import first_layer
+from serve import free_port
+from tests.integration.registry import Installation, serving
+from tests.integration.session import TIMEOUT, logged_in, plain_session
 
 ALIAS = "balenablocks/browser-aarch64/2.3.8"
 LOCATION = "567e62d1e73529e7a31757ac1f3fb902"
 FOLLOW = {"BLOBS": "follow"}
+_MEGABYTES = 64
+"""How large the blob of `push_blob` is."""
 
 
 @contextmanager
@@ -21,6 +25,18 @@ def following(url: str, *arguments: str, **variables: str) -> Iterator[Proxy]:
     """Run a proxy that follows."""
     with Proxy(url, environment=FOLLOW | variables, arguments=arguments) as running:
         yield running
+
+
+def first_layer(session: requests.Session, url: str, alias: str) -> tuple[str, int]:
+    """Return digest and size of an image's last and largest layer."""
+    accept = "application/vnd.oci.image.manifest.v1+json"
+    answer = session.get(
+        f"{url}/v2/{alias}/manifests/latest",
+        headers={"Accept": accept},
+        timeout=TIMEOUT,
+    )
+    layer = answer.json()["layers"][-1]
+    return layer["digest"], layer["size"]
 
 
 class Blob:
@@ -56,3 +72,35 @@ def blob_of(proxy: Proxy) -> Iterator[Blob]:
 def blob_requests(seen: Iterable[Request]) -> int:
     """Return how many of the requests are for a blob."""
     return sum("/blobs/" in request.target for request in seen)
+
+
+def push_blob(installation: Installation) -> str:
+    """Put a large blob of zeros at the location, and return its digest."""
+    megabyte = bytes(1 << 20)
+    sha256 = hashlib.sha256()
+    for _ in range(_MEGABYTES):
+        sha256.update(megabyte)
+    digest = f"sha256:{sha256.hexdigest()}"
+    port = free_port()
+    with (
+        serving(installation.storage.parent, port, {}),
+        plain_session() as session,
+    ):
+        url = f"http://localhost:{port}/v2/v2/{LOCATION}/blobs/uploads/"
+        begun = session.post(url, timeout=TIMEOUT)
+        session.put(
+            begun.headers["Location"],
+            params={"digest": digest},
+            data=(megabyte for _ in range(_MEGABYTES)),
+            timeout=TIMEOUT,
+        ).raise_for_status()
+    return digest
+
+
+def peak_megabytes(pid: int) -> int:
+    """Return the most memory that the process ever had."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (kilobytes,) = (
+        line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")
+    )
+    return int(kilobytes) // 1024

@@ -7,8 +7,7 @@ import pytest
 
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from tests.integration.client import (
-    Buildah,
+from tests.client.client import (
     Client,
     Containerd,
     Docker,
@@ -16,7 +15,7 @@ from tests.integration.client import (
     Skopeo,
     docker_engine,
 )
-from tests.integration.registry import Installation, add_many, add_twins, installed
+from tests.integration.registry import Installation, add_twins, installed
 
 
 @pytest.fixture(scope="session")
@@ -25,12 +24,6 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     with installed(tmp_path_factory.mktemp("registry")) as running:
         add_twins(running)
         yield running
-
-
-@pytest.fixture(scope="session")
-def far_digest(installation: Installation) -> str:
-    """The digest of a release that is in no token: that of `registry.FAR`."""
-    return add_many(installation)
 
 
 @pytest.fixture(scope="session")
@@ -68,17 +61,13 @@ def skopeo(tmp_path: Path) -> Skopeo:
     return Skopeo(tmp_path / "skopeo")
 
 
-CLIENTS = ("docker", "ctr", "podman", "buildah", "skopeo")
-
-
-@pytest.fixture(params=CLIENTS)
+@pytest.fixture
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Client:
-    """Each of the clients in turn, with an empty home."""
+    """The client that the test names, with an empty home."""
     makers: dict[str, Callable[[], Client]] = {
         "docker": lambda: request.getfixturevalue("docker"),
         "ctr": lambda: Containerd(tmp_path, request.getfixturevalue("engine")[1]),
         "podman": lambda: Podman(tmp_path),
-        "buildah": lambda: Buildah(tmp_path),
         "skopeo": lambda: Skopeo(tmp_path),
     }
     return makers[request.param]()

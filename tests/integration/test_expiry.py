@@ -10,7 +10,7 @@ import pytest
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.server import Request
-from tests.integration.client import Client, Docker
+from tests.client.client import Client, Docker
 from tests.integration.session import get_token
 from tests.integration.test_fault import ask
 from tests.integration.tool import ToolError
@@ -75,6 +75,7 @@ def expire_at_first_blob(setting: Setting) -> None:
     setting.cloud.registry.interpose = interpose
 
 
+@pytest.mark.parametrize("client", ["docker", "ctr", "podman", "skopeo"], indirect=True)
 def test_token_that_expires_in_mid_pull(setting: Setting, client: Client) -> None:
     """A client that trusts its own clock says what is wrong; its next pull works."""
     expire_at_first_blob(setting)

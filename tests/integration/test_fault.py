@@ -1,7 +1,6 @@
 """What a client gets while a part fails, and that the next pull works."""
 
 import re
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import requests
 from demo.proxy import Proxy
 from localcloud.relay import Failure, Fault
 from localcloud.server import Response
-from tests.integration.client import Docker
+from tests.client.client import Docker
+from tests.integration.blob import first_layer
 from tests.integration.fault import (
     ALIAS,
     IN_BLOB,
@@ -23,11 +23,15 @@ from tests.integration.fault import (
     parts,
     with_token,
 )
+from tests.integration.raw import BYE, HOST, send
 from tests.integration.session import TIMEOUT, get_token, plain_session
-from tests.integration.test_stream import first_layer
 from tests.integration.tool import ToolError
 
-UNAVAILABLE = "received unexpected HTTP status: 503 the "
+SHOWN = {
+    "down": "received unexpected HTTP status: 503 the ",
+    "429": "toomanyrequests: the",
+}
+"""What docker says of some of these faults of the API."""
 UNREACHABLE = "received unexpected HTTP status: 502 the registry behind this proxy "
 HUGE = b"[" + b" " * (5 << 20) + b"]"
 
@@ -63,20 +67,21 @@ def api_answer(status: int, body: bytes = b"", *headers: tuple[str, str]) -> Inj
     return lambda whole: whole.interpose(lambda _: Response(status, headers, body))
 
 
-API_FAULTS: dict[str, tuple[Inject, int, str]] = {
-    "down": (lambda whole: whole.api.refuse(), 503, UNAVAILABLE),
-    "hanging": (api_cable(Failure.HANG), 503, UNAVAILABLE),
-    "slow": (api_cable(Failure.TRICKLE), 503, UNAVAILABLE),
-    "resetting": (api_cable(Failure.RESET), 503, UNAVAILABLE),
-    "cut in the head": (api_cable(Failure.CUT, b"\r\n"), 503, UNAVAILABLE),
-    "truncated": (api_cable(Failure.CUT, b"\r\n\r\n", 10), 503, UNAVAILABLE),
-    "stalling": (api_cable(Failure.STALL, b"\r\n\r\n", 10), 503, UNAVAILABLE),
-    "500": (api_answer(500), 503, UNAVAILABLE),
-    "429": (api_answer(429, b"", ("Retry-After", "7")), 429, "toomanyrequests: the"),
-    "not JSON": (api_answer(200, b"<html>"), 503, UNAVAILABLE),
-    "wrong shape": (api_answer(200, b'{"d":[{}]}'), 503, UNAVAILABLE),
-    "nested": (api_answer(200, b"[" * 100_000), 503, UNAVAILABLE),
-    "huge": (api_answer(200, HUGE), 503, UNAVAILABLE),
+API_FAULTS: dict[str, tuple[Inject, int]] = {
+    "down": (lambda whole: whole.api.refuse(), 503),
+    "hanging": (api_cable(Failure.HANG), 503),
+    "slow": (api_cable(Failure.TRICKLE), 503),
+    "resetting": (api_cable(Failure.RESET), 503),
+    "cut in the head": (api_cable(Failure.CUT, b"\r\n"), 503),
+    "truncated": (api_cable(Failure.CUT, b"\r\n\r\n", 10), 503),
+    "stalling": (api_cable(Failure.STALL, b"\r\n\r\n", 10), 503),
+    "500": (api_answer(500), 503),
+    "429": (api_answer(429, b"", ("Retry-After", "7")), 429),
+    "not JSON": (api_answer(200, b"<html>"), 503),
+    "301": (api_answer(301, b"", ("Location", "http://evil.example/")), 503),
+    "wrong shape": (api_answer(200, b'{"d":[{}]}'), 503),
+    "nested": (api_answer(200, b"[" * 100_000), 503),
+    "huge": (api_answer(200, HUGE), 503),
 }
 REGISTRY_FAULTS: dict[str, Inject] = {
     "down": lambda whole: whole.registry.refuse(),
@@ -98,18 +103,18 @@ def ask(url: str, token: str | None = None, method: str = "GET") -> requests.Res
         return session.request(method, url, timeout=TIMEOUT)
 
 
-def fails_and_recovers(whole: Parts, docker: Docker, message: str) -> None:
-    """See what docker says of the fault, and that it pulls once that is gone."""
-    with pytest.raises(ToolError, match=re.escape(message)):
-        docker.pull(whole.reference)
-    whole.mend()
-    assert docker.pull(whole.reference) == whole.digest
+def pulls(whole: Parts) -> bool:
+    """Return whether a token and a manifest are had."""
+    token = get_token(whole.url, ALIAS)
+    return ask(f"{whole.url}/v2/{ALIAS}/manifests/latest", token).ok
 
 
 @pytest.mark.parametrize("fault", API_FAULTS)
-def test_api_that_fails(whole: Parts, docker: Docker, fault: str) -> None:
+def test_api_that_fails(
+    whole: Parts, request: pytest.FixtureRequest, fault: str
+) -> None:
     """A token request gets 503, or 429, in time; no pull is turned into a 404."""
-    inject, status, message = API_FAULTS[fault]
+    inject, status = API_FAULTS[fault]
     inject(whole)
     answer = ask(f"{whole.url}/auth/v1/token?scope=repository:{ALIAS}:pull")
     assert answer.status_code == status
@@ -117,11 +122,15 @@ def test_api_that_fails(whole: Parts, docker: Docker, fault: str) -> None:
     (error,) = answer.json()["errors"]
     assert error["code"] == ("TOOMANYREQUESTS" if status == 429 else "UNAVAILABLE")
     assert str(whole.api.port) not in answer.text
-    fails_and_recovers(whole, docker, message)
+    if fault in SHOWN:
+        with pytest.raises(ToolError, match=re.escape(SHOWN[fault])):
+            request.getfixturevalue("docker").pull(whole.reference)
+    whole.mend()
+    assert pulls(whole)
 
 
 @pytest.mark.parametrize("fault", REGISTRY_FAULTS)
-def test_registry_that_fails(whole: Parts, docker: Docker, fault: str) -> None:
+def test_registry_that_fails(whole: Parts, fault: str) -> None:
     """A manifest request gets 502 in time, with an OCI body without an address."""
     token = get_token(whole.url, ALIAS)
     REGISTRY_FAULTS[fault](whole)
@@ -130,17 +139,24 @@ def test_registry_that_fails(whole: Parts, docker: Docker, fault: str) -> None:
     assert answer.json()["errors"][0]["code"] == "UNAVAILABLE"
     assert str(whole.registry.port) not in answer.text
     assert "127.0.0.1" not in answer.text
-    fails_and_recovers(whole, docker, UNREACHABLE)
+    whole.mend()
+    assert pulls(whole)
+
+
+def test_docker_pulls_again(whole: Parts, docker: Docker) -> None:
+    """It shows that the registry failed, and pulls once that is over."""
+    whole.registry.refuse()
+    with pytest.raises(ToolError, match=re.escape(UNREACHABLE)):
+        docker.pull(whole.reference)
+    whole.mend()
+    assert docker.pull(whole.reference) == whole.digest
 
 
 def test_page_for_head_has_no_body(whole: Parts) -> None:
     """An answer to HEAD ends with its head, also where mitmproxy makes it."""
     whole.registry.refuse()
-    request = f"HEAD /v2/{ALIAS}/manifests/latest HTTP/1.1\r\nHost: proxy.example\r\n"
-    address = ("127.0.0.1", whole.proxy.port)
-    with socket.create_connection(address, TIMEOUT) as connection:
-        connection.sendall(f"{request}\r\n".encode())
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head = f"HEAD /v2/{ALIAS}/manifests/latest HTTP/1.1\r\n".encode()
+    answer = send(whole.proxy, head + HOST + BYE)
     assert answer.startswith(b"HTTP/1.1 502 ")
     assert answer.endswith(b"\r\n\r\n")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from demo.proxy import Proxy
-from tests.integration.client import Skopeo
+from tests.client.client import Skopeo
 from tests.integration.fault import ALIAS, LOCATION
 from tests.integration.registry import Installation
 from tests.integration.session import TIMEOUT, plain_session

@@ -11,12 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from demo.proxy import Proxy, StartError
 from localcloud.relay import Failure, Fault
 from serve import free_port
-from tests.integration.client import Skopeo
+from tests.client.client import Skopeo
+from tests.integration.blob import first_layer
 from tests.integration.fault import ALIAS, IN_BLOB, OPTIONS, Parts, parts, with_token
+from tests.integration.raw import connected, get, receive
 from tests.integration.registry import Installation
 from tests.integration.session import TIMEOUT, get_token, plain_session
-from tests.integration.test_load import connected, receive, request
-from tests.integration.test_stream import first_layer
 from tests.integration.tool import ToolError, wait_until
 
 PREFIX = "balena_proxy_"
@@ -116,7 +116,7 @@ def test_failures_are_counted_by_their_reason(tmp_path: Path) -> None:
             whole.registry.fail(Fault(Failure.STALL, IN_BLOB, 300_000))
             token = str(session.headers["Authorization"]).partition(" ")[2]
             with connected(whole.proxy) as connection:
-                connection.sendall(request(f"/v2/{ALIAS}/blobs/{digest}", token))
+                connection.sendall(get(f"/v2/{ALIAS}/blobs/{digest}", token))
                 assert len(receive(connection)) < size
         assert meter.count("upstream_errors_total", "registry", "timeout") == 1
         assert meter.count("requests_total", "blob", "failed") == 1

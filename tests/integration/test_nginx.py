@@ -9,8 +9,8 @@ import requests
 from localcloud import LocalCloud
 from serve import free_port
 from tests.authority import Authority
-from tests.integration.client import Skopeo
-from tests.integration.machine import NAME, Machine
+from tests.client.client import Skopeo
+from tests.client.machine import NAME, Machine
 from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.tool import ToolError, wait_until
 from tests.integration.way import SAVE, USER, Way, behind_nginx, follow, nginx
@@ -64,14 +64,6 @@ def test_only_nginx_says_how_it_was_reached(
     assert answer.status_code == 401
     realm = f'realm="https://{way.host}/auth/v1/token"'
     assert realm in answer.headers["WWW-Authenticate"]
-
-
-def test_reason_passes(machine: Machine, way: Way, folder: Path) -> None:
-    """A refusal is in the status line: clients that ask with HEAD show nothing else."""
-    url = f"https://{way.host}/v2/alpine/manifests/latest"
-    answer = machine.call(get, url, folder, {})
-    assert answer.status_code == 400
-    assert answer.reason == answer.json()["errors"][0]["message"]
 
 
 def test_log_has_no_query(machine: Machine, way: Way, folder: Path) -> None:

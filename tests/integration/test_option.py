@@ -10,6 +10,7 @@ from demo.proxy import Proxy, StartError
 from localcloud import LocalCloud
 from tests.integration.mitmweb import mitmweb
 from tests.integration.session import TIMEOUT, plain_session
+from tests.integration.tool import has_traceback
 
 REFUSED: dict[str, tuple[object, str]] = {
     "ignore_hosts": ([".*"], "past the registry proxy"),
@@ -18,7 +19,7 @@ REFUSED: dict[str, tuple[object, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", ["ignore_hosts", "emudhra"])
 def test_refused_at_the_start(cloud: LocalCloud, name: str) -> None:
     """Nothing is served, and the message names the option and says why."""
     value, said = REFUSED[name]
@@ -26,7 +27,7 @@ def test_refused_at_the_start(cloud: LocalCloud, name: str) -> None:
     proxy = Proxy(cloud.registry_url, arguments=("--set", f"{name}={text}"))
     with pytest.raises(StartError, match=f"{name}: cannot be used, .*{said}") as stop:
         proxy.__enter__()
-    assert "Traceback" not in str(stop.value)
+    assert not has_traceback(str(stop.value))
 
 
 def test_refused_later(cloud: LocalCloud, tmp_path: Path) -> None:

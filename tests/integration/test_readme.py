@@ -11,7 +11,7 @@ import pytest
 
 import serve
 from demo.proxy import Proxy
-from tests.integration.client import Docker
+from tests.client.client import Docker
 from tests.integration.registry import Installation
 from tests.integration.tool import find_tool, run
 

@@ -71,21 +71,11 @@ def test_signature_is_not_written(signing: LocalCloud, tmp_path: Path) -> None:
     ("location", "said"),
     [
         ("http://10.0.0.1/x", "10.0.0.1 is not on the internet"),
-        ("http://169.254.169.254/latest/meta-data", "169.254.169.254 is not on"),
         ("http://localhost:{port}/x", "localhost, which is "),
-        ("http://127.0.0.2:{port}/x", "127.0.0.2 is not on the internet"),
-        ("http://[::1]:{port}/x", "::1 is not on the internet"),
         ("http://[::ffff:127.0.0.1]:{port}/x", "::ffff:127.0.0.1 is not on"),
-        ("http://[64:ff9b::7f00:1]:{port}/x", "64:ff9b::7f00:1 is not on"),
-        ("http://0.0.0.0:{port}/x", "0.0.0.0 is not on the internet"),
-        ("http://2130706433:{port}/x", "neither a name nor an address"),
         ("http://0x7f.1:{port}/x", "neither a name nor an address"),
-        ("http://224.0.0.1/x", "224.0.0.1 is not on the internet"),
         ("http://user:pass@127.0.0.1:{port}/x", "has a login in it"),
-        ("http://127.0.0.1:0/x", "has no host that can be read"),
         ("ftp://127.0.0.1:{port}/x", "neither https nor http"),
-        ("http:///x", "has no host"),
-        ("http://127.0.0.1:{port}/ä", "characters that no URL has"),
     ],
 )
 def test_redirect_that_is_not_followed(

@@ -1,17 +1,13 @@
 """Requests that no container client sends: answered clearly, and never forwarded."""
 
 import json
-import socket
 from collections.abc import Iterator
 
 import pytest
 
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from tests.integration.session import TIMEOUT
-
-HOST = b"Host: proxy.example\r\n"
-BYE = b"Connection: close\r\n\r\n"
+from tests.integration.raw import BYE, HOST, send
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +17,9 @@ def front(cloud: LocalCloud) -> Iterator[Proxy]:
         yield running
 
 
-def send(proxy: Proxy, request: bytes) -> tuple[int, str, str]:
+def refusal(proxy: Proxy, request: bytes) -> tuple[int, str, str]:
     """Send bytes; return the status, code and message of the answer."""
-    with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as connection:
-        connection.sendall(request)
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _, body = send(proxy, request).partition(b"\r\n\r\n")
     (error,) = json.loads(body)["errors"]
     return int(head.split()[1]), error["code"], error["message"]
 
@@ -106,7 +99,7 @@ def test_malformed_request_goes_nowhere(
     assert cloud.registry is not None
     cloud.requests.clear()
     cloud.registry.requests.clear()
-    said, code, message = send(front, request_bytes)
+    said, code, message = refusal(front, request_bytes)
     assert said == status
     assert code in {"NAME_INVALID", "UNSUPPORTED", "UNAUTHORIZED"}
     assert len(message) > 10
@@ -128,9 +121,7 @@ def test_malformed_request_goes_nowhere(
 )  # fmt: skip
 def test_large_body_ends_the_connection(front: Proxy, request_bytes: bytes) -> None:
     """A body that nobody asked for is not waited for."""
-    with socket.create_connection(("127.0.0.1", front.port), TIMEOUT) as connection:
-        connection.sendall(request_bytes)
-        assert connection.recv(65536) == b""
+    assert send(front, request_bytes) == b""
 
 
 def test_forwarding_headers_stay_here(cloud: LocalCloud, front: Proxy) -> None:
@@ -141,9 +132,7 @@ def test_forwarding_headers_stay_here(cloud: LocalCloud, front: Proxy) -> None:
     )
     scope = b"scope=repository:balenablocks/browser-aarch64/2.3.8:pull"
     for path in (b"/v2/", b"/auth/v1/token?" + scope):
-        with socket.create_connection(("127.0.0.1", front.port), TIMEOUT) as connection:
-            connection.sendall(b"GET " + path + b" HTTP/1.1\r\n" + HOST + forged + BYE)
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        answer = send(front, b"GET " + path + b" HTTP/1.1\r\n" + HOST + forged + BYE)
         assert answer.split()[1] in (b"200", b"401")
         assert b"evil" not in answer
     assert cloud.registry is not None

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from localcloud.server import Request, Response
 from resolver.grammar.challenge import TOKEN_PATH
 from resolver.grammar.credential import KEY_VARIABLE
 from serve import ROOT
-from tests.integration.client import Skopeo
+from tests.client.client import Skopeo
+from tests.integration.raw import connected, send
 from tests.integration.registry import Installation
 from tests.integration.session import TIMEOUT, get_token, plain_session
 from tests.integration.tool import ToolError, run, wait_until
@@ -65,7 +65,7 @@ def test_key_and_token_are_not_written(
                         headers={"Authorization": login},
                         timeout=TIMEOUT,
                     )
-        with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as broken:
+        with connected(proxy) as broken:
             broken.sendall(f"GET /v2/ HTTP/1.1\r\nAuthorization: {basic(key)}".encode())
         wait_until(
             lambda: "before completing request headers" in proxy.log, "a log line"
@@ -120,11 +120,7 @@ def test_broken_requests_leave_no_key(cloud: LocalCloud, tmp_path: Path) -> None
             host = "" if "Host:" in head else f"\r\nHost: {proxy.host}"
             whole = f"{head}{host}\r\n\r\n{body}"
             asked = whole.format(key=key, login=basic(key), token=token)
-            with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as client:
-                client.sendall(asked.encode())
-                client.shutdown(socket.SHUT_WR)
-                while client.recv(1 << 16):
-                    pass
+            send(proxy, asked.encode(), ends=True)
         log = proxy.log
     assert "Traceback" not in log
     states = read_states(saved)
@@ -182,7 +178,7 @@ def test_client_that_waits_with_its_form_is_told_to_go_on(
     """The login comes after 100 Continue, as some clients have it with every form."""
     form = f"grant_type=password&username=u&password={installation.cloud.keys['carol']}"
     head = f"{FORM}\r\nContent-Length: {len(form)}\r\nExpect: 100-continue"
-    with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as client:
+    with connected(proxy) as client:
         client.sendall(f"{head}\r\nHost: {proxy.host}\r\n\r\n".encode())
         assert client.recv(1 << 16).startswith(b"HTTP/1.1 100 ")
         client.sendall(form.encode())

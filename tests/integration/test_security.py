@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from demo.proxy import Proxy
 from localcloud import LocalCloud
 from resolver.token.claims import append_aliases
 from resolver.token.suffix import Aliases
+from tests.integration.raw import BYE, HOST, send
 from tests.integration.registry import Installation
 from tests.integration.session import TIMEOUT, get_token, plain_session
 from tests.resolver.fake import base64url, fixed
@@ -22,7 +22,6 @@ PUBLIC = "balenablocks/browser-aarch64/2.3.8"
 OTHER = "balenablocks/browser-aarch64/1.6.0"
 PRIVATE = "balenablocks/private-block/1.0.0"
 PRIVATE_LOCATION = "v2/875ff9869a2373a5d97612c498e0bcf1"
-HOST = b"Host: proxy.example\r\n"
 MANIFEST = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
 README = (serve.ROOT / "README.md").read_text()
 
@@ -92,16 +91,8 @@ def test_forged_alias_wins_nothing(proxy: Proxy) -> None:
     "payload",
     [
         {"v": 1, "a": {PUBLIC: f"{PRIVATE_LOCATION}/../x"}, "r": {}},
-        {"v": 1, "a": {PUBLIC: "library/alpine"}, "r": {}},
-        {"v": 1, "a": {PUBLIC: 5}, "r": {}},
         {"v": 1, "a": {}, "r": {PUBLIC: ["NAME_UNKNOWN", "a\nforged line"]}},
-        {"v": 1, "a": {}, "r": {PUBLIC: ["OTHER", "x"]}},
-        {"v": 3, "a": {}, "r": {}},
-        b'{"v":1,"a":{"' + b"\xff" + b'":""},"r":{}}',
         b"[" * 2000,
-        b'{"a":' * 500,
-        b"x" * 3000,
-        b"1" * 3000,
         b"x" * 6000,
     ],
     ids=lambda payload: repr(payload)[:40],
@@ -170,13 +161,10 @@ def test_smuggled_request_goes_nowhere(
     """A request inside another is its body, or ends the connection."""
     assert cloud.registry is not None
     cloud.registry.requests.clear()
-    with socket.create_connection(("127.0.0.1", front.port), TIMEOUT) as connection:
-        connection.sendall(CARRIERS[carrier] + HOST + b"\r\n" + SMUGGLED)
-        connection.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    with socket.create_connection(("127.0.0.1", front.port), TIMEOUT) as connection:
-        connection.sendall(b"GET /ping HTTP/1.1\r\n" + HOST + b"\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    smuggling = CARRIERS[carrier] + HOST + b"\r\n" + SMUGGLED
+    answer = send(front, smuggling, ends=True)
+    ping = b"GET /ping HTTP/1.1\r\n" + HOST + BYE
+    assert send(front, ping).startswith(b"HTTP/1.1 200 ")
     targets = {request.target for request in cloud.registry.requests}
     assert targets <= {"/v2/"}
     assert b"smuggled" not in answer
@@ -185,7 +173,13 @@ def test_smuggled_request_goes_nowhere(
 def test_fault_of_ours_lets_nothing_through(cloud: LocalCloud, tmp_path: Path) -> None:
     """A request that meets a bug is answered 500, and goes nowhere."""
     script = tmp_path / "bug.py"
-    script.write_text("import resolver.forward\ndel resolver.forward.parse_alias\n")
+    # Wherever aliases are read, it is a name that is not there.
+    script.write_text(
+        "import sys\n"
+        "for name, module in list(sys.modules.items()):\n"
+        "    if name.startswith('resolver.'):\n"
+        "        vars(module).pop('parse_alias', None)\n"
+    )
     assert cloud.registry is not None
     with Proxy(cloud.registry_url, arguments=("-s", str(script))) as proxy:
         cloud.registry.requests.clear()

@@ -243,11 +243,7 @@ ABSURD = (
 @example("é")
 @example("\0")
 @example("%27%20or%201%20eq%201")
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_absurd_selector_is_no_failure(
     cloud: LocalCloud, front: Proxy, text: str
 ) -> None:

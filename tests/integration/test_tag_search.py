@@ -13,10 +13,9 @@ import requests
 
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from localcloud.server import Request, Response
 from resolver.token.answer import HEADER_LENGTH_MAX
 from resolver.token.cache import ResolutionCache
-from resolver.token.claims import SEPARATOR, parse_token, pullable_names
+from resolver.token.claims import parse_token, pullable_names
 from resolver.token.service import TokenService, parse_token_query
 from resolver.upstream.registry import Upstream
 from resolver.upstream.transport import Transport, Verification
@@ -190,82 +189,6 @@ def test_what_no_release_has(scene: Scene, kind: str) -> None:
     assert "v2/" not in answer.text
 
 
-@pytest.mark.parametrize(("status", "seen"), [(500, 503), (429, 429)])
-def test_failure_is_no_absence(scene: Scene, status: int, seen: int) -> None:
-    """Where the registry fails at one location, it may be the one that has it."""
-    assert scene.cloud.registry
-    token = token_of(scene.one, BROWSER)
-    absent = "sha256:" + "ab" * 32
-
-    def failing(request: Request) -> Response | None:
-        return Response(status) if SECOND_REVISION in request.path else None
-
-    scene.cloud.registry.interpose = failing
-    try:
-        answer = get(scene.one, f"{BROWSER}/blobs/{absent}", token)
-    finally:
-        scene.cloud.registry.interpose = None
-    assert answer.status_code == seen
-    assert int(answer.headers["Retry-After"]) > 0
-
-
-def test_forged_token_costs_what_any_does(scene: Scene) -> None:
-    """A token that the registry does not take is asked with once, and forwarded."""
-    jwt, _, suffix = token_of(scene.one, BROWSER).partition(SEPARATOR)
-    forged = f"{jwt[:-4]}AAAA{SEPARATOR}{suffix}"
-    digest = "sha256:" + "ab" * 32
-    answer = get(scene.one, f"{BROWSER}/blobs/{digest}", forged)
-    assert error_of(answer) == (401, "UNAUTHORIZED")
-    assert len(scene.asked(digest)) == 2
-    assert f"repository:{BROWSER}:pull" in answer.headers["WWW-Authenticate"]
-
-
-def test_token_of_an_old_replica_selects_nothing(scene: Scene) -> None:
-    """Without its table a tag is no release at all, and `latest` is as it was."""
-    token = token_of(scene.plain, BROWSER)
-    assert "Warning" in get(scene.plain, f"{BROWSER}/manifests/2.9", token).headers
-    answer = get(scene.one, f"{BROWSER}/manifests/2.9", token)
-    assert error_of(answer) == (401, "UNAUTHORIZED")
-    assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
-    latest = get(scene.one, f"{BROWSER}/manifests/latest", token)
-    assert digest_of(latest.content) == digest_at(scene, NEWEST_REVISION)
-
-
-def test_token_of_a_replica_whose_tags_select(scene: Scene) -> None:
-    """One that ignores tags takes the target release for every tag, as always."""
-    token = token_of(scene.one, BROWSER)
-    for tag in ("2.9", "latest"):
-        answer = get(scene.plain, f"{BROWSER}/manifests/{tag}", token)
-        assert digest_of(answer.content) == digest_at(scene, NEWEST_REVISION)
-        assert ("Warning" in answer.headers) == (tag == "2.9")
-    token = token_of(scene.one, f"{BROWSER}/2.3.8")
-    assert get(scene.plain, f"{BROWSER}/2.3.8/manifests/x", token).status_code == 200
-
-
-def test_tags_are_listed_in_pages(scene: Scene) -> None:
-    """`n` and `last` go through the list, and the links stay on the proxy."""
-    token = token_of(scene.one, BROWSER)
-    whole = get(scene.one, f"{BROWSER}/tags/list", token)
-    assert whole.json()["name"] == BROWSER
-    tags = whole.json()["tags"]
-    assert "2.3.8_rev2" in tags
-    assert "latest" in tags
-    assert "Link" not in whole.headers
-    collected: list[str] = []
-    path: str | None = f"{BROWSER}/tags/list?n=7"
-    while path:
-        page = get(scene.one, path, token)
-        collected += page.json()["tags"]
-        link = re.fullmatch('</v2/(.*)>; rel="next"', page.headers.get("Link", ""))
-        path = link and link[1]
-    assert collected == tags
-    for tag in tags:
-        answer = get(scene.one, f"{BROWSER}/manifests/{tag}", token, "HEAD")
-        assert answer.status_code == 200
-    assert all("tags/list" not in line for line in scene.asked())
-    assert get(scene.one, f"{BROWSER}/tags/list", None).status_code == 401
-
-
 def test_log_names_the_release_at_any_replica(scene: Scene) -> None:
     """The token itself says which release a tag selected."""
     token = token_of(scene.one, BROWSER)
@@ -290,18 +213,6 @@ def test_application_without_target(scene: Scene) -> None:
         assert error_of(answer) == (404, "MANIFEST_UNKNOWN")
         assert "its newest is 1.0.0" in answer.text
     assert get(scene.one, f"{slug}/tags/list", token).json()["tags"] == ["1.0.0"]
-
-
-def test_private_application(scene: Scene) -> None:
-    """The client's own key decides, and nobody else's tags are told."""
-    slug = "balenablocks/private-block"
-    keys = scene.cloud.keys
-    token = token_of(scene.one, slug, key=keys["carol"])
-    assert get(scene.one, f"{slug}/manifests/1.0.0", token).status_code == 200
-    for key in (None, keys["bob"]):
-        token = token_of(scene.one, slug, key=key)
-        for path in ("manifests/1.0.0", "tags/list"):
-            assert error_of(get(scene.one, f"{slug}/{path}", token)) == (403, "DENIED")
 
 
 def issue(scene: Scene, count: int, *names: str) -> str:
@@ -335,20 +246,6 @@ def test_token_fits_into_a_header(scene: Scene, count: int, kept: int) -> None:
     # Where the target release is further down, its version is looked up as well.
     beside = ["/v7/release"] if count <= MANY // 2 else []
     assert scene.asked_of_api() == ["/v7/application", *beside, "/auth/v1/token"]
-
-
-def test_long_token_is_asked_for_again(scene: Scene) -> None:
-    """Where a JWT is longer than told, fewer releases are asked for at once."""
-    issuer = scene.cloud.issuer
-    name, issuer.name = issuer.name, "api." + "long." * 500
-    try:
-        token = issue(scene, 40, "org/many", BROWSER)
-    finally:
-        issuer.name = name
-    assert len(f"Authorization: Bearer {token}") <= HEADER_LENGTH_MAX
-    lists = parse_token(token).aliases.candidates
-    assert all(1 < len(candidates) < 20 for candidates in lists.values())
-    assert scene.asked_of_api().count("/auth/v1/token") == 2
 
 
 def test_release_beyond_the_list(scene: Scene) -> None:

@@ -12,7 +12,7 @@ import serve
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from tests.authority import Authority, tls_context
-from tests.integration.client import Skopeo
+from tests.client.client import Skopeo
 from tests.integration.registry import Installation, installed
 from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.tool import ToolError

@@ -8,7 +8,7 @@ import pytest
 
 from localcloud import LocalCloud
 from tests.authority import Authority
-from tests.integration.client import (
+from tests.client.client import (
     Buildah,
     Client,
     Containerd,
@@ -17,7 +17,7 @@ from tests.integration.client import (
     Skopeo,
     docker_engine,
 )
-from tests.integration.machine import ADDRESS, Machine
+from tests.client.machine import ADDRESS, Machine
 from tests.integration.registry import Installation, installed
 from tests.integration.tool import ToolError, find_tool, run
 from tests.integration.way import (
@@ -87,7 +87,7 @@ NGINX: dict[str, dict[str, str]] = {
 }
 
 
-@pytest.fixture(scope="module", params=["mitmproxy's authority", *OWN, *NGINX])
+@pytest.fixture(scope="module")
 def way(
     request: pytest.FixtureRequest,
     machine: Machine,
@@ -95,7 +95,7 @@ def way(
     authority: Authority,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Way]:
-    """Each of the ways in turn."""
+    """The way that the test names."""
     kind: str = request.param
     folder = tmp_path_factory.mktemp("way")
     if kind in OWN:
@@ -106,13 +106,6 @@ def way(
         made = signed_by_mitmproxy(registry.url, folder)
     with machine.hosting(made) as entered:
         yield entered
-
-
-@pytest.fixture(params=CLIENTS)
-def kind(request: pytest.FixtureRequest) -> str:
-    """The kind of client, as in the table above."""
-    kind: str = request.param
-    return kind
 
 
 @pytest.fixture
@@ -147,6 +140,14 @@ def forgetful(machine: Machine, way: Way) -> Iterator[None]:
         machine.call(lambda path=path: shutil.rmtree(path, ignore_errors=True))
 
 
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [
+        *(("mitmproxy's authority", kind) for kind in CLIENTS),
+        *((way, "skopeo") for way in (*OWN, *NGINX)),
+    ],
+    indirect=["way"],
+)
 @pytest.mark.usefixtures("forgetful")
 def test_client_pulls_once_it_trusts(
     machine: Machine, registry: Installation, way: Way, kind: str, verifying: Client

@@ -1,6 +1,5 @@
 """What the registry and the API answer, and what of it the client gets."""
 
-import threading
 from collections.abc import Iterator
 from http import HTTPStatus
 
@@ -9,8 +8,7 @@ import requests
 
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from localcloud.server import Request, Response
-from serve import free_port
+from localcloud.server import Response
 from tests.integration.session import TIMEOUT, get_token, logged_in, plain_session
 
 SLUG = "balenablocks/browser-aarch64"
@@ -44,17 +42,6 @@ def get(url: str, *, token: str | None = None) -> requests.Response:
         return session.get(url, timeout=TIMEOUT)
 
 
-def test_one_request_resolves_and_one_gets_the_token(
-    cloud: LocalCloud, front: Proxy
-) -> None:
-    """A token request costs two requests to the API."""
-    get_token(f"http://{front.host}")
-    cloud.requests.clear()
-    get_token(f"http://{front.host}", ALIAS)
-    paths = [request.path for request in cloud.requests]
-    assert paths == ["/v7/release", "/auth/v1/token"]
-
-
 def test_refused_alias_does_not_spoil_the_rest(front: Proxy) -> None:
     """Each scope is read alone, whether repeated or joined by spaces (R3)."""
     url = f"http://{front.host}"
@@ -79,39 +66,6 @@ def test_tag_that_looks_like_a_version_is_warned_about(front: Proxy) -> None:
     assert "Warning" not in usual.headers
 
 
-def test_list_shows_the_alias(proxy: Proxy) -> None:
-    """The list of tags of the real registry has the alias as name (R10)."""
-    with logged_in(f"http://{proxy.host}", ALIAS) as session:
-        url = f"http://{proxy.host}/v2/{ALIAS}/tags/list?n=1"
-        answer = session.get(url, timeout=TIMEOUT)
-        length = session.head(url, timeout=TIMEOUT).headers.get("Content-Length")
-    assert answer.json() == {"name": ALIAS, "tags": ["latest"]}
-    assert length in (None, answer.headers["Content-Length"])
-
-
-def test_links_stay_on_the_proxy(cloud: LocalCloud, front: Proxy) -> None:
-    """The link to more of a list names the alias, and no host (R10)."""
-    token = get_token(f"http://{front.host}", ALIAS)
-    assert cloud.registry is not None
-    link = f'<{cloud.registry_url}/v2/{LOCATION}/tags/list?last=a&n=1>; rel="next"'
-    cloud.registry.interpose = lambda _: Response(200, (("Link", link),), b"{}")
-    answer = get(f"http://{front.host}/v2/{ALIAS}/tags/list?n=1", token=token)
-    assert answer.headers["Link"] == f'</v2/{ALIAS}/tags/list?last=a&n=1>; rel="next"'
-
-
-def test_error_of_the_registry_names_the_alias(proxy: Proxy) -> None:
-    """The registry's own errors are kept, without the location (R2)."""
-    missing = "sha256:" + "0" * 64
-    with logged_in(f"http://{proxy.host}", ALIAS) as session:
-        for kind in ("manifests", "blobs"):
-            answer = session.get(
-                f"http://{proxy.host}/v2/{ALIAS}/{kind}/{missing}", timeout=TIMEOUT
-            )
-            assert answer.status_code == 404
-            assert answer.json()["errors"][0]["code"].endswith("_UNKNOWN")
-            assert LOCATION.partition("/")[2] not in answer.text
-
-
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_status_of_the_registry_is_kept(
     cloud: LocalCloud, front: Proxy, status: int
@@ -123,58 +77,6 @@ def test_status_of_the_registry_is_kept(
     answer = get(f"http://{front.host}/v2/{ALIAS}/manifests/latest", token=token)
     assert answer.status_code == status
     assert answer.headers["Retry-After"] == "7"
-
-
-@pytest.mark.parametrize(
-    ("failure", "status", "code"),
-    [
-        (LIMITED, 429, "TOOMANYREQUESTS"),
-        (Response(500), 503, "UNAVAILABLE"),
-        (Response(503), 503, "UNAVAILABLE"),
-        (Response(200, (), b"<html>"), 503, "UNAVAILABLE"),
-        (Response(200, (), b'{"d":[{}]}'), 503, "UNAVAILABLE"),
-        (Response(301, (("Location", "http://evil.example/"),)), 503, "UNAVAILABLE"),
-    ],
-    ids=lambda value: value.status if isinstance(value, Response) else None,
-)
-def test_failure_of_the_api_is_said(
-    cloud: LocalCloud, front: Proxy, failure: Response, status: int, code: str
-) -> None:
-    """A failed resolution is no refusal, and the client may try again (R13)."""
-    get_token(f"http://{front.host}")
-    cloud.api.interpose = lambda _: failure
-    answer = get(f"http://{front.host}/auth/v1/token?scope=repository:{ALIAS}:pull")
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (status, code)
-    assert int(answer.headers["Retry-After"]) > 0
-
-
-def test_slow_api_is_not_waited_for(cloud: LocalCloud, front: Proxy) -> None:
-    """A token request is answered within balena_api_timeout, with 503 (R5)."""
-    get_token(f"http://{front.host}")
-    released = threading.Event()
-
-    def hang(_: Request) -> None:
-        released.wait(TIMEOUT)
-
-    cloud.api.interpose = hang
-    try:
-        answer = get(f"http://{front.host}/auth/v1/token?scope=repository:{ALIAS}:pull")
-        assert not released.is_set()
-    finally:
-        released.set()
-    assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-    assert "within 2 seconds" in answer.json()["errors"][0]["message"]
-
-
-def test_registry_that_is_gone() -> None:
-    """The client gets 502 or 503 as an OCI error that names no address (R13)."""
-    port = free_port()
-    with Proxy(f"http://127.0.0.1:{port}") as proxy:
-        for path in ("/v2/", "/auth/v1/token"):
-            answer = get(f"http://{proxy.host}{path}")
-            assert answer.status_code in (502, 503)
-            assert answer.json()["errors"][0]["code"] == "UNAVAILABLE"
-            assert str(port) not in answer.text
 
 
 def test_images_of_another_registry_are_refused(cloud: LocalCloud) -> None:

@@ -9,9 +9,9 @@ import pytest
 import requests
 
 from demo.proxy import Proxy
+from tests.integration.blob import peak_megabytes
 from tests.integration.fault import OPTIONS, in_time
 from tests.integration.session import TIMEOUT, plain_session
-from tests.integration.test_stream import peak_megabytes
 
 MANIFEST = "/v2/org/app/manifests/latest"
 BLOB = f"/v2/org/app/blobs/sha256:{'0' * 64}"

@@ -13,11 +13,41 @@ from typing import NoReturn
 
 import pytest
 
+import serve
+
 COMMAND_SECONDS = 120
 START_SECONDS = 60
 STOP_SECONDS = 20
 SYSTEM_FOLDERS = "/usr/sbin:/sbin:/usr/bin:/bin"
 """Where Debian's packages put servers, also outside of root's PATH."""
+PACKAGES = {
+    "buildah": "buildah",
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
+    "containerd": "docker.io",
+    "ctr": "docker.io",
+    "curl": "curl",
+    "docker": "docker.io",
+    "docker-compose": "docker-compose",
+    "docker-registry": "docker-registry",
+    "dockerd": "docker.io",
+    "haproxy": "haproxy",
+    "ip": "iproute2",
+    "kubectl": "kubectl",
+    "mount": "util-linux",
+    "node": "npm",
+    "npm": "npm",
+    "nginx": "nginx-light",
+    "nsenter": "util-linux",
+    "podman": "podman",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "skopeo": "skopeo",
+    "umount": "util-linux",
+    "update-ca-certificates": "ca-certificates",
+    "wget": "wget",
+}
+"""What has each program, as the README names it: Debian's packages for the most."""
 
 
 class ToolError(RuntimeError):
@@ -31,7 +61,7 @@ def find_tool(name: str) -> str:
     """
     path = shutil.which(name, path=f"{SYSTEM_FOLDERS}:{os.environ.get('PATH', '')}")
     if path is None:
-        miss(f"{name} is not installed")
+        miss(f"{name} is not there: install {PACKAGES[name]}")
     return path
 
 
@@ -101,6 +131,11 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         if time.monotonic() > last:
             raise ToolError(f"{what}: not within {START_SECONDS} seconds")
         time.sleep(0.02)  # Between two looks; it is the condition that is waited for.
+
+
+def has_traceback(log: str) -> bool:
+    """Return whether code of ours failed; mitmproxy, told to end, may itself."""
+    return any(f'File "{serve.ROOT}/{part}' in log for part in ("addon.py", "mitm/"))
 
 
 def listens(port: int) -> bool:

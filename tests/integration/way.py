@@ -13,8 +13,8 @@ import trust
 from demo.proxy import Proxy
 from serve import free_port
 from tests.authority import Authority
-from tests.integration.machine import ADDRESS, NAME, Machine
-from tests.integration.place import HERE, Place
+from tests.client.machine import ADDRESS, NAME, Machine
+from tests.client.place import HERE, Place
 from tests.integration.tool import find_tool, listens, running
 
 NGINX = serve.ROOT / "deploy" / "nginx" / "nginx.conf"

@@ -1,16 +1,13 @@
-"""The node with which the build engine of the balena CLI runs."""
+"""The build engine of the balena CLI, and the node that runs it."""
 
 import os
 import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
-
-from tests.integration.client import Docker
-from tests.integration.tool import COMMAND_SECONDS, find_tool, run
+from tests.client.client import Docker
+from tests.integration.tool import COMMAND_SECONDS, find_tool, miss, run
 
 FOLDER = Path(__file__).parent
 NODE_LEAST = (20, 6)
@@ -26,7 +23,7 @@ def find_node() -> str:
     node, npm = find_tool("node"), find_tool("npm")
     version = run(node, "--version", environment=os.environ).strip()
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < NODE_LEAST:
-        _do_without(f"node {version} is too old for the balena CLI's build engine")
+        miss(f"node {version} is too old for the balena CLI's build engine")
     wanted = "".join((FOLDER / name).read_text() for name in ("package.json", ".npmrc"))
     installed = FOLDER / "node_modules" / "installed"
     if not (installed.exists() and installed.read_text() == wanted):
@@ -75,14 +72,8 @@ def _install(npm: str) -> None:
             check=True,
         )
     except subprocess.TimeoutExpired:
-        _do_without(f"npm install did not end within {COMMAND_SECONDS} seconds")
+        miss(f"npm install did not end within {COMMAND_SECONDS} seconds")
     except subprocess.CalledProcessError as error:
-        _do_without(f"npm install failed: {error.stderr.strip().partition('\n')[0]}")
+        miss(f"npm install failed: {error.stderr.strip().partition('\n')[0]}")
     # npm's own note of where each package came from.
     (FOLDER / "node_modules" / ".package-lock.json").unlink(missing_ok=True)
-
-
-def _do_without(reason: str) -> NoReturn:
-    if os.environ.get("REQUIRE_TOOLS"):
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""What the clients of today pull from: the proxy, in each way of reaching it."""
+"""What the clients pull from: the proxy, in each way of reaching it."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -10,11 +10,11 @@ import pytest
 from demo.proxy import Proxy
 from serve import free_port
 from tests.authority import Authority
+from tests.client.client import Client
+from tests.client.machine import ADDRESS, NAME
 from tests.integration.balancer import Replica, balancing
-from tests.integration.client import Client
-from tests.integration.machine import ADDRESS, NAME
 from tests.integration.registry import Installation, installed
-from tests.integration.storage import SCRIPT, known_to_the_proxy, storing
+from tests.integration.storage import SCRIPT, Nginx, known_to_the_proxy, storing
 from tests.integration.tool import wait_until
 from tests.integration.way import nginx
 
@@ -28,6 +28,8 @@ class Front:
     host: str
     installation: Installation
     is_encrypted: bool = False
+    storage: Nginx | None = None
+    """Where the registry redirects to, if it does."""
 
     def pull(self, client: Client, name: str, key: str | None = None) -> str:
         """Let the client pull the image with this name from here, by its rules."""
@@ -95,30 +97,34 @@ def behind_nginx(ground: Ground) -> Iterator[Front]:
 def redirected(ground: Ground) -> Iterator[Front]:
     """Have clients get blobs from where the registry redirects."""
     with (
-        _storing(ground.folder, "127.0.0.1") as installation,
+        _storing(ground.folder, "127.0.0.1") as (installation, storage),
         Proxy(installation.url, environment=SELECT) as proxy,
     ):
-        yield Front(proxy.host, installation)
+        yield Front(proxy.host, installation, storage=storage)
 
 
 @contextmanager
 def followed(ground: Ground) -> Iterator[Front]:
     """Have the proxy get blobs from a storage that no client can reach."""
     follow = {"BLOBS": "follow", "BLOBS_ALLOW": "127.0.0.1/32"}
-    with _storing(ground.folder) as installation, pytest.MonkeyPatch.context() as patch:
+    with (
+        _storing(ground.folder) as (installation, storage),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         known_to_the_proxy(patch)
-        with Proxy(
-            installation.url, environment=SELECT | follow, arguments=SCRIPT
-        ) as proxy:
-            yield Front(proxy.host, installation)
+        variables = SELECT | follow
+        with Proxy(installation.url, environment=variables, arguments=SCRIPT) as proxy:
+            yield Front(proxy.host, installation, storage=storage)
 
 
 @contextmanager
-def _storing(folder: Path, host: str | None = None) -> Iterator[Installation]:
-    with storing(folder) as nginx:
-        url = nginx.url if host is None else f"http://{host}:{nginx.port}"
+def _storing(
+    folder: Path, host: str | None = None
+) -> Iterator[tuple[Installation, Nginx]]:
+    with storing(folder) as storage:
+        url = storage.url if host is None else f"http://{host}:{storage.port}"
         with installed(folder, redirect_to=url) as installation:
-            yield installation
+            yield installation, storage
 
 
 FRONTS: Mapping[str, Callable[[Ground], AbstractContextManager[Front]]] = {

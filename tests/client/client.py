@@ -15,9 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.integration.place import HERE, Place
+from tests.client.place import HERE, Place
 from tests.integration.tool import SYSTEM_FOLDERS, ToolError, require_root
 
+MIRRORED = "mirrored.example"
+"""A registry that containerd is told to ask the proxy for."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -143,78 +145,55 @@ class Containerd(Client):
             self._run(*self._images, "rm", "--sync", reference)
 
 
-class Podman(Client):
+class _Builder(Client):
+    """Podman or buildah, which build as well, and keep images in a folder."""
+
+    transport: tuple[str, ...] = ("--tls-verify=false",)
+    _show_digest: tuple[str, ...]
+    """What prints the digest of the image whose name is added."""
+
+    def __init__(self, folder: Path, place: Place = HERE) -> None:
+        super().__init__(folder, place)
+        require_root(self.name)
+        self._command = (
+            *(place.find(self.name), "--root", folder / "storage"),
+            *("--runroot", _short_folder(), "--storage-driver", "vfs"),
+        )
+
+    def pull(self, reference: str, key: str | None = None) -> str:
+        """Pull, and ask for the digest of what came."""
+        options = (*self.transport, *_credentials(key))
+        self._run(*self._command, "pull", *options, reference)
+        return self._digest(reference)
+
+    def build_on(self, references: Sequence[str], key: str | None = None) -> set[str]:
+        """Build an image of all these, and return the digests of what it is made of."""
+        write_dockerfile(self.folder, references)
+        options = (*self.transport, *_credentials(key))
+        self._run(*self._command, "build", *options, self.folder)
+        return set(map(self._digest, references))
+
+    def forget(self) -> None:
+        """Remove all images."""
+        self._run(*self._command, "rmi", "--all", "--force")
+
+    def _digest(self, reference: str) -> str:
+        # Podman 6 warns of old kernels beside it; buildah has a row for each name.
+        return digest_in(self._run(*self._command, *self._show_digest, reference))
+
+
+class Podman(_Builder):
     """podman."""
 
     name = "podman"
-    transport: tuple[str, ...] = ("--tls-verify=false",)
-
-    def __init__(self, folder: Path, place: Place = HERE) -> None:
-        super().__init__(folder, place)
-        require_root("podman")
-        self._podman = (
-            *(place.find("podman"), "--root", folder / "storage"),
-            *("--runroot", _short_folder(), "--storage-driver", "vfs"),
-        )
-
-    def pull(self, reference: str, key: str | None = None) -> str:
-        """Pull, and ask for the digest of what came."""
-        command = ("pull", *self.transport, *_credentials(key), reference)
-        self._run(*self._podman, *command)
-        return self._digest(reference)
-
-    def build_on(self, references: Sequence[str], key: str | None = None) -> set[str]:
-        """Build an image of all these, and return the digests of what it is made of."""
-        write_dockerfile(self.folder, references)
-        options = (*self.transport, *_credentials(key))
-        self._run(*self._podman, "build", *options, self.folder)
-        return set(map(self._digest, references))
-
-    def forget(self) -> None:
-        """Remove all images."""
-        self._run(*self._podman, "rmi", "--all", "--force")
-
-    def _digest(self, reference: str) -> str:
-        # The newest warns of old kernels beside it.
-        command = ("image", "inspect", "--format", "{{.Digest}}", reference)
-        return digest_in(self._run(*self._podman, *command))
+    _show_digest = ("image", "inspect", "--format", "{{.Digest}}")
 
 
-class Buildah(Client):
+class Buildah(_Builder):
     """buildah."""
 
     name = "buildah"
-    transport: tuple[str, ...] = ("--tls-verify=false",)
-
-    def __init__(self, folder: Path, place: Place = HERE) -> None:
-        super().__init__(folder, place)
-        require_root("buildah")
-        self._buildah = (
-            *(place.find("buildah"), "--root", folder / "storage"),
-            *("--runroot", _short_folder(), "--storage-driver", "vfs"),
-        )
-
-    def pull(self, reference: str, key: str | None = None) -> str:
-        """Pull, and ask for the digest of what came."""
-        command = ("pull", *self.transport, *_credentials(key), reference)
-        self._run(*self._buildah, *command)
-        return self._digest(reference)
-
-    def build_on(self, references: Sequence[str], key: str | None = None) -> set[str]:
-        """Build an image of all these, and return the digests of what it is made of."""
-        write_dockerfile(self.folder, references)
-        options = (*self.transport, *_credentials(key))
-        self._run(*self._buildah, "build", *options, self.folder)
-        return set(map(self._digest, references))
-
-    def forget(self) -> None:
-        """Remove all images."""
-        self._run(*self._buildah, "rmi", "--all", "--force")
-
-    def _digest(self, reference: str) -> str:
-        # One row for each name of the image.
-        command = ("images", "--format", "{{.Digest}}", reference)
-        return digest_in(self._run(*self._buildah, *command))
+    _show_digest = ("images", "--format", "{{.Digest}}")
 
 
 class Skopeo(Client):
@@ -266,6 +245,115 @@ class Skopeo(Client):
         )
         tags: list[str] = json.loads(shown)["Tags"]
         return tags
+
+
+class BuildKit(Docker):
+    """`docker build`, whose base images BuildKit gets."""
+
+    def build_on(self, references: Sequence[str], key: str | None = None) -> set[str]:
+        """Build an image of all these, and return the digests of what it is made of."""
+        write_dockerfile(self.folder, references)
+        options = ("--pull", "--no-cache", "--progress=plain")
+        environment = {**self.environment, "DOCKER_BUILDKIT": "1"}
+        if self.place is not HERE:
+            self.place.find("docker-buildx")
+        host = references[0].partition("/")[0]
+        with self._logged_in(host, key):
+            printed = self.place.run(
+                *(*self._docker, "build", *options, self.folder),
+                environment=environment,
+            )
+        return digests_in(printed, rf"{host}/\S*@")
+
+    def forget(self) -> None:
+        """Remove all images, and what BuildKit keeps of them."""
+        self._run(*self._docker, "system", "prune", "--all", "--force")
+
+    def _fetch(self, reference: str) -> str:
+        (digest,) = self.build_on([reference])
+        return digest
+
+
+class Compose(Docker):
+    """`docker compose pull`, version 2."""
+
+    def _fetch(self, reference: str) -> str:
+        self.place.find("docker-compose")
+        path = self.folder / "compose.yaml"
+        path.write_text(json.dumps({"services": {"one": {"image": reference}}}))
+        self._run(*self._docker, "compose", "--file", path, "pull")
+        command = ("image", "inspect", "--format", "{{.RepoDigests}}", reference)
+        return digest_in(self._run(*self._docker, *command))
+
+
+class ManifestInspect(Docker):
+    """`docker manifest inspect`, in which docker itself asks the registry."""
+
+    transport = ("--insecure",)
+
+    def _fetch(self, reference: str) -> str:
+        command = ("manifest", "inspect", *self.transport, "--verbose", reference)
+        shown = json.loads(self._run(*self._docker, *command))
+        return digest_in(shown["Descriptor"]["digest"])
+
+
+class ImageTools(Docker):
+    """`docker buildx imagetools inspect`, in which buildx asks the registry."""
+
+    def _fetch(self, reference: str) -> str:
+        self.place.find("docker-buildx")
+        command = ("buildx", "imagetools", "inspect", reference)
+        return digest_in(self._run(*self._docker, *command))
+
+
+class CtrMirror(Containerd):
+    """`ctr`, for which the proxy is a mirror of another registry."""
+
+    def pull(self, reference: str, key: str | None = None) -> str:
+        """Pull what that registry has under the name."""
+        hosts = self.folder / "certs.d"
+        mirrored = name_in_mirror(hosts, reference, is_plain=bool(self.transport))
+        self.transport = ("--hosts-dir", str(hosts))
+        return super().pull(mirrored, key)
+
+
+class Crane(Client):
+    """crane, which saves an image as a folder."""
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        super().__init__(folder, place)
+        self._crane = place.find("crane")
+
+    def pull(self, reference: str, key: str | None = None) -> str:
+        """Log in if there is a key, and pull."""
+        if key is not None:
+            login = ("auth", "login", "-u", "u", "--password-stdin")
+            self._run(self._crane, *login, reference.partition("/")[0], stdin=key)
+        target = self.folder / "image"
+        options = ("--format", "oci", *self.transport)
+        self._run(self._crane, "pull", *options, reference, target)
+        index = json.loads((target / "index.json").read_text())
+        return digest_in(index["manifests"][-1]["digest"])
+
+
+class Oras(Client):
+    """oras, which copies to a folder."""
+
+    transport: tuple[str, ...] = ("--from-plain-http",)
+
+    def __init__(self, folder: Path, place: Place) -> None:
+        super().__init__(folder, place)
+        self._oras = place.find("oras")
+
+    def pull(self, reference: str, key: str | None = None) -> str:
+        """Copy the image; oras wants the tag written out."""
+        login = () if key is None else ("--from-username", "u", "--from-password", key)
+        printed = self._run(
+            *(self._oras, "copy", *self.transport, *login, with_tag(reference)),
+            *("--to-oci-layout", f"{self.folder / 'layout'}:copy"),
+        )
+        (digest,) = digests_in(printed, "Digest: ")
+        return digest
 
 
 @contextmanager
@@ -352,3 +440,15 @@ def with_tag(reference: str) -> str:
 
 def _credentials(key: str | None) -> tuple[str, ...]:
     return () if key is None else ("--creds", f"u:{key}")
+
+
+def name_in_mirror(hosts: Path, reference: str, *, is_plain: bool) -> str:
+    """Make the host of the reference a mirror, and return what it is then called."""
+    host, _, name = reference.partition("/")
+    url = f"{'http' if is_plain else 'https'}://{host}"
+    folder = hosts / MIRRORED
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "hosts.toml").write_text(
+        f'server = "{url}"\n\n[host."{url}"]\n  capabilities = ["pull", "resolve"]\n'
+    )
+    return f"{MIRRORED}/{name}"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import grpc
 
-from tests.integration.client import Client, digest_in
-from tests.integration.place import Place
+from tests.client.client import Client, digest_in, name_in_mirror
+from tests.client.place import Place
 from tests.integration.tool import COMMAND_SECONDS, ToolError
 
 _SERVICE = "/runtime.v1.ImageService"
@@ -46,6 +46,18 @@ class Cri(Client):
         except grpc.RpcError as error:
             raise ToolError(error.details()) from error
         return answer
+
+
+class CriMirror(Cri):
+    """containerd as Kubernetes uses it, with the proxy as a mirror."""
+
+    transport = ("a URL with http",)
+
+    def pull(self, reference: str, key: str | None = None) -> str:
+        """Pull what that registry has under the name."""
+        hosts = self._socket.parent / "certs.d"
+        mirrored = name_in_mirror(hosts, reference, is_plain=bool(self.transport))
+        return super().pull(mirrored, key)
 
 
 def _field(number: int, value: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The servers that the clients of today pull from, and these clients."""
+"""The servers that the clients pull from, and these clients."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -6,26 +6,18 @@ from contextlib import ExitStack
 import pytest
 
 from tests.authority import Authority
-from tests.integration.client import Client, Docker
-from tests.integration.machine import Machine
+from tests.client.client import Client, Docker
+from tests.client.front import FRONTS, Front, Ground
+from tests.client.machine import Machine
+from tests.client.site import Site
 from tests.integration.registry import Installation, add_many, add_twins, installed
-from tests.today.front import FRONTS, Front, Ground
-from tests.today.site import CLIENTS, HERE_NAME, OLD, SUITES, Site
-
-ALL = [(HERE_NAME, name) for name in OLD]
-ALL += [(suite, name) for suite in SUITES for name in CLIENTS]
-
-
-def client_id(pair: tuple[str, str]) -> str:
-    """Return what a test with that client of that site is called."""
-    return "-".join(pair).replace(" ", "-")
 
 
 @pytest.fixture(scope="session")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine for all of them, on which the proxy has a name."""
-    with Machine(tmp_path_factory.mktemp("machine")) as made:
-        yield made
+    with Machine(tmp_path_factory.mktemp("machine")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -103,15 +95,15 @@ def find_site(
         yield find
 
 
-@pytest.fixture(params=ALL, ids=client_id)
+@pytest.fixture
 def client(
     request: pytest.FixtureRequest,
     machine: Machine,
     find_site: Callable[[str], Site],
 ) -> Iterator[Client]:
-    """Each of the clients in turn, with an empty home and an empty engine."""
-    suite, name = request.param
-    made = find_site(suite).client(name)
-    yield made
-    if isinstance(made, Docker):  # The engine is not its own.
-        machine.call(made.forget)
+    """The client that the test names, with an empty home and an empty engine."""
+    site, name = request.param
+    pulling = find_site(site).client(name)
+    yield pulling
+    if isinstance(pulling, Docker):  # The engine is not its own.
+        machine.call(pulling.forget)

@@ -1,4 +1,4 @@
-"""How many requests of the API a pull costs, with each client of today."""
+"""How many requests of the API a pull costs, with each client."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pytest
 
 from localcloud import LocalCloud
-from tests.integration.client import Client
-from tests.integration.machine import Machine
+from tests.client.client import Client
+from tests.client.front import Front
+from tests.client.machine import Machine
+from tests.client.site import CLIENTS, with_each_client
 from tests.integration.registry import Installation, seed
-from tests.today.conftest import ALL
-from tests.today.front import Front
 
 TOKENS = {
     "docker": (1, 1),
@@ -34,6 +34,7 @@ TOKENS = {
     "oras": (1, 1),
 }
 """Requests for a token in the first pull of a release, and in the next one."""
+MARKS = {"path": "/", "tag": ":"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,9 @@ class Release:
 def releases(installation: Installation) -> Iterator[Release]:
     """As many of them as there are pulls to count."""
     cloud, images = installation.cloud, []
-    slugs = [f"balenablocks/counted{number}" for number in range(2 * len(ALL))]
+    slugs = [
+        f"balenablocks/counted{number}" for number in range(len(MARKS) * len(CLIENTS))
+    ]
     for slug in slugs:
         cloud.add_application(slug)
         cloud.add_release(slug, "1.0.0", is_target=True)
@@ -58,13 +61,13 @@ def releases(installation: Installation) -> Iterator[Release]:
     return iter(list(map(Release, slugs, digests)))
 
 
-@pytest.mark.parametrize("mark", ["/", ":"], ids=["path", "tag"])
+@with_each_client("kind", MARKS)
 def test_requests_of_a_pull(
     machine: Machine,
     plain: Front,
     client: Client,
     releases: Iterator[Release],
-    mark: str,
+    kind: str,
 ) -> None:
     """The first pull costs one look-up, the next one none, and both few tokens."""
     release = next(releases)
@@ -72,7 +75,7 @@ def test_requests_of_a_pull(
     counts = []
     for _ in range(2):
         cloud.requests.clear()
-        digest = machine.call(plain.pull, client, f"{release.slug}{mark}1.0.0")
+        digest = machine.call(plain.pull, client, f"{release.slug}{MARKS[kind]}1.0.0")
         assert digest == release.digest
         counts.append(_count(cloud))
         machine.call(client.forget)

@@ -9,13 +9,12 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from demo.proxy import Proxy
-from tests.integration.client import Client, Containerd, Docker, docker_engine
-from tests.integration.machine import NAME, Machine
+from tests.client.client import BuildKit, Client, Containerd, Docker, docker_engine
+from tests.client.machine import NAME, Machine
+from tests.client.site import SUITES, Site
 from tests.integration.registry import Installation
 from tests.integration.tool import ToolError
 from tests.integration.way import SAVE, SYSTEM, USER, Way, follow, signed_by_mitmproxy
-from tests.today.client import BuildKit
-from tests.today.site import SUITES, Site
 
 PRIVATE = "balenablocks/private-block/1.0.0"
 LOCATION = "875ff9869a2373a5d97612c498e0bcf1"

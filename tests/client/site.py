@@ -1,37 +1,37 @@
 """A place with the engines of its clients, each started when it is first wanted."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
+from itertools import cycle
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 from tests.authority import Authority
-from tests.integration.client import (
+from tests.client.client import (
     Buildah,
+    BuildKit,
     Client,
+    Compose,
     Containerd,
+    Crane,
+    CtrMirror,
     Docker,
+    ImageTools,
+    ManifestInspect,
+    Oras,
     Podman,
     Skopeo,
     docker_engine,
     empty_environment,
 )
-from tests.integration.machine import ADDRESS, NAME, Machine
-from tests.integration.place import HERE, Place, entered
+from tests.client.cri import Cri, CriMirror
+from tests.client.machine import ADDRESS, NAME, Machine
+from tests.client.place import HERE, Place, entered
 from tests.integration.tool import require_root
-from tests.today.client import (
-    BuildKit,
-    Compose,
-    Crane,
-    CriMirror,
-    CtrMirror,
-    ImageTools,
-    ManifestInspect,
-    Oras,
-)
-from tests.today.cri import Cri
 
 HERE_NAME = "here"
 SUITES = ("trixie", "sid")
@@ -140,8 +140,51 @@ CLIENTS: Mapping[str, Callable[[Site, Path], Client]] = {
     "crane": lambda site, folder: Crane(folder, site.place),
     "oras": lambda site, folder: Oras(folder, site.place),
 }
-OLD = ("docker", "build", "ctr", "cri", "podman", "buildah", "skopeo")
+_OLD = {"docker", "build", "ctr", "cri", "podman", "buildah", "skopeo"}
 """Those that Debian 12 has too; its `docker manifest` takes no OCI image."""
+_NEW = {"crane"}
+"""Those that Debian 13 has not."""
+SITES = {
+    name: (
+        *([HERE_NAME] if name in _OLD else []),
+        *(suite for suite in SUITES if suite != SUITES[0] or name not in _NEW),
+    )
+    for name in CLIENTS
+}
+"""Where each client is."""
+
+
+def with_each_client(
+    argument: str, cases: Collection[str], clients: Iterable[str] = CLIENTS
+) -> pytest.MarkDecorator:
+    """Run a test for each case with each client, at one of its sites after another."""
+    return _parametrize(
+        argument,
+        (
+            (case, name, number + offset)
+            for offset, name in enumerate(clients)
+            for number, case in enumerate(cases)
+        ),
+    )
+
+
+def with_some_client(argument: str, cases: Collection[str]) -> pytest.MarkDecorator:
+    """Run a test for each case, and with each client."""
+    pairs = zip(cycle(cases), CLIENTS, strict=False)
+    return _parametrize(argument, ((*pair, at) for at, pair in enumerate(pairs)))
+
+
+def _parametrize(
+    argument: str, runs: Iterable[tuple[str, str, int]]
+) -> pytest.MarkDecorator:
+    """Return the mark for runs of a case, a client, and the number of its site."""
+    chosen = [
+        pytest.param(case, (site, name), id=f"{case}-{site}-{name}".replace(" ", "-"))
+        for case, name, number in runs
+        for site in [SITES[name][number % len(SITES[name])]]
+    ]
+    indirect = ["client", *({"front"} & {argument})]
+    return pytest.mark.parametrize((argument, "client"), chosen, indirect=indirect)
 
 
 @contextmanager
