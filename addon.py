@@ -9,7 +9,6 @@ import asyncio
 import importlib
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 from mitmproxy import connection as mitmproxy_connection
@@ -43,7 +42,6 @@ from mitm.guard import (
 )
 from mitm.story import journal, log_format, log_level, own_request, record, words
 from resolver import errors
-from resolver.grammar import reference
 from resolver.storage.redirect import Route
 
 logger = logging.getLogger("balena")
@@ -114,6 +112,7 @@ class RegistryProxy:
         """Say in one line what is served where."""
         self._is_running = True
         absence.end()
+        self._couriers.begin()
         log_level.spare_unread_lines()
         if not self._settings:
             return
@@ -201,15 +200,11 @@ class RegistryProxy:
         self._connections.begin_request(flow)
         exchange = self._begin(flow)
         request = flow.request
-        if _is_open(flow) and not inbound.has_small_body(
-            request.method, request.path, exchange.headers
-        ):
+        fault = inbound.find_fault(request.method, request.path, exchange.headers)
+        if fault and _is_open(flow):
             flow.kill()
-            logger.warning(
-                "%s with a body of unknown or excessive size: connection closed",
-                reference.printable(request.method),
-                extra={"client": flow.client_conn.peername},
-            )
+            client = flow.client_conn.peername
+            logger.warning("%s: connection closed", fault, extra={"client": client})
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer the request, or rewrite it for the registry."""
@@ -225,7 +220,7 @@ class RegistryProxy:
             flow, exchange.headers, trust_forwarded=self._settings.trust_forwarded
         )
         own_request.served.set(flow)
-        with self._boundary(flow, exchange):
+        with _Boundary(flow, exchange):
             await self._endpoints.handle(
                 flow, exchange, is_stopping=self._connections.is_stopping
             )
@@ -239,7 +234,7 @@ class RegistryProxy:
         if exchange is None or exchange.decision is None or flow.response is None:
             return
         exchange.forget(flow)  # The request was sent.
-        with self._boundary(flow, exchange):
+        with _Boundary(flow, exchange):
             self._endpoints.rewrite_head(flow, flow.response, exchange)
         if exchange.has_failed:
             # mitmproxy will put the registry's body in the place of ours.
@@ -261,7 +256,7 @@ class RegistryProxy:
         if exchange.decision and exchange.has_failed:
             response.raw_content = exchange.error_body
         elif exchange.decision:
-            with self._boundary(flow, exchange):
+            with _Boundary(flow, exchange):
                 self._endpoints.rewrite_body(response, exchange)
         if exchange.record:
             self._journal.answered(flow, exchange.record)
@@ -318,16 +313,26 @@ class RegistryProxy:
             if (exchange := self._exchanges.get(flow)) and exchange.route:
                 yield exchange.route
 
-    @contextmanager
-    def _boundary(self, flow: http.HTTPFlow, exchange: Exchange) -> Iterator[None]:
-        """Turn every error into an answer: the one place where all are caught."""
-        try:
-            yield
-        except errors.RegistryError as error:
-            _fail(flow, exchange, error)
-        except Exception:
-            logger.exception("a bug of this proxy")
-            _fail(flow, exchange, errors.InternalError(BUG))
+
+class _Boundary:
+    """Turns every error into an answer: the one place where all are caught."""
+
+    def __init__(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        self._flow, self._exchange = flow, exchange
+
+    def __enter__(self) -> None:
+        """Watch over what is decided about the flow."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        """Answer with the error, if there is one; our own bugs with a traceback."""
+        if isinstance(error, errors.RegistryError):
+            _fail(self._flow, self._exchange, error)
+        elif isinstance(error, Exception):
+            logger.error("a bug of this proxy", exc_info=error)
+            _fail(self._flow, self._exchange, errors.InternalError(BUG))
+        else:
+            return False
+        return True
 
 
 def _fail(flow: http.HTTPFlow, exchange: Exchange, error: errors.RegistryError) -> None:

@@ -10,7 +10,8 @@ from collections.abc import MutableMapping
 from weakref import WeakSet
 
 from mitmproxy import connection, ctx, http
-from mitmproxy.proxy import events, layer
+from mitmproxy.addons.next_layer import NextLayer
+from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import (  # type: ignore[attr-defined]
     HttpErrorHook,
     HttpRequestHook,
@@ -33,14 +34,19 @@ class Couriers:
     def __init__(self, exchanges: Exchanges) -> None:
         self._exchanges = exchanges
         self._served: WeakSet[connection.Client] = WeakSet()
+        self._chooser: NextLayer | None = None
+
+    def begin(self) -> None:
+        """Ask mitmproxy's own addon for layers from now on, wherever that is."""
+        self._chooser = ctx.master.addons.get("nextlayer") or self._chooser
 
     def send_one(self, nextlayer: layer.NextLayer) -> None:
         """Let a courier stand above all layers that mitmproxy chooses for a client."""
         client = nextlayer.context.client
         if nextlayer.layer or client in self._served:
             return
-        if chooser := ctx.master.addons.get("nextlayer"):
-            chooser.next_layer(nextlayer)
+        if self._chooser:
+            self._chooser.next_layer(nextlayer)
         if nextlayer.layer:
             self._served.add(client)
             nextlayer.layer = Courier(nextlayer.layer, self._exchanges)
@@ -86,7 +92,20 @@ class Courier(layer.Layer):
                 self._hide()
             if command is None:
                 return
+            if isinstance(command, commands.SendData):
+                self._note_sent(command.connection)
             yield command
+
+    def _note_sent(self, peer: connection.Connection) -> None:
+        """Let go of the requests whose head went out to the peer, in one piece.
+
+        In HTTP/2 it may be another piece; in TLS the handshake comes before.
+        """
+        is_ready = peer.tls_established or not peer.tls
+        if peer is self.context.client or not is_ready or peer.alpn == b"h2":
+            return
+        for flow in [flow for flow in self._waiting if flow.server_conn is peer]:
+            del self._waiting[flow]
 
     def _reveal(self) -> None:
         for flow, exchange in self._waiting.items():

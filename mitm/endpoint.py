@@ -19,7 +19,7 @@ from mitm.guard import inbound
 from mitm.settings import Settings
 from mitm.story import own_request, words
 from mitm.story.journal import Journal
-from mitm.story.record import SEPARATOR, Login
+from mitm.story.record import SEPARATOR, Login, Record
 from resolver import errors
 from resolver.content import answer, forward
 from resolver.content.index import DIGEST_HEADER
@@ -111,7 +111,7 @@ class Endpoints:
             asked = parse_endpoint(method, exchange.target)
             record.aim(asked)
         finally:
-            words.begin(flow, record)
+            self._show(flow, record)
         if isinstance(asked, Ping):
             reply.answer(flow, 200, b"pong", ("Content-Type", "text/plain"))
         elif isinstance(asked, Ready):
@@ -208,6 +208,11 @@ class Endpoints:
         if self._storage:
             self._storage.close()
 
+    def _show(self, flow: http.HTTPFlow, record: Record) -> None:
+        """Let a flow say what is asked for, where somebody looks before it is over."""
+        if own_request.is_watched():
+            words.begin(flow, record)
+
     async def _answer_ready(self, flow: http.HTTPFlow, *, is_stopping: bool) -> None:
         readiness = await self._health.check(is_stopping=is_stopping)
         status = HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
@@ -232,7 +237,7 @@ class Endpoints:
             )
         names = [printable(scope.name) for scope in request.scopes]
         record.alias = SEPARATOR.join(names) or None
-        words.begin(flow, record)
+        self._show(flow, record)
         with record.asking_api():
             token = await self._tokens.answer(request)
         self._journal.issue(record, token)

@@ -20,7 +20,7 @@ from mitm.command import Commands
 from mitm.guard import inbound
 from mitm.guard.reader import RequestReader
 from mitm.option import REQUIRED
-from mitm.story.record import KEY
+from mitm.story.record import Login
 from resolver import errors
 from resolver.grammar import credential
 from resolver.grammar.reference import Location, parse_alias
@@ -385,18 +385,19 @@ def test_key_in_a_query_is_not_kept(proxy: addon.RegistryProxy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "header"),
+    ("method", "path", "header"),
     [
-        ("/auth/v1/token?apikey=secretkey", ("Content-Length", "99999999")),
-        ("/v2/?apikey=secretkey", ("Transfer-Encoding", "chunked")),
+        ("POST", "/auth/v1/token?apikey=secretkey", ("Content-Length", "99999999")),
+        ("POST", "/v2/?apikey=secretkey", ("Transfer-Encoding", "chunked")),
+        ("PRI", "*", ("Accept", "*/*")),
     ],
-    ids=["length", "chunked"],
+    ids=["length", "chunked", "HTTP/2 without TLS"],
 )
-def test_large_body_is_not_taken(
-    proxy: addon.RegistryProxy, path: str, header: tuple[str, str]
+def test_connection_is_closed_before_the_body(
+    proxy: addon.RegistryProxy, method: str, path: str, header: tuple[str, str]
 ) -> None:
-    """A body that nobody needs is not read into memory."""
-    flow = make_flow("POST", path, header)
+    """A body that nobody needs is not read into memory, nor what is no HTTP/1.1."""
+    flow = make_flow(method, path, header)
     flow.request.headers["Cookie"] = flow.request.headers["Authorization"] = "secretkey"
     proxy.requestheaders(flow)
     assert "secretkey" not in str(flow.get_state())
@@ -433,12 +434,17 @@ def test_replayed_request_is_asked_as_at_first(proxy: addon.RegistryProxy) -> No
     proxy.requestheaders(flow)
     asyncio.run(proxy.request(flow))
     assert flow.request.path == f"/v2/{LOCATION}/manifests/latest"
-    flow.is_replay = "request"
+    flow.response = http.Response.make(200, b"{}", {"Content-Length": "2"})
+    proxy.responseheaders(flow)
+    proxy.response(flow)
+    flow.is_replay, flow.response = "request", None
     proxy.requestheaders(flow)
     asyncio.run(proxy.request(flow))
     assert flow.request.path == f"/v2/{ALIAS}/manifests/latest"
     assert "authorization" not in flow.request.headers
-    assert flow.metadata[KEY]["login"] == "none"
+    record = proxy._exchanges[flow].record
+    assert record
+    assert record.login is Login.NONE
 
 
 def test_answered_flow_is_left_alone(proxy: addon.RegistryProxy) -> None:

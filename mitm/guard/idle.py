@@ -5,11 +5,14 @@ third of its work for a manifest. Where nobody can reach an addon, or its option
 it without work, it is removed; in the interfaces all stay.
 """
 
+import asyncio
 from collections.abc import Collection
 from contextlib import suppress
 
 from mitmproxy import ctx, exceptions
 
+START_SECONDS = 5
+"""After so long nobody asks any more whether the start went well."""
 IDLE_ADDONS = {
     "anticache": ("anticache",),
     "anticomp": ("anticomp",),
@@ -21,6 +24,7 @@ IDLE_ADDONS = {
     "comment": (),
     "core": (),
     "cut": (),
+    "disableh2c": (),
     "dnsresolver": (),
     "dumper": ("flow_detail",),
     "export": (),
@@ -29,6 +33,7 @@ IDLE_ADDONS = {
     "mapremote": ("map_remote",),
     "modifybody": ("modify_body",),
     "modifyheaders": ("modify_headers",),
+    "nextlayer": (),
     "onboarding": ("onboarding",),
     "proxyauth": ("proxyauth",),
     "readfilestdin": ("rfile",),
@@ -41,7 +46,10 @@ IDLE_ADDONS = {
     "termlog": (),
     "upstreamauth": ("upstream_auth",),
 }
-"""Those without work, and the options that would give them some."""
+"""Those without work, and the options that would give them some.
+
+Which layer is next, `mitm.courier` asks mitmproxy's addon itself.
+"""
 
 
 def remove_idle_addons() -> Collection[str]:
@@ -60,4 +68,7 @@ def remove_idle_addons() -> Collection[str]:
                 # One would end asynchronously; it is out all the same.
                 addons.remove(addon)
             idle_options.update(options)
+    if errorcheck := addons.get("errorcheck"):
+        loop = asyncio.get_running_loop()
+        loop.call_later(START_SECONDS, addons.remove, errorcheck)
     return idle_options

@@ -5,9 +5,22 @@ from mitmproxy import http
 from resolver import errors
 from resolver.grammar import url
 from resolver.grammar.challenge import TOKEN_PATH
+from resolver.grammar.reference import printable
 
 BODY_LENGTH_MAX = 16 << 10
 """Bytes; the one body that is taken is the form of a token request."""
+
+
+def find_fault(method: str, path: str, headers: dict[str, str]) -> str | None:
+    """Return why a connection has to be closed, going by a request's head.
+
+    ``PRI`` begins HTTP/2 for those who know that it is served; in plain text it is not.
+    """
+    if method == "PRI":
+        return "HTTP/2 without TLS"
+    if not has_small_body(method, path, headers):
+        return f"{printable(method)} with a body of unknown or excessive size"
+    return None
 
 
 def has_small_body(method: str, path: str, headers: dict[str, str]) -> bool:

@@ -26,6 +26,8 @@ _ASKED = {
     "should_be_running__release": "the target release",
 }
 """What a query of `resolver.release.query` with that part in it is for."""
+_WATCHERS = ("view", "save", "savehar")
+"""What shows or saves flows; mitmdump has it only where it has to (`guard.idle`)."""
 _DROPPED_HEADERS = frozenset({"content-encoding", "transfer-encoding", "set-cookie"})
 """The body is the decoded one."""
 
@@ -35,11 +37,8 @@ served: ContextVar[http.HTTPFlow | None] = ContextVar("served", default=None)
 
 def is_watched() -> bool:
     """Return whether anybody looks at flows, or saves them."""
-    options = ctx.options
-    if options.save_stream_file or options.hardump:
-        return True
     # A list without flows counts as false.
-    return ctx.master.addons.get("view") is not None
+    return any(ctx.master.addons.get(name) is not None for name in _WATCHERS)
 
 
 class OwnRequests:

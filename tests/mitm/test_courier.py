@@ -75,7 +75,9 @@ def make_courier(
     asking = layer.NextLayer(proxied)
     chosen = Sending(flow, proxied)
     ctx.master.addons.add(Chooser(chosen))
-    Couriers(exchanges).send_one(asking)
+    couriers = Couriers(exchanges)
+    couriers.begin()
+    couriers.send_one(asking)
     assert isinstance(asking.layer, Courier)
     return asking.layer
 
@@ -141,6 +143,7 @@ def test_connection_has_one_courier(
     proxied = context.Context(flow.client_conn, ctx.options)
     ctx.master.addons.add(Chooser(Sending(flow, proxied)))
     above, below = layer.NextLayer(proxied), layer.NextLayer(proxied)
+    couriers.begin()
     couriers.send_one(above)
     couriers.send_one(below)
     assert isinstance(above.layer, Courier)
