@@ -88,24 +88,24 @@ class RegistryProxy:
         if updated.isdisjoint(settings.OPTIONS_READ):
             return
         try:
-            chosen = settings.read_settings()
-            self._certificate.use(chosen.certificate)
-            self._journal.show_metrics(chosen.metrics_address)
+            values = settings.read_settings()
+            self._certificate.use(values.certificate)
+            self._journal.show_metrics(values.metrics_address)
         except exceptions.OptionsError as error:
             if self._settings:
                 raise
             # At the start an error in the log ends mitmproxy; without a traceback.
             logger.error("%s", error)  # noqa: TRY400
             return
-        if chosen == self._settings:
+        if values == self._settings:
             return
         # What was in use goes on for the requests that still use it.
-        self._settings = chosen
-        self._endpoints = endpoint.Endpoints(chosen, self._journal, self._own_requests)
-        self._connections.limit(chosen.limits)
-        self._stop.grant(chosen.grace_period)
-        log_format.use_format(chosen.log_format)
-        if chosen.show_secrets:
+        self._settings = values
+        self._endpoints = endpoint.Endpoints(values, self._journal, self._own_requests)
+        self._connections.limit(values.limits)
+        self._stop.grant(values.grace_period)
+        log_format.use_format(values.log_format)
+        if values.show_secrets:
             logger.warning("%s", SECRETS_SHOWN)
 
     def running(self) -> None:
@@ -165,12 +165,12 @@ class RegistryProxy:
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Connect to the registry, or to where a blob is stored."""
-        if chosen := self._settings:
+        if values := self._settings:
             route.connect(
                 data,
-                chosen.registry.address,
+                values.registry.address,
                 self._routes(data.client),
-                follows=chosen.follows_redirects,
+                follows=values.follows_redirects,
             )
             self._connections.connect(data)
 

@@ -108,13 +108,13 @@ class Endpoints:
         # mitmproxy shows a method in upper case, and sends it as it came.
         method = flow.request.data.method.decode("latin-1")
         try:
-            asked = parse_endpoint(method, exchange.target)
-            record.aim(asked)
+            endpoint = parse_endpoint(method, exchange.target)
+            record.aim(endpoint)
         finally:
             self._show(flow, record)
-        if isinstance(asked, Ping):
+        if isinstance(endpoint, Ping):
             reply.answer(flow, 200, b"pong", ("Content-Type", "text/plain"))
-        elif isinstance(asked, Ready):
+        elif isinstance(endpoint, Ready):
             await self._answer_ready(flow, is_stopping=is_stopping)
         else:
             url = inbound.client_url(
@@ -123,10 +123,10 @@ class Endpoints:
                 public_url=self._settings.public_url,
                 trust_forwarded=self._settings.trust_forwarded,
             )
-            if isinstance(asked, TokenEndpoint):
-                await self._answer_token(flow, exchange, asked)
+            if isinstance(endpoint, TokenEndpoint):
+                await self._answer_token(flow, exchange, endpoint)
             else:
-                await self._forward(flow, exchange, asked, url)
+                await self._forward(flow, exchange, endpoint, url)
 
     def parse_reference(self, text: str) -> Reference:
         """Return what somebody pasted, with its tag read as the proxy would.
@@ -220,7 +220,7 @@ class Endpoints:
         reply.answer(flow, status, readiness.body, *headers)
 
     async def _answer_token(
-        self, flow: http.HTTPFlow, exchange: Exchange, asked: TokenEndpoint
+        self, flow: http.HTTPFlow, exchange: Exchange, endpoint: TokenEndpoint
     ) -> None:
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
@@ -228,7 +228,7 @@ class Endpoints:
             content_type = exchange.headers.get("content-type")
             request = service.parse_token_form(content_type, exchange.body)
         else:
-            request = service.parse_token_query(asked.query, exchange.authorization)
+            request = service.parse_token_query(endpoint.query, exchange.authorization)
         if request.credential.authorization and not exchange.authorization:
             record.login = Login.KEY  # It stood in the form.
         if request.scopes:
@@ -246,17 +246,21 @@ class Endpoints:
         exchange.answer_token(flow, token.body)
 
     async def _forward(
-        self, flow: http.HTTPFlow, exchange: Exchange, asked: Base | Content, url: str
+        self,
+        flow: http.HTTPFlow,
+        exchange: Exchange,
+        endpoint: Base | Content,
+        url: str,
     ) -> None:
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
         token_url, address = url + challenge.TOKEN_PATH, str(record.client[0])
         asker = Asker(exchange.authorization, address, exchange.client.takes_scopes)
         try:
-            found = await self._locator.decide(asked, asker)
+            found = await self._locator.decide(endpoint, asker)
         except errors.TokenError as error:
             registry = await self._tokens.registry_service()
-            header = str(forward.challenge_for(error, asked, token_url, registry))
+            header = str(forward.challenge_for(error, endpoint, token_url, registry))
             record.error = error
             reply.fail(flow, error, ("WWW-Authenticate", header))
             return
@@ -268,8 +272,8 @@ class Endpoints:
         record.forwarded(found)
         alias = None if found.alias is None else str(found.alias)
         view = answer.View(url, token_url, host, alias, found.location, found.scope)
-        route = await self._find_blob(flow, asked, found)
-        exchange.decision = Decision(asked, found, view, route)
+        route = await self._find_blob(flow, endpoint, found)
+        exchange.decision = Decision(endpoint, found, view, route)
         if route:
             record.storage = route.destination.host
             storage.rewrite_request(flow, exchange, route, found.authorization)
@@ -277,12 +281,12 @@ class Endpoints:
             rewrite_request(flow, exchange, exchange.decision)
 
     async def _find_blob(
-        self, flow: http.HTTPFlow, asked: Base | Content, found: forward.Forward
+        self, flow: http.HTTPFlow, endpoint: Base | Content, found: forward.Forward
     ) -> Route | None:
         """Return where the blob is, if one is asked for, and the registry has it not.
 
         Without a token the registry has nothing to say but where to get one.
         """
-        if not (self._storage and answer.is_blob(asked) and found.authorization):
+        if not (self._storage and answer.is_blob(endpoint) and found.authorization):
             return None
         return await self._storage.find(flow.request.method, found)

@@ -305,21 +305,21 @@ def _parse(
     return parsed
 
 
-def _check_together(chosen: Mapping[str, Any], spelling: Mapping[str, str]) -> None:
-    """Refuse what has no effect, or contradicts another value that was chosen."""
+def _check_together(values: Mapping[str, Any], spelling: Mapping[str, str]) -> None:
+    """Refuse what has no effect, or contradicts another value that was values."""
     certificate = spelling["balena_tls_cert"]
-    if "balena_tls_key" in chosen and "balena_tls_cert" not in chosen:
+    if "balena_tls_key" in values and "balena_tls_cert" not in values:
         raise ValueRefused(
             f"{spelling['balena_tls_key']}: has no effect without {certificate}; set"
             f" {certificate}=/path/to/chain.pem"
         )
-    if "balena_tls" in chosen and "balena_tls_cert" in chosen:
+    if "balena_tls" in values and "balena_tls_cert" in values:
         raise ValueRefused(
-            f"{spelling['balena_tls']}: {chosen['balena_tls']} contradicts"
+            f"{spelling['balena_tls']}: {values['balena_tls']} contradicts"
             f" {certificate}, which serves TLS with that certificate; leave one of them"
             " out"
         )
-    if "balena_blobs_allow" in chosen and chosen.get("balena_blobs") != Blobs.FOLLOW:
+    if "balena_blobs_allow" in values and values.get("balena_blobs") != Blobs.FOLLOW:
         raise ValueRefused(
             f"{spelling['balena_blobs_allow']}: has no effect without"
             f" {spelling['balena_blobs']}=follow; set that as well"

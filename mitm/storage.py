@@ -151,12 +151,12 @@ def rewrite_head(
     """Leave of the answer's head what the client may know, and what it needs."""
     status = response.status_code
     is_served = status in _SERVED
-    wanted = BLOB_HEADERS if is_served else ERROR_HEADERS
+    names = BLOB_HEADERS if is_served else ERROR_HEADERS
     response.headers = http.Headers(
         [
             (name, value)
             for name, value in response.headers.fields
-            if name.decode("latin-1").lower() in wanted
+            if name.decode("latin-1").lower() in names
         ]
     )
     if is_served:

@@ -33,14 +33,14 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line | (facts(request) if request else {}))
 
 
-def use_format(wanted: LogFormat) -> None:
+def use_format(log_format: LogFormat) -> None:
     """Write the log of mitmdump in that format from now on.
 
     mitmproxy's interfaces have no such log, and show lines in their own way.
     """
     for handler in logging.getLogger().handlers:
         if isinstance(handler, TermLogHandler):
-            is_json = wanted is LogFormat.JSON
+            is_json = log_format is LogFormat.JSON
             handler.setFormatter(
                 JsonFormatter() if is_json else MitmFormatter(handler.has_vt_codes)
             )
