@@ -199,9 +199,10 @@ class RegistryProxy:
         replay.prepare(flow)
         self._connections.begin_request(flow)
         exchange = self._begin(flow)
+        if not _is_open(flow):
+            return
         request = flow.request
-        fault = inbound.find_fault(request.method, request.path, exchange.headers)
-        if fault and _is_open(flow):
+        if fault := inbound.find_fault(request.method, request.path, exchange.headers):
             flow.kill()
             client = flow.client_conn.peername
             logger.warning("%s: connection closed", fault, extra={"client": client})

@@ -608,7 +608,7 @@ def test_nothing_in_the_module_is_taken_for_a_hook() -> None:
 def test_nobody_is_let_in_without_the_addon(
     context: taddons.context, proxy: addon.RegistryProxy
 ) -> None:
-    """Where the script is loaded anew and fails, mitmproxy forwards nothing."""
+    """Where the script is loaded anew and fails, mitmproxy forwards nothing (T9)."""
 
     async def steps() -> None:
         proxy.done()

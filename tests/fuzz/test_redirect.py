@@ -40,7 +40,7 @@ HOSTS = st.sampled_from(["8.8.8.8", "10.0.0.1", "::1", "::ffff:10.0.0.1", "fe80:
 @given(mutated(SAMPLES, PIECES) | WIRE, ORIGINS)
 @FUZZ
 def test_redirect_is_sound_or_refused(location: str, origin: Url) -> None:
-    """What is followed means the same to every library on the way."""
+    """What is followed means the same to every library on the way (T11)."""
     try:
         found = parse_redirect(location, origin)
     except RedirectRefused as refused:
@@ -65,7 +65,7 @@ def test_redirect_is_sound_or_refused(location: str, origin: Url) -> None:
 @given(st.lists(HOSTS, min_size=1, max_size=4), st.sampled_from(["", "10.0.0.0/8"]))
 @FUZZ
 def test_address_is_public_or_allowed(addresses: list[str], allowed: str) -> None:
-    """Whatever a name resolves to, what is connected to was looked at."""
+    """Whatever a name resolves to, what is connected to was looked at (T11)."""
     ours = Addresses(
         "own", parse_allowed(allowed), look_up=lambda _host, _port: addresses
     )

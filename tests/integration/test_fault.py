@@ -131,7 +131,7 @@ def test_api_that_fails(
 
 @pytest.mark.parametrize("fault", REGISTRY_FAULTS)
 def test_registry_that_fails(whole: Parts, fault: str) -> None:
-    """A manifest request gets 502 in time, with an OCI body without an address."""
+    """A manifest request gets 502 in time, with an OCI body without an address (T6)."""
     token = get_token(whole.url, ALIAS)
     REGISTRY_FAULTS[fault](whole)
     answer = ask(f"{whole.url}/v2/{ALIAS}/manifests/latest", token)

@@ -106,7 +106,7 @@ def test_range(front: Proxy, wanted: str, first: int, last: int) -> None:
 
 
 def test_answer_does_not_name_the_storage(front: Proxy) -> None:
-    """The client gets what it needs of the head, and nothing else."""
+    """The client gets what it needs of the head, and nothing else (T6)."""
     with blob_of(front) as blob:
         answer = blob.ask()
     assert set(map(str.lower, answer.headers)) == {
@@ -138,7 +138,7 @@ def test_blob_is_told_and_counted(
 def test_tls_with_a_private_authority(
     stored: Stored, skopeo: Skopeo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The storage is verified as the registry is, and by its own name."""
+    """The storage is verified as the registry is, and by its own name (T10)."""
     installation, _ = stored
     known_to_the_proxy(monkeypatch)
     authority = Authority("private")
@@ -161,7 +161,7 @@ def test_tls_with_a_private_authority(
 def test_address_that_was_checked_is_the_one_that_is_used(
     stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name that resolves otherwise a moment later leads nowhere else."""
+    """A name that resolves otherwise a moment later leads nowhere else (T11)."""
     _, nginx = stored
     known_to_the_proxy(monkeypatch, ADDRESS, "127.0.0.2")
     with following(stored[0].url, *SCRIPT, **ALLOWED) as proxy, blob_of(proxy) as blob:

@@ -156,7 +156,7 @@ def test_large_token_still_passes(usual: Proxy) -> None:
 
 
 def test_idle_connections_give_way(cloud: LocalCloud) -> None:
-    """There are no more connections than may be, and a pull still works."""
+    """There are no more connections than may be, and a pull still works (T8)."""
     options = set_options(connections_max=CONNECTIONS_MAX)
     with ExitStack() as stack:
         proxy = stack.enter_context(Proxy(cloud.registry_url, arguments=options))

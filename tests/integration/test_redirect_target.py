@@ -44,7 +44,7 @@ def lead(signing: LocalCloud) -> Iterator[Callable[[str], None]]:
 
 
 def test_signature_is_not_written(signing: LocalCloud, tmp_path: Path) -> None:
-    """Neither log nor saved flows have a URL with which the blob could be had."""
+    """Neither log nor saved flows have a URL with which the blob could be had (T7)."""
     saved = tmp_path / "flows"
     loud = ("--set", "termlog_verbosity=debug", "--flow-detail", "4")
     arguments = (*loud, "-w", str(saved))
@@ -85,7 +85,7 @@ def test_redirect_that_is_not_followed(
     location: str,
     said: str,
 ) -> None:
-    """The client gets 502 that names no address, and nobody is sent a request."""
+    """The client gets 502 that names no address, and nobody is sent a request (T11)."""
     assert signing.storage is not None
     lead(location.format(port=port_of(signing.storage_url)) + "?Signature=secret")
     before = len(signing.storage.requests)
@@ -112,7 +112,7 @@ def test_redirect_that_is_not_followed(
 def test_circle_of_redirects(
     signing: LocalCloud, front: Proxy, lead: Callable[[str], None]
 ) -> None:
-    """A row of redirects has an end, and the client an answer."""
+    """A row of redirects has an end, and the client an answer (T11)."""
     with blob_of(front) as blob:
         lead(f"{signing.registry_url}/v2/again/blobs/x?Signature=secret")
         assert blob.ask().status_code == 502

@@ -292,7 +292,7 @@ def test_replica_without_registry_is_alive(
 
 
 def test_forwarding_headers_are_those_of_haproxy(whole: Balanced) -> None:
-    """What a client says of itself does not count; the realm is HAProxy's URL."""
+    """What a client says of itself does not count; the realm is HAProxy's URL (T2)."""
     headers = {
         "Forwarded": "host=evil.example;proto=https",
         "X-Forwarded-Host": "evil.example",
@@ -308,7 +308,7 @@ def test_forwarding_headers_are_those_of_haproxy(whole: Balanced) -> None:
 
 
 def test_address_is_held_to_its_share(whole: Balanced, tmp_path: Path) -> None:
-    """Beyond it requests get 429 in words, and connections are closed."""
+    """Beyond it requests get 429 in words, and connections are closed (T8)."""
     with (
         balancing(tmp_path, whole.replicas, REQUESTS_MAX="9") as balancer,
         plain_session() as session,

@@ -95,7 +95,7 @@ REQUESTS = {
 def test_malformed_request_goes_nowhere(
     cloud: LocalCloud, front: Proxy, request_bytes: bytes, status: int
 ) -> None:
-    """It gets a 4xx with an OCI body; neither registry nor API hears of it."""
+    """It gets a 4xx with an OCI body; neither registry nor API hears of it (T5)."""
     assert cloud.registry is not None
     cloud.requests.clear()
     cloud.registry.requests.clear()

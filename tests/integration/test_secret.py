@@ -36,7 +36,7 @@ FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
 def test_key_and_token_are_not_written(
     installation: Installation, skopeo: Skopeo, tmp_path: Path, verbosity: str
 ) -> None:
-    """Log and saved flows of good and bad logins have neither, ever."""
+    """Log and saved flows of good and bad logins have neither, ever (T7)."""
     key = installation.cloud.keys["carol"]
     saved = tmp_path / "flows"
     arguments = (*VERBOSITY[verbosity], "-w", str(saved))

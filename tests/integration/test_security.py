@@ -62,7 +62,7 @@ def test_every_claim_is_tried() -> None:
 def test_token_yields_what_it_was_issued_for(
     installation: Installation, proxy: Proxy
 ) -> None:
-    """A token for one alias is none for another."""
+    """A token for one alias is none for another (T1)."""
     token = get_token(f"http://{proxy.host}", PUBLIC)
     assert pull(proxy, PUBLIC, token).status_code == 200
     slug = "balenablocks/browser-aarch64"
@@ -76,7 +76,7 @@ def test_token_yields_what_it_was_issued_for(
 
 
 def test_forged_alias_wins_nothing(proxy: Proxy) -> None:
-    """The registry checks the JWT against the location that is asked for."""
+    """The registry checks the JWT against the location that is asked for (T1)."""
     token = get_token(f"http://{proxy.host}", PUBLIC)
     jwt = token.partition("~")[0]
     for alias in (PUBLIC, PRIVATE, "some/thing"):
@@ -98,7 +98,7 @@ def test_forged_alias_wins_nothing(proxy: Proxy) -> None:
     ids=lambda payload: repr(payload)[:40],
 )
 def test_suffix_that_is_none(proxy: Proxy, payload: object) -> None:
-    """Whatever else is appended to a token gets a fresh challenge."""
+    """Whatever else is appended to a token gets a fresh challenge (T1)."""
     token = get_token(f"http://{proxy.host}", PUBLIC)
     refused = pull(proxy, PUBLIC, suffixed(token, payload))
     assert refused.status_code == 401
@@ -109,7 +109,7 @@ def test_suffix_that_is_none(proxy: Proxy, payload: object) -> None:
 def test_one_key_does_not_show_another_what_it_found(
     cloud: LocalCloud, front: Proxy
 ) -> None:
-    """What a member found is not remembered for a stranger, nor for nobody."""
+    """What a member found is not remembered for a stranger, nor for nobody (T4)."""
     url = f"http://{front.host}"
     found = get_token(url, PRIVATE, key=cloud.keys["carol"])
     cloud.requests.clear()
@@ -158,7 +158,7 @@ CARRIERS = {
 def test_smuggled_request_goes_nowhere(
     cloud: LocalCloud, front: Proxy, carrier: str
 ) -> None:
-    """A request inside another is its body, or ends the connection."""
+    """A request inside another is its body, or ends the connection (T5)."""
     assert cloud.registry is not None
     cloud.registry.requests.clear()
     smuggling = CARRIERS[carrier] + HOST + b"\r\n" + SMUGGLED
@@ -171,7 +171,7 @@ def test_smuggled_request_goes_nowhere(
 
 
 def test_fault_of_ours_lets_nothing_through(cloud: LocalCloud, tmp_path: Path) -> None:
-    """A request that meets a bug is answered 500, and goes nowhere."""
+    """A request that meets a bug is answered 500, and goes nowhere (T9)."""
     script = tmp_path / "bug.py"
     # Wherever aliases are read, it is a name that is not there.
     script.write_text(

@@ -143,7 +143,7 @@ def test_error_of_the_storage(
     expected: int,
     code: str,
 ) -> None:
-    """It is never turned into what it is not, and is told in our own words."""
+    """It is never turned into what it is not, and is told in our own words (T6)."""
     _, storage = servers(signing)
     body = b"<Error><HostId>storage-7</HostId></Error>"
     storage.interpose = lambda _: Response(status, STORAGE_ANSWER, body)

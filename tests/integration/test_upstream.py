@@ -80,7 +80,7 @@ def test_status_of_the_registry_is_kept(
 
 
 def test_images_of_another_registry_are_refused(cloud: LocalCloud) -> None:
-    """A proxy before the wrong registry says so, and the log says why."""
+    """A proxy before the wrong registry says so, and the log says why (T10)."""
     assert cloud.registry is not None
     with LocalCloud(registry_host="registry2.example.com") as other:
         other.issuer.audience = cloud.registry_host

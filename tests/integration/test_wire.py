@@ -158,7 +158,7 @@ def test_connection_that_does_not_come_about() -> None:
 
 
 def test_answer_without_a_length_is_no_answer() -> None:
-    """Nobody could tell it from one that broke off, so it is not passed on."""
+    """Nobody could tell it from one that broke off, so it is not passed on (T9)."""
 
     def half(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: x\r\n\r\nhalf of it")

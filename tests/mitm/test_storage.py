@@ -80,7 +80,7 @@ def test_header_in_any_encoding_passes() -> None:
 
 
 def test_registry_gets_its_token_again() -> None:
-    """Where it redirects to itself, and nowhere else."""
+    """Where it redirects to itself, and nowhere else (T3)."""
     flow = client_flow()
     own = Url("https", *REGISTRY_ADDRESS, "/storage/x")
     with sent_to(flow, Route(own, None, is_registry=True), TOKEN):
@@ -114,7 +114,7 @@ def test_connection_to_the_registry() -> None:
 
 @pytest.mark.parametrize("address", ["8.8.8.8", None])
 def test_connection_to_a_storage(address: str | None) -> None:
-    """It goes to the address that was checked, and is known by its name."""
+    """It goes to the address that was checked, and is known by its name (T11)."""
     to_storage = Route(DESTINATION, address, is_registry=False)
     data = connecting(STORAGE_ADDRESS, to_storage)
     assert data.server.sni == "s3.example.com"
@@ -124,7 +124,7 @@ def test_connection_to_a_storage(address: str | None) -> None:
 
 
 def test_connection_to_elsewhere_does_not_come_about() -> None:
-    """Nothing is connected to that was not said for this client."""
+    """Nothing is connected to that was not said for this client (T11)."""
     assert connecting(STORAGE_ADDRESS).server.error
     assert connecting(("s3.example.com", 443), ROUTE).server.error
     assert not connecting(STORAGE_ADDRESS, ROUTE).server.error

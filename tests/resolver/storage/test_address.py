@@ -58,7 +58,7 @@ def test_address_of_the_internet(address: str) -> None:
 
 @pytest.mark.parametrize("address", SPECIAL)
 def test_address_that_is_special(address: str) -> None:
-    """Nothing special is public, nor what stands for it, on any Python."""
+    """Nothing special is public, nor what stands for it, on any Python (T11)."""
     assert not is_public(ip_address(address))
 
 
@@ -127,7 +127,7 @@ def test_address_is_the_one_that_was_checked() -> None:
 
 
 def test_name_that_changes_its_address(caplog: pytest.LogCaptureFixture) -> None:
-    """Each look-up is checked, and between two of them the address stays."""
+    """Each look-up is checked, and between two of them the address stays (T11)."""
     names = Names(["8.8.8.8"], ["127.0.0.1"])
     addresses = names.addresses()
     assert {addresses.find(HOST, 443) for _ in range(3)} == {"8.8.8.8"}

@@ -110,7 +110,7 @@ def test_error_is_the_registry_s_own_affair(status: int) -> None:
 
 
 def test_redirects_in_a_row(caplog: pytest.LogCaptureFixture) -> None:
-    """Each is checked and followed, up to a few; a circle ends so, too."""
+    """Each is checked and followed, up to a few; a circle ends so, too (T11)."""
     urls = [BLOB, *(f"https://s{number}.example.com/x" for number in range(5))]
     row: dict[str, str | int] = dict(pairwise(urls))
     assert find(following(Hosts(row | {urls[REDIRECTS_MAX]: 206}))) == urls[4]
@@ -144,7 +144,7 @@ def test_token_goes_to_the_registry_alone(
     *,
     is_registry: bool,
 ) -> None:
-    """The registry gets its token again, from its own redirect; nobody else."""
+    """The registry gets its token again, from its own redirect; nobody else (T3)."""
     hosts = Hosts(redirects)
     route = following(hosts).find("GET", PATH, TOKEN, SOON)
     (*_, last) = redirects
@@ -176,7 +176,7 @@ def test_tls_is_not_left(
 
 
 def test_inner_network_is_not_reached() -> None:
-    """What the registry says leads to no address behind the proxy."""
+    """What the registry says leads to no address behind the proxy (T11)."""
     inner = "https://10.0.0.1/x"
     hosts = Hosts({BLOB: inner, inner: 206})
     addresses = Addresses(REGISTRY_HOST, parse_allowed(""))
