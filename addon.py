@@ -216,7 +216,7 @@ class RegistryProxy:
             return
         assert self._settings, "configure comes before every flow"  # noqa: S101
         exchange = self._exchanges.get(flow) or self._begin(flow)
-        exchange.body = secret.take_body(flow.request, is_shown=exchange.shows_secrets)
+        exchange.take_body(flow.request)
         exchange.record = record.Record.of(
             flow, exchange.headers, trust_forwarded=self._settings.trust_forwarded
         )

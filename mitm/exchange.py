@@ -15,6 +15,7 @@ from mitmproxy.net.http import status_codes
 from mitm import redaction, reply
 from mitm.guard import inbound
 from mitm.secret import (
+    SENT_HEADERS,
     Login,
     Secret,
     SignedRedirect,
@@ -34,6 +35,8 @@ from resolver.token import claims
 
 logger = logging.getLogger(__name__)
 
+ALTERNATIVES = b"alt-svc"
+"""Other ways to the registry (RFC 7838), which lead past this proxy."""
 REQUEST_ID_HEADER = "X-Request-Id"
 UNREADABLE = "the registry's answer is encoded in a way that cannot be read"
 
@@ -146,15 +149,23 @@ class Exchange:
         stream = flow.response.stream if flow.response else None
         return isinstance(stream, Substitute) and stream.is_sent
 
+    def take_body(self, request: http.Request) -> None:
+        """Take over the body of the request, with the login that may be in it."""
+        self.body = request.raw_content or b""
+        request.trailers = None
+        if self.body and not self.shows_secrets:
+            request.content = redaction.redacted_form(self.body)
+
     def send(self, flow: http.HTTPFlow, secret: Secret) -> None:
         """Let a secret be sent that the flow does not show (see `mitm.courier`).
 
         No courier comes to a request that is replayed, so that shows its own until it
         was answered; nobody waits for the answer.
         """
-        if not self.shows_secrets:
+        shows_secrets = self.shows_secrets
+        if not shows_secrets:
             self.secrets.append(secret)
-        if self.shows_secrets or (flow.is_replay and flow.response is None):
+        if shows_secrets or (flow.is_replay and flow.response is None):
             secret.reveal(flow)
 
     def answer_token(self, flow: http.HTTPFlow, body: bytes) -> None:
@@ -173,12 +184,11 @@ class Exchange:
 
     def send_login(self, flow: http.HTTPFlow, authorization: str | None) -> None:
         """Let the request go upstream with a token, or without any login."""
-        flow.request.headers.pop("expect", None)
         if authorization is None:
-            keep_headers(flow.request, None)
+            keep_headers(flow.request, None, SENT_HEADERS)
             return
         shown = redaction.redacted_login(authorization)
-        keep_headers(flow.request, shown)
+        keep_headers(flow.request, shown, SENT_HEADERS)
         self.send(flow, Login(authorization, shown))
 
 
@@ -242,6 +252,7 @@ def rewrite_head(
         if view.is_rewritten(name, value)
         else (name, value)
         for name, value in response.headers.fields
+        if name.lower() != ALTERNATIVES
     )
     is_rewritten = answer.is_rewritten(decision.endpoint, response.status_code)
     if flow.request.method == "HEAD" and is_rewritten:

@@ -18,6 +18,8 @@ READ_HEADERS = frozenset({"content-length", "content-type", "expect", "host"})
 _KEPT_HEADERS = frozenset(
     name.encode() for name in forward.FORWARDED_HEADERS | READ_HEADERS
 )
+SENT_HEADERS = _KEPT_HEADERS - {b"expect"}
+"""Headers that go upstream; the proxy itself has told the client to go on."""
 
 
 @dataclass(slots=True)
@@ -126,15 +128,6 @@ def withhold(flow: http.HTTPFlow, authorization: str | None) -> None:
         flow.error.msg = redaction.without_bytes(flow.error.msg)
 
 
-def take_body(request: http.Request, *, is_shown: bool) -> bytes:
-    """Return the body of a request, and take out the login that may be in it."""
-    body = request.raw_content or b""
-    request.trailers = None
-    if body and not is_shown:
-        request.content = redaction.redacted_form(body)
-    return body
-
-
 def forget(request: http.Request) -> None:
     """Leave no login in a request that was sent, whoever wrote it there since."""
     if authorization := request.headers.get("authorization"):
@@ -146,12 +139,14 @@ def forget(request: http.Request) -> None:
         request.content = redaction.redacted_form(request.raw_content)
 
 
-def keep_headers(request: http.Request, authorization: str | None) -> None:
+def keep_headers(
+    request: http.Request,
+    authorization: str | None,
+    kept: frozenset[bytes] = _KEPT_HEADERS,
+) -> None:
     """Keep the headers that are forwarded or read, with this login or none."""
     fields = [
-        (name, value)
-        for name, value in request.headers.fields
-        if name.lower() in _KEPT_HEADERS
+        (name, value) for name, value in request.headers.fields if name.lower() in kept
     ]
     if authorization is not None:
         shown = authorization.encode("utf-8", "surrogateescape")

@@ -44,6 +44,7 @@ IDLE_ADDONS = {
     "stickycookie": ("stickycookie",),
     "stripdnshttpsrecords": (),
     "termlog": (),
+    "updatealtsvc": (),
     "upstreamauth": ("upstream_auth",),
 }
 """Those without work, and the options that would give them some.
