@@ -2,7 +2,7 @@
 
 To answer a request the resolver asks registry and API by itself, past mitmproxy.
 Somebody who wants to see why a pull fails wants to see that too; where nobody looks,
-no flow is call.
+no flow is made.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ def make_flow(call: Call, asked_for: http.HTTPFlow | None) -> http.HTTPFlow:
 
     Args:
         call: what was asked, and what came of it.
-        asked_for: the client's request that it was call for.
+        asked_for: the client's request that it was made for.
 
     """
     parts = urlsplit(call.url)
