@@ -1,15 +1,16 @@
-"""What differs from one run to the next, made the same in each."""
+"""A text that is the same in each run, and says each thing once."""
 
 import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from localcloud import LocalCloud
 from localcloud.image import Blob, Manifest
 
+LENGTH_MAX = 700
 _TOKEN = re.compile(r"(eyJ[\w-]+)\.(eyJ[\w-]+)(\.\[redacted\]|\.[\w-]*)?(~[\w-]*)?")
 _SHA256 = re.compile(r"(?P<start>sha256[:-])?(?P<hex>[0-9a-f]{12,64})(?P<end>\b)")
 _PATTERNS = tuple(
@@ -30,16 +31,36 @@ _PATTERNS = tuple(
     )
 )
 
+USUAL = ("X-Request-Id: <id>", "Docker-Distribution-Api-Version: registry/2.0")
+"""What answers of this proxy have, so that only its absence is told."""
+_VALUE = re.compile(r"[^\s'\"(),;:|]*[/\d][^\s'\"(),;|]*")
+_STATUS = re.compile(r"\d{3}[:.]?")
+
+
+def pattern(text: str) -> str:
+    """Return the text without names and numbers, except for statuses."""
+    bare = _VALUE.sub(lambda m: m[0] if _STATUS.fullmatch(m[0]) else "*", text)
+    return re.sub(r"\*([,;]? \*)+", "*", bare)
+
+
+def each_kind[T](items: Iterable[T], kind: Callable[[T], object]) -> list[T]:
+    """Return the first of each kind, in their order."""
+    first: dict[object, T] = {}
+    for each in items:
+        first.setdefault(kind(each), each)
+    return list(first.values())
+
 
 class Plain:
     """Knows the names of what a run has, and writes them in place of its values."""
 
     def __init__(self, cloud: LocalCloud, places: Mapping[str, str]) -> None:
-        self._places = places
+        self._places = {**places}
         self._hashes: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
         for image in cloud.images:
             start = image.repository.removeprefix("v2/")[:4]
+            self._places[image.repository] = f"v2/<{start}>"
             contents: list[tuple[Blob | Manifest, str]] = [
                 (each, "manifest") for each in image.manifests
             ]
@@ -63,21 +84,35 @@ class Plain:
         if name := self._hashes.get(hashlib.sha256(body).hexdigest()):
             return f"the content of {name}"
         try:
-            return self.text(body.decode())
+            return self.text(body.decode())[:LENGTH_MAX]
         except UnicodeDecodeError:
             return f"{len(body)} bytes"
 
-    def header(self, name: str, value: str, headers: str, body: bytes) -> str:
+    def headers(self, pairs: Sequence[tuple[str, str]], body: bytes) -> list[str]:
+        """Return the headers of a message that do not follow from its body."""
+        everything = str(pairs)
+        lines = [self._header(*pair, everything, body) for pair in pairs]
+        return [line for line in lines if line]
+
+    def answer(self, pairs: Sequence[tuple[str, str]], body: bytes) -> list[str]:
+        """Return the headers that not every answer has, and which are missing."""
+        lines = self.headers(pairs, body)
+        missing = [line.partition(":")[0] for line in USUAL if line not in lines]
+        if missing:
+            lines.append(f"without {' and '.join(missing)}")
+        return [line for line in lines if line not in USUAL]
+
+    def _header(self, name: str, value: str, everything: str, body: bytes) -> str:
         """Return a header; a length stands for itself only where nothing else has it.
 
-        ``headers`` are all of them, which say what a HEAD is about.
+        ``everything`` says what an answer to HEAD is about.
         """
         is_length = name.lower() == "content-length"
         if is_length and (value == str(len(body)) != "0" or b'"token"' in body):
-            value = "<that of the body>"
-        elif is_length or name.lower() == "content-range":
-            for known, size in self._sizes.items():
-                if known in headers and str(size) in value:
+            return ""
+        if is_length or name.lower() == "content-range":
+            for digest, size in self._sizes.items():
+                if digest in everything and str(size) in value:
                     value = value.replace(str(size), "<that of the content>")
                     break
         return f"{name}: {self.text(value)}"
@@ -97,9 +132,20 @@ def token_lines(token: str) -> Sequence[str]:
     """Return what a token says: the claims that stay the same, and the suffix."""
     jwt, _, suffix = token.partition("~")
     claims = json.loads(_decoded(jwt.split(".")[1]))
-    lines = [f"{name}: {claims[name]}" for name in ("aud", "iss", "sub")]
-    lines += [f"access: {json.dumps(each)}" for each in claims["access"]]
-    return [*lines, f"suffix: {_decoded(suffix) or 'none'}"]
+    access = "; ".join(map(_access, claims["access"]))
+    return [
+        f"aud {claims['aud']}, iss {claims['iss']}, sub {claims['sub'] or 'nobody'}",
+        f"access: {access or 'none'}",
+        f"suffix: {_decoded(suffix) or 'none'}",
+    ]
+
+
+def _access(entry: Mapping[str, object]) -> str:
+    match entry:
+        case {"name": name, "type": "repository", "actions": [action], **more}:
+            if not more:
+                return f"{action} {name}"
+    return json.dumps(entry)
 
 
 def _decoded(text: str) -> str:
@@ -110,4 +156,4 @@ def _token_in_short(match: re.Match[str]) -> str:
     signature, suffix = match[3] or "", match[4] or ""
     if signature and "redacted" not in signature:
         signature = ".<signature>"
-    return f"<head>.<claims>{signature}{'~<suffix>' if suffix else ''}"
+    return f"<jwt>{signature}{'~<suffix>' if suffix else ''}"

@@ -1,12 +1,11 @@
 """Requests, sent byte by byte as a script says, and a transcript of what came back."""
 
 import base64
-import io
 import json
 import re
 import socket
-from collections.abc import Mapping
-from http.client import HTTPResponse
+from collections.abc import Mapping, Sequence
+from http.client import HTTPResponse, RemoteDisconnected
 
 from demo.proxy import Proxy
 from tests.golden.plain import Plain, token_lines
@@ -32,6 +31,7 @@ class Play:
         self.lines: list[str] = []
         self._proxy = proxy
         self._plain = plain
+        self._answers: dict[str, str] = {}
 
     @property
     def transcript(self) -> str:
@@ -60,38 +60,46 @@ class Play:
     def send(self, request: bytes) -> tuple[int, str, bytes]:
         """Send bytes; return status, headers and body of the answer."""
         head, _, sent = request.partition(b"\r\n\r\n")
-        for line in head.decode("latin-1").split("\r\n"):
-            if line.startswith(("Connection: close", "Accept: ")):
-                continue
-            self.lines.append(f"> {self._plain.text(line)[:400]}")
+        asked, *fields = head.decode("latin-1").split("\r\n")
+        asked = self._plain.text(asked).removesuffix(" HTTP/1.1")[:400]
+        self.lines.append(f"> {asked}")
+        usual = ("Connection: close", "Accept: ", "User-Agent: ", "Host: PROXY")
+        for line in map(self._plain.text, fields):
+            if not line.startswith(usual):
+                self.lines.append(f"> {line[:400]}")
         if sent:
             self.lines.append(f"> {sent.decode('latin-1')[:300]!r}")
         address = ("127.0.0.1", self._proxy.port)
+        method = "HEAD" if request.startswith(b"HEAD ") else "GET"
         with socket.create_connection(address, TIMEOUT) as connection:
             connection.sendall(request)
-            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        return self._hear(answer, is_head=request.startswith(b"HEAD "))
+            response = HTTPResponse(connection, method=method)
+            try:
+                response.begin()
+            except RemoteDisconnected:
+                self.lines += ["< nothing; the connection is closed", ""]
+                return 0, "", b""
+            body = response.read()
+        self.lines += [*self._answer_lines(response, body, asked), ""]
+        return response.status, str(response.headers), body
 
-    def _hear(self, answer: bytes, *, is_head: bool) -> tuple[int, str, bytes]:
-        if not answer:
-            self.lines += ["< nothing; the connection is closed", ""]
-            return 0, "", b""
-        method = "HEAD" if is_head else "GET"
-        response = HTTPResponse(_Received(answer), method=method)  # type: ignore[arg-type]
-        response.begin()
-        body = response.read()
-        self.lines.append(f"< {response.status} {response.reason}")
-        headers = response.headers
-        for name, value in headers.items():
-            text = self._plain.header(name, value, str(headers), body)
-            self.lines.append(f"< {text}")
+    def _answer_lines(
+        self, response: HTTPResponse, body: bytes, asked: str
+    ) -> Sequence[str]:
+        """Return the answer, or to what request it was the same before."""
+        said = f"< {response.status} {response.reason}"
+        headers = self._plain.answer(response.headers.items(), body)
+        lines = [said, *(f"< {line}" for line in headers)]
         if b'"token"' in body:
-            payload = json.loads(body)
-            self.lines += map(self._plain.text, token_lines(payload["token"]))
-        if body:
-            self.lines.append(self._plain.body(body))
-        self.lines.append("")
-        return response.status, str(headers), body
+            token = json.loads(body)["token"]
+            lines += map(self._plain.text, token_lines(token))
+        text = self._plain.body(body)
+        same = f'"message": "{response.reason}"'
+        lines += text.replace(same, '"message": <the reason>').splitlines()
+        first = self._answers.setdefault("\n".join(lines), asked)
+        if first is asked or len(lines) == 1:
+            return lines
+        return [f"< {response.status}, as for {first}"]
 
     def token(
         self, *names: str, key: str | None = None, query: str = "", scheme: str = ""
@@ -138,15 +146,3 @@ class Play:
             token = self.token(scope[1], key=key)
             _, _, body = self.get(path, token, method)
         return token, body
-
-
-class _Received:
-    """Bytes that were received, as `HTTPResponse` wants them."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, mode: str) -> io.BytesIO:
-        """Return them as a file."""
-        del mode
-        return io.BytesIO(self._data)

@@ -115,11 +115,7 @@ PATHS = (
     *(f"GET /v2/{PULL}/manifests/latest", f"GET /v2/{BROWSER}/manifests/2.3"),
     *(f"GET /v2/{BROWSER}/tags/list", f"HEAD /v2/{PULL}/manifests/latest"),
 )
-PLACES = (
-    *("http://169.254.169.254/latest", "http://10.0.0.1/x", "http://[::1]:1/x"),
-    *("ftp://127.0.0.1/x", "http://u:p@127.0.0.1/x", "http://[fe80::1]/x", "", None),
-    *("http://[::ffff:10.0.0.1]/x", "http://0/x", "//", "http://a b/"),
-)
+PLACES = ("http://169.254.169.254/latest", "ftp://127.0.0.1/x", "", None)
 type Answer = Callable[[Request], Response | None]
 
 
@@ -201,7 +197,7 @@ def ask_by_tag(play: Play) -> None:
 def ask_as_clients(play: Play) -> None:
     """Ask as each client does, whose user is to see the reason."""
     for title, (agent, method) in AGENTS.items():
-        play.title(title)
+        play.title(f"{title}: {agent}")
         play.agent = agent
         for name in (PULL, f"{BROWSER}/9.9.9"):
             play.pull(name, method=method)

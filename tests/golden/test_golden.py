@@ -5,7 +5,6 @@ GOLDEN=write in the environment writes what is there now; the diff is then read.
 
 import difflib
 import html
-import json
 import os
 import re
 import subprocess
@@ -26,8 +25,8 @@ from demo.proxy import Proxy
 from localcloud import LocalCloud, sample
 from localcloud.relay import Relay
 from tests.golden import script, told
-from tests.golden.plain import Plain
-from tests.golden.play import TIMEOUT, Play
+from tests.golden.plain import LENGTH_MAX, Plain, each_kind, pattern
+from tests.golden.play import MANIFESTS, TIMEOUT, Play
 
 EXPECTED = Path(__file__).with_name("expected")
 OPTIONS = (
@@ -95,6 +94,7 @@ def staged(
                 f"127.0.0.1:{api.port}": "API",
                 f"127.0.0.1:{proxy.port}": "PROXY",
                 str(serve.ROOT): "ROOT",
+                MANIFESTS: "<manifests>",
             }
             plain = Plain(cloud, places)
             yield Stage(cloud, registry, api, proxy, plain, Play(proxy, plain))
@@ -108,83 +108,71 @@ def blob_of(cloud: LocalCloud) -> str:
 
 
 def logged(stage: Stage) -> str:
-    """Return the log, without what comes and goes at any time."""
+    """Return a log line of each kind, without what comes and goes at any time."""
     lines = [
         line
         for line in stage.plain.text(stage.proxy.log).splitlines()
         if not re.search(r"(client|server) (dis)?connect", line)
     ]
-    return "\n".join(lines)
+    return "\n".join(each_kind(lines, pattern))
 
 
 def metrics_of(text: str) -> str:
     """Return names, help, types and labels of the proxy's own metrics."""
-    found = dict.fromkeys(
-        re.sub(r'(version|mitmproxy|python)="[^"]*"', r'\1="…"', line).rpartition(" ")[
-            0
-        ]
-        if not line.startswith("#")
-        else line
-        for line in text.splitlines()
-        if "balena_proxy_" in line and "_bucket{" not in line and "_created" not in line
-    )
-    return "\n".join(found)
-
-
-def message_lines(plain: Plain, message: http.Message) -> list[str]:
-    """Return headers and body of a saved message."""
-    body = message.raw_content or b""
-    names = str(message.headers)
-    lines = [
-        plain.header(name, value, names, body)
-        for name, value in message.headers.items()
-    ]
-    return [*lines, plain.body(body)] if body else lines
+    text = re.sub(r'(version|mitmproxy|python)="[^"]*"', r'\1="…"', text)
+    own = re.compile(r"(?!.*(_bucket{|_created)).*balena_proxy_")
+    lines = filter(own.match, text.splitlines())
+    return "\n".join(dict.fromkeys(re.sub(r"^([^#].*) .*", r"\1", x) for x in lines))
 
 
 def saved_lines(plain: Plain, flow: http.HTTPFlow) -> str:
     """Return a saved flow."""
     request, response = flow.request, flow.response
+    body = request.raw_content or b""
     lines = [
         f"{request.method} {plain.text(request.url)} {request.http_version}",
-        *message_lines(plain, request),
-        f"-- {flow.error and plain.text(flow.error.msg)}",
+        *plain.headers(list(request.headers.items()), body),
+        *([plain.body(body)] if body else []),
     ]
+    if flow.error:
+        lines.append(f"-- {plain.text(flow.error.msg)}")
     if response:
-        lines.append(f"{response.status_code} {response.reason}")
-        lines += message_lines(plain, response)
+        body = response.raw_content or b""
+        lines += [
+            f"-- {response.status_code} {response.reason}",
+            *plain.answer(list(response.headers.items()), body),
+            *([plain.body(body)] if body else []),
+        ]
     lines.append(f"-- {flow.marked} {plain.text(flow.comment)}")
     return "\n".join(lines)
 
 
+def flow_kind(plain: Plain, flow: http.HTTPFlow) -> object:
+    """Return what a flow has in common with others."""
+    login = flow.metadata.get("balena", {}).get("login")
+    return flow.request.method, login, pattern(plain.text(flow.comment))
+
+
 def har_lines(plain: Plain, text: str) -> str:
-    """Return an entry of a HAR for each kind of request and answer, without times."""
-    entries: dict[tuple[str, ...], str] = {}
-    for entry in json.loads(text)["log"]["entries"]:
-        request, response = entry["request"], entry["response"]
-        kind = request["url"].partition("?")[0].split("/")[-2:-1]
-        kept = {
-            "request": without_sizes(request),
-            "response": without_sizes(response),
-            **{name: entry[name] for name in entry if name in ("comment", "cache")},
-        }
-        shown = plain.text(json.dumps(kept, indent=1))
-        key = (request["method"], str(response["status"]), *kind)
-        entries[key] = min(entries.get(key, shown), shown)
-    return "\n".join(entries[key] for key in sorted(entries))
+    """Return a line of each kind of a HAR, without what is mitmproxy's own."""
+    lines = {line.strip(" ,")[:LENGTH_MAX] for line in plain.text(text).splitlines()}
+    own = re.compile(r'(?!"status").*: -?[\d.]+$|"version"|"serverIPAddress"')
+    words = sorted(line for line in lines if not own.match(line))
+    return "\n".join(each_kind(words, pattern))
 
 
-def without_sizes(message: Mapping[str, object]) -> Mapping[str, object]:
-    """Return a message of a HAR without what depends on ports and compression."""
-    shown = {
-        name: without_sizes(value) if isinstance(value, dict) else value
-        for name, value in message.items()
-        if not name.lower().endswith("size")
-    }
-    for name in ("headers", "queryString", "cookies"):
-        if isinstance(pairs := shown.get(name), list):
-            shown[name] = [f"{each['name']}: {each['value']}" for each in pairs]
-    return shown
+def explain_lines(text: str) -> str:
+    """Return each comment, and each sentence below one of its comments."""
+    lines = text.splitlines()
+    firsts = set(each_kind(lines, pattern))
+    kept: list[str] = []
+    for block in re.split(r"\n(?! )", text.strip()):
+        comment, *sentences = block.splitlines()
+        new = [line for line in sentences if line in firsts]
+        if new or comment in firsts:
+            kept += [comment, *new]
+        firsts -= {comment, *new}
+    return "\n".join(kept)
 
 
 def report_text(plain: Plain, page: str) -> str:
@@ -197,7 +185,9 @@ def report_text(plain: Plain, page: str) -> str:
     text = plain.text("\n".join(lines))
     # Who took how long is another in each run, and so is the scale.
     text = re.sub(r"(?m)(\+<time> <time>|the time was spent) .*$", r"\1", text)
-    return "\n".join(dict.fromkeys(text.splitlines()))
+    # What is asked again, because it is too old, depends on how fast that was.
+    text = re.sub(r"(of the proxy's own) \d+", r"\1 <number>", text)
+    return "\n".join(each_kind(text.splitlines(), pattern))
 
 
 def ask_mitmdump(folder: Path, flows: Path | None = None) -> list[str]:
@@ -237,12 +227,14 @@ def test_tags_select(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     compare("metrics", metrics_of(metrics))
     with saved.open("rb") as file:
         flows = [f for f in FlowReader(file).stream() if isinstance(f, http.HTTPFlow)]
-    compare("flows", "\n\n".join(sorted({saved_lines(plain, flow) for flow in flows})))
+    flows.sort(key=lambda flow: saved_lines(plain, flow))
+    kinds = each_kind(flows, lambda flow: flow_kind(plain, flow))
+    compare("flows", "\n\n".join(saved_lines(plain, flow) for flow in kinds))
     compare("har", har_lines(plain, har.read_text()))
-    _, _, explained, exported = ask_mitmdump(tmp_path, saved)
-    sentences = dict.fromkeys(re.split(r"\n(?! )", plain.text(explained)))
-    compare("explain", "\n".join(sentences))
+    _, _, explained, exported, views = ask_mitmdump(tmp_path, saved)
+    compare("explain", explain_lines(plain.text(explained)))
     compare("export", "\n".join(sorted(set(plain.text(exported).splitlines()))))
+    compare("views", plain.text(views))
     page = tmp_path / "page.html"
     report = [sys.executable, "-m", "report", str(saved), "-o", str(page)]
     subprocess.run(report, cwd=serve.ROOT, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""Loaded by mitmdump: prints options, commands, explanations and exports of flows.
+"""Loaded by mitmdump: prints options and commands, and what it shows of flows.
 
 The variable FLOWS names their file; without it there are none.
 """
@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mitmproxy import ctx, exceptions, optmanager
+from mitmproxy import contentviews, ctx, exceptions, http, optmanager
 from mitmproxy.addons.export import formats
 from mitmproxy.flow import Flow
 from mitmproxy.io import FlowReader
+
+from mitm.view import VIEWS, line, register_views
 
 MARK = "\N{FORM FEED}\n"
 """Between two parts."""
@@ -22,7 +24,8 @@ MARK = "\N{FORM FEED}\n"
 def running() -> None:
     """Print everything, and end."""
     flows = list(_read(os.environ.get("FLOWS", "")))
-    parts = (_options(), _commands(), _explanations(flows), _exports(flows))
+    shown = (_explanations(flows), _exports(flows), _views(flows))
+    parts = (_options(), _commands(), *shown)
     sys.stdout.write(MARK.join("".join(f"{line}\n" for line in part) for part in parts))
     sys.stdout.flush()
     ctx.master.shutdown()
@@ -57,8 +60,32 @@ def _explanations(flows: Iterable[Flow]) -> Iterator[str]:
 
 
 def _exports(flows: Sequence[Flow]) -> Iterator[str]:
-    for flow in flows:
-        for kind in ("curl", "httpie", "raw_request"):
+    for flow in _kinds(flows, "method", "kind", "login"):
+        for name in ("curl", "httpie", "raw_request"):
             # The last is mitmproxy's, of a request for a whole URL.
             with suppress(exceptions.CommandError, KeyError):
-                yield f"{kind} {formats[kind](flow)!r}"
+                yield f"{name} {formats[name](flow)!r}"
+
+
+def _views(flows: Sequence[Flow]) -> Iterator[str]:
+    """Return what is shown of messages, but for the story that is told above."""
+    register_views()
+    line.WIDTH = 10_000
+    for flow in _kinds(flows, "kind", "outcome", "cache"):
+        for message in filter(None, (flow.request, flow.response)):
+            view = contentviews.prettify_message(message, flow)
+            if view.view_name in {each.name for each in VIEWS}:
+                before, _, facts = view.text.partition("\nknown\n")
+                text = re.sub(r"(?<=\S) {3,}", "  ", facts or before)
+                yield f"=== {view.view_name}: {flow.comment}"
+                yield re.sub(r"(?s)\nwhat happened\n.*", "", text)
+
+
+def _kinds(flows: Sequence[Flow], *names: str) -> Iterable[http.HTTPFlow]:
+    """Return the first flow of each kind, which these facts make."""
+    first: dict[object, http.HTTPFlow] = {}
+    for flow in flows:
+        if isinstance(flow, http.HTTPFlow):
+            facts = {"method": flow.request.method, **flow.metadata.get("balena", {})}
+            first.setdefault(tuple(map(facts.get, names)), flow)
+    return first.values()

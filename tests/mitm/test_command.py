@@ -119,17 +119,14 @@ def test_flow_about_nothing_is_like_no_other(prompt: Commands) -> None:
         prompt.flows_like(about("", Kind.BASE))
 
 
-def test_explanation_is_shown_and_logged(
+def test_explanation_is_logged(
     prompt: Commands, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The console shows the sentences, mitmweb's event log has them too."""
+    """What the console shows is in mitmweb's event log too."""
     flow = about(ALIAS)
     caplog.set_level(logging.INFO)
     flow.comment = "token for something"
-    told = prompt.explain([flow])
-    assert told[0] == "token for something"
-    assert f"The client asked for a token to pull {ALIAS}" in told[1]
-    assert "token for something" in caplog.text
+    assert prompt.explain([flow])[0] in caplog.text
     with pytest.raises(exceptions.CommandError, match="@focus"):
         prompt.explain([])
 
@@ -181,36 +178,13 @@ def resolve(cloud: LocalCloud, text: str, **options: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "tags", "lines"),
+    ("text", "tags", "line"),
     [
-        (
-            f"localhost:8080/{BROWSER}:2.3.8+rev1",
-            "select",
-            [f"{BROWSER}/2.3.8_rev1", "  release   2.3.8+rev1"],
-        ),
-        (
-            f"{BROWSER}/2.3:9.9",
-            "select",
-            [
-                f"{BROWSER}/2.3",
-                "  note      the tag 9.9 is ignored: the path says which release",
-            ],
-        ),
-        (
-            f"docker://h.io/{BROWSER}:2.9",
-            "ignore",
-            [
-                BROWSER,
-                "  release   2.3.8+rev2",
-                f"  note      the tag 2.9 is ignored, as all are here: use {BROWSER}",
-            ],
-        ),
-        ("alpine:3", "select", ["'alpine' does not name a release: use <org>/<app>"]),
-        (
-            HIDDEN,
-            "select",
-            [f"{HIDDEN} is private or does not exist: check its name; for a private"],
-        ),
+        (f"localhost:8080/{BROWSER}:2.3.8+rev1", "select", "  release   2.3.8+rev1"),
+        (f"{BROWSER}/2.3:9.9", "select", "  note      the tag 9.9 is ignored: the"),
+        (f"docker://h.io/{BROWSER}:2.9", "ignore", "  release   2.3.8+rev2"),
+        ("alpine:3", "select", "'alpine' does not name a release: use <org>/<app>"),
+        (HIDDEN, "select", f"{HIDDEN} is private or does not exist: check its name"),
     ],
 )
 def test_pasted_reference_is_resolved(
@@ -218,13 +192,13 @@ def test_pasted_reference_is_resolved(
     caplog: pytest.LogCaptureFixture,
     text: str,
     tags: str,
-    lines: list[str],
+    line: str,
 ) -> None:
     """`balena.resolve` takes what people paste, and tells what this proxy serves."""
     caplog.set_level(logging.INFO)
     resolve(cloud, text, balena_tags=tags)
-    said = caplog.messages[-1].splitlines()
-    assert all(any(one.startswith(line) for one in said) for line in lines)
+    lines = caplog.messages[-1].splitlines()
+    assert any(each.startswith(line) for each in lines)
     assert "docker login" not in caplog.text
 
 

@@ -22,33 +22,25 @@ SHOWN = f"{CLAIMS}.{REDACTED}"
 @pytest.mark.parametrize(
     ("token", "shown"),
     [
-        pytest.param(REGISTRY, SHOWN, id="of a registry"),
-        pytest.param(REGISTRY + SUFFIX, SHOWN + SUFFIX, id="with aliases"),
-        pytest.param(
-            f"{REGISTRY}~{KEY}", f"{SHOWN}~{REDACTED}", id="with a key behind"
-        ),
-        pytest.param(
-            f"{REGISTRY}{SUFFIX}, Bearer {KEY}",
-            f"{SHOWN}~{REDACTED}",
-            id="with a login behind",
-        ),
-        pytest.param(f"{REGISTRY}~", f"{SHOWN}~{REDACTED}", id="with an empty suffix"),
-        pytest.param(f"{SHOWN}{SUFFIX}", f"{SHOWN}{SUFFIX}", id="shown before"),
-        pytest.param(SESSION, REDACTED, id="of a session"),
-        pytest.param(SESSION + SUFFIX, REDACTED, id="of a session, with aliases"),
-        pytest.param(jwt({"access": KEY}), REDACTED, id="with an access that is none"),
-        pytest.param(jwt([{"access": []}]), REDACTED, id="with a list for claims"),
-        pytest.param(f"{KEY}, Bearer {REGISTRY}", REDACTED, id="behind a login"),
-        pytest.param(f"{KEY} {REGISTRY}", REDACTED, id="behind a key"),
-        pytest.param(f"{KEY}.{REGISTRY}", REDACTED, id="of four parts"),
-        pytest.param(f"\xe9{REGISTRY}", REDACTED, id="with what is no ASCII"),
-        pytest.param(CLAIMS, REDACTED, id="without a signature"),
-        pytest.param(
-            f"{CLAIMS}.", f"{CLAIMS}.{REDACTED}", id="with an empty signature"
-        ),
-        pytest.param(f"a.{KEY}.c", REDACTED, id="with a key for claims"),
-        pytest.param(KEY, REDACTED, id="an API key"),
-        pytest.param("", REDACTED, id="nothing"),
+        (REGISTRY, SHOWN),
+        (REGISTRY + SUFFIX, SHOWN + SUFFIX),
+        (f"{REGISTRY}~{KEY}", f"{SHOWN}~{REDACTED}"),
+        (f"{REGISTRY}{SUFFIX}, Bearer {KEY}", f"{SHOWN}~{REDACTED}"),
+        (f"{REGISTRY}~", f"{SHOWN}~{REDACTED}"),
+        (f"{SHOWN}{SUFFIX}", f"{SHOWN}{SUFFIX}"),
+        (SESSION, REDACTED),
+        (SESSION + SUFFIX, REDACTED),
+        (jwt({"access": KEY}), REDACTED),
+        (jwt([{"access": []}]), REDACTED),
+        (f"{KEY}, Bearer {REGISTRY}", REDACTED),
+        (f"{KEY} {REGISTRY}", REDACTED),
+        (f"{KEY}.{REGISTRY}", REDACTED),
+        (f"\xe9{REGISTRY}", REDACTED),
+        (CLAIMS, REDACTED),
+        (f"{CLAIMS}.", f"{CLAIMS}.{REDACTED}"),
+        (f"a.{KEY}.c", REDACTED),
+        (KEY, REDACTED),
+        ("", REDACTED),
     ],
 )
 def test_token_is_shown_without_what_it_proves(token: str, shown: str) -> None:
@@ -107,7 +99,7 @@ def test_answer_is_shown_without_its_tokens(answer: object, shown: object) -> No
 @pytest.mark.parametrize(
     "body",
     [b"", KEY.encode(), json.dumps([REGISTRY]).encode(), b"\xff", b"[" * 100_000],
-    ids=["nothing", "text", "a list", "no UTF-8", "nested deeply"],
+    ids=["nothing", "text", "list", "no UTF-8", "nested"],
 )
 def test_answer_that_is_none_is_not_shown(body: bytes) -> None:
     """Where the answer cannot be read, a token may be anywhere in it."""
@@ -142,12 +134,7 @@ FORM = {"grant_type": "password", "username": "u", "password": KEY, "service": "
 def test_form_is_shown_without_user_and_password(form: str, shown: str) -> None:
     """What is asked for stays, and what the client proves itself with does not."""
     assert redacted_form(form.encode("latin-1")).decode() == shown
-
-
-def test_form_is_redacted_only_once() -> None:
-    """What is shown of a form is shown of itself."""
-    shown = redacted_form(urlencode(FORM).encode())
-    assert redacted_form(shown) == shown
+    assert redacted_form(shown.encode()).decode() == shown
 
 
 @pytest.mark.parametrize(

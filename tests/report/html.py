@@ -98,9 +98,9 @@ class Reader(HTMLParser):
         self._open[-1].children.append(data)
 
 
-def page_source(path: Path, flows: Iterable[flow.Flow]) -> str:
-    """Save the flows, and return the page about them."""
-    return page_of(save(path, flows))
+def page_source(folder: Path, flows: Iterable[flow.Flow]) -> str:
+    """Save the flows in the folder, and return the page about them."""
+    return page_of(save(folder / "some flows", flows))
 
 
 def page_of(path: Path) -> str:
@@ -109,6 +109,6 @@ def page_of(path: Path) -> str:
     return render(Page(recording, group_requests(recording.requests)))
 
 
-def make_page(path: Path, flows: Iterable[flow.Flow]) -> Element:
+def make_page(folder: Path, flows: Iterable[flow.Flow]) -> Element:
     """Return the page about the flows, taken apart."""
-    return Reader.read(page_source(path, flows))
+    return Reader.read(page_source(folder, flows))

@@ -26,12 +26,6 @@ def test_page_is_named_after_the_flows(
     assert capsys.readouterr().out == f"2 pulls, 7 requests, 1 failed: {page}\n"
 
 
-def test_page_goes_where_it_is_told(flows: Path, tmp_path: Path) -> None:
-    """The page can be put elsewhere."""
-    assert main([str(flows), "-o", str(tmp_path / "page.html")]) == 0
-    assert (tmp_path / "page.html").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,12 +2,7 @@
 
 import pytest
 
-from mitm.story.quantity import (
-    describe_duration,
-    exact_size,
-    read_seconds,
-    read_size,
-)
+from mitm.story.quantity import describe_duration, exact_size, read_seconds, read_size
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import io
 from dataclasses import fields
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,49 +16,8 @@ from resolver.errors import Reason
 from resolver.upstream.observer import CacheState
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import JSON
-from tests.mitm.story.sample import (
-    ALIAS,
-    BLOB,
-    DIGEST,
-    MANIFEST,
-    TOKEN,
-    flow_with,
-    request,
-    token_answer,
-)
+from tests.mitm.story.sample import ALIAS, TOKEN, flow_with, request, token_answer
 from tests.resolver.fake import COMMIT, LOCATION
-
-REFUSED = token_answer(refusals={"a/b": errors.AccessDenied("no")})
-
-
-@pytest.mark.parametrize(
-    ("known", "status", "outcome"),
-    [
-        ({}, 200, Outcome.SERVED),
-        ({}, 307, Outcome.SERVED),
-        ({}, 401, Outcome.CHALLENGED),
-        ({"error": errors.ScopeInsufficient("no")}, 401, Outcome.CHALLENGED),
-        ({"error": errors.CredentialRejected("no")}, 401, Outcome.UNAUTHORIZED),
-        ({"is_sent": True}, 401, Outcome.UNAUTHORIZED),
-        ({"error": errors.AccessDenied("no")}, 403, Outcome.REFUSED),
-        ({"answer": REFUSED}, 200, Outcome.REFUSED),
-        ({"answer": token_answer(tagged={"a/b": 3})}, 200, Outcome.SERVED),
-        ({"error": errors.TagUnknown("no")}, 404, Outcome.REFUSED),
-        ({}, 416, Outcome.REFUSED),
-        ({}, 429, Outcome.LIMITED),
-        ({"error": errors.ServiceUnavailable("down")}, 503, Outcome.FAILED),
-        ({"is_sent": True}, 502, Outcome.FAILED),
-    ],
-)
-def test_outcome_of_an_answer(
-    known: dict[str, Any], status: int, outcome: Outcome
-) -> None:
-    """Status and cause together tell what to do about it."""
-    record = request(**known)
-    record.answered(http.Response.make(status, b"body"), is_head=False)
-    assert (record.outcome, record.bytes) == (outcome, 4)
-    is_of_registry = outcome is Outcome.FAILED and "is_sent" in known
-    assert record.reason == (Reason.STATUS if is_of_registry else None)
 
 
 @pytest.mark.parametrize(
@@ -84,23 +42,6 @@ def test_outcome_without_an_answer(
     record = request(is_sent=is_sent)
     record.broken(failure, is_client_there=is_client_there)
     assert (record.outcome, record.reason) == (outcome, reason)
-
-
-@pytest.mark.parametrize(
-    ("path", "kind", "subject"),
-    [
-        ("/v2/", Kind.BASE, "/v2/"),
-        (TOKEN, Kind.TOKEN, TOKEN),
-        (MANIFEST, Kind.MANIFEST, f"manifest latest of {ALIAS}"),
-        (BLOB, Kind.BLOB, f"blob sha256:abababababab of {ALIAS}"),
-        ("/v2/org/app/tags/list", Kind.TAGS, "tags of org/app"),
-        (f"/v2/{LOCATION}/tags/list", Kind.TAGS, "tags of v2/567e..."),
-    ],
-)
-def test_subject_is_in_words(path: str, kind: Kind, subject: str) -> None:
-    """What is asked for, without a whole location."""
-    record = request(path)
-    assert (record.kind, record.subject) == (kind, subject)
 
 
 @pytest.mark.parametrize(
@@ -186,18 +127,3 @@ def test_record_of_a_stranger(state: object) -> None:
         assert record.bytes is None or 0 <= record.bytes < 1 << 63
         assert record.seconds is None or 0 <= record.seconds < 1 << 35
         assert record.subject is not None
-
-
-def test_tag_is_the_selector_of_a_manifest() -> None:
-    """Where tags select, the record says which tag became which location, and why."""
-    record = request("/v2/org/app/manifests/2.3", is_sent=True, tag="2.3")
-    assert record.as_dict()["aliases"] == [
-        {
-            "alias": "org/app",
-            "tag": "2.3",
-            "location": LOCATION,
-            "reason": "the greatest",
-        }
-    ]
-    assert (record.aliases[0].selector, record.digest) == ("2.3", None)
-    assert request(BLOB).digest == DIGEST

@@ -1,11 +1,10 @@
-"""What the tests of the views share: a mitmproxy that knows them, and real answers."""
+"""What the tests of the views share: a mitmproxy that knows them."""
 
 from collections.abc import Iterator
 
 import pytest
 from mitmproxy.test import taddons
 
-from localcloud import LocalCloud
 from mitm.view import register_views
 
 
@@ -15,13 +14,6 @@ def _context() -> Iterator[None]:
     with taddons.context():
         register_views()
         yield
-
-
-@pytest.fixture(scope="package")
-def cloud() -> Iterator[LocalCloud]:
-    """API, token issuer and registry, with images published."""
-    with LocalCloud() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

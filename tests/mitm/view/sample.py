@@ -1,21 +1,14 @@
 """Flows as the proxy leaves them, and what mitmproxy shows of them."""
 
-import asyncio
 import io
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from mitmproxy import contentviews, http
 from mitmproxy import io as flow_io
 from mitmproxy.test import tflow
 
-from localcloud import LocalCloud
 from mitm.story.record import KEY
-from resolver.token.cache import ResolutionCache
-from resolver.token.service import TokenService, parse_token_query
-from resolver.upstream.registry import Upstream
-from resolver.upstream.transport import Transport, Verification
 
 JSON = "application/json; charset=utf-8"
 ALIAS = "balenablocks/browser-aarch64/2.3"
@@ -66,17 +59,3 @@ def reloaded(flow: http.HTTPFlow) -> http.HTTPFlow:
     (found,) = flow_io.FlowReader(file).stream()
     assert isinstance(found, http.HTTPFlow)
     return found
-
-
-def issue_token(cloud: LocalCloud, *aliases: str) -> bytes:
-    """Return what the proxy answers to a request for a token, with the signature."""
-    transport = Transport(Verification())
-    upstream = Upstream(cloud.registry_url, None, transport)
-    service = TokenService(upstream, ResolutionCache(300), timeout=10)
-    scopes = [("scope", f"repository:{alias}:pull") for alias in aliases]
-    try:
-        asked = parse_token_query(urlencode(scopes), None)
-        return asyncio.run(service.answer(asked)).body
-    finally:
-        service.close()
-        transport.close()

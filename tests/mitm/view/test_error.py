@@ -4,14 +4,9 @@ import json
 
 import pytest
 
-from localcloud import LocalCloud
-from localcloud.issuer import Access
 from mitm.story.record import Kind, OwnKind
-from mitm.view.error import _PROXY_WORDS, _REGISTRY_WORDS
 from resolver.errors import ErrorCode, error_body
-from tests.localcloud.client import ask
 from tests.mitm.view.sample import make_flow, shown, squeezed
-from tests.resolver.fake import LOCATION
 
 MESSAGE = "org/app has no release 9.9.9 that can be pulled; its newest are 2.9.3"
 
@@ -39,20 +34,8 @@ def errors(*found: object) -> bytes:
 def test_error_of_the_proxy(code: ErrorCode) -> None:
     """Each code in the registry's words, and in those of who wrote it here."""
     lines = described(error_body(code, MESSAGE))
-    assert lines[:4] == [
-        "404 Not Found",
-        "",
-        f"{code}: {_REGISTRY_WORDS[code]}",
-        f"message {MESSAGE}",
-    ]
-    assert lines[4] == f"from this proxy: {_PROXY_WORDS[code]}"
-
-
-def test_story_is_told_below(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the client does next, and what would help, is explained in one place."""
-    monkeypatch.setattr("mitm.view.error.explain", lambda _: ["It gives up.", "a\nb"])
-    lines = described(error_body(ErrorCode.DENIED, MESSAGE), 403)
-    assert lines[-4:] == ["", "what happened", "It gives up.", r"a\nb"]
+    assert lines[2].startswith(f"{code}: ")
+    assert lines[4].startswith("from this proxy: ")
 
 
 def test_message_is_not_repeated() -> None:
@@ -60,36 +43,6 @@ def test_message_is_not_repeated() -> None:
     lines = described(error_body(ErrorCode.NAME_UNKNOWN, MESSAGE))
     assert sum(MESSAGE in line for line in lines) == 1
     assert lines[lines.index("what happened") + 1 :]
-
-
-def test_error_of_the_registry(cloud: LocalCloud) -> None:
-    """What the registry itself does not know, with its detail."""
-    token = cloud.issuer.issue("", [Access(LOCATION, ("pull",))])
-    path = f"/v2/{LOCATION}/manifests/nope"
-    answer = ask(cloud.registry_url, path, {"Authorization": f"Bearer {token}"})
-    lines = described(answer.body, answer.status)
-    assert lines[:6] == [
-        "404 Not Found",
-        "",
-        "MANIFEST_UNKNOWN: manifest unknown to registry",
-        "message manifest unknown",
-        'detail {"Tag": "nope"}',
-        "from the registry",
-    ]
-
-
-def test_challenge(cloud: LocalCloud) -> None:
-    """A challenge says for what a token is wanted, and from whom."""
-    answer = ask(cloud.registry_url, f"/v2/{LOCATION}/manifests/latest")
-    challenge = answer.headers["WWW-Authenticate"]
-    lines = described(answer.body, answer.status, WWW_Authenticate=challenge)
-    assert lines[0] == "401 Unauthorized"
-    said = " ".join(lines[1:3])
-    assert f"wants a token for repository:{LOCATION}:pull, from" in said
-    assert f"{cloud.api_url}/auth/v1/token" in said
-    refused = f'{challenge},error="insufficient_scope"'
-    lines = described(answer.body, answer.status, WWW_Authenticate=refused)
-    assert "because insufficient_scope" in lines
 
 
 @pytest.mark.parametrize(
@@ -117,6 +70,15 @@ def test_error_of_the_api() -> None:
         OwnKind.CHOICE: "from the registry",
         Kind.MANIFEST: "from the registry",
     }
+
+
+def test_challenge_says_why() -> None:
+    """A token that does not do is told from one that is not there."""
+    challenge = 'Bearer realm="http://x",service="y",error="insufficient_scope"'
+    body = error_body(ErrorCode.UNAUTHORIZED, "no")
+    assert "because insufficient_scope" in described(
+        body, 401, WWW_Authenticate=challenge
+    )
 
 
 def test_several_errors() -> None:

@@ -80,8 +80,9 @@ def test_body(body: bytes, view: contentviews.Contentview) -> None:
     flow = make_flow(Kind.MANIFEST, body=body)
     metadata = contentviews.Metadata(flow=flow, http_message=flow.response)
     assert view.render_priority(body, metadata) in (-1.0, 10.0)
-    with suppress(ValueError):
-        check(view.prettify(body, metadata))
+    for around in (metadata, contentviews.Metadata()):
+        with suppress(ValueError):
+            check(view.prettify(body, around))
 
 
 @given(

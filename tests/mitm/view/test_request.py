@@ -1,24 +1,11 @@
 """A request tells its story, and what is known of it."""
 
-import json
-
 import pytest
 from mitmproxy import contentviews, http
 
-from localcloud import LocalCloud
-from mitm.redaction import redacted_form, redacted_login
+from mitm.redaction import redacted_form
 from mitm.story.record import Kind, OwnKind
-from resolver.grammar.reference import Slug
-from resolver.release import query
-from tests.mitm.view.sample import (
-    ALIAS,
-    UNKNOWN,
-    issue_token,
-    make_flow,
-    reloaded,
-    shown,
-    squeezed,
-)
+from tests.mitm.view.sample import ALIAS, make_flow, shown, squeezed
 from tests.resolver.fake import LOCATION, base64url
 
 FORM = "application/x-www-form-urlencoded"
@@ -59,42 +46,6 @@ def test_story_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[4:7] == [r"two\nlines", " ", "known"]
 
 
-def test_story_is_that_of_the_flow() -> None:
-    """What was asked and what came of it, also from a file."""
-    flow = make_flow(Kind.MANIFEST, "/v2/x/manifests/latest", record=RECORD)
-    first = described(flow).splitlines()[0]
-    assert ALIAS in first
-    assert described(reloaded(flow)) == described(flow)
-
-
-def test_facts_have_units() -> None:
-    """Every fact by its short name, sizes also to the byte."""
-    lines = squeezed(asking("/v2/"))
-    begin = lines.index("known")
-    assert lines[begin + 1 :] == [
-        "kind manifest",
-        "outcome served",
-        f"alias {ALIAS}",
-        "selector 2.3",
-        f"location {LOCATION}",
-        "bytes 2.1 MB (2,097,982 bytes)",
-        "seconds 0.021 s",
-        "registry_seconds 0.003 s",
-    ]
-
-
-def test_token_is_read_out(cloud: LocalCloud) -> None:
-    """The claims stand there in the words of the token's own view."""
-    token = json.loads(issue_token(cloud, ALIAS, UNKNOWN))["token"]
-    shown_token = asking("/v2/", redacted_login(f"Bearer {token}"))
-    body = json.dumps({"token": token}).encode()
-    alone = shown(make_flow(Kind.TOKEN, body=body))[1]
-    assert f"with the token\n{alone}" in shown_token
-    with_secrets = asking("/v2/", f"Bearer {token}")
-    assert with_secrets == shown_token
-    assert token.partition("~")[0].rpartition(".")[2] not in with_secrets
-
-
 @pytest.mark.parametrize(
     "login",
     [
@@ -111,25 +62,6 @@ def test_keys_are_not_shown(login: str) -> None:
     assert KEY not in text
     assert base64url({"sub": "u", "x": KEY}) not in text
     assert squeezed(text)[squeezed(text).index("asked for") + 1] == "apikey [redacted]"
-
-
-def test_query_of_the_api_is_decoded() -> None:
-    """What the API was asked can be read, a parameter each."""
-    path = f"/v7/{query.all_releases(Slug('org/app'))}"
-    text = asking(path, kind=OwnKind.RESOLUTION)
-    lines = squeezed(text)
-    assert "$filter slug eq 'org/app'" in lines
-    assert "$expand owns__release($select=id, commit, raw_version" in " ".join(lines)
-    assert max(map(len, text.splitlines())) <= 100
-
-
-def test_scopes_are_decoded() -> None:
-    """A token request names its scopes, one in a line."""
-    path = (
-        "/auth/v1/token?scope=repository%3Aa%2Fb%3Apull&scope=repository%3Ac%2Fd%3Apull"
-    )
-    lines = squeezed(asking(path, kind=Kind.TOKEN))
-    assert lines[-2:] == ["scope repository:a/b:pull", "scope repository:c/d:pull"]
 
 
 @pytest.mark.parametrize("is_redacted", [True, False])

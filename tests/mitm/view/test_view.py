@@ -2,10 +2,9 @@
 
 import json
 import logging
-from contextlib import suppress
 
 import pytest
-from mitmproxy import contentviews, http
+from mitmproxy import contentviews
 from mitmproxy.test import tflow
 
 from mitm.story.record import Kind, OwnKind
@@ -94,14 +93,6 @@ def test_nothing_is_parsed_to_decide(monkeypatch: pytest.MonkeyPatch) -> None:
                     assert priority < 0 or priority > 2
 
 
-@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
-def test_view_that_was_chosen_by_hand(view: contentviews.Contentview) -> None:
-    """Of a body with nothing around it a view shows what it can, or refuses it."""
-    for body in (*BODIES, b"", b"nonsense", b"[]"):
-        with suppress(ValueError):
-            assert view.prettify(body, contentviews.Metadata())
-
-
 def test_views_are_registered_once(caplog: pytest.LogCaptureFixture) -> None:
     """Loaded anew, the script changes nothing, and mitmproxy has nothing to say."""
     changed: list[str] = []
@@ -118,14 +109,3 @@ def test_views_are_registered_once(caplog: pytest.LogCaptureFixture) -> None:
     for view in VIEWS:
         assert contentviews.registry[view.name] is view
         assert view.name in contentviews.registry.available_views()
-
-
-def test_request_of_each_flow_has_its_story() -> None:
-    """The request side is this proxy's, whatever the answer is or whether there is."""
-    for kind in (*Kind, *OwnKind):
-        flow = make_flow(kind, record={"path": "/v2/"})
-        flow.response = None
-        view, text = shown(flow, flow.request)
-        assert view == "registry request"
-        assert "path" in text
-        assert isinstance(flow.request, http.Request)
