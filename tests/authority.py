@@ -4,7 +4,6 @@ import datetime as dt
 import hashlib
 import ipaddress
 import ssl
-from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -19,6 +18,11 @@ from cryptography.x509.oid import NameOID
 
 DAY = dt.timedelta(days=1)
 
+_USES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "crl_sign"),
+    *("data_encipherment", "key_agreement", "encipher_only", "decipher_only"),
+)
+
 
 def tls_context(server_file: Path) -> ssl.SSLContext:
     """Return what a Python server needs to use the certificate and key in a file."""
@@ -28,24 +32,15 @@ def tls_context(server_file: Path) -> ssl.SSLContext:
 
 
 class Authority:
-    """Signs the certificate of a server on loopback."""
+    """Signs the certificate of a server on loopback, as long as it lasts."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, lasts: dt.timedelta = DAY) -> None:
+        self._lasts = lasts
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
-        usage = x509.KeyUsage(
-            digital_signature=True,
-            content_commitment=False,
-            key_encipherment=False,
-            data_encipherment=False,
-            key_agreement=False,
-            key_cert_sign=True,
-            crl_sign=True,
-            encipher_only=False,
-            decipher_only=False,
-        )
+        usage = x509.KeyUsage(**(dict.fromkeys(_USES, False) | {"key_cert_sign": True}))
         self._certificate = (
-            self._builder(self._name, self._key.public_key(), DAY)
+            self._builder(self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .sign(self._key, hashes.SHA256())
@@ -69,19 +64,12 @@ class Authority:
         self, folder: Path, name: str = "localhost", address: str = "127.0.0.1"
     ) -> Path:
         """Write certificate and key of a server, and return the path."""
-        return self._write_server(folder, _names(name, address), DAY)
-
-    def expired_file(self, folder: Path) -> Path:
-        """Write the same with a certificate whose time was over an hour ago."""
-        return self._write_server(folder, _names(), dt.timedelta(hours=-1))
-
-    def _write_server(
-        self, folder: Path, names: Sequence[x509.GeneralName], lasts: dt.timedelta
-    ) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
+        ip = x509.IPAddress(ipaddress.ip_address(address))
+        names = x509.SubjectAlternativeName([x509.DNSName(name), ip])
         certificate = (
-            self._builder(_name("server"), key.public_key(), lasts)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            self._builder(_name("server"), key.public_key())
+            .add_extension(names, critical=False)
             .sign(self._key, hashes.SHA256())
         )
         path = folder / "server.pem"
@@ -94,7 +82,7 @@ class Authority:
         return tls_context(self.server_file(folder))
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, lasts: dt.timedelta
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey
     ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         own = self._key.public_key()
@@ -104,8 +92,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - DAY)
-            .not_valid_after(now + lasts)
+            .not_valid_before(now - 2 * DAY)
+            .not_valid_after(now + self._lasts)
             .add_extension(
                 x509.SubjectKeyIdentifier.from_public_key(key), critical=False
             )
@@ -113,12 +101,6 @@ class Authority:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(own), critical=False
             )
         )
-
-
-def _names(
-    name: str = "localhost", address: str = "127.0.0.1"
-) -> list[x509.GeneralName]:
-    return [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address(address))]
 
 
 def _name(common_name: str) -> x509.Name:

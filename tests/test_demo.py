@@ -81,21 +81,12 @@ def test_signal_ends_everything(number: signal.Signals) -> None:
         assert not is_group_running(process.pid)
 
 
-def test_refused_pull_says_why() -> None:
-    """The client of the demo fails with what the registry said."""
-    with (
-        LocalCloud() as cloud,
-        Proxy(cloud.registry_url) as proxy,
-        pytest.raises(PullError, match=r"404 NAME_UNKNOWN: .* no release 9\.9\.9"),
-    ):
-        Client(f"http://{proxy.host}", lambda _: None).pull(
-            "balenablocks/browser-aarch64/9.9.9"
-        )
-
-
 def test_image_of_two_platforms_is_pulled() -> None:
-    """The client of the demo follows an index to an image."""
+    """The client of the demo follows an index to an image, and says why it cannot."""
     steps: list[str] = []
     with LocalCloud() as cloud, Proxy(cloud.registry_url) as proxy:
-        Client(f"http://{proxy.host}", steps.append).pull("otherorg/tracker/5.0.0")
+        url = f"http://{proxy.host}"
+        Client(url, steps.append).pull("otherorg/tracker/5.0.0")
+        with pytest.raises(PullError, match=r"404 NAME_UNKNOWN: .* no release 9\.9\.9"):
+            Client(url, steps.append).pull("balenablocks/browser-aarch64/9.9.9")
     assert len([line for line in steps if "with the token" in line]) == 2

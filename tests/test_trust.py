@@ -1,47 +1,34 @@
 """What `make trust` prints, and the authority that it prints it for."""
 
 import datetime as dt
-import hashlib
 import re
 import shlex
-import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from mitmproxy.certs import CertStore
 from mitmproxy.options import CONF_BASENAME, KEY_SIZE
 
 import serve
 import trust
+from tests.authority import DAY, Authority
 
 HOST = "registry.example.com"
-DAY = dt.timedelta(days=1)
+SHUT_KEY = """\
+-----BEGIN ENCRYPTED PRIVATE KEY-----
+AAAA
+-----END ENCRYPTED PRIVATE KEY-----
+"""
 
 
-def make_authority(folder: Path, *, lasts: dt.timedelta, password: bytes = b"") -> str:
-    """Put an authority where mitmproxy takes it, and return its certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "own")])
-    now = dt.datetime.now(dt.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1)
-    builder = builder.not_valid_before(now - 2 * DAY).not_valid_after(now + lasts)
-    certificate = builder.sign(key, hashes.SHA256())
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(password)
-        if password
-        else serialization.NoEncryption(),
-    )
-    folder.mkdir(exist_ok=True)
-    (folder / trust.KEY_FILE).write_bytes(private + pem)
-    return pem.decode()
+def put_authority(folder: Path, lasts: dt.timedelta) -> str:
+    """Put one where mitmproxy takes it, with a shut key; return its certificate."""
+    file = folder / trust.KEY_FILE
+    pem = Path(Authority("own", lasts).write_file(file)).read_text()
+    file.write_text(SHUT_KEY + pem)
+    return pem
 
 
 @pytest.mark.parametrize(
@@ -99,7 +86,7 @@ def test_what_cannot_be_used_is_named_in_one_line(
 
 
 def test_authority_is_made_before_the_first_start(tmp_path: Path) -> None:
-    """Mitmproxy uses it afterwards, and the key is for its owner alone to read."""
+    """Mitmproxy uses it afterwards; what is printed of it is there to compare."""
     folder = tmp_path / "new" / "confdir"
     environment = {"CONFDIR": str(folder)}
     printed = trust.main([HOST], environment)
@@ -108,25 +95,16 @@ def test_authority_is_made_before_the_first_start(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
     assert (folder / trust.KEY_FILE).stat().st_mode & 0o777 == 0o600
     assert trust.main([HOST], environment) == printed
-
-
-def test_authority_is_described(tmp_path: Path) -> None:
-    """The file, the fingerprint and the end of the certificate are there to compare."""
-    printed = trust.main([HOST], {"CONFDIR": str(tmp_path)})
-    path = tmp_path / trust.CERTIFICATE_FILE
-    der = ssl.PEM_cert_to_DER_cert(path.read_text())
-    digest = hashlib.sha256(der).hexdigest()
-    assert str(path) in printed
-    assert digest in printed.replace(":", "").lower()
-    ends = x509.load_der_x509_certificate(der).not_valid_after_utc
-    assert f"valid until  {ends.date()}" in printed
+    assert str(folder / trust.CERTIFICATE_FILE) in printed
+    assert used.fingerprint().hex() in printed.replace(":", "").lower()
+    assert f"valid until  {used.notafter.date()}" in printed
     assert "PRIVATE" not in printed
 
 
 def test_authority_of_ones_own(tmp_path: Path) -> None:
     """One that lies where mitmproxy takes it is handed out, and its key stays shut."""
     trust.main([HOST], {"CONFDIR": str(tmp_path)})
-    pem = make_authority(tmp_path, lasts=DAY, password=b"secret")
+    pem = put_authority(tmp_path, DAY)
     printed = trust.main([HOST], {"CONFDIR": str(tmp_path)})
     assert printed.count(pem) == 2
     assert (tmp_path / trust.CERTIFICATE_FILE).read_text() == pem
@@ -134,7 +112,7 @@ def test_authority_of_ones_own(tmp_path: Path) -> None:
 
 def test_authority_that_has_ended(tmp_path: Path) -> None:
     """Nobody is told to trust it; the message says what to do."""
-    make_authority(tmp_path, lasts=-DAY)
+    put_authority(tmp_path, -DAY)
     with pytest.raises(trust.TrustError, match="delete mitmproxy-ca"):
         trust.main([HOST], {"CONFDIR": str(tmp_path)})
 

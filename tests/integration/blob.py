@@ -1,22 +1,21 @@
 """A blob behind a proxy that follows redirects, and whoever asks for it."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import requests
 
 from demo.proxy import Proxy
-from localcloud.server import Request
+from localcloud.server import Server
 from serve import free_port
+from tests.integration.fault import ALIAS, LOCATION
 from tests.integration.registry import Installation, serving
 from tests.integration.session import TIMEOUT, logged_in, plain_session
 
-ALIAS = "balenablocks/browser-aarch64/2.3.8"
-LOCATION = "567e62d1e73529e7a31757ac1f3fb902"
 FOLLOW = {"BLOBS": "follow"}
-_MEGABYTES = 64
+BLOB_MEGABYTES = 64
 """How large the blob of `push_blob` is."""
 
 
@@ -69,16 +68,16 @@ def blob_of(proxy: Proxy) -> Iterator[Blob]:
         yield Blob(proxy, session)
 
 
-def blob_requests(seen: Iterable[Request]) -> int:
-    """Return how many of the requests are for a blob."""
-    return sum("/blobs/" in request.target for request in seen)
+def blob_requests(server: Server) -> int:
+    """Return how many of the requests that a server saw are for a blob."""
+    return sum("/blobs/" in request.target for request in server.requests)
 
 
 def push_blob(installation: Installation) -> str:
     """Put a large blob of zeros at the location, and return its digest."""
     megabyte = bytes(1 << 20)
     sha256 = hashlib.sha256()
-    for _ in range(_MEGABYTES):
+    for _ in range(BLOB_MEGABYTES):
         sha256.update(megabyte)
     digest = f"sha256:{sha256.hexdigest()}"
     port = free_port()
@@ -91,7 +90,7 @@ def push_blob(installation: Installation) -> str:
         session.put(
             begun.headers["Location"],
             params={"digest": digest},
-            data=(megabyte for _ in range(_MEGABYTES)),
+            data=(megabyte for _ in range(BLOB_MEGABYTES)),
             timeout=TIMEOUT,
         ).raise_for_status()
     return digest

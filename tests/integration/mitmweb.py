@@ -1,6 +1,6 @@
 """mitmweb's own interface, as its page uses it, and all that can be had by it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,25 +47,21 @@ class Mitmweb:
 
     def find(self, comment: str) -> str:
         """Wait for a flow with that in its comment, and return its id."""
-        found: list[str] = []
-
-        def is_there() -> bool:
-            found[:] = [f["id"] for f in self.flows() if comment in f["comment"]]
-            return bool(found)
-
-        wait_until(is_there, f"a flow with the comment {comment!r}")
-        return found[0]
+        return self._wait(lambda flow: comment in flow["comment"])[0]
 
     def intercepted(self) -> list[str]:
         """Wait for a flow that is held up, and return the ids of all that are."""
-        held: list[str] = []
+        return self._wait(lambda flow: flow["intercepted"])
+
+    def _wait(self, is_wanted: Callable[[dict[str, Any]], bool]) -> list[str]:
+        found: list[str] = []
 
         def is_there() -> bool:
-            held[:] = [flow["id"] for flow in self.flows() if flow["intercepted"]]
-            return bool(held)
+            found[:] = [flow["id"] for flow in self.flows() if is_wanted(flow)]
+            return bool(found)
 
-        wait_until(is_there, "a flow that is held up")
-        return held
+        wait_until(is_there, "a flow that is waited for")
+        return found
 
     def act(self, path: str, method: str = "POST", **content: Any) -> None:
         """Do what a button of the page does."""
@@ -77,6 +73,10 @@ class Mitmweb:
     def set(self, **options: object) -> None:
         """Change options of mitmproxy."""
         self.act("/options", "PUT", json=options)
+
+    def option(self, name: str) -> Any:
+        """Return the value of an option."""
+        return self._get("/options").json()[name]["value"]
 
     def command(self, name: str, *arguments: str) -> Any:
         """Return what a command of mitmproxy returns."""

@@ -1,6 +1,7 @@
 """Bytes on a connection to the proxy, for what no HTTP client sends or shows."""
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,6 +18,18 @@ def connected(proxy: Proxy) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield connection
+
+
+@contextmanager
+def encrypted(
+    proxy: Proxy, context: ssl.SSLContext, name: str = "localhost"
+) -> Iterator[ssl.SSLSocket]:
+    """Yield a connection with TLS to the proxy, which is called by that name."""
+    with (
+        connected(proxy) as connection,
+        context.wrap_socket(connection, server_hostname=name) as wrapped,
+    ):
+        yield wrapped
 
 
 def receive(connection: socket.socket) -> bytes:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from localcloud.server import Request, Response
 from serve import free_port
 from tests.integration.tool import find_tool, listens, running
 
@@ -17,18 +16,13 @@ ADDRESS = "127.0.0.1"
 AGENT = "balena-registry-proxy"
 SCRIPT = ("-s", str(Path(__file__).with_name("names.py")))
 """What mitmdump needs to know the name; see `known_to_the_proxy`."""
-_LINE = re.compile(
-    r"(?P<method>\S+) (?P<target>\S+) (?P<status>\d+) (?P<connection>\d+) (?P<rest>.*)"
-)
+_LINE = re.compile(r"\S+ \S+ (?P<connection>\d+) (?P<rest>.*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A request that the storage saw."""
 
-    method: str
-    target: str
-    status: int
     connection: int
     """The number that nginx gave it."""
     rest: str
@@ -48,24 +42,10 @@ class Nginx:
         """What was asked of it so far."""
         matches = map(_LINE.fullmatch, self._log.read_text().splitlines())
         return [
-            Fetched(
-                match["method"],
-                match["target"],
-                int(match["status"]),
-                int(match["connection"]),
-                match["rest"],
-            )
+            Fetched(int(match["connection"]), match["rest"])
             for match in matches
             if match
         ]
-
-    def redirect(self, request: Request) -> Response | None:
-        """Answer a request for a blob as a registry that redirects here does."""
-        _, _, value = request.path.partition("/blobs/sha256:")
-        if not value:
-            return None
-        path = f"/docker/registry/v2/blobs/sha256/{value[:2]}/{value}/data"
-        return Response(307, (("Location", f"{self.url}{path}"),))
 
 
 def known_to_the_proxy(
@@ -76,11 +56,10 @@ def known_to_the_proxy(
 
 
 @contextmanager
-def storing(folder: Path, *, tls: Path | None = None) -> Iterator[Nginx]:
-    """Serve the folder's `storage`; with a file of certificate and key, by TLS."""
-    port = free_port()
-    log, config = folder / "storage.log", folder / "storage.conf"
-    listen = f"listen {ADDRESS}:{port}{' ssl' if tls else ''};"
+def nginx(folder: Path, server: str, *, tls: Path | None = None) -> Iterator[int]:
+    """Run nginx with such a server, with TLS and HTTP/2 or plain; yield its port."""
+    port, config = free_port(), folder / "storage.conf"
+    listen = f"listen {ADDRESS}:{port}{' ssl http2' if tls else ''};"
     if tls:
         listen += f" ssl_certificate {tls}; ssl_certificate_key {tls};"
     # The user is root, because the storage lies in a folder that is root's alone.
@@ -88,15 +67,22 @@ def storing(folder: Path, *, tls: Path | None = None) -> Iterator[Nginx]:
         daemon off; user root; pid {folder}/storage.pid; error_log stderr;
         events {{}}
         http {{
-          log_format seen '$request_method $request_uri $status $connection '
+          log_format seen '$request_method $request_uri $connection '
             '$http_host $http_user_agent $http_authorization';
-          access_log {log} seen;
+          access_log {folder}/storage.log seen;
           client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
           fastcgi_temp_path {folder}/fcgi; uwsgi_temp_path {folder}/uwsgi;
           scgi_temp_path {folder}/scgi;
-          server {{ {listen} root {folder}/storage; }}
+          server {{ {listen} {server} }}
         }}
     """)
     command: list[str | Path] = [find_tool("nginx"), "-c", config]
     with running(command, lambda: listens(port), log=folder / "storage.err"):
-        yield Nginx(port, f"{'https' if tls else 'http'}://{NAME}:{port}", log)
+        yield port
+
+
+@contextmanager
+def storing(folder: Path) -> Iterator[Nginx]:
+    """Serve the folder's `storage`."""
+    with nginx(folder, f"root {folder}/storage;") as port:
+        yield Nginx(port, f"http://{NAME}:{port}", folder / "storage.log")

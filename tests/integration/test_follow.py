@@ -1,26 +1,27 @@
 """Blobs that clients get through the proxy, from a storage that they cannot reach."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from localcloud.server import Response
-from serve import free_port
-from tests.authority import Authority
+from localcloud.relay import Failure, Fault, Relay
+from localcloud.server import Request, Response, Server
 from tests.client.client import Skopeo
 from tests.integration.blob import (
-    ALIAS,
+    BLOB_MEGABYTES,
     FOLLOW,
-    LOCATION,
+    Blob,
     blob_of,
     blob_requests,
     following,
     peak_megabytes,
+    push_blob,
 )
+from tests.integration.fault import ALIAS, LOCATION, TIMEOUT_SECONDS, in_time, port_of
 from tests.integration.registry import Installation, installed
 from tests.integration.session import TIMEOUT
 from tests.integration.storage import (
@@ -32,12 +33,12 @@ from tests.integration.storage import (
     known_to_the_proxy,
     storing,
 )
-from tests.integration.test_metrics import Meter
-from tests.integration.tool import ToolError
 
 ALLOWED = {**FOLLOW, "BLOBS_ALLOW": f"{ADDRESS}/32"}
-BLOB_MEGABYTES = 64
-GROWTH_MEGABYTES_MAX = 8
+
+BEHIND_THE_HEAD = b"Accept-Ranges: bytes\r\n\r\n"
+"""What stands in an answer of nginx before the blob."""
+IMPATIENT = ("--set", f"balena_registry_timeout={TIMEOUT_SECONDS}")
 
 type Stored = tuple[Installation, Nginx]
 
@@ -74,102 +75,6 @@ def test_client_pulls_what_it_cannot_reach(
     assert {one.rest for one in fetched} == {f"{NAME}:{nginx.port} {AGENT} -"}
 
 
-def test_client_cannot_reach_it(stored: Stored, skopeo: Skopeo) -> None:
-    """Without the option the redirect is the client's own affair, and it fails."""
-    with (
-        Proxy(stored[0].url) as proxy,
-        pytest.raises(ToolError, match=f"lookup {NAME}"),
-    ):
-        skopeo.pull(f"{proxy.host}/{ALIAS}")
-
-
-@pytest.mark.parametrize(
-    ("wanted", "first", "last"),
-    [
-        ("bytes=100-199", 100, 199),
-        ("bytes=1000000-", 1_000_000, -1),
-    ],
-)
-def test_range(front: Proxy, wanted: str, first: int, last: int) -> None:
-    """A part of a blob comes with its exact range, so that a pull can be resumed."""
-    with blob_of(front) as blob:
-        whole = blob.ask()
-        part = blob.ask(Range=wanted, If_Range=whole.headers["ETag"])
-        changed = blob.ask(Range=wanted, If_Range='"other"')
-    first, last = first % blob.size, last % blob.size
-    assert blob.is_whole(whole)
-    assert (part.status_code, part.content) == (206, whole.content[first : last + 1])
-    assert part.headers["Content-Range"] == f"bytes {first}-{last}/{blob.size}"
-    assert int(part.headers["Content-Length"]) == last + 1 - first
-    assert part.headers["Docker-Content-Digest"] == blob.digest
-    assert (changed.status_code, len(changed.content)) == (200, blob.size)
-
-
-def test_answer_does_not_name_the_storage(front: Proxy) -> None:
-    """The client gets what it needs of the head, and nothing else (T6)."""
-    with blob_of(front) as blob:
-        answer = blob.ask()
-    assert set(map(str.lower, answer.headers)) == {
-        *("accept-ranges", "content-length", "content-type", "docker-content-digest"),
-        *("connection", "etag", "last-modified", "x-request-id"),
-    }
-    assert NAME not in str(answer.headers)
-
-
-def test_blob_is_told_and_counted(
-    stored: Stored, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The log says where a blob came from, and the metrics how many bytes."""
-    known_to_the_proxy(monkeypatch)
-    port = free_port()
-    metrics = {"METRICS_PORT": str(port)}
-    with following(stored[0].url, *SCRIPT, **ALLOWED, **metrics) as proxy:
-        meter = Meter(port)
-        with blob_of(proxy) as blob:
-            answer = blob.ask()
-        assert meter.count("streamed_bytes_total") >= blob.size
-        assert meter.count("requests_total", "blob", "served") == 1
-        (line,) = re.findall(r"GET blob .*", proxy.log)
-    assert "200, release 2.3.8+rev2, from the storage, " in line
-    assert f"{blob.size} bytes" in line
-    assert f"[{answer.headers['X-Request-Id'][:8]}]" in line
-
-
-def test_tls_with_a_private_authority(
-    stored: Stored, skopeo: Skopeo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The storage is verified as the registry is, and by its own name (T10)."""
-    installation, _ = stored
-    known_to_the_proxy(monkeypatch)
-    authority = Authority("private")
-    names = tmp_path / "names"
-    names.mkdir()
-    (tmp_path / "storage").symlink_to(installation.storage)
-    trust = f"ssl_verify_upstream_trusted_ca={authority.write_file(tmp_path / 'ca')}"
-    with (
-        storing(tmp_path, tls=authority.server_file(names, NAME, "192.0.2.1")) as nginx,
-        LocalCloud(tls=authority.server_context(tmp_path)) as cloud,
-        following(cloud.registry_url, *SCRIPT, "--set", trust, **ALLOWED) as proxy,
-    ):
-        assert cloud.registry is not None
-        cloud.registry.interpose = nginx.redirect
-        pulled = skopeo.pull(f"{proxy.host}/{ALIAS}")
-        assert pulled == installation.digest(LOCATION)
-        assert len(nginx.fetched) >= 4
-
-
-def test_address_that_was_checked_is_the_one_that_is_used(
-    stored: Stored, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A name that resolves otherwise a moment later leads nowhere else (T11)."""
-    _, nginx = stored
-    known_to_the_proxy(monkeypatch, ADDRESS, "127.0.0.2")
-    with following(stored[0].url, *SCRIPT, **ALLOWED) as proxy, blob_of(proxy) as blob:
-        before = len(nginx.fetched)
-        assert blob.is_whole(blob.ask())
-        assert len(nginx.fetched) > before
-
-
 def test_connection_to_the_storage_is_kept(stored: Stored, front: Proxy) -> None:
     """Blobs on one connection of a client come through one to the storage."""
     _, nginx = stored
@@ -181,7 +86,17 @@ def test_connection_to_the_storage_is_kept(stored: Stored, front: Proxy) -> None
     assert fetched.count(fetched[-1]) == 5
 
 
-def test_memory_does_not_grow_with_the_blob(tmp_path: Path) -> None:
+def growth(proxy: Proxy, blob: Blob, digest: str = "") -> int:
+    """Return by how many megabytes the proxy grows for a large blob."""
+    before = peak_megabytes(proxy.process.pid)
+    url = blob.url.replace(blob.digest, digest or blob.digest)
+    with blob.session.get(url, stream=True, timeout=TIMEOUT) as answer:
+        size = sum(map(len, answer.iter_content(1 << 20)))
+    assert size == BLOB_MEGABYTES << 20
+    return peak_megabytes(proxy.process.pid) - before
+
+
+def test_memory_does_not_grow_with_a_blob_of_the_storage(tmp_path: Path) -> None:
     """A blob larger than the proxy goes through it, and nothing of it stays."""
     folder = tmp_path / "storage"
     folder.mkdir()
@@ -193,53 +108,209 @@ def test_memory_does_not_grow_with_the_blob(tmp_path: Path) -> None:
         following(cloud.registry_url) as proxy,
         blob_of(proxy) as blob,
     ):
-        assert cloud.registry is not None
         blob.ask()
         location = f"http://{ADDRESS}:{nginx.port}/blob"
-        cloud.registry.interpose = lambda _: Response(307, (("Location", location),))
-        before = peak_megabytes(proxy.process.pid)
-        with blob.session.get(blob.url, stream=True, timeout=TIMEOUT) as answer:
-            size = sum(map(len, answer.iter_content(1 << 20)))
-        assert size == BLOB_MEGABYTES << 20
-        assert peak_megabytes(proxy.process.pid) - before < GROWTH_MEGABYTES_MAX
+        server(cloud).interpose = lambda _: Response(307, (("Location", location),))
+        assert growth(proxy, blob) < 8
 
 
-@pytest.mark.parametrize("redirects", [True, False])
-def test_without_the_option_nothing_is_asked(*, redirects: bool) -> None:
-    """A blob costs one request to the registry, and a redirect passes as it came."""
+def test_memory_does_not_grow_with_a_blob_of_the_registry(tmp_path: Path) -> None:
+    """So it is with one that the registry sends itself."""
+    with installed(tmp_path) as installation, Proxy(installation.url) as proxy:
+        digest = push_blob(installation)
+        with blob_of(proxy) as blob:
+            assert growth(proxy, blob, digest) < 40
+
+
+def test_without_the_option_nothing_is_asked(signing: LocalCloud) -> None:
+    """A blob costs one request to the registry, and none to the storage."""
+    registry, storage = servers(signing)
+    before = len(storage.requests), blob_requests(registry)
+    with Proxy(signing.registry_url) as proxy, blob_of(proxy) as blob:
+        assert {blob.ask().status_code for _ in range(5)} == {307}
+    after = len(storage.requests), blob_requests(registry)
+    assert after == (before[0], before[1] + 5)
+
+
+@pytest.fixture(scope="module")
+def redirecting() -> Iterator[LocalCloud]:
+    """A registry whose redirects are signed, and the storage that checks them."""
+    with LocalCloud(redirect_blobs=True) as running:
+        yield running
+
+
+@pytest.fixture
+def signing(redirecting: LocalCloud) -> Iterator[LocalCloud]:
+    """The same, which works again after the test."""
+    yield redirecting
+    for each in servers(redirecting):
+        each.interpose = None
+
+
+def servers(cloud: LocalCloud) -> tuple[Server, Server]:
+    """Return the registry and the storage of a cloud that has both."""
+    assert cloud.storage
+    return server(cloud), cloud.storage
+
+
+def test_signature_is_not_written(signing: LocalCloud, tmp_path: Path) -> None:
+    """Neither log nor saved flows have a URL with which the blob could be had."""
+    saved = tmp_path / "flows"
+    loud = ("--set", "termlog_verbosity=debug", "--flow-detail", "4")
+    with following(signing.registry_url, *loud, "-w", str(saved)) as proxy:
+        with blob_of(proxy) as blob:
+            assert all(blob.is_whole(blob.ask()) for _ in range(4))
+        log = proxy.log
+    flows = saved.read_bytes()
+    _, storage = servers(signing)
+    targets = [one.target for one in storage.requests]
+    signatures = {target.partition("Signature=")[2] for target in targets}
+    assert signatures
+    for signature in signatures:
+        assert signature
+        assert signature not in log
+        assert signature.encode() not in flows
+    assert b"data?[redacted]" in flows
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("http://localhost:{port}/x", "localhost, which is "),
+        ("http://[::ffff:127.0.0.1]:{port}/x", "::ffff:127.0.0.1 is not on"),
+        ("http://0x7f.1:{port}/x", "neither a name nor an address"),
+        ("{registry}/v2/again/blobs/x", "more than 4 in a row"),
+    ],
+)
+def test_redirect_that_is_not_followed(
+    signing: LocalCloud, location: str, said: str
+) -> None:
+    """The client gets 502, and nobody that could be reached is sent a request."""
+    registry, storage = servers(signing)
+    places = {"port": port_of(storage.url), "registry": registry.url}
+    location = location.format_map(places) + "?Signature=secret"
+    before = len(storage.requests)
+    with following(signing.registry_url) as proxy, blob_of(proxy) as blob:
+        registry.interpose = lambda request: (
+            Response(307, (("Location", location),))
+            if "/blobs/" in request.target
+            else None
+        )
+        assert blob.ask().status_code == 502
+        assert said in proxy.log
+        assert "secret" not in proxy.log
+    assert len(storage.requests) == before
+
+
+@pytest.fixture(scope="module")
+def broken(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Relay, Proxy]]:
+    """A registry whose storage is behind a cable that can be cut, and a proxy."""
+    folder = tmp_path_factory.mktemp("broken")
     with (
-        LocalCloud(redirect_blobs=redirects) as cloud,
-        Proxy(cloud.registry_url) as proxy,
+        storing(folder) as nginx,
+        Relay(nginx.port) as cable,
+        installed(folder, redirect_to=f"http://localhost:{cable.port}") as installation,
+        following(installation.url, *IMPATIENT) as proxy,
     ):
-        assert cloud.registry is not None
-        with blob_of(proxy) as blob:
-            answers = [blob.ask() for _ in range(5)]
-        assert blob_requests(cloud.registry.requests) == 5
-        if redirects:
-            assert cloud.storage is not None
-            assert {answer.status_code for answer in answers} == {307}
-            expected = f"{cloud.storage_url}/docker/registry/v2/blobs/"
-            assert all(
-                answer.headers["Location"].startswith(expected) for answer in answers
-            )
-            assert not len(cloud.storage.requests)
+        yield cable, proxy
+        cable.mend()
+
+
+@pytest.mark.parametrize("failure", [Failure.CUT, Failure.STALL])
+def test_blob_that_breaks_off(broken: tuple[Relay, Proxy], failure: Failure) -> None:
+    """The client sees a broken transfer, never a clean end."""
+    cable, proxy = broken
+    with blob_of(proxy) as blob:
+        for _ in range(3):
+            assert blob.is_whole(blob.ask())
+        cable.fail(Fault(failure, BEHIND_THE_HEAD, 300_000))
+        with (
+            in_time(),
+            pytest.raises(requests.RequestException, match="IncompleteRead"),
+        ):
+            blob.ask()
+        cable.mend()
+        assert blob.is_whole(blob.ask())
+
+
+@pytest.mark.parametrize("failure", [None, Failure.HANG, Failure.RESET])
+def test_storage_that_does_not_answer(
+    broken: tuple[Relay, Proxy], failure: Failure | None
+) -> None:
+    """The client gets an OCI error in time that names no address, and then the blob."""
+    cable, proxy = broken
+    with blob_of(proxy) as blob:
+        for _ in range(3):
+            blob.ask()
+        if failure:
+            cable.fail(Fault(failure))
         else:
-            assert all(map(blob.is_whole, answers))
+            cable.refuse()
+        with in_time():
+            answer = blob.ask()
+        assert answer.status_code == 502
+        assert "the storage of the registry does not answer" in answer.text
+        assert str(cable.port) not in answer.text
+        cable.mend()
+    with blob_of(proxy) as blob:
+        assert blob.is_whole(blob.ask())
 
 
-def test_registry_that_sends_blobs_itself_costs_nothing() -> None:
-    """After the first few answers a blob is asked for once, as without the option."""
-    with LocalCloud() as cloud, following(cloud.registry_url) as proxy:
-        assert cloud.registry is not None
-        with blob_of(proxy) as blob:
-            for _ in range(3):
-                assert blob.is_whole(blob.ask())
-            assert blob_requests(cloud.registry.requests) == 6
-            for _ in range(5):
-                assert blob.is_whole(blob.ask())
-            assert blob_requests(cloud.registry.requests) == 11
-            del blob.session.headers["Authorization"]
-            assert blob.ask().status_code == 401
-            assert blob_requests(cloud.registry.requests) == 12
-        sent = [one.header("User-Agent") for one in cloud.registry.requests]
-        assert sent.count(AGENT) == 4, "the API's name, and three blobs"
+STORAGE_ANSWER = (
+    ("Set-Cookie", "a=b"),
+    ("Location", "http://other.example/"),
+    ("WWW-Authenticate", "Basic realm=storage"),
+    ("X-Amz-Request-Id", "storage-7"),
+    ("Retry-After", "7"),
+)
+
+
+def test_error_of_the_storage(signing: LocalCloud) -> None:
+    """Clients are told in our own words, and to wait; the next pull works."""
+    _, storage = servers(signing)
+    body = b"<Error><HostId>storage-7</HostId></Error>"
+    storage.interpose = lambda _: Response(401, STORAGE_ANSWER, body)
+    with following(signing.registry_url) as proxy, blob_of(proxy) as blob:
+        answers = blob.ask(), blob.ask("HEAD")
+        storage.interpose = None
+        assert blob.is_whole(blob.ask())
+    for answer in answers:
+        assert answer.status_code == 502
+        assert "storage-7" not in answer.text + str(answer.headers)
+        assert answer.headers["Retry-After"] == "7"
+        hidden = {"Set-Cookie", "Location", "WWW-Authenticate", "X-Amz-Request-Id"}
+        assert not hidden & set(answer.headers)
+
+
+@pytest.mark.parametrize("moved", ["registry", "storage"])
+def test_first_redirect(signing: LocalCloud, moved: str) -> None:
+    """Where nobody redirected before, it does not reach the client, who asks again."""
+    registry, storage = servers(signing)
+
+    def send(request: Request) -> Response | None:
+        return Response(200, (), b"x") if "/blobs/" in request.target else None
+
+    def move(request: Request) -> Response | None:
+        if "moved" in request.target:
+            return None
+        target = request.target.replace("?", "?moved=yes&")
+        return Response(302, (("Location", f"{storage.url}{target}"),))
+
+    with following(signing.registry_url) as proxy, blob_of(proxy) as blob:
+        registry.interpose = send if moved == "registry" else None
+        assert all(blob.ask().status_code == 200 for _ in range(3))
+        registry.interpose = None
+        storage.interpose = move if moved == "storage" else None
+        surprised = blob.ask()
+        assert (surprised.status_code, surprised.headers["Retry-After"]) == (503, "1")
+        assert "Location" not in surprised.headers
+        assert storage.host not in surprised.text
+        assert blob.is_whole(blob.ask())
+
+
+def server(cloud: LocalCloud) -> Server:
+    """Return the registry of a cloud that has one."""
+    assert cloud.registry
+    return cloud.registry

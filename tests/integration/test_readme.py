@@ -4,7 +4,6 @@ import doctest
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,22 +17,13 @@ from tests.integration.tool import find_tool, run
 README = (serve.ROOT / "README.md").read_text()
 DEBUGGING = (serve.ROOT / "docs" / "debugging.md").read_text()
 SHOWN_HOST = "localhost:8080"
-_BLOCK = re.compile(
-    r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def blocks(page: str, language: str) -> list[str]:
     """Return the code blocks of a language, in order."""
-    return [m["text"] for m in _BLOCK.finditer(page) if m["language"] == language]
-
-
-def examples(page: str) -> Iterator[tuple[str, str]]:
-    """Yield each command that is shown, with the output that is shown for it."""
-    for block in blocks(page, "console"):
-        for example in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = example.partition("\n")
-            yield command, output
+    return [text for found, text in _BLOCK.findall(page) if found == language]
 
 
 @pytest.mark.parametrize(
@@ -53,31 +43,24 @@ def test_commands_print_what_is_shown(
 ) -> None:
     """Each console example ends as it should, and prints what the page says."""
     find_tool("skopeo")
-    shown = list(examples(page))
-    assert shown
+    folders = {str(Path(find_tool(name)).parent) for name in ("docker", "curl")}
     environment = {
         **docker.environment,
         "API_URL": installation.cloud.api_url,
         "DOCKER_HOST": docker.url,
-        "PATH": ":".join(
-            [
-                *(str(Path(find_tool(name)).parent) for name in ("docker", "curl")),
-                os.environ["PATH"],
-            ]
-        ),
+        "PATH": ":".join([*folders, os.environ["PATH"]]),
     }
-    for command, output in shown:
+    shown = "\n".join(blocks(page, "console"))
+    examples = re.split(r"^\$ ", shown, flags=re.MULTILINE)[1:]
+    assert examples
+    for text in examples:
+        command, _, output = text.partition("\n")
         script = command.replace(SHOWN_HOST, proxy.host) + expected_end
-        printed = run(
-            *("sh", "-c", f"cd '{serve.ROOT}'; {script}"), environment=environment
-        )
-        printed = printed.replace(proxy.host, SHOWN_HOST)
-        checker = doctest.OutputChecker()
-        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-        example = doctest.Example(command, output)
-        assert checker.check_output(output, printed, flags), checker.output_difference(
-            example, printed, flags
-        )
+        shell = ("sh", "-c", f"cd '{serve.ROOT}'; {script}")
+        printed = run(*shell, environment=environment).replace(proxy.host, SHOWN_HOST)
+        checker, example = doctest.OutputChecker(), doctest.Example(command, output)
+        difference = checker.output_difference(example, printed, _FLAGS)
+        assert checker.check_output(output, printed, _FLAGS), difference
 
 
 def test_shell_examples_parse() -> None:

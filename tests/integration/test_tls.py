@@ -1,7 +1,7 @@
 """TLS on either side: a private authority upstream, both schemes for clients."""
 
-import json
-import socket
+import shutil
+import signal
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,17 +9,20 @@ from pathlib import Path
 import pytest
 
 import serve
-from demo.proxy import Proxy
+from demo.proxy import Proxy, StartError
 from localcloud import LocalCloud
 from tests.authority import Authority, tls_context
 from tests.client.client import Skopeo
+from tests.integration.fault import ALIAS, LOCATION
+from tests.integration.raw import BYE, connected, encrypted, receive, send
 from tests.integration.registry import Installation, installed
 from tests.integration.session import TIMEOUT, plain_session
-from tests.integration.tool import ToolError
+from tests.integration.tool import has_traceback, wait_until
 
-ALIAS = "balenablocks/browser-aarch64/2.3.8"
-LOCATION = "567e62d1e73529e7a31757ac1f3fb902"
 TLS = {"TLS": "authority"}
+OWN_AUTHORITY = serve.CONFDIR / "mitmproxy-ca-cert.pem"
+PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n" + BYE
+BEGIN_KEY = "-----BEGIN PRIVATE KEY-----"
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +35,11 @@ def authority() -> Authority:
 def trusted(authority: Authority, tmp_path: Path) -> tuple[str, str]:
     """The arguments that make mitmproxy know it."""
     path = authority.write_file(tmp_path / "authority.pem")
-    return set_option("ssl_verify_upstream_trusted_ca", path)
+    return "--set", f"ssl_verify_upstream_trusted_ca={path}"
 
 
 @pytest.fixture(scope="module")
-def encrypted(
+def secure(
     authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
     """A registry and an API that speak TLS with certificates of that authority."""
@@ -45,143 +48,198 @@ def encrypted(
         yield running
 
 
-def set_option(name: str, value: object) -> tuple[str, str]:
-    """Return the arguments of mitmdump that set an option."""
-    return "--set", f"{name}={value}"
-
-
-@pytest.mark.parametrize("trust", ["file", "folder", "insecure"])
-def test_pull_with_private_authority(
-    encrypted: Installation,
+@pytest.mark.parametrize(
+    "option",
+    [
+        "ssl_verify_upstream_trusted_ca={file}",
+        "ssl_verify_upstream_trusted_confdir={folder}",
+        "ssl_insecure=true",
+    ],
+)
+def test_private_authority_upstream(
+    secure: Installation,
     authority: Authority,
-    trusted: tuple[str, str],
     skopeo: Skopeo,
     tmp_path: Path,
-    trust: str,
+    option: str,
 ) -> None:
     """Mitmproxy's own options hold for the registry and for the API alike."""
-    folder = authority.write_folder(tmp_path / "authorities")
-    arguments = {
-        "file": trusted,
-        "folder": set_option("ssl_verify_upstream_trusted_confdir", folder),
-        "insecure": set_option("ssl_insecure", "true"),
+    places = {
+        "file": authority.write_file(tmp_path / "authority.pem"),
+        "folder": authority.write_folder(tmp_path / "authorities"),
     }
-    with Proxy(encrypted.url, arguments=arguments[trust]) as proxy:
-        digest = skopeo.pull(f"{proxy.host}/{ALIAS}")
-    assert digest == encrypted.digest(LOCATION)
-
-
-def test_unknown_authority_is_refused(encrypted: Installation) -> None:
-    """Without the authority neither registry nor API is believed; the log says why."""
-    with Proxy(encrypted.url) as proxy, plain_session() as session:
-        url = f"http://{proxy.host}"
-        pinged = session.get(f"{url}/v2/", timeout=TIMEOUT)
-        token = session.get(f"{url}/auth/v1/token", timeout=TIMEOUT)
-        assert (pinged.status_code, token.status_code) == (502, 503)
-        for answer in (pinged, token):
-            assert json.loads(answer.content)["errors"][0]["code"] == "UNAVAILABLE"
-            assert "localhost" not in answer.text
-        assert "certificate verify failed" in proxy.log.lower()
-
-
-def test_both_schemes_on_one_port(
-    encrypted: Installation, trusted: tuple[str, str], skopeo: Skopeo
-) -> None:
-    """The realm has the scheme that the client came with, and each pulls."""
-    with Proxy(encrypted.url, environment=TLS, arguments=trusted) as proxy:
-        own = serve.CONFDIR / "mitmproxy-ca-cert.pem"
-        for scheme in ("http", "https"):
-            with plain_session(own) as session:
-                answer = session.get(f"{scheme}://{proxy.host}/v2/", timeout=TIMEOUT)
-            challenge = answer.headers["WWW-Authenticate"]
-            assert f'realm="{scheme}://{proxy.host}/auth/v1/token"' in challenge
-        # skopeo tries TLS first, and does not look who vouches for the certificate.
-        assert skopeo.pull(f"{proxy.host}/{ALIAS}") == encrypted.digest(LOCATION)
-
-
-def test_client_that_trusts_the_authority_needs_no_other_flag(
-    skopeo: Skopeo, cloud: LocalCloud, tmp_path: Path
-) -> None:
-    """Mitmproxy's authority as ca.crt makes a client take the proxy's certificate."""
-    authorities, nobody = tmp_path / "trusted", tmp_path / "nobody"
-    authorities.mkdir()
-    nobody.mkdir()
-    with Proxy(cloud.registry_url, environment=TLS) as proxy:
-        own = serve.CONFDIR / "mitmproxy-ca-cert.pem"
-        (authorities / "ca.crt").write_bytes(own.read_bytes())
-        shown = skopeo.inspect(f"{proxy.host}/{ALIAS}", authorities=authorities)
-        assert shown["Name"] == f"{proxy.host}/{ALIAS}"
-        with pytest.raises(ToolError, match="unknown authority"):
-            skopeo.inspect(f"{proxy.host}/{ALIAS}", authorities=nobody)
-
-
-def test_certificate_of_ones_own_is_shown(
-    cloud: LocalCloud, authority: Authority, tmp_path: Path
-) -> None:
-    """`--certs` is shown to who calls that host, in place of the authority's."""
-    own = authority.server_file(tmp_path)
-    vouching = Path(authority.write_file(tmp_path / "authority.pem"))
-    arguments = ("--certs", f"localhost={own}")
-    with (
-        Proxy(cloud.registry_url, environment=TLS, arguments=arguments) as proxy,
-        plain_session(vouching) as session,
-    ):
-        answer = session.get(f"https://{proxy.host}/ping", timeout=TIMEOUT)
-    assert answer.text == "pong"
-
-
-def test_registry_is_named_in_the_handshake_by_its_own_name(
-    encrypted: Installation, trusted: tuple[str, str]
-) -> None:
-    """A client that calls the proxy by another name is served all the same."""
-    with Proxy(encrypted.url, environment=TLS, arguments=trusted) as proxy:
-        context = ssl.create_default_context(
-            cafile=serve.CONFDIR / "mitmproxy-ca-cert.pem"
-        )
-        address = ("127.0.0.1", proxy.port)
-        with (
-            socket.create_connection(address, timeout=TIMEOUT) as plain,
-            context.wrap_socket(plain, server_hostname="proxy.example") as encrypted_,
-        ):
-            encrypted_.sendall(
-                b"GET /v2/ HTTP/1.1\r\nHost: proxy.example\r\nConnection: close\r\n\r\n"
-            )
-            answer = b"".join(iter(lambda: encrypted_.recv(65536), b"")).decode()
-    assert answer.startswith("HTTP/1.1 401 ")
-    assert 'realm="https://proxy.example/auth/v1/token"' in answer
+    # skopeo tries TLS first, and does not look who vouches for the certificate.
+    arguments = ("--set", option.format_map(places))
+    with Proxy(secure.url, environment=TLS, arguments=arguments) as proxy:
+        assert skopeo.pull(f"{proxy.host}/{ALIAS}") == secure.digest(LOCATION)
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
-    [("expired", "expired"), ("wrong name", "mismatch")],
+    ("name", "said"),
+    [("localhost", "certificate verify failed"), ("other.example", "mismatch")],
 )
-def test_wrong_certificate_upstream(
+def test_certificate_that_is_not_believed(
     authority: Authority,
     trusted: tuple[str, str],
-    skopeo: Skopeo,
     tmp_path: Path,
-    fault: str,
+    name: str,
     said: str,
 ) -> None:
-    """Neither is believed; the log says why; with a right one all works again."""
-    wrong = (
-        authority.expired_file(tmp_path)
-        if fault == "expired"
-        else authority.server_file(tmp_path, "other.example", "192.0.2.1")
-    )
-    context = tls_context(wrong)
+    """Neither registry nor API is believed without the authority, or by another name.
+
+    The log says why, and clients are told no address.
+    """
+    context = tls_context(authority.server_file(tmp_path, name, "192.0.2.1"))
+    arguments = trusted if said == "mismatch" else ()
     with (
         LocalCloud(tls=context, public_host="localhost") as cloud,
-        Proxy(cloud.registry_url, arguments=trusted) as proxy,
+        Proxy(cloud.registry_url, arguments=arguments) as proxy,
         plain_session() as session,
     ):
-        url = f"http://{proxy.host}"
-        pinged = session.get(f"{url}/v2/", timeout=TIMEOUT)
-        token = session.get(f"{url}/auth/v1/token", timeout=TIMEOUT)
-        assert (pinged.status_code, token.status_code) == (502, 503)
-        with pytest.raises(ToolError, match=r"502|503"):
-            skopeo.pull(f"{proxy.host}/{ALIAS}")
+        for path, status in (("/v2/", 502), ("/auth/v1/token", 503)):
+            answer = session.get(f"http://{proxy.host}{path}", timeout=TIMEOUT)
+            assert answer.status_code == status
+            assert answer.json()["errors"][0]["code"] == "UNAVAILABLE"
+            assert "localhost" not in answer.text
         assert proxy.log.lower().count(said) >= 2
-        # New handshakes use what was loaded last.
-        context.load_cert_chain(authority.server_file(tmp_path))
-        assert skopeo.inspect(f"{proxy.host}/{ALIAS}")["Digest"]
+
+
+def test_both_schemes_on_one_port(
+    secure: Installation, trusted: tuple[str, str]
+) -> None:
+    """The realm has the client's scheme; the registry is called by its own name."""
+    with Proxy(secure.url, environment=TLS, arguments=trusted) as proxy:
+        request = b"GET /v2/ HTTP/1.1\r\nHost: proxy.example\r\n" + BYE
+        answers = {"http": send(proxy, request)}
+        context = ssl.create_default_context(cafile=OWN_AUTHORITY)
+        with encrypted(proxy, context, "proxy.example") as connection:
+            connection.sendall(request)
+            answers["https"] = receive(connection)
+    for scheme, answer in answers.items():
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert f'realm="{scheme}://proxy.example/auth/v1/token"'.encode() in answer
+
+
+@pytest.mark.parametrize(("tls", "scheme"), [("", "http"), ("authority", "https")])
+def test_start_says_what_is_served(cloud: LocalCloud, tls: str, scheme: str) -> None:
+    """The URL in the log is one that works."""
+    with (
+        Proxy(cloud.registry_url, environment={"TLS": tls}) as proxy,
+        plain_session(OWN_AUTHORITY) as session,
+    ):
+        url = f"{scheme}://127.0.0.1:{proxy.port}"
+        assert f"are served at {url};" in proxy.log
+        assert session.get(f"{url}/ping", timeout=TIMEOUT).text == "pong"
+
+
+def make_hello() -> bytes:
+    """Return what a client that wants TLS says first."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    wanting = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        wanting.do_handshake()
+    return outgoing.read()
+
+
+HELLO = make_hello()
+BYTES = tuple(HELLO[at : at + 1] for at in range(len(HELLO)))
+
+
+def test_hello_to_plain_http(cloud: LocalCloud) -> None:
+    """It is answered once, in plain HTTP, and not waited for longer than requests."""
+    arguments = ("--set", "balena_request_timeout=1")
+    with Proxy(cloud.registry_url, arguments=arguments) as proxy:
+        for pieces in ((HELLO[:1],), (HELLO, PING), BYTES):
+            for ends in (True, False):
+                answer = send(proxy, *pieces, ends=ends)
+                assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+                assert answer.count(b"HTTP/1.1") == 1
+        with connected(proxy) as connection:
+            connection.sendall(HELLO[:1])
+            assert b"400 Bad Request" in receive(connection)
+            wait_until(lambda: "not whole after 1 s" in proxy.log, "patience ends")
+        assert "Traceback" not in proxy.log
+        assert "crashed" not in proxy.log
+
+
+def shown(proxy: Proxy) -> str:
+    """Return the certificate that a client is shown, in PEM."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with encrypted(proxy, context) as connection:
+        return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"")
+
+
+def own_certificate(authority: Authority, folder: Path) -> tuple[Path, Path, Path]:
+    """Return a new certificate with its key in one file, and each in its own."""
+    folder.mkdir()
+    both = authority.server_file(folder)
+    certificate, begin, key = both.read_text().partition(BEGIN_KEY)
+    (folder / "chain.pem").write_text(certificate)
+    (folder / "key.pem").write_text(begin + key)
+    return both, folder / "chain.pem", folder / "key.pem"
+
+
+def in_use(proxy: Proxy, file: Path) -> bool:
+    """Return whether clients are shown the certificate of the file."""
+    return file.read_text().startswith(shown(proxy))
+
+
+@pytest.mark.parametrize("files", ["one", "two"])
+def test_own_certificate_is_shown_and_renewed(
+    installation: Installation, authority: Authority, tmp_path: Path, files: str
+) -> None:
+    """What the files have is in use at once after SIGHUP; a failure changes nothing."""
+    old = own_certificate(authority, tmp_path / "old")
+    new = own_certificate(authority, tmp_path / "new")
+    used, renewed = (old[:1], new[:1]) if files == "one" else (old[1:], new[1:])
+    shutil.copy(old[0], tmp_path / "before")
+    confdir = tmp_path / "confdir"
+    variables = dict(zip(("TLS_CERT", "TLS_KEY"), map(str, used), strict=False))
+    variables["CONFDIR"] = str(confdir)
+    with Proxy(installation.url, environment=variables) as proxy:
+        assert in_use(proxy, tmp_path / "before")
+        used[0].write_text("nonsense")
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the certificate in use stays" in proxy.log, "a warning")
+        for source, target in zip(renewed, used, strict=True):
+            shutil.copy(source, target)
+        confdir.rename(tmp_path / "away")
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "CONFDIR" in proxy.log, "another warning")
+        assert in_use(proxy, tmp_path / "before")
+        (tmp_path / "away").rename(confdir)
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: in_use(proxy, new[0]), "the new one is shown")
+        copies = list(confdir.glob("own-certificate-*"))
+        assert [copy.stat().st_mode & 0o777 for copy in copies] == [0o600]
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "said"),
+    [
+        ("a/key.pem", "a/key.pem", "TLS_CERT.*is no PEM file with a certificate"),
+        ("a/chain.pem", None, "TLS_KEY.*has no private key"),
+        ("a/chain.pem", "b/key.pem", "TLS_KEY.*is not that of the certificate"),
+    ],
+)
+def test_files_that_do_not_fit_stop_the_start(
+    installation: Installation,
+    authority: Authority,
+    tmp_path: Path,
+    certificate: str,
+    key: str | None,
+    said: str,
+) -> None:
+    """The message names variable and file, and shows nothing of what is in it."""
+    *_, secret = own_certificate(authority, tmp_path / "a")
+    own_certificate(authority, tmp_path / "b")
+    variables = {"TLS_CERT": str(tmp_path / certificate)}
+    if key:
+        variables["TLS_KEY"] = str(tmp_path / key)
+    proxy = Proxy(installation.url, environment=variables)
+    with pytest.raises(StartError, match=said) as stopped, proxy:
+        pass
+    assert not has_traceback(str(stopped.value))
+    assert secret.read_text()[40:60] not in str(stopped.value)

@@ -1,11 +1,11 @@
 """A proxy in whose flows somebody looks for secrets, while a client pulls."""
 
 import base64
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -16,8 +16,8 @@ from localcloud import LocalCloud
 from localcloud.relay import Relay
 from localcloud.server import Request
 from resolver.grammar.challenge import TOKEN_PATH
-from tests.integration.fault import ALIAS, MANIFEST
-from tests.integration.mitmweb import Mitmweb
+from tests.integration.fault import ALIAS, MANIFEST, port_of
+from tests.integration.mitmweb import Mitmweb, mitmweb
 from tests.integration.session import TIMEOUT, plain_session
 
 SCOPE = f"repository:{ALIAS}:pull"
@@ -53,6 +53,24 @@ class Watched:
         return {**self.web.everything(), "the log": self.proxy.log}
 
 
+@contextmanager
+def watching(
+    cloud: LocalCloud, folder: Path, *arguments: str, target: str = "", **variables: str
+) -> Iterator[Watched]:
+    """Run a proxy with mitmweb in front of the target, or else the registry."""
+    scheme, _, _ = target.partition("://")
+    with (
+        Relay(port_of(target or cloud.registry_url)) as registry,
+        mitmweb(
+            f"{scheme or 'http'}://localhost:{registry.port}",
+            folder,
+            *("--set", "balena_cache_ttl=0", *arguments),
+            environment={"API_URL": cloud.api_url, **variables},
+        ) as (proxy, web),
+    ):
+        yield Watched(cloud, registry, proxy, web)
+
+
 def basic(key: str) -> str:
     """Return the Basic login with the key as password."""
     return "Basic " + base64.b64encode(f"u:{key}".encode()).decode()
@@ -75,13 +93,6 @@ def secrets_of(key: str, token: str | None = None) -> set[str]:
 def exposed(had: Mapping[str, str], secrets: set[str]) -> list[str]:
     """Return in what of all that was had the secrets are."""
     return [way for way, text in had.items() if any(one in text for one in secrets)]
-
-
-@contextmanager
-def meanwhile[R](call: Callable[[], R]) -> Iterator[Future[R]]:
-    """Let a client ask while something else is looked at."""
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(call)
 
 
 @contextmanager
@@ -126,14 +137,6 @@ def manifest(url: str, token: str) -> requests.Response:
     """Return the answer to a request for the manifest."""
     headers = {"Authorization": f"Bearer {token}", "Accept": MANIFEST}
     return _ask("GET", f"{url}/v2/{ALIAS}/manifests/latest", headers=headers)
-
-
-def blob(url: str, token: str) -> tuple[str, str]:
-    """Return the digest of the largest layer, and the one of what comes."""
-    wanted = manifest(url, token).json()["layers"][-1]["digest"]
-    login = {"Authorization": f"Bearer {token}"}
-    answer = _ask("GET", f"{url}/v2/{ALIAS}/blobs/{wanted}", headers=login)
-    return wanted, f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
 
 
 def _ask(method: str, url: str, **content: Any) -> requests.Response:
