@@ -28,10 +28,3 @@ def cloud() -> Iterator[LocalCloud]:
     """Yield a cloud that serves its images itself."""
     with LocalCloud() as cloud:
         yield cloud
-
-
-@pytest.fixture(scope="session")
-def redirecting() -> Iterator[LocalCloud]:
-    """Yield a cloud whose registry redirects blobs to storage."""
-    with LocalCloud(redirect_blobs=True) as cloud:
-        yield cloud

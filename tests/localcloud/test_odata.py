@@ -21,21 +21,16 @@ def get(cloud: LocalCloud, query: str, key: str = "") -> Any:
 
 
 FILTERS = {
-    "id eq 28": [28],
-    "id eq 1 or id eq 41": [1, 41],
     "id eq 1 or (id eq 2 and is_final eq false)": [1],
     "(id eq 1 or id eq 2) and semver eq '1.6.0'": [2],
     "is_final eq false": [9, 19, 24, 31],
     "semver_prerelease eq 'RC1'": [41],
     "semver_prerelease eq 'rc1'": [],
     "tolower(semver_prerelease) eq 'rc1'": [41],
-    "startswith(commit,'11e1ee2')": [28],
-    "startswith(commit,'11E1EE2')": [],
     "startswith(tolower(raw_version),'2.0.0-rc1')": [41],
     "startswith(raw_version,'2.3_')": [],
     "startswith(raw_version,'2.3%25')": [],
     "raw_version eq '2.3.8%2Brev1'": [29],
-    "belongs_to__application/any(a:a/slug eq 'otherorg/tracker')": [38, 39],
     "belongs_to__application/any(a:a/slug eq 'otherorg%2Ftracker')": [38, 39],
     "commit eq 'it%27%27s' or id eq 1": [1],
     "commit eq '%28%2C%3A%3B%26 or id eq 2' or id eq 1": [1],
@@ -52,7 +47,6 @@ def test_filter(measured: LocalCloud, condition: str) -> None:
 
 ORDERS = {
     "application?$select=id&$orderby=slug asc&$top=2": [1, 7],
-    "application?$select=id&$orderby=id desc&$top=2": [7, 6],
     "application?$select=id&$top=0": [],
     "release?$select=id&$orderby=revision desc,id asc&$top=5": [9, 19, 24, 31, 30],
     "release?$select=id&$orderby=revision asc,id desc&$top=2": [41, 40],
@@ -87,45 +81,21 @@ def test_expanded_links(measured: LocalCloud) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "count"), [("", 0), ("bob", 0), ("carol", 1), ("device", 1)]
-)
-@pytest.mark.parametrize(
-    "query",
-    [
-        "application?$select=id&$filter=slug eq 'balenablocks/private-block'",
-        "release?$select=id&$filter=id eq 32",
-    ],
-)
-def test_private_rows(measured: LocalCloud, query: str, key: str, count: int) -> None:
-    """A private application and its releases exist for its members only."""
-    assert len(get(measured, query, key)) == count
-
-
-@pytest.mark.parametrize(
     "query",
     [
         "",
-        "release",
         "release?$top=1",
-        "release?$select=",
         "release?$select=id,,commit",
         "release?$select%3Did",
         "release?$select=i%64",
         "release?$select=id&$unheard=1",
-        "release?$select=id&$top=-1",
-        "release?$select=id&$orderby=id",
         "release?$select=id&$orderby=id up",
-        "release?$select=id&$expand=release_image",
         "release?$select=id&$expand=release_image($select=id",
         "release?$select=id&$expand=release_image(select=id)",
         "release?$select=id&$expand=release_image($select=id%3B$top=1)",
-        "release?$select=id&$filter=",
         "release?$select=id&$filter=(id eq 1",
-        "release?$select=id&$filter=id eq 1)",
         "release?$select=id&$filter=id lt 1",
-        "release?$select=id&$filter=commit eq 'x",
         "release?$select=id&$filter=commit eq 'it%27s'",
-        "release?$select=id&$filter=length(commit) eq 1",
         "release?$select=id&$filter=startswith%28commit,'1')",
         "release?$select=id&$filter=startswith(commit%2C'1')",
         "release?$select=id&$filter=belongs_to__application/any(a%3Aa/slug eq 'x')",
@@ -142,10 +112,8 @@ def test_malformed(measured: LocalCloud, query: str) -> None:
     ("query", "status"),
     [
         ("release?$select=id&$filter=nofield eq 1", 500),
-        ("release?$select=id&$orderby=nofield asc", 500),
         ("release?$select=id&$expand=nolink($select=id)", 500),
         ("release?$select=id&$filter=nolink/any(a:a/id eq 1)", 500),
-        ("release?$select=id&$expand=release_image($select=nofield)", 500),
         ("organization?$select=id", 401),
     ],
 )

@@ -82,30 +82,3 @@ def test_recorded_exchange(measured: LocalCloud, path: Path) -> None:
         shown = answer.body.decode()
         body = shown.replace(measured.registry_host, MEASURED_REGISTRY)
         assert body == recording.body
-
-
-QUERY = "release?$select=id&$top=1"
-
-
-@pytest.mark.parametrize(
-    ("target", "headers", "status"),
-    [
-        (f"/v6/{QUERY}", {}, 200),
-        (f"/v5/{QUERY}", {}, 404),
-        (f"/v8/{QUERY}", {}, 404),
-        ("/", {}, 404),
-        (f"/v7/{QUERY}", {"Authorization": "Basic dTp3cm9uZw=="}, 200),
-        (f"/v7/{QUERY}", {"Authorization": "Bearer a.b.c"}, 200),
-        (
-            f"/v7/{QUERY}",
-            {"X-Forwarded-For": "1.2.3.4", "X-Forwarded-Proto": "https"},
-            200,
-        ),
-    ],
-    ids=str,
-)
-def test_status(
-    measured: LocalCloud, target: str, headers: dict[str, str], status: int
-) -> None:
-    """Roots, credentials and forwarding headers get the API's statuses."""
-    assert ask(measured.api_url, target, headers).status == status

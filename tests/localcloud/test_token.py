@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jwt
 import pytest
 
 from localcloud import LocalCloud
@@ -68,14 +67,9 @@ def test_measured_answer(measured: LocalCloud, case: dict[str, Any]) -> None:
         assert claims["sub"] == case["sub"]
 
 
-def test_all_answers_are_replayed() -> None:
-    """No measured answer got lost."""
-    assert len(ANSWERS) == 99
-
-
-def issuer_at(now: float, name: str = "api", audience: str = "registry") -> Issuer:
-    """Return an issuer whose clock stands still."""
-    return Issuer(name, audience, lambda: now)
+def issuer(clock: list[float]) -> Issuer:
+    """Return an issuer with that time."""
+    return Issuer("api", "registry", lambda: clock[0])
 
 
 @pytest.mark.parametrize(
@@ -84,31 +78,12 @@ def issuer_at(now: float, name: str = "api", audience: str = "registry") -> Issu
 def test_token_lives_for_its_time(later: int, *, is_good: bool) -> None:
     """A token is good from a little before its time until a little after its expiry."""
     clock = [1_000_000.0]
-    issuer = Issuer("api", "registry", lambda: clock[0])
+    ours = issuer(clock)
     access = [Access("v2/aa", ("pull",))]
-    token = issuer.issue("carol", access)
+    token = ours.issue("carol", access)
     clock[0] += later
     if is_good:
-        assert issuer.verify(token) == access
+        assert ours.verify(token) == access
     else:
         with pytest.raises(InvalidTokenError, match="moment"):
-            issuer.verify(token)
-
-
-def test_foreign_tokens_are_refused() -> None:
-    """No signature, another key, issuer or audience does not pass."""
-    issuer = issuer_at(1_000_000)
-    claims = jwt.decode(issuer.issue("", []), options={"verify_signature": False})
-    key = issuer._key
-    others: list[dict[str, Any]] = [
-        {"iss": "other"},
-        {"aud": "other"},
-        {"exp": None},
-        {"nbf": "x"},
-    ]
-    signed = [jwt.encode(claims | other, key, algorithm="ES256") for other in others]
-    unsigned = jwt.encode(claims, "", algorithm="none")
-    assert issuer.verify(jwt.encode(claims, key, algorithm="ES256")) == []
-    for token in [*signed, unsigned, issuer_at(1_000_000).issue("", []), "", "a.b.c"]:
-        with pytest.raises(InvalidTokenError):
-            issuer.verify(token)
+            ours.verify(token)

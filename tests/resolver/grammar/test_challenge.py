@@ -2,44 +2,24 @@
 
 import pytest
 
-from resolver.grammar.challenge import (
-    Challenge,
-    parse_challenge,
-)
-from tests.resolver.fake import CHALLENGE, ident
+from resolver.grammar.challenge import Challenge, parse_challenge
+from tests.resolver.fake import API, CHALLENGE, REGISTRY_HOST, ident
 
-REALM = "https://api.example.com/auth/v1/token"
+REALM = f"{API}/auth/v1/token"
+SCOPE = "repository:a/b:pull"
 
 
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        (
-            CHALLENGE,
-            Challenge(REALM, "registry2.example.com", "repository:a/b:pull"),
-        ),
-        (
-            f'{CHALLENGE},error="insufficient_scope"',
-            Challenge(
-                REALM,
-                "registry2.example.com",
-                "repository:a/b:pull",
-                "insufficient_scope",
-            ),
-        ),
-        (f'Bearer realm="{REALM}"', Challenge(REALM)),
-        (f"Bearer realm={REALM},service=r", Challenge(REALM, "r")),
-        (f'bEARER   realm="{REALM}"', Challenge(REALM)),
-        (f' Bearer\trealm = "{REALM}" , service = r ', Challenge(REALM, "r")),
-        (f'Bearer REALM="{REALM}",Service="r"', Challenge(REALM, "r")),
-        (f'Bearer service="r",realm="{REALM}"', Challenge(REALM, "r")),
-        ("Bearer realm=here,service=there", Challenge("here", "there")),
-        (r'Bearer realm="a\"b\\c"', Challenge('a"b\\c')),
-        ('Bearer realm="a,b",service="c=d"', Challenge("a,b", "c=d")),
+        (CHALLENGE, Challenge(REALM, REGISTRY_HOST, SCOPE)),
+        (f'{CHALLENGE},error="e"', Challenge(REALM, REGISTRY_HOST, SCOPE, "e")),
+        (f"Bearer service=r,realm={REALM}", Challenge(REALM, "r")),
+        (f' bEARER\trealm = "{REALM}" , Service = r ', Challenge(REALM, "r")),
+        (r'Bearer realm="a\"b\\c",service="c,d=e"', Challenge('a"b\\c', "c,d=e")),
         (f'Bearer realm="{REALM}",realm="https://evil"', Challenge(REALM)),
-        (f'Bearer realm="{REALM}",charset="UTF-8"', Challenge(REALM)),
+        (f'Bearer realm="{REALM}",charset="UTF-8",', Challenge(REALM)),
         ('Bearer realm=""', Challenge("")),
-        (f'Bearer realm="{REALM}",', Challenge(REALM)),
     ],
     ids=ident,
 )
@@ -51,13 +31,10 @@ def test_parse(header: str, expected: Challenge) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        "",
         "Bearer",
         'Basic realm="x"',
         'Bearerrealm="x"',
         'Bearer service="r"',
-        'Bearer realm="x',
-        "Bearer realm",
         'Bearer realm="x" service="r"',
         'Bearer realm="x"\0',
         'Bearer réalm="x"',
@@ -71,39 +48,23 @@ def test_no_bearer_challenge(header: str) -> None:
     assert parse_challenge(header) is None
 
 
-@pytest.mark.parametrize(
-    ("challenge", "header"),
-    [
-        (Challenge(REALM), f'Bearer realm="{REALM}"'),
-        (
-            Challenge(REALM, "r", "repository:a/b:pull", "invalid_token"),
-            (
-                f'Bearer realm="{REALM}",service="r",scope="repository:a/b:pull",'
-                'error="invalid_token"'
-            ),
-        ),
-        (Challenge('a"b\\c', error="e"), r'Bearer realm="a\"b\\c",error="e"'),
-    ],
-    ids=["realm", "all", "quoted"],
-)
-def test_write(challenge: Challenge, header: str) -> None:
+def test_write() -> None:
     """A challenge is written in the registry's order, with what it has."""
-    assert str(challenge) == header
+    assert str(Challenge(REALM, REGISTRY_HOST, SCOPE)) == CHALLENGE
+    quoted = Challenge('a"b\\c', error="e")
+    assert str(quoted) == r'Bearer realm="a\"b\\c",error="e"'
 
 
 @pytest.mark.parametrize(
     ("realm", "origin"),
     [
-        (REALM, "https://api.example.com"),
         ("http://api.example.com:8080/x", "http://api.example.com:8080"),
         ("https://[::1]:8080/x?y#z", "https://[::1]:8080"),
         ("HTTPS://api.example.com/", "https://api.example.com"),
         ("/auth/v1/token", None),
         ("ftp://api.example.com/", None),
         ("https://", None),
-        ("https://[", None),
         ("https://[zz]/", None),
-        ("", None),
     ],
 )
 def test_origin(realm: str, origin: str | None) -> None:

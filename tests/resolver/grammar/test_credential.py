@@ -1,37 +1,25 @@
 """A credential is read from its header, passed on untouched, and never shown."""
 
-import base64
-
 import pytest
 
 from resolver.errors import RequestInvalid
-from resolver.grammar.credential import (
-    ANONYMOUS,
-    parse_authorization,
-)
+from resolver.grammar.credential import ANONYMOUS, parse_authorization
 from tests.resolver.fake import basic, ident
 
 SECRET = "made-up-key-0123456789"
 
 
-def encode(data: bytes) -> str:
-    """Return the header of Basic authentication for these bytes."""
-    return "Basic " + base64.b64encode(data).decode()
-
-
 @pytest.mark.parametrize(
     ("header", "authorization", "key"),
     [
-        (basic("u", SECRET), basic("u", SECRET), SECRET),
         (basic("", SECRET), basic("", SECRET), SECRET),
         (basic("u", "a:b"), basic("u", "a:b"), "a:b"),
         (basic("u", ""), basic("u", ""), None),
-        (encode(b"u"), encode(b"u"), None),
-        (basic("u", "schlüssel"), basic("u", "schlüssel"), None),
+        ("Basic dQ==", "Basic dQ==", None),
+        (basic("ü", "schlüssel"), basic("ü", "schlüssel"), None),
         (basic("ü", "k"), basic("ü", "k"), "k"),
-        (basic("u", "k").replace("Basic", "bAsIc  "), basic("u", "k"), "k"),
-        (f"  {basic('u', 'k')} ", basic("u", "k"), "k"),
-        (f"bearer   {SECRET}", f"Bearer {SECRET}", SECRET),
+        (basic("u", "k").replace("Basic", "  bAsIc  "), basic("u", "k"), "k"),
+        (f"bearer   {SECRET} ", f"Bearer {SECRET}", SECRET),
     ],
     ids=ident,
 )
@@ -41,9 +29,7 @@ def test_credential(header: str, authorization: str, key: str | None) -> None:
     assert (credential.authorization, credential.key) == (authorization, key)
 
 
-@pytest.mark.parametrize(
-    "header", [None, "", "  ", "Basic Og==", "Basic", "Basic  ", "basic Og=="]
-)
+@pytest.mark.parametrize("header", [None, "  ", "Basic  ", "basic Og=="])
 def test_nobody_is_logged_in(header: str | None) -> None:
     """No header and an empty Basic are both anonymous (R3)."""
     assert parse_authorization(header) == ANONYMOUS
@@ -58,9 +44,8 @@ def test_nobody_is_logged_in(header: str | None) -> None:
         "Digest username=u",
         SECRET,
         "Basic dTpr!",
-        "Basic dTpré",
         "Basic dTpr\0",
-        encode(b"\xff:\xfe"),
+        "Basic /zr+",
     ],
     ids=ascii,
 )
@@ -68,6 +53,6 @@ def test_header_is_refused(header: str) -> None:
     """What is no sound Basic or Bearer is refused, and not repeated in the message."""
     with pytest.raises(RequestInvalid) as caught:
         parse_authorization(header)
-    _, _, value = header.partition(" ")
-    assert not value.strip() or value not in caught.value.message
+    value = header.partition(" ")[2]
+    assert not value or value not in caught.value.message
     assert SECRET not in caught.value.message

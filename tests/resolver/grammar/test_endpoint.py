@@ -8,7 +8,6 @@ from resolver.errors import EndpointUnknown, MethodNotAllowed, NameInvalid
 from resolver.grammar.endpoint import (
     Base,
     Content,
-    ContentKind,
     Endpoint,
     Ping,
     Ready,
@@ -18,80 +17,39 @@ from resolver.grammar.endpoint import (
 from tests.resolver.fake import DIGEST, LOCATION, ident
 
 ENDPOINTS: dict[str, Endpoint] = {
-    "/ping": Ping(),
     "/ping?x=1": Ping(),
-    "/ready": Ready(),
     "/ready?x=1": Ready(),
     "/auth/v1/token": TokenEndpoint(""),
-    "/auth/v1/token?service=r&scope=a%3Ab": TokenEndpoint("service=r&scope=a%3Ab"),
-    "/auth/v1/token?a?b": TokenEndpoint("a?b"),
+    "/auth/v1/token?a?b=c%3Ad": TokenEndpoint("a?b=c%3Ad"),
     "/v2": Base(),
-    "/v2/": Base(),
     "/v2/?ns=x": Base(),
 }
-
 CONTENT = {
-    "/v2/org/app/manifests/latest": ("org/app", "manifests", "latest"),
     "/v2/org/app/2.3.8/manifests/2.3.8": ("org/app/2.3.8", "manifests", "2.3.8"),
     f"/v2/org/app/manifests/{DIGEST}": ("org/app", "manifests", DIGEST),
     "/v2/org/app/manifests/sha256-00.sig": ("org/app", "manifests", "sha256-00.sig"),
-    f"/v2/org/app/blobs/{DIGEST}": ("org/app", "blobs", DIGEST),
+    f"/v2/{LOCATION}/blobs/{DIGEST}": (LOCATION, "blobs", DIGEST),
     f"/v2/org/app/referrers/{DIGEST}": ("org/app", "referrers", DIGEST),
-    "/v2/org/app/tags/list": ("org/app", "tags", None),
-    f"/v2/{LOCATION}/manifests/latest": (LOCATION, "manifests", "latest"),
     "/v2/app/tags/list": ("app", "tags", None),
     "/v2/a/b/c/d/e/tags/list": ("a/b/c/d/e", "tags", None),
     "/v2/org/tags/list/tags/list": ("org/tags/list", "tags", None),
     "/v2/a/manifests/b/manifests/c": ("a/manifests/b", "manifests", "c"),
     "/v2/manifests/manifests/manifests": ("manifests", "manifests", "manifests"),
 }
-
 MALFORMED = [
-    "/v2//",
-    "/v2/org",
-    "/v2/org/app/",
-    "/v2/manifests/latest",
-    "/v2/org/app/manifests/",
-    "/v2/org/app/manifests/latest/",
-    "/v2/org//app/manifests/latest",
-    "/v2/org/../app/manifests/latest",
-    "/v2/../v2/org/app/manifests/latest",
-    "/v2/org/app/manifests/..",
-    "/v2/org%2Fapp/manifests/latest",
-    "/v2/org/app/manifests/la\ntest",
-    "/v2/org/app/manifests/latest\n",
-    "/v2/org/app\udcff/manifests/latest",
-    "/v2/Org/app/manifests/latest",
-    "/v2/org/app/2.3.8+rev1/manifests/latest",
-    "/v2/org/app:1/manifests/latest",
-    "/v2/org/app/manifests/a+b",
-    "/v2/org/app/manifests/" + "a" * 129,
-    "/v2/" + "a" * 300 + "/manifests/latest",
-    "/v2/org/app/manifests/sha256:00",
-    f"/v2/org/app/manifests/{DIGEST.upper()}",
-    f"/v2/org/app/manifests/{DIGEST}0",
-    "/v2/org/app/manifests/md5:" + "0" * 32,
-    "/v2/org/app/blobs/latest",
-    "/v2/org/app/blobs/sha256:00",
-    "/v2/org/app/blobs/uploads/",
-    "/v2/org/app/referrers/latest",
-    "/v2/org/app/tags/latest",
-    "/v2/org/app/Manifests/latest",
+    *("/v2//", "/v2/org", "/v2/org/app/", "/v2/manifests/latest"),
+    *("/v2/org/app/manifests/latest/", "/v2/org//app/manifests/latest"),
+    *("/v2/org/../app/manifests/latest", "/v2/org/app/manifests/.."),
+    *("/v2/org%2Fapp/manifests/latest", "/v2/org/app/manifests/latest\n"),
+    *("/v2/org/app\udcff/manifests/latest", "/v2/Org/app/manifests/latest"),
+    *("/v2/org/app:1/manifests/latest", f"/v2/{'a' * 300}/manifests/latest"),
+    *(f"/v2/org/app/manifests/{'a' * 129}", "/v2/org/app/manifests/sha256:00"),
+    *("/v2/org/app/blobs/uploads/", "/v2/org/app/referrers/latest"),
+    *("/v2/org/app/tags/latest", "/v2/org/app/Manifests/latest"),
 ]
-
 ELSEWHERE = [
-    "",
-    "/",
-    "/v2x",
-    "//v2/",
-    "v2/",
-    "/ping/",
-    "/../v2/",
-    "/auth/v1/token/",
-    "/v7/release",
-    "/\0",
-    "http://registry2.example.com/v2/",
-    "/" + "x" * 5000,
+    *("", "/", "/v2x", "//v2/", "v2/", "/ping/", "/../v2/", "/auth/v1/token/"),
+    *("/\0", "http://registry2.example.com/v2/", "/" + "x" * 5000),
 ]
 
 
@@ -101,14 +59,14 @@ def test_endpoint(path: str, target: Endpoint) -> None:
     assert parse_endpoint("GET", path) == target
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("path", "parts"), CONTENT.items(), ids=CONTENT)
-def test_content(method: str, path: str, parts: tuple[str, str, str | None]) -> None:
+def test_content(path: str, parts: tuple[str, str, str | None]) -> None:
     """Under /v2/ the last components say what of which repository is asked for."""
-    content = parse_endpoint(method, path)
+    content = parse_endpoint("GET", path)
     assert isinstance(content, Content)
     assert (content.name, content.kind, content.reference) == parts
     assert content.path == path
+    assert parse_endpoint("HEAD", path) == content
 
 
 @pytest.mark.parametrize("path", MALFORMED, ids=ident)
@@ -116,21 +74,20 @@ def test_malformed_path(path: str) -> None:
     """A malformed path is NAME_INVALID and goes nowhere (R6)."""
     with pytest.raises(NameInvalid) as caught:
         parse_endpoint("GET", path)
-    assert caught.value.message.isascii()
-    assert caught.value.message.isprintable()
-    assert len(caught.value.message) < 500
+    message = caught.value.message
+    assert message.isascii()
+    assert message.isprintable()
+    assert len(message) < 500
 
 
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("manifests/a!b", "'a!b' is not a tag or a digest;"),
         ("manifests/a!+b", "'a!+b' is not a tag or a digest;"),
         ("manifests/2.3.8+rev1", "'2.3.8+rev1' has a +, which no reference"),
         ("manifests/2.3.8%2Brev1", "write _, as in '2.3.8_rev1'"),
         ("2.3.8+rev1/manifests/latest", "_, as in 'org/app/2.3.8_rev1'"),
         ("blobs/a+b", "not a digest;"),
-        ("blobs/a", "not a digest;"),
     ],
 )
 def test_malformed_reference_is_explained(path: str, message: str) -> None:
@@ -155,15 +112,10 @@ def test_nothing_is_served_elsewhere(method: str, path: str) -> None:
     [
         ("POST", "/ping", "GET, HEAD"),
         ("POST", "/ready", "GET, HEAD"),
-        ("HEAD", "/auth/v1/token", "GET, POST"),
         ("PUT", "/auth/v1/token?x", "GET, POST"),
-        ("POST", "/v2/", "GET, HEAD"),
-        ("PUT", "/v2/org/app/manifests/latest", "GET, HEAD"),
-        ("DELETE", f"/v2/org/app/manifests/{DIGEST}", "GET, HEAD"),
         ("POST", "/v2/org/app/blobs/uploads/", "GET, HEAD"),
         ("PUT", "/v2/../x", "GET, HEAD"),
         ("get", "/v2/", "GET, HEAD"),
-        ("", "/v2/", "GET, HEAD"),
         ("G\r\nT" * 99, "/v2/", "GET, HEAD"),
     ],
     ids=ident,
@@ -179,16 +131,13 @@ def test_method_is_refused(method: str, path: str, allowed: str) -> None:
 @pytest.mark.parametrize(
     ("path", "query"),
     [
-        ("tags/list?n=10&last=b", "n=10&last=b"),
         ("tags/list?last=a%2Fb+c", "last=a%2Fb+c"),
         ("tags/list?n=1&ns=x&n=2", "n=1&n=2"),
         ("tags/list?artifactType=x", ""),
         ("tags/list?last=%0d%0aX:y", "last=%0D%0AX%3Ay"),
-        ("tags/list?last=\udcc3\udca9", "last=%C3%A9"),
-        ("tags/list?last=%ff\udcff", "last=%FF%FF"),
+        ("tags/list?last=\udcc3\udca9%ff", "last=%C3%A9%FF"),
         ("tags/list?last=a;n=9#f", "last=a%3Bn%3D9%23f"),
-        ("manifests/latest?ns=docker.io", ""),
-        (f"blobs/{DIGEST}?ns=docker.io&x=1", ""),
+        (f"blobs/{DIGEST}?ns=docker.io&n=1", ""),
         (f"referrers/{DIGEST}?artifactType=a/b%2Bc", "artifactType=a%2Fb%2Bc"),
     ],
     ids=ident,
@@ -200,10 +149,3 @@ def test_query(path: str, query: str) -> None:
     assert content.query == query
     bare = re.sub(r"\?.*", "", f"/v2/org/app/{path}", flags=re.DOTALL)
     assert content.path == (f"{bare}?{query}" if query else bare)
-    assert isinstance(content.kind, ContentKind)
-
-
-def test_catalog_is_not_served() -> None:
-    """A list of all repositories would show locations; its path says there is none."""
-    with pytest.raises(EndpointUnknown, match="there is no catalog"):
-        parse_endpoint("GET", "/v2/_catalog?n=5")

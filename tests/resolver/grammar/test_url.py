@@ -7,57 +7,15 @@ from resolver.grammar.url import client_url, parse_host, parse_url
 from tests.resolver.fake import ident
 
 HOSTS = [
-    "registry.example.com",
-    "registry.example.com:8080",
-    "registry.example.com.",
-    "Registry.Example.COM",
-    "_srv.local",
-    "127.0.0.1",
-    "10.0.0.1:65535",
-    "[::1]",
-    "[::1]:8080",
-    "[2001:DB8::1]",
-    "[::ffff:127.0.0.1]:80",
-    "xn--bcher-kva.example",
-    "a" * 254,
+    *("registry.example.com:8080", "registry.example.com.", "Registry.Example.COM"),
+    *("_srv.local", "10.0.0.1:65535", "[::1]", "[2001:DB8::1]:8080", "a" * 254),
 ]
-
 NO_HOSTS = [
-    "",
-    " ",
-    "ho st",
-    "host\n",
-    "host\r\nX-Injected: 1",
-    "host/",
-    "//host",
-    "http://host",
-    "host\\x",
-    "user@host",
-    "host,other",
-    'host"',
-    "'host'",
-    "host%20",
-    "bücher.example",
-    "host\udcff",
-    "host:",
-    "host:0",
-    "host:65536",
-    "host:123456",
-    "host:8o",
-    "host:\u0661",
-    ":80",
-    ".host",
-    "host-",
-    "host..example",
-    "a" * 255,
-    "::1",
-    "[::1",
-    "[:::]",
-    "[127.0.0.1]",
-    "[::1%eth0]",
-    "[::1]80",
-    "[::1]:65536",
-    "[1:2:3:4:5:6:7:8:9]",
+    *("", "ho st", "host\r\nX-Injected: 1", "host/", "http://host", "host\\x"),
+    *("user@host", "host,other", 'host"', "host%20", "bücher.example", "host\udcff"),
+    *("host:", "host:0", "host:65536", "host:8o", "host:\u0661", ":80", ".host"),
+    *("host-", "host..example", "a" * 255, "::1", "[::1", "[:::]", "[127.0.0.1]"),
+    *("[::1%eth0]", "[::1]80", "[::1]:65536"),
 ]
 
 
@@ -80,12 +38,9 @@ def test_no_host(text: str) -> None:
     ("text", "url"),
     [
         ("https://host", "https://host"),
-        ("https://host/", "https://host"),
-        ("https://host:443", "https://host"),
         ("https://host:443/", "https://host"),
-        ("http://host:80", "http://host"),
-        ("http://host:443", "http://host:443"),
         ("http://[::1]:80", "http://[::1]"),
+        ("http://host:443", "http://host:443"),
         ("https://host:4430", "https://host:4430"),
     ],
 )
@@ -97,57 +52,19 @@ def test_url(text: str, url: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "host",
-        "//host",
-        "https://",
-        "ftp://host",
-        "https://host/path",
-        "https://host?x",
-        "https://host#x",
-        "https://user:password@host",
-        "https://ho st",
-        "https://host\n",
-        "https://host\\@other",
-        "https://host:99999",
-        "https://[::1",
-        "https://bücher",
-        "https://a\u2100b",
+        *("host", "//host", "https://", "ftp://host", "https://host/path"),
+        *("https://host?x", "https://host#x", "https://user:password@host"),
+        *("https://host\n", "https://host\\@other", "https://host:99999"),
+        *("https://[::1", "https://bücher", "https://a\u2100b"),
     ],
-    ids=ident,
 )
 def test_no_url(text: str) -> None:
     """A URL with a path, query, user or another scheme is refused."""
-    with pytest.raises(ValueError, match=r".") as caught:
+    with pytest.raises(ValueError, match=r"."):
         parse_url(text)
-    assert "password" not in str(caught.value) or "password@" in text
-
-
-@pytest.mark.parametrize(
-    ("tls", "host", "url"),
-    [
-        (False, "host:8080", "http://host:8080"),
-        (True, "host:8080", "https://host:8080"),
-        (True, "host:443", "https://host:443"),
-        (False, "[::1]:80", "http://[::1]:80"),
-    ],
-)
-def test_client_url(*, tls: bool, host: str, url: str) -> None:
-    """The URL has the scheme of the connection and the host of the request."""
-    found = client_url(tls=tls, host=host, headers={}, trust_forwarded=False)
-    assert found == url
-
-
-@pytest.mark.parametrize("host", [None, *NO_HOSTS], ids=ident)
-@pytest.mark.parametrize("trust_forwarded", [False, True], ids=["plain", "trust"])
-def test_bad_host_is_refused(*, host: str | None, trust_forwarded: bool) -> None:
-    """A request with no host, or one that breaks the grammar, is refused."""
-    with pytest.raises(RequestInvalid):
-        client_url(tls=True, host=host, headers={}, trust_forwarded=trust_forwarded)
 
 
 FORWARDED = {
-    "forwarded: proto=https;host=a.example": "https://a.example",
     'forwarded: for="[2001:db8::1]:4711";proto=https;host="a.example:8443"': (
         "https://a.example:8443"
     ),
@@ -157,60 +74,50 @@ FORWARDED = {
     ),
     "forwarded: for=1.2.3.4;proto=https": "https://own",
     'forwarded: host="[::1]:8080"': "http://[::1]:8080",
-    "forwarded: nonsense": "http://own",
     "forwarded: , proto=https;host=b.example": "http://own",
-    "x-forwarded-proto: https": "https://own",
     "x-forwarded-proto: https, http": "https://own",
-    "x-forwarded-host: a.example": "http://a.example",
     "x-forwarded-host: a.example:8443 , b.example": "http://a.example:8443",
-    "x-forwarded-host: ": "http://own",
     "x-forwarded-for: 1.2.3.4": "http://own",
+    # Each header counts for what it says, the standard one first.
+    "forwarded: host=a\nx-forwarded-host: b\nx-forwarded-proto: https": "https://a",
+    "forwarded: proto=javascript;host=a.example": None,
+    'forwarded: host="a b"': None,
+    "forwarded: host=a.example:99999": None,
+    "x-forwarded-proto: ftp": None,
+    "x-forwarded-host: é": None,
 }
+"""The URL that each header says, or None where it is refused."""
+
+
+def url_of(header: str, *, trust_forwarded: bool) -> str | None:
+    """Return the URL of a request with the header, or None where it is refused."""
+    headers = dict(line.split(": ", 1) for line in header.split("\n"))
+    try:
+        return client_url(
+            tls=False, host="own", headers=headers, trust_forwarded=trust_forwarded
+        )
+    except RequestInvalid:
+        return None
 
 
 @pytest.mark.parametrize(("header", "url"), FORWARDED.items(), ids=FORWARDED)
-def test_forwarded_headers_are_believed(header: str, url: str) -> None:
-    """Of a trusted proxy in front, the entry nearest to the client counts."""
-    headers = dict([header.split(": ", 1)])
-    found = client_url(tls=False, host="own", headers=headers, trust_forwarded=True)
-    assert found == url
+def test_forwarded_header(header: str, url: str | None) -> None:
+    """Of a trusted proxy the entry nearest to the client counts; of others, none."""
+    assert url_of(header, trust_forwarded=True) == url
+    assert url_of(header, trust_forwarded=False) == "http://own"
 
 
-@pytest.mark.parametrize("header", FORWARDED)
-def test_forwarded_headers_are_not_believed(header: str) -> None:
-    """Without trust no forwarding header counts: any client can write them."""
-    headers = dict([header.split(": ", 1)])
-    found = client_url(tls=False, host="own", headers=headers, trust_forwarded=False)
-    assert found == "http://own"
+@pytest.mark.parametrize("trust_forwarded", [False, True], ids=["plain", "trust"])
+def test_own_host(*, trust_forwarded: bool) -> None:
+    """Else the URL has the connection's scheme and the request's host, if sound."""
 
+    def own(host: str | None, *, tls: bool) -> str:
+        return client_url(
+            tls=tls, host=host, headers={}, trust_forwarded=trust_forwarded
+        )
 
-def test_standard_header_goes_first() -> None:
-    """``Forwarded`` counts before the older headers, each for what it says."""
-    headers = {
-        "forwarded": "host=a.example",
-        "x-forwarded-host": "b.example",
-        "x-forwarded-proto": "https",
-    }
-    found = client_url(tls=False, host="own", headers=headers, trust_forwarded=True)
-    assert found == "https://a.example"
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        "forwarded: proto=javascript;host=a.example",
-        "forwarded: host=user@a.example",
-        "forwarded: host=a.example/path",
-        'forwarded: host="a b"',
-        "forwarded: host=a.example:99999",
-        "x-forwarded-proto: ftp",
-        "x-forwarded-host: user@a.example",
-        "x-forwarded-host: é",
-    ],
-    ids=ident,
-)
-def test_forwarded_header_is_refused(header: str) -> None:
-    """Trusted headers have to keep the same grammar."""
-    headers = dict([header.split(": ", 1)])
-    with pytest.raises(RequestInvalid):
-        client_url(tls=False, host="own", headers=headers, trust_forwarded=True)
+    assert own("[::1]:80", tls=False) == "http://[::1]:80"
+    assert own("host:443", tls=True) == "https://host:443"
+    for host in (None, "user@host"):
+        with pytest.raises(RequestInvalid):
+            own(host, tls=True)

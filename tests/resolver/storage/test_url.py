@@ -17,12 +17,9 @@ SIGNED = "https://s3.example.com/data?X-Amz-Signature=abc%2Fdef&b=%41"
         ("https://S3.Example.com:8443", TLS, "https://s3.example.com:8443/"),
         ("https://s3.example.com:443/a", TLS, "https://s3.example.com/a"),
         ("https://s3.example.com?a=b#c", PLAIN, "https://s3.example.com/?a=b"),
-        ("http://s3.example.com/a", PLAIN, "http://s3.example.com/a"),
         ("http://s3.example.com:443/a", PLAIN, "http://s3.example.com:443/a"),
         ("//s3.example.com/a", TLS, "https://s3.example.com/a"),
-        ("/storage/a", TLS, "https://registry2.example.com/storage/a"),
         ("/storage/a", PLAIN, "http://registry2.example.com:5000/storage/a"),
-        ("https://[2606:4700::1]/a", TLS, "https://[2606:4700::1]/a"),
         ("https://[2606:4700::1]:8443/", TLS, "https://[2606:4700::1]:8443/"),
         ("https://8.8.8.8/a", TLS, "https://8.8.8.8/a"),
     ],
@@ -38,24 +35,20 @@ def test_parts() -> None:
     assert url.origin == ("https", "s3.example.com", 443)
     assert "Signature" not in repr(url)
     assert Url.of("https://[2606:4700::1]:8443").host == "2606:4700::1"
-    assert (
-        Url.of("http://registry:5000").at("/v2/x").text == "http://registry:5000/v2/x"
-    )
+    beside = Url.of("http://registry:5000").at("/v2/x")
+    assert beside.text == "http://registry:5000/v2/x"
 
 
 @pytest.mark.parametrize(
     "location",
     [
-        *("http://s3.example.com/a", "ftp://s3.example.com/a", "file:///etc/passwd"),
-        *("unix:/run/docker.sock", "javascript:alert(1)", "https:///a", "https://", ""),
-        *("https://user@s3.example.com/a", "https://user:password@s3.example.com/a"),
-        *("https://@s3.example.com/a", "https://s3.example.com\\@127.0.0.1/a"),
-        *("https://s3.example.com:0/a", "https://s3.example.com:65536/a"),
+        *("http://s3.example.com/a", "file:///etc/passwd", "https:///a", ""),
+        *("https://user:password@s3.example.com/a", "https://@s3.example.com/a"),
+        *("https://s3.example.com\\@127.0.0.1/a", "https://s3.example.com:0/a"),
         *("https://s3.example.com:x/a", "https://s3.example.com\r\nX: y"),
-        *("https://s3.example.com/a\n", "https://s3.example.com/a b"),
-        *("https://s3.exämple.com/a", "https://s3%2eexample.com/a"),
-        *("https://[::1/a", "https://[fe80::1%25eth0]/a", "https://2130706433/a"),
-        *("https://0x7f.1/a", "https://127.1/a", "https://localhost./a"),
+        *("https://s3.example.com/a b", "https://s3.exämple.com/a"),
+        *("https://s3%2eexample.com/a", "https://[::1/a", "https://2130706433/a"),
+        *("https://[fe80::1%25eth0]/a", "https://localhost./a"),
         *("https://s3..example.com/a", f"https://s3.example.com/{'a' * 8192}"),
     ],
 )
@@ -71,15 +64,13 @@ def test_redirect_that_is_none(location: str, caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize(
-    ("hosts", "expected"),
+    ("expected", "hosts"),
     [
-        (("127.0.0.1", "::1", "s3.example.com", "1.s3.example.com"), False),
-        (("2130706433", "0x7f000001", "0x7f.0.0.1", "127.1", "017700000001"), True),
-        (("0127.0.0.1", "127.0.0.0x1", "storage.127"), True),
+        (False, "127.0.0.1 ::1 s3.example.com 1.s3.example.com"),
+        (True, "2130706433 0x7f000001 0x7f.0.0.1 127.1 017700000001 storage.127"),
+        (True, "0127.0.0.1 127.0.0.0x1"),
     ],
 )
-def test_address_in_disguise(hosts: tuple[str, ...], *, expected: bool) -> None:
+def test_address_in_disguise(hosts: str, *, expected: bool) -> None:
     """An address has one form, and what only some read as one is none."""
-    assert {host: is_ambiguous(host) for host in hosts} == dict.fromkeys(
-        hosts, expected
-    )
+    assert {is_ambiguous(host) for host in hosts.split()} == {expected}

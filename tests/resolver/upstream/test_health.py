@@ -53,14 +53,12 @@ def watch() -> Iterator[Watch]:
     [
         (challenged(), ISSUED, (True, True)),
         (challenged(), DOWN, (True, False)),
-        (challenged(), answer({}, 500), (True, False)),
         (challenged(), answer("nonsense"), (True, False)),
         (challenged(), RateLimited("slowly"), (True, True)),
         (DOWN, ISSUED, (False, False)),
-        (answer({}, 502), ISSUED, (False, False)),
         (answer({}, 429), ISSUED, (True, False)),
     ],
-    ids=["both", "no API", "500", "nonsense", "429", "no registry", "502", "limited"],
+    ids=["both", "no API", "nonsense", "429", "no registry", "limited"],
 )
 def test_parts(registry: Reply, api: Reply, reachable: tuple[bool, bool]) -> None:
     """A part is reachable that answers, and both are needed to be ready."""
@@ -107,14 +105,6 @@ def test_checks_at_the_same_time_ask_once(watch: Watch) -> None:
 
     assert all(readiness.is_ready for readiness in asyncio.run(checks()))
     assert watch.asked == (2, 1)
-
-
-def test_stopping_is_not_ready(watch: Watch) -> None:
-    """A proxy that is being stopped is not ready, and says so."""
-    readiness = watch.check(is_stopping=True)
-    assert not readiness.is_ready
-    assert json.loads(readiness.body)["stopping"] is True
-    assert "stopping" not in json.loads(watch.check().body)
 
 
 def test_change_is_logged_once(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:

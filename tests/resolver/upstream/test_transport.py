@@ -8,20 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
 from localcloud.relay import Relay
 from localcloud.server import Response
-from localcloud.server import Server as CloudServer
 from resolver.errors import Reason, ServiceUnavailable
-from resolver.grammar.reference import Slug
-from resolver.grammar.selector import VersionReading
-from resolver.release import query
 from resolver.upstream.deadline import Deadline
-from resolver.upstream.observer import Call, purpose
 from resolver.upstream.transport import (
     BODY_LENGTH_MAX,
     SEARCH_LENGTH_MAX,
@@ -30,11 +24,11 @@ from resolver.upstream.transport import (
     Verification,
     parse_retry_after,
 )
-from tests.resolver.fake import LOCATION, SOON, Notes, ident
-from tests.resolver.server import HANG_UP, Reply, Server, connected, free_port
+from serve import free_port
+from tests.resolver.fake import LOCATION, SOON, ident
+from tests.resolver.server import HANG_UP, connected
 
 SECRET = "Bearer made-up-key-0123456789"
-CHUNKED = pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 
 
 @pytest.fixture
@@ -44,123 +38,74 @@ def ours() -> Iterator[Transport]:
         yield transport
 
 
-@pytest.mark.parametrize("status", [200, 301, 302, 307, 308, 418])
+@pytest.mark.parametrize("status", [200, 301, 307, 418])
 def test_answer_is_whole(status: int) -> None:
     """Status, headers and body come back; a redirect is an answer like others."""
-    headers = {"WWW-Authenticate": "Bearer x", "Location": "http://other.example/"}
-    server = Server([Reply(status, b"body", headers)])
-    with connected(server) as (ours, pauses):
+    headers = (("WWW-Authenticate", "Bearer x"), ("Location", "http://other.example/"))
+    with connected(Response(status, headers, b"body")) as (ours, server, pauses):
         found = ours.get(f"{server.url}/v2/", authorization=SECRET, deadline=SOON)
+        assert len(server.requests) == 1
     assert (found.status, found.body, pauses) == (status, b"body", [])
     assert found.headers["www-authenticate"] == "Bearer x"
     assert found.retry_after is None
-    assert len(server.requests) == 1
-
-
-def test_each_call_is_noted() -> None:
-    """Whoever watches sees every request, its answer or why there is none."""
-    notes = Notes()
-    server = Server([Reply(503), HANG_UP, Reply(200, b"body", {"X-Name": "value"})])
-    purpose.set("org/app")
-    with connected(server, observer=notes) as (ours, _):
-        ours.get(f"{server.url}/v7/x?y", authorization=SECRET, deadline=SOON)
-    calls = [event for event in notes.events if isinstance(event, Call)]
-    expected = {(f"{server.url}/v7/x?y", "GET", "org/app")}
-    assert {(call.url, call.method, call.purpose) for call in calls} == expected
-    assert [call.status for call in calls] == [503, None, 200]
-    assert [bool(call.failure) for call in calls] == [False, True, False]
-    assert calls[-1].body == b"body"
-    assert dict(calls[-1].headers)["X-Name"] == "value"
-    assert all(call.begin <= call.end for call in calls)
-    assert SECRET not in repr(calls)
 
 
 def test_head_asks_for_the_head() -> None:
     """A HEAD has the type that is wanted, and no body to wait for."""
-    headers = {"Content-Length": "9999", "Docker-Content-Digest": "sha256:ab"}
-    server = Server([HANG_UP, Reply(307, b"", headers)])
-    with connected(server) as (ours, _):
+    reply = Response(307, (("Content-Length", "9999"),))
+    with connected(HANG_UP, reply) as (ours, server, _):
         found = ours.head(
             f"{server.url}/v2/x", authorization=SECRET, accept="a/b", deadline=SOON
         )
+        (*_, sent) = server.requests
     assert (found.status, found.body) == (307, b"")
-    (*_, sent) = server.requests
-    assert (sent.method, sent.headers["accept"]) == ("HEAD", "a/b")
-    assert sent.headers["authorization"] == SECRET
+    assert (sent.method, sent.header("accept")) == ("HEAD", "a/b")
+    assert sent.header("authorization") == SECRET
 
 
 @pytest.mark.parametrize("authorization", [None, SECRET])
 def test_request_has_what_it_needs(
     authorization: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """It has no more than our name, a type and the credential.
+    """It has our name, a type and the credential; no cookie, and no environment's say.
 
-    The connections are shared by many credentials, so no cookie is kept; and neither
-    ``.netrc`` nor proxies of the environment have a say.
+    The connections are shared by many credentials.
     """
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password secret\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
-        monkeypatch.setenv(name.lower(), f"http://127.0.0.1:{free_port()}")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    server = Server([Reply(headers={"Set-Cookie": "session=x; Path=/"}), Reply()])
-    with connected(server) as (ours, _):
+    cookie = Response(200, (("Set-Cookie", "session=x; Path=/"),))
+    with connected(cookie, Response(200)) as (ours, server, _):
         for _ in range(2):
             ours.get(f"{server.url}/", authorization=authorization, deadline=SOON)
+        sent = [dict(request.headers) for request in server.requests]
     expected = {
-        "host": server.url.removeprefix("http://"),
-        "accept-encoding": "identity",
-        "user-agent": "balena-registry-proxy",
-        "accept": "application/json",
-    } | ({"authorization": authorization} if authorization else {})
-    assert [sent.headers for sent in server.requests] == [expected] * 2
+        "Host": server.host,
+        "Accept-Encoding": "identity",
+        "User-Agent": "balena-registry-proxy",
+        "Accept": "application/json",
+    } | ({"Authorization": authorization} if authorization else {})
+    assert sent == [expected] * 2
 
 
 @pytest.mark.parametrize(
     "target",
     [
-        "/v7/"
-        + query.releases(Slug("org/it's"), [VersionReading("1.0.0+a b&c%27(,;:=)é")]),
         "/auth/v1/token?service=r&scope=repository%3Av2%2F00%3Apull&scope=a%3Ab",
-        "/v7/release?$filter=a/b%20eq%20'%27%27'",
+        "/v7/release?$filter=a/any(a:a/b%20eq%20'%27%27%2B&%25(,;:=)%C3%A9')",
     ],
-    ids=["query", "token", "quotes"],
+    ids=["token", "query"],
 )
 def test_target_goes_out_as_it_is(target: str) -> None:
     """No library on the way encodes a query anew: the API would not read it."""
-    server = Server([Reply()])
-    with connected(server) as (ours, _):
+    with connected(Response(200)) as (ours, server, _):
         ours.get(server.url + target, deadline=SOON)
-    assert [sent.target for sent in server.requests] == [target]
-
-
-@CHUNKED
-@pytest.mark.parametrize(
-    ("status", "headers"),
-    [
-        (200, {}),
-        (200, {"Content-Encoding": "gzip"}),
-        (302, {"Location": "/\xff"}),
-        (302, {"Location": "http://[::1/"}),
-    ],
-    ids=["plain", "gzip", "redirect", "redirect to nowhere"],
-)
-def test_body_is_limited(
-    status: int, headers: dict[str, str], *, chunked: bool
-) -> None:
-    """A body is read up to its limit, as it is unpacked, and no further."""
-    bodies = [bytes(BODY_LENGTH_MAX), bytes(BODY_LENGTH_MAX + 1)]
-    pack = gzip.compress if "Content-Encoding" in headers else bytes
-    server = Server([Reply(status, pack(body), headers, chunked) for body in bodies])
-    with connected(server) as (ours, pauses):
-        assert ours.get(server.url, deadline=SOON).body == bodies[0]
-        with pytest.raises(ServiceUnavailable):
-            ours.get(server.url, deadline=SOON)
-    assert (len(server.requests), pauses) == (2, [])
+        assert [sent.target for sent in server.requests] == [target]
 
 
 @contextmanager
@@ -183,6 +128,39 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"200 OK\r\nContent-Encoding: gzip",
+        b"302 Found\r\nLocation: /\xff",
+        b"302 Found\r\nLocation: http://[::1/",
+    ],
+    ids=["gzip", "redirect", "redirect to nowhere"],
+)
+def test_body_is_limited(ours: Transport, head: bytes, *, chunked: bool) -> None:
+    """A body is read up to its limit, as it is unpacked, and no further."""
+    lengths = [BODY_LENGTH_MAX, BODY_LENGTH_MAX + 1]
+    asked = []
+
+    def answer(connection: socket.socket) -> None:
+        asked.append(connection.recv(65536))
+        body = bytes(lengths[len(asked) - 1])
+        body = gzip.compress(body) if b"gzip" in head else body
+        framing = b"Content-Length: %d\r\n\r\n" % len(body)
+        if chunked:
+            framing = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body)
+            body += b"\r\n0\r\n\r\n"
+        connection.sendall(b"HTTP/1.1 %s\r\nConnection: close\r\n" % head)
+        connection.sendall(framing + body)
+
+    with answering(answer) as url:
+        assert ours.get(url, deadline=SOON).body == bytes(BODY_LENGTH_MAX)
+        with pytest.raises(ServiceUnavailable):
+            ours.get(url, deadline=SOON)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -219,7 +197,6 @@ def test_slow_answer_is_given_up(ours: Transport, begin: bytes) -> None:
     "sent",
     [
         b"HTTP/1.1 401 Unauthorized\r\n",
-        b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n",
         b"HTTP/1.1 401 Unauthorized\r\nContent-Le",
         b"HTTP/1.1 401 Unauth",
         b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf",
@@ -259,20 +236,22 @@ def test_close_ends_what_waits(ours: Transport) -> None:
 
 def test_past_deadline_makes_no_request() -> None:
     """Once the time is over nothing is sent any more."""
-    server = Server([])
-    with connected(server) as (ours, _), pytest.raises(ServiceUnavailable):
-        ours.get(server.url, deadline=Deadline(at=1.0, clock=lambda: 1.0))
-    assert server.requests == []
+    with connected() as (ours, server, _):
+        with pytest.raises(ServiceUnavailable):
+            ours.get(server.url, deadline=Deadline(at=1.0, clock=lambda: 1.0))
+        assert not server.requests
 
 
 @pytest.mark.parametrize(
     ("statuses", "status", "requests"),
     [
-        *(([200], 200, 1), ([503, 200], 200, 2), ([502, 504, 200], 200, 3)),
-        *(([429, 429, 429, 200], 429, 3), ([503, 503, 503, 200], 503, 3)),
-        *(([503, 404], 404, 2), ([0, 200], 200, 2), ([0, 503, 200], 200, 3)),
-        *(([0, 0, 0, 200], None, 3), ([500, 200], 500, 1), ([401, 200], 401, 1)),
-        *(([404, 200], 404, 1), ([400, 200], 400, 1)),
+        ([502, 504, 200], 200, 3),
+        ([429, 429, 429, 200], 429, 3),
+        ([503, 404], 404, 2),
+        ([0, 503, 200], 200, 3),
+        ([0, 0, 0, 200], None, 3),
+        ([500, 200], 500, 1),
+        ([401, 200], 401, 1),
     ],
     ids=ident,
 )
@@ -281,15 +260,15 @@ def test_retries(statuses: Sequence[int], status: int | None, requests: int) -> 
 
     With 0 the server hangs up.
     """
-    server = Server([Reply(each) if each else HANG_UP for each in statuses])
-    with connected(server) as (ours, pauses):
+    replies = [Response(each) if each else HANG_UP for each in statuses]
+    with connected(*replies) as (ours, server, pauses):
         try:
             answer = ours.get(server.url, authorization=SECRET, deadline=SOON)
             assert answer.status == status
         except ServiceUnavailable:
             assert status is None
-    assert len(server.requests) == requests
-    assert {sent.headers["authorization"] for sent in server.requests} == {SECRET}
+        sent = [request.header("Authorization") for request in server.requests]
+    assert sent == [SECRET] * requests
     assert len(pauses) == requests - 1
     for pause, most in zip(pauses, (0.2, 0.8), strict=False):
         assert most / 2 <= pause <= most
@@ -318,8 +297,10 @@ def test_refused_connection_is_tried_again(caplog: pytest.LogCaptureFixture) -> 
 @pytest.mark.parametrize(
     ("header", "remaining", "requests", "pause"),
     [
-        *(("1", 10.0, 2, 1.0), ("4", 10.0, 2, 4.0), ("5", 10.0, 1, None)),
-        *(("3600", 10.0, 1, None), ("soon", 10.0, 2, None), ("0", 10.0, 2, None)),
+        ("4", 10.0, 2, 4.0),
+        ("5", 10.0, 1, None),
+        ("soon", 10.0, 2, None),
+        ("0", 10.0, 2, None),
         ("0", 0.2, 1, None),
     ],
 )
@@ -327,23 +308,22 @@ def test_retry_after_is_obeyed(
     header: str, remaining: float, requests: int, pause: float | None
 ) -> None:
     """The pause is as long as asked, or the answer is passed on where time is short."""
-    server = Server([Reply(429, headers={"Retry-After": header}), Reply(200)])
-    with connected(server) as (ours, pauses):
+    reply = Response(429, (("Retry-After", header),))
+    with connected(reply, Response(200)) as (ours, server, pauses):
         found = ours.get(server.url, deadline=Deadline(remaining, lambda: 0.0))
+        assert len(server.requests) == requests
     assert found.status == (200 if requests > 1 else 429)
-    assert len(server.requests) == requests
     assert pause is None or pauses == [pause]
 
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
-        *((None, None), ("0", 0), (" 7 ", 7), ("120", 120), ("86401", 86400)),
-        *(("9" * 5000, None), ("-1", None), ("1.5", None), ("soon", None), ("", None)),
+        *((None, None), (" 7 ", 7), ("86401", 86400), ("9" * 5000, None)),
+        *(("-1", None), ("1.5", None), ("soon", None), ("", None)),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
         ("Wed, 21 Oct 2815 07:28:00 GMT", 86400),
         ("Wed, 99 Oct 2015 07:28:00 GMT", None),
-        ("Wed, 21 Oct 99999999999 07:28:00 GMT", None),
         ("Wed, 21 Oct 2015 07:28:00 +99999999999999", None),
     ],
     ids=ident,
@@ -351,20 +331,6 @@ def test_retry_after_is_obeyed(
 def test_retry_after(value: str | None, seconds: int | None) -> None:
     """``Retry-After`` has seconds or a date; anything else says nothing."""
     assert parse_retry_after(value) == seconds
-
-
-def test_retry_after_date_is_ahead() -> None:
-    """A date says how long to wait from now on."""
-    found = parse_retry_after(formatdate(time.time() + 100, usegmt=True))
-    assert found is not None
-    assert 60 < found <= 100
-
-
-@pytest.fixture
-def storage() -> Iterator[CloudServer]:
-    """A server that keeps connections, and answers what a test says."""
-    with CloudServer() as server:
-        yield server
 
 
 def search(ours: Transport, url: str, method: str = "GET") -> int:
@@ -375,17 +341,16 @@ def search(ours: Transport, url: str, method: str = "GET") -> int:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("status", [206, 429, 502, 503, 504])
-def test_search_asks_for_a_byte(
-    storage: CloudServer, ours: Transport, method: str, status: int
-) -> None:
+@pytest.mark.parametrize("status", [206, 429, 503])
+def test_search_asks_for_a_byte(method: str, status: int) -> None:
     """It is like the client's request, who itself is told of an error."""
-    storage.interpose = lambda _: Response(status, (("Retry-After", "1"),), b"x")
-    assert search(ours, f"{storage.url}/v2/x", method) == status
-    (sent,) = storage.requests
+    reply = Response(status, (("Retry-After", "1"),), b"x")
+    with connected(reply) as (ours, server, _):
+        assert search(ours, f"{server.url}/v2/x", method) == status
+        (sent,) = server.requests
     assert (sent.method, sent.target) == (method, "/v2/x")
     assert dict(sent.headers) == {
-        "Host": storage.host,
+        "Host": server.host,
         "Accept-Encoding": "identity",
         "User-Agent": "balena-registry-proxy",
         "Accept": "*/*",
@@ -398,12 +363,15 @@ def test_search_asks_for_a_byte(
     ("length", "connections"), [(0, 1), (SEARCH_LENGTH_MAX, 1), (8 << 20, 3)]
 )
 def test_connection_is_kept_where_that_costs_little(
-    storage: CloudServer, ours: Transport, length: int, connections: int
+    length: int, connections: int
 ) -> None:
     """A short body is read away; a long one is left, and its connection closed."""
-    storage.interpose = lambda _: Response(307, (("Location", "/x"),), bytes(length))
-    with Relay(int(storage.host.rpartition(":")[2])) as cable:
-        for _ in range(3):
+    replies = [Response(307, (("Location", "/x"),), bytes(length))] * 3
+    with (
+        connected(*replies) as (ours, server, _),
+        Relay(int(server.host.rpartition(":")[2])) as cable,
+    ):
+        for _ in replies:
             assert search(ours, f"http://127.0.0.1:{cable.port}/") == 307
         assert cable.accepted == connections
 
