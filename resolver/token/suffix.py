@@ -41,6 +41,8 @@ LENGTH_MAX = 4096
 """Characters; a token and its suffix have to fit into one header of 8 kB."""
 MESSAGE_LENGTH_MAX = 300
 """Characters of a refusal's message."""
+MESSAGE_DEFAULT = "the name cannot be pulled; pull it alone to see why"
+"""What stands for a message that a full suffix had no room for."""
 ROWS_MAX = 64
 """Candidates of one alias; more than `balena_tags_max` lets the proxy issue."""
 _DRAFT = -1
@@ -259,7 +261,8 @@ def _read_refusal(value: object) -> Refusal:
     match value:
         # It ends up in the log: a line feed in it would forge a line.
         case [str(code), str(message)] if code in REFUSALS and message.isprintable():
-            return REFUSALS[ErrorCode(code)](message[:MESSAGE_LENGTH_MAX])
+            text = message[:MESSAGE_LENGTH_MAX] or MESSAGE_DEFAULT
+            return REFUSALS[ErrorCode(code)](text)
     raise ValueError("not a refusal")
 
 

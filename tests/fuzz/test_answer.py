@@ -1,30 +1,42 @@
-"""Whatever the registry answers, no client sees a location, and links stay with us."""
+"""Whatever the registry answers, clients see the alias and are led to the proxy."""
 
-import json
 import re
-from contextlib import suppress
 from html import unescape
-from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from mitmproxy.http import Request
 
 from resolver.content.answer import View
+from resolver.errors import RedirectRefused, ServiceUnavailable
+from resolver.grammar.challenge import Challenge, parse_challenge
 from resolver.grammar.reference import Location
+from resolver.storage.url import Url, parse_redirect
+from resolver.upstream.registry import Upstream
 from tests.fuzz.profile import FUZZ
-from tests.fuzz.strategy import WIRE, mutated
-from tests.resolver.fake import HASH, LOCATION, REGISTRY_HOST
+from tests.fuzz.strategy import WIRE, check_shown, mutated
+from tests.resolver.fake import (
+    API,
+    CHALLENGE,
+    HASH,
+    LOCATION,
+    REGISTRY,
+    REGISTRY_HOST,
+    SOON,
+    FakeTransport,
+    challenged,
+)
 
 ALIAS = "org/app/2.3.8"
 PROXY = "http://localhost:8080"
-VIEW = View(
-    PROXY, f"{PROXY}/auth/v1/token", REGISTRY_HOST, ALIAS, Location(f"{LOCATION}-1")
-)
+REALM = f"{PROXY}/auth/v1/token"
 STORED = f"{HASH}-1"
+VIEW = View(PROXY, REALM, REGISTRY_HOST, ALIAS, Location(f"v2/{STORED}"))
+WITHOUT_TOKEN = View(PROXY, REALM, REGISTRY_HOST, ALIAS)
 SLASHES = ("/", "\\/", "%2F", "%2f", "%252F", "\\u002f", "&#47;", "&#x2F;", "//", "\\")
 NAMED = st.sampled_from([*(f"v2{slash}{STORED}" for slash in SLASHES), STORED])
-PIECES = (
+URL_PIECES = (
     *("<", ">", ",", ";", ' rel="next"', "/", "//", "///", "\\", ":", "@", "?", "#"),
     *("http:", "https://", REGISTRY_HOST, f"u:p@{REGISTRY_HOST}:443", "[", "]", "%"),
     *("evil.example", "//evil.example", "\t", "é", STORED, f"v2/{STORED}", ".", "\0"),
@@ -59,50 +71,10 @@ def test_location_is_in_no_body(
 ) -> None:
     """However a location is escaped in a body, the rest of it stays as it is (R2)."""
     shown = VIEW.body(before + first.encode() + between + second.encode())
-    assert STORED.encode() not in shown
     assert STORED not in decode(shown.decode("latin-1"))
-    start, middle, end = (part.encode() for part in ("v2", ALIAS, ""))
-    pattern = rb"(?:%b.{0,6})?%b" % (re.escape(start), re.escape(middle))
-    kept = re.escape(before), re.escape(between), re.escape(end)
+    pattern = rb"(?:v2.{0,6})?%b" % re.escape(ALIAS.encode())
+    kept = re.escape(before), re.escape(between), b""
     assert re.fullmatch(pattern.join(kept), shown, re.DOTALL)
-
-
-TEXTS = st.lists(
-    st.text(max_size=6) | st.just(f"v2/{STORED}") | st.just("v2/"), max_size=4
-).map("".join)
-DOCUMENTS = st.recursive(
-    TEXTS | st.none() | st.integers(),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-
-
-def rename(value: Any) -> Any:
-    """Return a JSON value with the alias where the location was."""
-    match value:
-        case str():
-            return value.replace(f"v2/{STORED}", ALIAS)
-        case list():
-            return [rename(inner) for inner in value]
-        case dict():
-            return {rename(key): rename(inner) for key, inner in value.items()}
-    return value
-
-
-@given(DOCUMENTS, st.booleans(), st.booleans())
-@FUZZ
-def test_list_says_the_same_of_the_alias(
-    document: Any,
-    plain: bool,  # noqa: FBT001 - Hypothesis gives it by position
-    slashed: bool,  # noqa: FBT001
-) -> None:
-    """A list or error stays JSON, and says of the alias what it said before (R10)."""
-    text = json.dumps(document, ensure_ascii=not plain)
-    text = text.replace("/", "\\/") if slashed and "\\" not in text else text
-    shown = VIEW.body(text.encode("utf-8", "surrogatepass"))
-    assert json.loads(shown.decode("utf-8", "surrogatepass")) == rename(document)
 
 
 LINKS = st.sampled_from(
@@ -114,7 +86,7 @@ LINKS = st.sampled_from(
 )
 
 
-@given(mutated(LINKS, PIECES))
+@given(mutated(LINKS, URL_PIECES))
 @FUZZ
 def test_link_stays_on_the_proxy(value: str) -> None:
     """No link leads anywhere but to the proxy, or on from where it stands (R10)."""
@@ -125,38 +97,115 @@ def test_link_stays_on_the_proxy(value: str) -> None:
         assert f"{reached.scheme}://{reached.netloc}" == PROXY
 
 
-REDIRECTS = st.sampled_from(
-    [
-        f"https://{REGISTRY_HOST}/v2/v2/{STORED}/blobs/x?a=b#c",
-        f"http://{REGISTRY_HOST.upper()}:80/v2/v2/{STORED}",
-        f"//{REGISTRY_HOST}/v2/{STORED}",
-        f"https://storage.example/v2/{STORED}?sig=a%2Fb",
-        f"/v2/v2/{STORED}/manifests/latest",
-    ]
+PIECES = (
+    *("Bearer ", "bearer\t", "BEARER", "Bearer", 'realm="x"', "realm=x", "realm=", ","),
+    *('"', "\\", '\\"', "=", " ", "  ", ";", ", ", "\0", "é", "service=", "https://"),
+    *(LOCATION, HASH, "Basic ", f'Bearer realm="{API}"', "," * 50, " " * 50, "\\" * 50),
+)
+CHALLENGES = mutated(
+    st.sampled_from(
+        [
+            CHALLENGE,
+            f'Basic realm="x", {CHALLENGE}, Digest realm=y',
+            f'bEARER realm="{API}",error = "insufficient_scope",service="a\\"b"',
+        ]
+    ),
+    PIECES,
+) | WIRE.map("Bearer {}".format)
+
+
+@given(CHALLENGES, st.sampled_from([VIEW, WITHOUT_TOKEN]))
+@FUZZ
+def test_realm_is_ours_whatever_comes(header: str, view: View) -> None:
+    """A header with anything of Bearer in it becomes one challenge with our realm."""
+    challenge = parse_challenge(header)
+    if challenge:
+        assert parse_challenge(str(challenge)) == challenge
+    shown = view.header("WWW-Authenticate", header)
+    if "bearer" not in header.lower():
+        assert challenge is None
+        assert "bearer" not in shown.lower()
+        return
+    ours = parse_challenge(shown)
+    assert ours
+    assert str(ours) == shown
+    assert ours.realm == REALM
+    if not challenge:
+        assert ours == Challenge(REALM, REGISTRY_HOST)
+    elif HASH not in header:
+        assert (ours.service, ours.error) == (challenge.service, challenge.error)
+
+
+ORIGIN = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?", re.ASCII)
+REALMS = mutated(
+    st.sampled_from(
+        [f"{API}/auth/v1/token", "http://api/t", "//a/b", "https://[::1]/"]
+    ),
+    ("/", "@", "user:key@", ":", ":99999", "[", "]", "%", "?", "#", "\\", "\t", "é"),
 )
 
 
-def is_foreign(url: str) -> bool:
-    """Return whether a redirect leads to another host than the registry."""
-    try:
-        parts = urlsplit(url)
-        usual = {"https": 443, "http": 80}.get(parts.scheme)
-        return bool(parts.netloc) and (
-            parts.hostname != REGISTRY_HOST or parts.port not in (None, usual)
-        )
-    except ValueError:
-        return False
-
-
-@given(mutated(REDIRECTS, PIECES))
+@example(str(Challenge("https://api:99999/", "r")), REGISTRY)
+@given(
+    CHALLENGES | REALMS.map(lambda realm: str(Challenge(realm, "r"))),
+    st.sampled_from([REGISTRY, "http://registry2.example.com"]),
+)
 @FUZZ
-def test_redirect_goes_to_storage_or_to_the_proxy(value: str) -> None:
-    """A redirect leads to another host, unchanged, or to the proxy with the alias."""
-    shown = VIEW.header("Location", value)
-    if is_foreign(value):
-        assert shown == value
-    else:
-        assert STORED not in shown
-        with suppress(ValueError):
-            reached = urlsplit(urljoin(f"{PROXY}/v2/{ALIAS}/blobs/x", shown))
-            assert (reached.port, reached.hostname) != (None, REGISTRY_HOST)
+def test_registry_names_a_sound_api_or_none(header: str, registry_url: str) -> None:
+    """Keys are sent to the API of the registry's challenge, with TLS, or nowhere."""
+    upstream = Upstream(registry_url, None, FakeTransport({"/v2/": challenged(header)}))
+    try:
+        backend = upstream.connect(SOON)
+    except ServiceUnavailable as error:
+        check_shown(error)
+        assert upstream.backend is None
+        return
+    url, challenge = backend.api._url, parse_challenge(header)
+    assert challenge
+    assert url.partition("://")[2] in re.sub(r"[\t\r\n]", "", challenge.realm)
+    assert ORIGIN.fullmatch(url)
+    assert url.startswith("https:") or registry_url.startswith("http:")
+    assert backend.service == (challenge.service or REGISTRY_HOST)
+
+
+ORIGINS = st.sampled_from(
+    [
+        Url("https", "registry2.example.com", 443, "/v2/a/b/blobs/x"),
+        Url("http", "registry2.example.com", 5000, "/v2/a/b/blobs/x"),
+    ]
+)
+SAMPLES = st.sampled_from(
+    [
+        "https://s3.example.com/data?X-Amz-Signature=abc%2F&b=c#d",
+        "https://s3.example.com:8443/data;x?y",
+        "https://[2606:4700::1]:8443/data",
+        "http://127.0.0.1:80/data",
+        "//s3.example.com/data",
+        "/data?y",
+    ]
+)
+REDIRECT_PIECES = (
+    *(*URL_PIECES, "::", "\r\n", "%2e", "%00", "0x7f", "127.1", ":0", " ", "file:"),
+    *("user:secret@", "[::ffff:127.0.0.1]", "[fe80::1%25eth0]", "2130706433"),
+)
+
+
+@given(mutated(SAMPLES, REDIRECT_PIECES) | WIRE, ORIGINS)
+@FUZZ
+def test_redirect_is_sound_or_refused(location: str, origin: Url) -> None:
+    """What is followed means the same to every library on the way."""
+    try:
+        found = parse_redirect(location, origin)
+    except RedirectRefused as refused:
+        check_shown(refused)
+        return
+    assert found.scheme == "https" or origin.scheme == found.scheme == "http"
+    assert found.path.startswith("/")
+    assert found.path.isascii()
+    assert found.path.isprintable()
+    assert " " not in found.path
+    read = urlsplit(found.text)
+    assert (read.scheme, read.hostname, read.username) == (*found.origin[:2], None)
+    request = Request.make("GET", found.text)
+    assert (request.scheme, request.host, request.port) == found.origin
+    assert request.path == found.path

@@ -1,7 +1,7 @@
 """A tag finds what the path finds, or nothing, on the API's own answers (rule R9)."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count
 from typing import Any
 
@@ -62,10 +62,9 @@ class World:
 
     def by_path(self, alias: Alias, tag: str) -> Location | None:
         """Return what the path of the tag leads to, if it does."""
-        try:
+        with suppress(ReleaseUnknown):
             return self._resolve(parse_alias(f"{alias}/{tag.lower()}"), 0).location
-        except ReleaseUnknown:
-            return None
+        return None
 
     def _resolve(self, alias: Alias, tags: int) -> Resolution:
         resolver = ApiResolver(self._api, {self._cloud.registry_host}, tags=tags)
@@ -93,11 +92,10 @@ def by_tag(candidates: Candidates, alias: Alias, tag: str) -> Location | None:
     """Return what the tag picks; where the target is alone only keywords mean it."""
     if candidates.is_fixed and tag not in KEYWORDS:
         return None
-    try:
+    with suppress(TagUnknown):
         pick = candidates.pick(alias, tag)
-    except TagUnknown:
-        return None
-    return pick.location if pick else None
+        return pick.location if pick else None
+    return None
 
 
 def tags_of(release: AddedRelease) -> set[str]:
@@ -166,9 +164,9 @@ def test_tag_finds_what_the_path_finds(
                 assert by_tag(candidates, alias, tag), (size, room, tag)
 
 
-def finals(count: int, **fields: object) -> list[Fields]:
+def finals(count: int) -> list[Fields]:
     """Return so many final releases, the least first."""
-    return [{"version": f"1.{number}.0", **fields} for number in range(count)]
+    return [{"version": f"1.{number}.0"} for number in range(count)]
 
 
 def drafts(count: int, version: str = "1.5.0") -> list[Fields]:
@@ -180,24 +178,12 @@ def drafts(count: int, version: str = "1.5.0") -> list[Fields]:
 
 
 CROWDED = [each for one in finals(10) for each in (*drafts(8, one["version"]), one)]
+OLD = [{"version": "0.9.0"}, {"version": "0.9.0"}, *finals(40)]
+LATE = [*drafts(9), *finals(40)]
 CASES: dict[str, tuple[list[Fields], int, list[str]]] = {
-    "70 drafts": (
-        [*finals(3), *drafts(70)],
-        2,
-        ["latest", "1", "1.0", "1.1.0", "v1.2"],
-    ),
     "8 drafts before each of 10 finals": (CROWDED, 89, ["1", "1.x", "1.0", "1.9.0"]),
-    "pinned to an old one": (finals(60), 0, ["latest", "1.0.0", "1.0.0_rev0", "1.59"]),
-    "pinned to an old revision": (
-        [{"version": "0.9.0"}, {"version": "0.9.0"}, *finals(40)],
-        0,
-        ["latest", "0.9.0", "0.9.0_rev0", "0.9.0_rev1", "1"],
-    ),
-    "pinned to a draft": (
-        [*drafts(9), *finals(40)],
-        4,
-        ["latest", "1.5.0-164804", "1"],
-    ),
+    "pinned to an old revision": (OLD, 0, ["latest", "0.9.0", "0.9.0_rev0", "1"]),
+    "pinned to a draft": (LATE, 4, ["latest", "1.5.0-164804", "1"]),
     "one version": ([{"version": "0.0.0"}] * 60, 59, ["0", "0.0.0", "0.0.0_rev50"]),
 }
 
@@ -206,7 +192,7 @@ CASES: dict[str, tuple[list[Fields], int, list[str]]] = {
 def test_tag_finds_no_less(
     world: World, releases: list[Fields], target: int, tags: list[str]
 ) -> None:
-    """Among many releases a tag finds what the path does; drafts have their path."""
+    """Among many releases a tag finds what the path does."""
     alias, added = world.add(*releases, target=target)
     candidates = carry(world.candidates(alias, 20), alias)
     for tag in tags:
@@ -215,8 +201,3 @@ def test_tag_finds_no_less(
         assert location, tag
     pinned = added[target].raw_version.replace("+", "_")
     assert {pinned, f"{pinned}_rev0"} & {*candidates.tags()}
-    for release in added:
-        raw = release.raw_version
-        if "-" in raw and raw != pinned:
-            said = candidates.error_for(alias, raw).message
-            assert said.endswith(f"any other is pulled as {alias}/{raw}")

@@ -5,12 +5,7 @@ import logging
 
 import pytest
 
-from resolver.content.forward import (
-    Forward,
-    Search,
-    challenge_for,
-    forward,
-)
+from resolver.content.forward import Forward, Search, forward
 from resolver.content.tag_list import TagPage
 from resolver.errors import (
     AccessDenied,
@@ -21,17 +16,15 @@ from resolver.errors import (
     RequestInvalid,
     ScopeInsufficient,
     TagUnknown,
-    TokenError,
     TokenInvalid,
 )
-from resolver.grammar.challenge import Challenge
+from resolver.grammar.reference import parse_alias
 from resolver.release.candidate import Candidates
 from resolver.token.claims import append_aliases
 from resolver.token.suffix import Aliases
 from tests.resolver.fake import (
     DIGEST,
     LOCATION,
-    REGISTRY_HOST,
     basic,
     candidate,
     endpoint,
@@ -41,16 +34,13 @@ from tests.resolver.fake import (
     pullable,
 )
 
-JWT = jwt([{"type": "repository", "name": LOCATION, "actions": ["pull"]}])
+JWT = jwt(pullable([LOCATION]))
 ALIAS = "org/app/2.3.8"
 TOKEN = append_aliases(
     JWT,
     Aliases(
-        {ALIAS: fixed(LOCATION), "org/app": fixed(LOCATION)},
-        {
-            "org/gone": ReleaseUnknown("gone"),
-            "org/hidden": AccessDenied("hidden"),
-        },
+        {ALIAS: fixed(), "org/app": fixed()},
+        {"org/gone": ReleaseUnknown("gone"), "org/hidden": AccessDenied("hidden")},
     ),
 )
 ARTIFACT = "sha256-" + "a1" * 32
@@ -66,26 +56,24 @@ def forward_ignoring_tags(
     return request
 
 
-@pytest.mark.parametrize(
-    ("path", "upstream"),
-    [
-        (f"{ALIAS}/manifests/latest", "manifests/latest"),
-        (f"{ALIAS}/manifests/2.3.8", "manifests/latest"),
-        (f"{ALIAS}/manifests/{DIGEST}", f"manifests/{DIGEST}"),
-        (f"{ALIAS}/manifests/{ARTIFACT}", f"manifests/{ARTIFACT}"),
-        (f"{ALIAS}/manifests/{ARTIFACT}.sig", f"manifests/{ARTIFACT}.sig"),
-        (f"{ALIAS}/manifests/{ARTIFACT_512}", f"manifests/{ARTIFACT_512}"),
-        (f"{ALIAS}/manifests/sha256-00.sig", "manifests/latest"),
-        (f"{ALIAS}/manifests/{ARTIFACT}0", "manifests/latest"),
-        (f"{ALIAS}/manifests/{ARTIFACT}.sig.2", "manifests/latest"),
-        (f"{ALIAS}/manifests/latest?ns=x", "manifests/latest"),
-        (f"{ALIAS}/blobs/{DIGEST}", f"blobs/{DIGEST}"),
-        (f"{ALIAS}/tags/list?n=1&x=2", "tags/list?n=1"),
-        (f"{ALIAS}/referrers/{DIGEST}", f"referrers/{DIGEST}"),
-        ("org/app/manifests/latest", "manifests/latest"),
-    ],
-    ids=ident,
-)
+UPSTREAM = {
+    f"{ALIAS}/manifests/latest": "manifests/latest",
+    f"{ALIAS}/manifests/2.3.8?ns=x": "manifests/latest",
+    "org/app/manifests/latest": "manifests/latest",
+    f"{ALIAS}/manifests/sha256-00.sig": "manifests/latest",
+    f"{ALIAS}/manifests/{ARTIFACT}0": "manifests/latest",
+    f"{ALIAS}/manifests/{ARTIFACT}.sig.2": "manifests/latest",
+    f"{ALIAS}/manifests/{ARTIFACT}": f"manifests/{ARTIFACT}",
+    f"{ALIAS}/manifests/{ARTIFACT}.sig": f"manifests/{ARTIFACT}.sig",
+    f"{ALIAS}/manifests/{ARTIFACT_512}": f"manifests/{ARTIFACT_512}",
+    f"{ALIAS}/manifests/{DIGEST}": f"manifests/{DIGEST}",
+    f"{ALIAS}/blobs/{DIGEST}": f"blobs/{DIGEST}",
+    f"{ALIAS}/tags/list?n=1&x=2": "tags/list?n=1",
+    f"{ALIAS}/referrers/{DIGEST}": f"referrers/{DIGEST}",
+}
+
+
+@pytest.mark.parametrize(("path", "upstream"), UPSTREAM.items(), ids=ident)
 def test_alias_becomes_its_location(path: str, upstream: str) -> None:
     """With its token an alias becomes the location, and a tag `latest` (R7, R9)."""
     request = forward_ignoring_tags(path)
@@ -95,47 +83,32 @@ def test_alias_becomes_its_location(path: str, upstream: str) -> None:
     assert str(request.alias) in {ALIAS, "org/app"}
 
 
+LOGINS = {
+    f"Bearer {TOKEN}": f"Bearer {JWT}",
+    f"bearer  {JWT} ": f"Bearer {JWT}",
+    "Bearer opaque": "Bearer opaque",
+    "Bearer": None,
+    "Bearer ": None,
+    basic("u", "key"): None,
+    "key": None,
+    None: None,
+}
+
+
 @pytest.mark.parametrize(
     ("path", "upstream"),
     [
-        ("", "/v2/"),
-        ("?x=1", "/v2/"),
-        (f"{LOCATION}/manifests/latest", f"/v2/{LOCATION}/manifests/latest"),
-        (f"{LOCATION}/manifests/2.3.8", f"/v2/{LOCATION}/manifests/2.3.8"),
-        (f"{LOCATION}/blobs/{DIGEST}", f"/v2/{LOCATION}/blobs/{DIGEST}"),
-        ("resin/resinos/manifests/2.0.0", "/v2/resin/resinos/manifests/2.0.0"),
+        ("?x=1", ""),
+        (f"{LOCATION}/manifests/2.3.8", f"{LOCATION}/manifests/2.3.8"),
+        ("resin/resinos/manifests/2.0.0", "resin/resinos/manifests/2.0.0"),
     ],
 )
-@pytest.mark.parametrize(
-    ("authorization", "sent"),
-    [
-        (f"Bearer {TOKEN}", f"Bearer {JWT}"),
-        (f"bearer  {JWT} ", f"Bearer {JWT}"),
-        ("Bearer opaque", "Bearer opaque"),
-        ("Bearer", None),
-        ("Bearer ", None),
-        (basic("u", "key"), None),
-        ("key", None),
-        ("", None),
-        (None, None),
-    ],
-    ids=["suffixed", "jwt", "opaque", "bare", "empty", "basic", "odd", "blank", "none"],
-)
+@pytest.mark.parametrize(("login", "sent"), LOGINS.items(), ids=ident)
 def test_stored_name_passes(
-    path: str, upstream: str, authorization: str | None, sent: str | None
+    path: str, upstream: str, login: str | None, sent: str | None
 ) -> None:
     """What the registry knows passes; a suffix and an API key do not (R1, R7)."""
-    request = forward_ignoring_tags(path, authorization)
-    assert request == Forward(upstream, sent)
-
-
-@pytest.mark.parametrize("authorization", [None, "", "Bearer", basic("u", "key")])
-def test_alias_without_token_meets_the_challenge(authorization: str | None) -> None:
-    """Without a token the alias goes upstream, which challenges for it (R6)."""
-    request = forward_ignoring_tags(f"{ALIAS}/manifests/2.3.8", authorization)
-    assert request.path == f"/v2/{ALIAS}/manifests/2.3.8"
-    assert (request.authorization, request.location) == (None, None)
-    assert str(request.alias) == ALIAS
+    assert forward_ignoring_tags(path, login) == Forward(f"/v2/{upstream}", sent)
 
 
 @pytest.mark.parametrize(
@@ -148,86 +121,32 @@ def test_alias_without_token_meets_the_challenge(authorization: str | None) -> N
         ("org/gone", TOKEN, ReleaseUnknown),
         ("org/hidden", TOKEN, AccessDenied),
         (ALIAS, f"{JWT}~", TokenInvalid),
-        (ALIAS, f"{TOKEN}~", TokenInvalid),
-        (ALIAS, f"{TOKEN}é", TokenInvalid),
         (LOCATION, f"{JWT}~forged", TokenInvalid),
-        ("app", TOKEN, AliasInvalid),
         ("org.io/app", TOKEN, AliasInvalid),
+        ("a/b/c/d/e", None, AliasInvalid),
     ],
     ids=ident,
 )
 @pytest.mark.parametrize("rest", ["manifests/latest", f"blobs/{DIGEST}", "tags/list"])
-def test_refusal(name: str, token: str, error: type[RegistryError], rest: str) -> None:
+def test_refusal(
+    name: str, token: str | None, error: type[RegistryError], rest: str
+) -> None:
     """A token that does not carry the alias never fetches another's image (R7, R8)."""
     with pytest.raises(error) as caught:
-        forward_ignoring_tags(f"{name}/{rest}", f"Bearer {token}")
+        forward_ignoring_tags(f"{name}/{rest}", token and f"Bearer {token}")
     assert JWT not in caught.value.message
     assert LOCATION not in caught.value.message
 
 
-@pytest.mark.parametrize("name", ["app", "a/b/c/d/e", "org/my.app"])
-def test_malformed_alias_is_refused_without_token(name: str) -> None:
-    """A name that can never be an alias is refused at once (R6)."""
-    with pytest.raises(AliasInvalid):
-        forward_ignoring_tags(f"{name}/manifests/latest", None)
-
-
 @pytest.mark.parametrize(
-    ("name", "tag", "instead"),
-    [
-        ("org/app", "2.3.9", "org/app/2.3.9"),
-        ("org/app", "2", "org/app/2"),
-        ("org/app", "2.0.0-RC1", "org/app/2.0.0-rc1"),
-        ("org/app", "2.3.8_rev1", "org/app/2.3.8_rev1"),
-        ("org/app", "11e1ee2", "org/app/11e1ee2"),
-        (ALIAS, "2.3.9", "org/app/2.3.9"),
-        (ALIAS, "2.3.8", None),
-        (ALIAS, "latest", None),
-        ("org/app", "latest", None),
-        ("org/app", "my-tag", None),
-        ("org/app", "11e1ee", None),
-        ("org/app", "1.0.0--", None),
-        ("org/app", ARTIFACT, None),
-        ("org/app", DIGEST, None),
-    ],
-    ids=ident,
+    ("tag", "instead"),
+    [("2.0.0-RC1", "org/app/2.0.0-rc1"), ("11e1ee", None), ("1.0.0--", None)],
 )
-def test_ignored_tag_is_warned_of(name: str, tag: str, instead: str | None) -> None:
+def test_ignored_tag_is_warned_of(tag: str, instead: str | None) -> None:
     """A tag that looks like a version is answered with what would select it (R9)."""
-    warning = forward_ignoring_tags(f"{name}/manifests/{tag}").warning
+    warning = forward_ignoring_tags(f"org/app/manifests/{tag}").warning
     assert (warning is None) is (instead is None)
-    if warning:
-        assert f"the tag {tag} " in warning
-        assert f"pull {instead} " in warning
-        assert warning.isprintable()
-        assert warning.isascii()
-        assert '"' not in warning
-
-
-@pytest.mark.parametrize(
-    ("path", "error", "scope"),
-    [
-        ("", TokenInvalid("x"), None),
-        (f"{ALIAS}/tags/list", TokenInvalid("x"), f"repository:{ALIAS}:pull"),
-        (
-            f"{ALIAS}/manifests/latest",
-            ScopeInsufficient("x"),
-            f"repository:{ALIAS}:pull",
-        ),
-        (
-            "org/app/manifests/1.6.0",
-            ScopeInsufficient("x", name="org/app/1.6.0"),
-            "repository:org/app/1.6.0:pull",
-        ),
-    ],
-    ids=ident,
-)
-def test_challenge(path: str, error: TokenError, scope: str | None) -> None:
-    """A token that does not serve is answered with a challenge for the alias (R7)."""
-    realm = "https://proxy.example/auth/v1/token"
-    request = challenge_for(error, endpoint(path), realm, REGISTRY_HOST)
-    assert request == Challenge(realm, REGISTRY_HOST, scope, error.error)
-    assert error.error in {"invalid_token", "insufficient_scope"}
+    assert warning is None or f"pull {instead} for" in warning
 
 
 def test_token_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -254,10 +173,10 @@ WIDE = append_aliases(
         {
             "org/app": MANY,
             "org/app/1.6.0": fixed(THIRD),
-            "org/app/2.3.8": fixed(LOCATION),
+            "org/app/2.3.8": fixed(),
             "org/loose": LOOSE,
             "org/old": Candidates((candidate("1.0.0", is_invalidated=True),)),
-            "org/plain": fixed(LOCATION),
+            "org/plain": fixed(),
             "org/several": Candidates(MANY.rows[2:]),
             "org/tagged/2.4.0": fixed(OTHER),
         },
@@ -273,48 +192,37 @@ WIDE = append_aliases(
 
 
 def forward_by_tag(
-    path: str, token: str | None = WIDE, *, takes_scopes: bool = True
+    path: str, *, takes_scopes: bool = True
 ) -> Forward | Search | TagPage:
     """Return what becomes of the request where tags select."""
-    login = None if token is None else f"Bearer {token}"
+    login = f"Bearer {WIDE}"
     return forward(endpoint(path), login, selects=True, takes_scopes=takes_scopes)
 
 
-@pytest.mark.parametrize(
-    ("path", "location", "version", "reason"),
-    [
-        ("org/app/manifests/2", OTHER, "2.4.0", "the greatest final release of 2.x"),
-        ("org/app/manifests/2.3", LOCATION, "2.3.8+rev2", "the greatest final release"),
-        (
-            "org/app/manifests/2.3.8_rev2",
-            LOCATION,
-            "2.3.8+rev2",
-            "exactly that version",
-        ),
-        ("org/app/manifests/b4b201f", LOCATION, "2.3.8+rev2", "the one release whose"),
-        ("org/app/manifests/latest", LOCATION, "2.3.8+rev2", "the target release"),
-        ("org/app/manifests/Pinned", LOCATION, "2.3.8+rev2", "the target release"),
-        ("org/app/manifests/1.6.0", THIRD, None, None),
-        ("org/app/manifests/2.3.8", LOCATION, None, None),
-        ("org/plain/manifests/latest", LOCATION, None, None),
-        ("org/tagged/manifests/2.4.0", OTHER, None, None),
-    ],
-)
+SELECTED = {
+    "org/app:2": (OTHER, "2.4.0", "the greatest final release of 2.x"),
+    "org/app:2.3.8_rev2": (LOCATION, "2.3.8+rev2", "exactly that version"),
+    "org/app:latest": (LOCATION, "2.3.8+rev2", "the target release"),
+    "org/app:Pinned": (LOCATION, "2.3.8+rev2", "the target release"),
+    "org/app:1.6.0": (THIRD, None, None),
+    "org/app:2.3.8": (LOCATION, None, None),
+    "org/plain:latest": (LOCATION, None, None),
+    "org/tagged:2.4.0": (OTHER, None, None),
+}
+
+
+@pytest.mark.parametrize(("pulled", "expected"), SELECTED.items(), ids=ident)
 @pytest.mark.parametrize("takes_scopes", [True, False])
 def test_tag_selects(
-    path: str,
-    location: str,
-    version: str | None,
-    reason: str | None,
-    *,
-    takes_scopes: bool,
+    pulled: str, expected: tuple[str, str | None, str | None], *, takes_scopes: bool
 ) -> None:
     """The stored tag is asked for at what the tag picks, and nobody is warned (R9)."""
-    request = forward_by_tag(path, takes_scopes=takes_scopes)
+    name, _, tag = pulled.partition(":")
+    request = forward_by_tag(f"{name}/manifests/{tag}", takes_scopes=takes_scopes)
     assert isinstance(request, Forward)
+    location, version, reason = expected
     assert request.path == f"/v2/{location}/manifests/latest"
     assert (request.authorization, request.location) == (f"Bearer {WIDE_JWT}", location)
-    name, _, tag = path.partition("/manifests/")
     assert (request.tag, request.warning) == (tag, None)
     assert request.scope == f"repository:{name}/{tag.lower()}:pull"
     assert (request.release and request.release.raw_version) == version
@@ -322,109 +230,101 @@ def test_tag_selects(
 
 
 REFUSALS = [
-    ("org/app/manifests/9.9.9", TagUnknown, TagUnknown, "has no release 9.9.9"),
-    ("org/app/manifests/9.9.8", ScopeInsufficient, TagUnknown, "no release 9.9.8"),
-    ("org/app/manifests/9.9.8-", TagUnknown, TagUnknown, "no release 9.9.8- "),
-    ("org/app/manifests/1.0.0", TagUnknown, TagUnknown, "several images: db, web"),
-    ("org/loose/manifests/latest", TagUnknown, TagUnknown, "no target release"),
-    ("org/loose/manifests/7", ScopeInsufficient, TagUnknown, "no release 7 "),
-    ("org/plain/manifests/2.3", ScopeInsufficient, ScopeInsufficient, "not issued for"),
-    ("org/tagged/manifests/2", ScopeInsufficient, ScopeInsufficient, "not issued for"),
-    ("org/tagged/tags/list", ScopeInsufficient, ScopeInsufficient, "not issued for"),
-    ("org/empty/manifests/1.0.0", ScopeInsufficient, TagUnknown, ""),
-    ("org/empty/manifests/latest", TagUnknown, TagUnknown, "offers no version"),
-    ("org/hidden/manifests/2.3", AccessDenied, AccessDenied, "hidden"),
-    ("org/hidden/manifests/1", AccessDenied, AccessDenied, "hidden"),
-    (f"org/hidden/blobs/{DIGEST}", AccessDenied, AccessDenied, "hidden"),
-    ("org/other/manifests/latest", ScopeInsufficient, ScopeInsufficient, "/latest"),
-    ("org/app/tags/list?n=x", RequestInvalid, RequestInvalid, "no number of tags"),
-    ("org/several/tags/list", ReleaseUnknown, ReleaseUnknown, "<version>/<service>"),
-    (f"org/several/blobs/{DIGEST}", BlobUnknown, BlobUnknown, "<version>@sha256:a1"),
-    (f"org/several/manifests/{DIGEST}", TagUnknown, TagUnknown, "<version>@sha256:a1"),
-    ("app/manifests/2.3", AliasInvalid, AliasInvalid, "does not name a release"),
+    ("org/app/manifests/9.9.9", TagUnknown, TagUnknown),
+    ("org/app/manifests/9.9.8", ScopeInsufficient, TagUnknown),
+    ("org/app/manifests/9.9.8-", TagUnknown, TagUnknown),
+    ("org/app/manifests/1.0.0", TagUnknown, TagUnknown),
+    ("org/loose/manifests/latest", TagUnknown, TagUnknown),
+    ("org/loose/manifests/7", ScopeInsufficient, TagUnknown),
+    ("org/plain/manifests/2.3", ScopeInsufficient, ScopeInsufficient),
+    ("org/tagged/manifests/2", ScopeInsufficient, ScopeInsufficient),
+    ("org/tagged/tags/list", ScopeInsufficient, ScopeInsufficient),
+    ("org/empty/manifests/1.0.0", ScopeInsufficient, TagUnknown),
+    ("org/empty/manifests/latest", TagUnknown, TagUnknown),
+    ("org/hidden/manifests/2.3", AccessDenied, AccessDenied),
+    ("org/hidden/manifests/1", AccessDenied, AccessDenied),
+    (f"org/hidden/blobs/{DIGEST}", AccessDenied, AccessDenied),
+    ("org/other/manifests/latest", ScopeInsufficient, ScopeInsufficient),
+    ("org/app/tags/list?n=x", RequestInvalid, RequestInvalid),
+    ("org/several/tags/list", ReleaseUnknown, ReleaseUnknown),
+    (f"org/several/blobs/{DIGEST}", BlobUnknown, BlobUnknown),
+    (f"org/several/manifests/{DIGEST}", TagUnknown, TagUnknown),
 ]
 
 
-@pytest.mark.parametrize(("path", "error", "else_", "message"), REFUSALS, ids=ident)
+@pytest.mark.parametrize(("path", "error", "otherwise"), REFUSALS, ids=ident)
 def test_tag_is_refused(
-    path: str, error: type[RegistryError], else_: type[RegistryError], message: str
+    path: str, error: type[RegistryError], otherwise: type[RegistryError]
 ) -> None:
     """The client is told what is wrong, or gets the token with which it is told.
 
     docker's classic store would not ask for another token: it is told at once.
     """
-    for takes_scopes, expected in ((True, error), (False, else_)):
+    for takes_scopes, expected in ((True, error), (False, otherwise)):
         with pytest.raises(expected) as refused:
             forward_by_tag(path, takes_scopes=takes_scopes)
         assert type(refused.value) is expected
-        assert message in refused.value.message
         assert LOCATION not in refused.value.message
         assert WIDE_JWT not in refused.value.message
         if isinstance(refused.value, ScopeInsufficient):
-            name, _, tag = path.partition("/manifests/")
-            asked = f"{name}/{tag}" if tag else name.removesuffix("/tags/list")
+            asked = path.replace("/manifests/", "/").removesuffix("/tags/list")
             assert refused.value.name == asked
 
 
-@pytest.mark.parametrize(
-    ("path", "scope"),
-    [
-        ("org/app/manifests/1.6.0", "repository:org/app/1.6.0:pull"),
-        ("org/app/manifests/2.0.0-RC1", "repository:org/app/2.0.0-rc1:pull"),
-        ("org/app/manifests/latest", "repository:org/app/latest:pull"),
-        ("org/app/manifests/1.0.0-", None),
-        (f"org/app/manifests/{DIGEST}", None),
-        (f"org/app/manifests/{ARTIFACT}.sig", None),
-        ("org/app/tags/list", None),
-        ("org/app/2.3.8/manifests/1.6.0", None),
-    ],
-)
-def test_first_challenge_names_the_tag(path: str, scope: str | None) -> None:
-    """It names the tag's alias beside the application (R9)."""
-    request = forward_by_tag(path, token=None)
-    assert isinstance(request, Forward)
-    assert request.path == f"/v2/{path}"
-    assert request.scope == (scope and f"repository:org/app:pull {scope}")
+FIRST = {
+    "org/app/manifests/1.6.0": "org/app/1.6.0",
+    "org/app/manifests/2.0.0-RC1": "org/app/2.0.0-rc1",
+    "org/app/manifests/latest": "org/app/latest",
+    "org/app/manifests/1.0.0-": None,
+    f"org/app/manifests/{DIGEST}": None,
+    f"org/app/manifests/{ARTIFACT}.sig": None,
+    "org/app/tags/list": None,
+    "org/app/2.3.8/manifests/1.6.0": None,
+}
+
+
+@pytest.mark.parametrize(("path", "name"), FIRST.items(), ids=ident)
+def test_first_challenge_names_the_tag(path: str, name: str | None) -> None:
+    """An alias goes upstream as it is; the tag's is named beside it (R6, R9)."""
+    scope = name and f"repository:org/app:pull repository:{name}:pull"
+    alias = parse_alias(path.partition("/manifests")[0].removesuffix("/tags/list"))
+    for login in (None, basic("u", "key")):
+        request = forward(endpoint(path), login, selects=True)
+        assert request == Forward(f"/v2/{path}", None, alias, scope=scope)
     assert forward_ignoring_tags(path, None).scope is None
 
 
 @pytest.mark.parametrize(
-    ("rest", "kind"),
-    [
-        (f"blobs/{DIGEST}", "blobs"),
-        (f"manifests/{DIGEST}", "manifests"),
-        (f"referrers/{DIGEST}", "manifests"),
-        (f"manifests/{ARTIFACT}.sig", "manifests"),
-    ],
+    "rest",
+    [f"blobs/{DIGEST}", f"manifests/{DIGEST}", f"manifests/{ARTIFACT}.sig"],
 )
-def test_digest_may_be_at_any_location(rest: str, kind: str) -> None:
+def test_digest_may_be_at_any_location(rest: str) -> None:
     """The target's is the first; the tags that the token is for have theirs, too."""
-    request = forward_by_tag(f"org/app/{rest}")
-    assert isinstance(request, Search)
-    assert (request.reference, request.kind) == (DIGEST, kind)
-    assert request.locations == (LOCATION, OTHER, THIRD)
-    there = request.at(request.locations[1])
-    assert there.path == f"/v2/{OTHER}/{rest}"
-    assert there.release
-    assert there.release.raw_version == "2.4.0"
-    tagged = forward_by_tag(f"org/tagged/{rest}")
-    assert isinstance(tagged, Search)
-    assert tagged.locations == (OTHER,)
+    for name, places in (
+        ("org/app", (LOCATION, OTHER, THIRD)),
+        ("org/tagged", (OTHER,)),
+    ):
+        search = forward_by_tag(f"{name}/{rest}")
+        assert isinstance(search, Search)
+        assert (search.reference, search.locations) == (DIGEST, places)
     alone = forward_by_tag(f"{ALIAS}/{rest}")
     assert isinstance(alone, Forward)
     assert alone.location == LOCATION
 
 
-def test_list_of_tags() -> None:
-    """The proxy lists them itself; `latest` only where there is a target release."""
-    for name, tags in (
+@pytest.mark.parametrize(
+    ("name", "tags"),
+    [
         ("org/app", ["2.3.8", "2.3.8_rev2", "2.4.0", "latest"]),
         ("org/loose", ["2.4.0"]),
         ("org/old", []),
-    ):
-        request = forward_by_tag(f"{name}/tags/list")
-        assert isinstance(request, TagPage)
-        assert json.loads(request.body) == {"name": name, "tags": tags}
+    ],
+)
+def test_list_of_tags(name: str, tags: list[str]) -> None:
+    """The proxy lists them itself; `latest` only where there is a target release."""
+    request = forward_by_tag(f"{name}/tags/list")
+    assert isinstance(request, TagPage)
+    assert json.loads(request.body) == {"name": name, "tags": tags}
 
 
 def test_other_replica_ignores_tags() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
@@ -73,10 +72,10 @@ NETWORK: dict[str, Reply] = {
 }
 
 
-def request_for(*names: str, authorization: str | None = BASIC) -> TokenRequest:
+def request_for(*names: str) -> TokenRequest:
     """Return a request for pulling from these repositories."""
     scopes = [("scope", f"repository:{name}:pull") for name in names]
-    return parse_token_query(urlencode(scopes), authorization)
+    return parse_token_query(urlencode(scopes), BASIC)
 
 
 @contextmanager
@@ -84,12 +83,8 @@ def serving(
     network: FakeTransport, timeout: float = 10, tags: int = 0
 ) -> Iterator[TokenService]:
     """Yield the token endpoint of a proxy in that network."""
-    service = TokenService(
-        Upstream(REGISTRY, None, network),
-        ResolutionCache(300),
-        timeout=timeout,
-        tags=tags,
-    )
+    upstream, cache = Upstream(REGISTRY, None, network), ResolutionCache(300)
+    service = TokenService(upstream, cache, timeout=timeout, tags=tags)
     with closing(service):
         yield service
 
@@ -103,62 +98,58 @@ def issue(
         return asyncio.run(service.answer(request)), network
 
 
+def body_of(found: TokenAnswer) -> Any:
+    """Return what the client reads."""
+    return json.loads(found.body)
+
+
 def token_of(found: TokenAnswer) -> Token:
     """Return the token in the answer."""
-    return parse_token(json.loads(found.body)["token"])
+    return parse_token(body_of(found)["token"])
 
 
 def test_alias_becomes_its_location() -> None:
     """The API is asked for the location, and the token carries the alias (R3, R4)."""
     issued, network = issue(request_for(f"{SLUG}/2.3.8"))
-    body: dict[str, Any] = json.loads(issued.body)
-    token = parse_token(body["token"])
-    assert location_of(token, f"{SLUG}/2.3.8") == LOCATION
+    assert location_of(token_of(issued), f"{SLUG}/2.3.8") == LOCATION
+    body = body_of(issued)
     assert body["access_token"] == body["token"]
     assert body["expires_in"] == EXPIRES - ISSUED
     assert body["issued_at"] == "2026-11-23T17:24:52Z"
     assert [resolution.location for resolution in issued.resolutions] == [LOCATION]
-    assert issued.refusals == {}
-    last = network.sent[-1]
-    assert last.query == [
+    logins = [sent.authorization for sent in network.sent]
+    assert (logins[0], logins[-1]) == (None, BASIC)
+    assert network.sent[-1].query == [
         ("service", REGISTRY_HOST),
         ("scope", f"repository:{LOCATION}:pull"),
     ]
-    assert last.authorization == BASIC
-    assert len(network.sent) == 3
 
 
-@pytest.mark.parametrize(
-    ("query", "names", "requests"),
-    [
-        ("", [], 2),
-        ("service=x&account=y", [], 2),
-        (f"scope=repository:{LOCATION}:pull", [LOCATION], 2),
-        ("scope=repository:resin/resinos:pull,push", ["resin/resinos"], 2),
-        ("scope=repository:org/app:pull", [LOCATION], 3),
-        ("scope=repository:org/app:push", [LOCATION], 3),
-        ("scope=repository:org/app:pull&scope=repository:org/app:pull", [LOCATION], 3),
-        ("scope=repository:org/app:pull+repository:org/app:*", [LOCATION], 3),
-        ("scope=repository:a/b:pull+repository:c/d/2.3.8:pull", [LOCATION], 4),
-        (f"scope=repository:a/b:pull%20repository:{LOCATION}:pull", [LOCATION], 3),
-        ("scope=repository:hidden/app:pull", [], 3),
-        ("scope=repository:a/b:pull&scope=repository:hidden/app:pull", [LOCATION], 4),
-        ("scope=repository:app:pull", [], 2),
-        ("scope=registry:catalog:*", [], 2),
-    ],
-)
-def test_requests_are_counted(query: str, names: list[str], requests: int) -> None:
+COUNTS = {
+    "service=x&account=y": ([], 2),
+    f"scope=repository:{LOCATION}:pull": ([LOCATION], 2),
+    "scope=repository:resin/resinos:pull,push": (["resin/resinos"], 2),
+    "scope=repository:org/app:push": ([LOCATION], 3),
+    "scope=repository:a/b:pull&scope=repository:a/b:pull": ([LOCATION], 3),
+    "scope=repository:a/b:pull+repository:a/b:*": ([LOCATION], 3),
+    "scope=repository:a/b:pull+repository:c/d/2.3.8:pull": ([LOCATION], 4),
+    f"scope=repository:a/b:pull%20repository:{LOCATION}:pull": ([LOCATION], 3),
+    "scope=repository:a/b:pull&scope=repository:hidden/app:pull": ([LOCATION], 4),
+    "scope=repository:app:pull": ([], 2),
+    "scope=registry:catalog:*": ([], 2),
+}
+
+
+@pytest.mark.parametrize(("query", "expected"), COUNTS.items(), ids=ident)
+def test_requests_are_counted(query: str, expected: tuple[list[str], int]) -> None:
     """Each alias costs one request, beside the registry's and the token's own."""
-    issued, network = issue(parse_token_query(query, None))
-    assert [scope.split(":")[1] for scope in network.sent[-1].scopes] == names
-    assert len(network.sent) == requests
-    assert issued.body
+    _, network = issue(parse_token_query(query, None))
+    names = [scope.split(":")[1] for scope in network.sent[-1].scopes]
+    assert (names, len(network.sent)) == expected
 
 
 BAD = {
     "app": "NAME_INVALID",
-    "a/b/c/d/e": "NAME_INVALID",
-    "Org/App": "NAME_INVALID",
     "org/app/2.3.8+rev1": "NAME_INVALID",
     "org/äpp": "NAME_INVALID",
     "host:5000/org/app": "NAME_INVALID",
@@ -169,43 +160,41 @@ BAD = {
 
 @pytest.mark.parametrize(("name", "code"), BAD.items(), ids=ident)
 def test_bad_scope_does_not_sink_the_rest(name: str, code: str) -> None:
-    """A name that cannot be pulled is carried as a refusal beside the others (R3)."""
+    """What cannot be pulled is carried beside the others, for a short time (R3)."""
     issued, network = issue(request_for("org/app", name, f"{SLUG}/2.3.8"))
     token = token_of(issued)
-    assert (
-        location_of(token, "org/app") == location_of(token, f"{SLUG}/2.3.8") == LOCATION
-    )
+    for sound in ("org/app", f"{SLUG}/2.3.8"):
+        assert location_of(token, sound) == LOCATION
     with pytest.raises(Refusal) as caught:
         location_of(token, name)
     assert caught.value.code == code
     assert set(issued.refusals) == {name}
     assert network.sent[-1].scopes == [f"repository:{LOCATION}:pull"]
+    assert body_of(issued)["expires_in"] == 60
 
 
-def test_what_the_api_does_not_grant_is_denied() -> None:
+@pytest.mark.parametrize("tags", [0, 20])
+def test_what_the_api_does_not_grant_is_denied(tags: int) -> None:
     """Only the token endpoint decides on permission, whatever was resolved."""
     empty = {"type": "repository", "name": LOCATION, "actions": []}
-    for tags in (0, 20):
-        issued, _ = issue(
-            request_for("org/app"),
-            {TOKEN: answer({"token": jwt([empty])}), TARGETS: rows(APPLICATION)},
-            tags,
-        )
-        with pytest.raises(AccessDenied):
-            location_of(token_of(issued), "org/app")
-        assert token_of(issued).aliases.candidates == {}
-        assert issued.resolutions == ()
+    granted = answer({"token": jwt([empty])})
+    issued, _ = issue(
+        request_for("org/app"), {TOKEN: granted, TARGETS: rows(APPLICATION)}, tags
+    )
+    with pytest.raises(AccessDenied):
+        location_of(token_of(issued), "org/app")
+    assert token_of(issued).aliases.candidates == {}
+    assert issued.resolutions == ()
 
 
-def test_opaque_token_is_passed_on() -> None:
+@pytest.mark.parametrize("tags", [0, 20])
+def test_opaque_token_is_passed_on(tags: int) -> None:
     """A token that is no JWT is passed on with its aliases, and without its times."""
-    for tags in (0, 20):
-        issued, _ = issue(
-            request_for("org/app"), {TOKEN: answer({"token": "opaque"})}, tags
-        )
-        assert token_of(issued).jwt == "opaque"
-        assert token_of(issued).aliases.candidates == {"org/app": fixed(LOCATION)}
-        assert set(json.loads(issued.body)) == {"token", "access_token"}
+    opaque = answer({"token": "opaque"})
+    issued, _ = issue(request_for("org/app"), {TOKEN: opaque}, tags)
+    assert token_of(issued).jwt == "opaque"
+    assert token_of(issued).aliases.candidates == {"org/app": fixed(LOCATION)}
+    assert body_of(issued).keys() == {"token", "access_token"}
 
 
 @pytest.mark.parametrize(
@@ -214,6 +203,7 @@ def test_opaque_token_is_passed_on() -> None:
         (TOKEN, Answer(401, {}, b""), CredentialRejected),
         (TOKEN, answer({}, 429, {"Retry-After": "7"}), RateLimited),
         (TOKEN, answer({}, 500), ServiceUnavailable),
+        (TOKEN, answer({"token": f"{jwt()}~e30"}), ServiceUnavailable),
         (RELEASES, answer({}, 429), RateLimited),
         (RELEASES, answer({}, 500), ServiceUnavailable),
         (f"{REGISTRY}/v2/", ServiceUnavailable("down"), ServiceUnavailable),
@@ -230,118 +220,73 @@ def test_failure(part: str, reply: Reply, error: type[RegistryError]) -> None:
 
 def test_slow_api_is_given_up() -> None:
     """The whole answer is due within the timeout, however slow the API is (R5)."""
-    go = threading.Event()
+    gate = threading.Event()
 
     def slowly(_: str) -> Answer:
-        go.wait(10)
+        gate.wait(10)
         return challenged()
 
     network = FakeTransport({f"{REGISTRY}/v2/": slowly})
-    started = time.monotonic()
     with serving(network, timeout=0.02) as service:
         try:
             with pytest.raises(ServiceUnavailable, match=r"0\.02 seconds") as caught:
                 asyncio.run(service.answer(request_for("org/app")))
-            assert time.monotonic() - started < 4
+            assert not network.count(TOKEN)
         finally:
-            go.set()
+            gate.set()
     assert caught.value.headers == (("Retry-After", "10"),)
 
 
-@pytest.mark.parametrize(
-    ("service", "expected"), [(',service="own"', "own"), ("", REGISTRY_HOST)]
-)
-def test_registry_service(service: str, expected: str) -> None:
-    """Our challenges name the registry's own service, or its host; asked once."""
-    reply = challenged(f'Bearer realm="https://a.example/"{service}')
-    network = FakeTransport({f"{REGISTRY}/v2/": reply})
-    with serving(network) as ours:
+def test_registry_service() -> None:
+    """Our challenges name the registry's own service, asked once, or none (503)."""
+    network = FakeTransport({"/v2/": ServiceUnavailable("down")})
+    with serving(network) as service:
+        with pytest.raises(ServiceUnavailable):
+            asyncio.run(service.registry_service())
+        own = 'Bearer realm="https://a.example/",service="own"'
+        network.replies["/v2/"] = challenged(own)
         for _ in range(2):
-            assert asyncio.run(ours.registry_service()) == expected
-    assert len(network.sent) == 1
+            assert asyncio.run(service.registry_service()) == "own"
+    assert len(network.sent) == 2
 
 
-def test_token_with_a_refusal_is_short_lived() -> None:
-    """A client that keeps its token asks again soon; the JWT's time is four hours."""
-    for name, seconds in (("org/app/2.3.8", 14400), ("alpine", 60)):
-        answer, _ = issue(request_for(name))
-        assert json.loads(answer.body)["expires_in"] == seconds
-
-
-def test_service_that_is_not_known_is_not_made_up() -> None:
-    """A client holds on to the first service it hears, so it hears none (503)."""
-    down = FakeTransport({f"{REGISTRY}/v2/": ServiceUnavailable("down")})
-    with serving(down) as ours, pytest.raises(ServiceUnavailable):
-        asyncio.run(ours.registry_service())
-
-
-@pytest.mark.parametrize(
-    ("header", "sent"),
-    [(BASIC, BASIC), ("Basic Og==", None), (None, None), ("bearer x", "Bearer x")],
-)
-def test_authorization_goes_along(header: str | None, sent: str | None) -> None:
-    """The client's header reaches the token endpoint, an empty Basic does not (R3)."""
-    _, network = issue(request_for("org/app", authorization=header))
-    assert network.sent[0].authorization is None
-    assert network.sent[-1].authorization == sent
-
-
-@pytest.mark.parametrize("content_type", [FORM, f"{FORM}; charset=utf-8", f"{FORM} ;x"])
-@pytest.mark.parametrize(("user", "password"), [("u", KEY), ("", "k"), ("ü", "a&b=c")])
+@pytest.mark.parametrize("content_type", [f"{FORM}; charset=utf-8", f"{FORM} ;x"])
+@pytest.mark.parametrize(("user", "password"), [("", "k"), ("ü", "a&b=c")])
 def test_password_grant(content_type: str, user: str, password: str) -> None:
     """A POST with user and password stands for a GET with Basic (R5)."""
-    form = {
-        "grant_type": "password",
-        "username": user,
-        "password": password,
-        "scope": "repository:a/b:pull repository:c/d:pull",
-        "service": "x",
-        "client_id": "containerd",
-    }
-    issued = parse_token_form(content_type, urlencode(form).encode())
+    scope = "repository:a/b:pull repository:c/d:pull"
+    form = {"grant_type": "password", "username": user, "password": password}
+    body = urlencode({**form, "scope": scope, "service": "x"}).encode()
+    issued = parse_token_form(content_type, body)
     assert issued.scopes == (Scope("a/b"), Scope("c/d"))
     assert issued.credential.authorization == basic(user, password)
 
 
+PASSWORD = b"grant_type=password"
+
+
 @pytest.mark.parametrize(
-    ("content_type", "body"),
+    ("content_type", "body", "error"),
     [
-        (None, b"grant_type=password"),
-        ("application/json", b"{}"),
-        (f"text/{FORM}", b"grant_type=password"),
-        (FORM, b"grant_type=password&username=\xff"),
-        (FORM, b"grant_type=password" + b"&scope=x" * 64),
-        (FORM, b"grant_type=password" + b"&scope=repository:a/b:pull" * 99),
+        (None, PASSWORD, RequestInvalid),
+        (f"text/{FORM}", PASSWORD, RequestInvalid),
+        (FORM, PASSWORD + b"&username=\xff", RequestInvalid),
+        (FORM, PASSWORD + b"&scope=x" * 64, RequestInvalid),
+        (FORM, b"", GrantUnsupported),
+        (FORM, b"grant_type=%0d%0aX", GrantUnsupported),
+        (FORM, b"grant_type=refresh_token", GrantUnsupported),
     ],
     ids=ident,
 )
-def test_form_is_refused(content_type: str | None, body: bytes) -> None:
-    """Another type and an endless form are refused at once (R5)."""
-    with pytest.raises(RequestInvalid) as caught:
-        parse_token_form(content_type, body)
-    assert caught.value.message.isprintable()
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "",
-        f"grant_type=refresh_token&refresh_token={KEY}",
-        "grant_type=%0d%0aX",
-    ],
-)
-def test_other_grant_is_not_there(body: str) -> None:
-    """It is answered with 404, after which clients ask with GET (R5)."""
-    with pytest.raises(GrantUnsupported, match="password") as caught:
-        parse_token_form(FORM, body.encode())
+def test_form_is_refused(
+    content_type: str | None, body: bytes, error: type[RegistryError]
+) -> None:
+    """Another type, an endless form and another grant are refused at once (R5)."""
+    key = f"&refresh_token={KEY}".encode()
+    with pytest.raises(error) as caught:
+        parse_token_form(content_type, body + key)
     assert caught.value.message.isprintable()
     assert KEY not in caught.value.message
-
-
-def test_endless_query_is_refused() -> None:
-    """A query has a limited number of parameters."""
-    with pytest.raises(RequestInvalid, match="64 parameters"):
-        parse_token_query("a=b&" * 65, None)
 
 
 def test_secrets_are_never_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -350,12 +295,7 @@ def test_secrets_are_never_shown(caplog: pytest.LogCaptureFixture) -> None:
     request = request_for("org/app", "hidden/app")
     issued, _ = issue(request)
     shown = f"{request} {issued} {issued.refusals} {caplog.text}"
-    for secret in (
-        KEY,
-        BASIC.partition(" ")[2],
-        jwt(),
-        json.loads(issued.body)["token"],
-    ):
+    for secret in (KEY, BASIC.partition(" ")[2], jwt(), token_of(issued).jwt):
         assert secret not in shown
 
 
@@ -365,14 +305,8 @@ def release_at(number: int, raw_version: str) -> dict[str, Any]:
     return release_row(raw_version, 0, image, id=number, commit=f"{number:032x}")
 
 
-APPLICATION = {
-    **target_row(release_at(1, "1.0.0")),
-    "owns__release": [
-        release_at(3, "1.2.0"),
-        release_at(2, "1.1.0"),
-        release_at(1, "1.0.0"),
-    ],
-}
+RELEASED = [release_at(3, "1.2.0"), release_at(2, "1.1.0"), release_at(1, "1.0.0")]
+APPLICATION = {**target_row(RELEASED[-1]), "owns__release": RELEASED}
 PLACES = [f"v2/{number:032x}" for number in (1, 3, 2)]
 
 
@@ -395,7 +329,7 @@ def test_candidates_are_resolved_together() -> None:
     assert many.is_whole
     assert [one.location for one in issued.resolutions] == PLACES[:1]
     assert issued.tagged == {"org/app": 3}
-    assert json.loads(issued.body)["expires_in"] == 300
+    assert body_of(issued)["expires_in"] == 300
 
 
 @pytest.mark.parametrize("beside", [(), ("org/app",)])
@@ -404,46 +338,52 @@ def test_selector_is_resolved_alone(beside: tuple[str, ...]) -> None:
     issued, network = issue_tagged(request_for(*beside, "org/app/2.3.8"))
     assert len(network.sent) == 3
     assert network.sent[-1].scopes == [f"repository:{LOCATION}:pull"]
-    token = token_of(issued)
-    assert set(token.aliases.candidates) == {"org/app/2.3.8"}
-    assert token.aliases.candidates["org/app/2.3.8"] == fixed(LOCATION)
-    assert json.loads(issued.body)["expires_in"] == EXPIRES - ISSUED
+    assert token_of(issued).aliases.candidates == {"org/app/2.3.8": fixed(LOCATION)}
+    assert body_of(issued)["expires_in"] == EXPIRES - ISSUED
 
 
 CONTAINERD = Client("containerd/2.1.9+unknown")
 MISSING = {"v7/release": rows(), TARGETS: rows(APPLICATION)}
+DOCKER = Client("docker/28.5.2 go/go1.27 os/linux")
+ABSENT = "org/app/9.9.9"
 REFUSED = [
-    (("org/app/9.9.9",), CONTAINERD, "org/app has no release 9.9.9"),
-    (("org/app/9.9.9", "a/b/c/d/e"), CONTAINERD, "; 'a/b/c/d/e' does not name"),
-    (("org/app/9.9.9", "org/app"), CONTAINERD, None),
-    (("org/app/9.9.9", LOCATION), CONTAINERD, None),
-    (("org/app/9.9.9", "org/other"), CONTAINERD, None),
-    (("org/app",), CONTAINERD, None),
-    ((), CONTAINERD, None),
-    (("org/app/9.9.9",), Client("docker/28.5.2 go/go1.27 os/linux"), None),
-    (("org/app/9.9.9",), Client("containers/5.36 (github.com/containers/image)"), None),
+    ((ABSENT,), CONTAINERD, True),
+    ((ABSENT, "a/b/c/d/e"), CONTAINERD, True),
+    ((ABSENT, "org/app"), CONTAINERD, False),
+    ((ABSENT, LOCATION), CONTAINERD, False),
+    ((ABSENT, "org/other"), CONTAINERD, False),
+    (("org/app",), CONTAINERD, False),
+    ((), CONTAINERD, False),
+    ((ABSENT,), DOCKER, False),
 ]
 
 
-@pytest.mark.parametrize(("names", "client", "words"), REFUSED, ids=ident)
+@pytest.mark.parametrize(("names", "client", "is_refused"), REFUSED, ids=ident)
 def test_token_is_refused(
-    names: tuple[str, ...], client: Client, words: str | None
+    names: tuple[str, ...], client: Client, *, is_refused: bool
 ) -> None:
     """A token good for nothing is refused where only that is shown (R8)."""
     issued, _ = issue_tagged(request_for(*names), MISSING)
     refusal = issued.refusal_for(client)
-    assert (refusal is None) == (words is None)
-    assert refusal is None or str(words) in refusal.message
+    assert (refusal is not None) is is_refused
+    if refusal:
+        messages = [each.message for each in issued.refusals.values()]
+        assert refusal.message == "; ".join(messages)
+
+
+def granting(count: int, **claims: object) -> Reply:
+    """Return a token endpoint that grants no more than so many of the scopes."""
+
+    def grant_some(url: str) -> Answer:
+        names = [scope.split(":")[1] for scope in Sent(url, None).scopes]
+        return answer({"token": jwt(pullable(names[:count]), **claims)})
+
+    return grant_some
 
 
 def test_candidates_that_the_api_does_not_grant() -> None:
     """Releases whose image the JWT does not open are no candidates, nor lesser ones."""
-
-    def some(url: str) -> Answer:
-        asked_for = [scope.split(":")[1] for scope in Sent(url, None).scopes]
-        return answer({"token": jwt(pullable(asked_for[:2]))})
-
-    issued, _ = issue_tagged(request_for("org/app"), {TOKEN: some})
+    issued, _ = issue_tagged(request_for("org/app"), {TOKEN: granting(2)})
     many = token_of(issued).aliases.candidates["org/app"]
     assert set(many.locations) == set(PLACES[:2])
     assert not many.is_whole
@@ -458,52 +398,17 @@ def test_target_that_is_refused() -> None:
     assert len(network.sent) == 3
     token = token_of(issued)
     assert len(token.aliases.candidates["org/app"]) == 3
-    refusal = token.refusal("org/app")
-    assert refusal
-    assert "its newest are 1.2.0, 1.1.0, 1.0.0" in refusal.message
-    assert json.loads(issued.body)["expires_in"] == 60
+    assert token.refusal("org/app")
+    assert body_of(issued)["expires_in"] == 60
 
 
 def test_long_token_is_asked_for_again_with_fewer() -> None:
     """Servers take headers of 8 kB (nginx, Node.js), so the token keeps within that."""
     finals = [release_at(n, f"1.{n}.0") for n in range(60, 0, -1)]
     many = rows({**target_row(finals[0]), "owns__release": finals})
-
-    def long(url: str) -> Answer:
-        scopes = [scope.split(":")[1] for scope in Sent(url, None).scopes]
-        return answer({"token": jwt(pullable(scopes), sub="x" * 2000)})
-
-    issued, network = issue_tagged(
-        request_for("org/app"), {TARGETS: many, TOKEN: long}, 60
-    )
-    text = json.loads(issued.body)["token"]
+    replies = {TARGETS: many, TOKEN: granting(60, sub="x" * 2000)}
+    issued, network = issue_tagged(request_for("org/app"), replies, 60)
+    text = body_of(issued)["token"]
     assert len(f"Authorization: Bearer {text}") <= HEADER_LENGTH_MAX
     assert 10 < issued.tagged["org/app"] < 36
     assert network.count(TOKEN) == 2
-
-
-def test_tags_are_remembered() -> None:
-    """What tags select is remembered as a name is, stale answers included."""
-    now, failing = 0.0, False
-
-    def application(_: str) -> Answer:
-        return answer({}, 500) if failing else rows(APPLICATION)
-
-    network = FakeTransport({**NETWORK, TARGETS: application})
-    cache = ResolutionCache(300, clock=lambda: now)
-    upstream = Upstream(REGISTRY, None, network)
-    service = TokenService(upstream, cache, timeout=10, tags=20)
-
-    def state() -> str:
-        return asyncio.run(service.answer(request_for("org/app"))).states["org/app"]
-
-    assert [state(), state()] == ["miss", "hit"]
-    assert network.count(TARGETS) == 1
-    now, failing = 301.0, True
-    assert state() == "stale"
-    (entry,) = cache.entries()
-    assert str(entry.outcome) == "1.0.0 (commit 0000000) -> v2/0000..."
-    # For somebody who wants to know, a name without selector is the target release.
-    issued = asyncio.run(service.look_up("org/app", request_for().credential))
-    assert issued.location == PLACES[0]
-    service.close()
