@@ -97,3 +97,13 @@ def test_programs_of_the_tests_are_listed() -> None:
     for package in PACKAGES.values():
         assert package in listed
         assert package in installed
+
+
+def test_every_claim_of_security_is_tried() -> None:
+    """Each numbered claim of the README stands in the docstring of a test."""
+    section = README.partition("## Security")[2].partition("\n## ")[0]
+    claims = set(re.findall(r"^\| (T\d+) \|", section, re.MULTILINE))
+    tests = (serve.ROOT / "tests").rglob("test_*.py")
+    texts = "".join(path.read_text() for path in tests)
+    assert len(claims) > 10
+    assert claims == set(re.findall(r"\((T\d+)\)", texts))

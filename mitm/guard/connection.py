@@ -12,9 +12,8 @@ from asyncio import StreamWriter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mitmproxy import connection, ctx, http
+from mitmproxy import connection, http
 from mitmproxy.proxy import server_hooks
-from mitmproxy.proxy.server import ConnectionHandler
 
 from mitm.guard.reader import (
     PIECE_LENGTH,
@@ -23,6 +22,7 @@ from mitm.guard.reader import (
     RequestReader,
     Traffic,
 )
+from mitm.guard.transport import find_transport, read_through
 from resolver.content.answer import BUFFER_LENGTH_MAX
 
 logger = logging.getLogger(__name__)
@@ -102,10 +102,9 @@ class Connections:
 
     def admit(self, client: connection.Client) -> None:
         """Let a client in, and listen to it with a limit, or turn it away."""
-        handler = _handler(client)
-        if handler is None:
+        stream = find_transport(client, client)
+        if stream is None:
             return
-        stream = handler.transports[client]
         if not isinstance(stream.writer, StreamWriter) or stream.reader is None:
             client.error = "nothing but TCP is served"  # mitmproxy listens for HTTP/3.
             return
@@ -119,7 +118,7 @@ class Connections:
             idle_seconds=self._limits.idle_seconds,
             request_seconds=self._limits.request_seconds,
         )
-        stream.reader = reader  # type: ignore[assignment]
+        read_through(stream, reader)
         self._clients[client.id] = _Client(reader, stream.writer)
         self._rest(client.id)
 
@@ -150,11 +149,9 @@ class Connections:
     ) -> None:
         """Listen to the registry, or to who it is, with a limit."""
         self.not_connected(data)
-        client, handler = self._clients.get(data.client.id), _handler(data.client)
-        if client is None or handler is None:
-            return
-        stream = handler.transports[data.server]
-        if stream.reader is not None:
+        client = self._clients.get(data.client.id)
+        stream = find_transport(data.client, data.server)
+        if client and stream and stream.reader is not None:
             reader = AnswerReader(
                 stream.reader,
                 seconds=self._limits.registry_seconds,
@@ -162,7 +159,7 @@ class Connections:
                 peer=peer,
                 piece_length=_piece_length(data),
             )
-            stream.reader = reader  # type: ignore[assignment]
+            read_through(stream, reader)
             client.registry[data.server] = reader
 
     def not_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
@@ -291,12 +288,6 @@ class Connections:
                 " (balena_connections_max)",
                 self._limits.connections,
             )
-
-
-def _handler(client: connection.Client) -> ConnectionHandler | None:
-    """Return what mitmproxy serves the client with."""
-    server = ctx.master.addons.get("proxyserver")
-    return server.connections.get(client.id)  # type: ignore[no-any-return]
 
 
 def _is_multiplexed(flow: http.HTTPFlow) -> bool:

@@ -193,7 +193,7 @@ REDIRECT_PIECES = (
 @given(mutated(SAMPLES, REDIRECT_PIECES) | WIRE, ORIGINS)
 @FUZZ
 def test_redirect_is_sound_or_refused(location: str, origin: Url) -> None:
-    """What is followed means the same to every library on the way."""
+    """What is followed means the same to every library on the way (T11)."""
     try:
         found = parse_redirect(location, origin)
     except RedirectRefused as refused:

@@ -103,7 +103,7 @@ def test_api_that_fails(whole: Parts, fault: Fault | Response) -> None:
     ids=["hanging", "slow", "resetting", "cut in the head", "cut", "stalling"],
 )
 def test_registry_that_fails(whole: Parts, fault: Fault) -> None:
-    """A manifest request gets 502 in time, with an OCI body without an address."""
+    """A manifest request gets 502 in time, with an OCI body without an address (T6)."""
     token = get_token(whole.url, ALIAS)
     whole.registry.fail(fault)
     answer = ask(f"{whole.url}/v2/{ALIAS}/manifests/latest", token)

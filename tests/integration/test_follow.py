@@ -154,7 +154,7 @@ def servers(cloud: LocalCloud) -> tuple[Server, Server]:
 
 
 def test_signature_is_not_written(signing: LocalCloud, tmp_path: Path) -> None:
-    """Neither log nor saved flows have a URL with which the blob could be had."""
+    """Neither log nor saved flows have a URL with which the blob could be had (T7)."""
     saved = tmp_path / "flows"
     loud = ("--set", "termlog_verbosity=debug", "--flow-detail", "4")
     with following(signing.registry_url, *loud, "-w", str(saved)) as proxy:

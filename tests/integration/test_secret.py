@@ -66,7 +66,7 @@ def written(cloud: LocalCloud, folder: Path, *tokens: str) -> Iterator[Proxy]:
 def test_key_and_token_are_not_written(
     cloud: LocalCloud, skopeo: Skopeo, tmp_path: Path
 ) -> None:
-    """Log and saved flows of good and bad logins have neither, ever."""
+    """Log and saved flows of good and bad logins have neither, ever (T7)."""
     key = cloud.keys["carol"]
     with written(cloud, tmp_path) as proxy, plain_session() as session:
         url = f"http://{proxy.host}"

@@ -25,7 +25,7 @@ def front(cloud: LocalCloud) -> Iterator[Proxy]:
 
 
 def test_forged_alias_wins_nothing(proxy: Proxy) -> None:
-    """The registry checks the JWT against the location that is asked for."""
+    """The registry checks the JWT against the location that is asked for (T1)."""
     jwt = get_token(f"http://{proxy.host}", PUBLIC).partition("~")[0]
     for alias in (PUBLIC, PRIVATE, "some/thing"):
         forged = append_aliases(jwt, Aliases({alias: fixed(PRIVATE_LOCATION)}))
@@ -63,7 +63,7 @@ CARRIERS = {
 def test_smuggled_request_goes_nowhere(
     cloud: LocalCloud, front: Proxy, carrier: str
 ) -> None:
-    """A request inside another is its body, or ends the connection."""
+    """A request inside another is its body, or ends the connection (T5)."""
     assert cloud.registry is not None
     cloud.registry.requests.clear()
     head = CARRIERS[carrier].replace("|", "\r\n") + "\r\n"

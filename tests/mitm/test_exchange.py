@@ -4,7 +4,10 @@ import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
 
-from mitm.exchange import Exchange, Substitute
+from mitm.exchange import Decision, Exchange, Substitute, rewrite_head
+from resolver.content.answer import View
+from resolver.content.forward import Forward
+from resolver.grammar.endpoint import Base
 
 BODY = b'{"errors":[]}'
 
@@ -50,3 +53,14 @@ def test_other_errors_are_held() -> None:
 def test_no_answer() -> None:
     """A flow that broke before its answer began was not answered."""
     assert not Exchange("/v2/", {}).is_answered(tflow.tflow())
+
+
+def test_ways_past_the_proxy_are_not_passed_on() -> None:
+    """A registry may name others for itself; clients stay with the one they use."""
+    flow, exchange = tflow.tflow(), Exchange("/v2/", {})
+    view = View("http://proxy", "http://proxy/auth/v1/token", "registry")
+    decision = Decision(Base(), Forward("/v2/", None), view)
+    headers = {"Alt-Svc": 'h3=":443"', "X-Other": "1"}
+    response = http.Response.make(200, b"{}", headers)
+    rewrite_head(flow, response, exchange, decision)
+    assert dict(response.headers) == {"X-Other": "1", "content-length": "2"}

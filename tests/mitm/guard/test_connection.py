@@ -43,8 +43,10 @@ class Side:
         self.connections = Connections()
         self.connections.limit(LIMITS)
         self._streams: dict[object, Any] = {}
-        handler = SimpleNamespace(transports=self._streams)
-        monkeypatch.setattr("mitm.guard.connection._handler", lambda _: handler)
+        monkeypatch.setattr(
+            "mitm.guard.connection.find_transport",
+            lambda _, peer: self._streams.get(peer),
+        )
 
     def connect(self, unsent: int = 0) -> Any:
         """Return a client that asks to be let in."""

@@ -15,8 +15,8 @@ from mitmproxy import contentviews, http
 from mitm.story.record import Kind, Login, Outcome, OwnKind, Record
 from mitm.view import VIEWS
 from tests.fuzz.profile import FUZZ
-from tests.fuzz.sample import RELEASES
 from tests.fuzz.strategy import JSON, mutated, mutated_json
+from tests.fuzz.test_odata import RELEASES
 from tests.fuzz.test_token import CLAIMS, SUFFIXES
 from tests.mitm.view.sample import make_flow
 from tests.resolver.fake import DIGEST, LOCATION, SLUG, base64url

@@ -129,7 +129,7 @@ def test_token_goes_to_the_registry_alone(
     *,
     is_registry: bool,
 ) -> None:
-    """The registry gets its token again, from its own redirect; nobody else."""
+    """The registry gets its token again, from its own redirect; nobody else (T3)."""
     hosts = Hosts(redirects)
     route = following(hosts).find("GET", PATH, TOKEN, SOON)
     (*_, last) = redirects

@@ -163,7 +163,7 @@ def test_refusal_is_remembered_without_who_met_it(fixture: Fixture) -> None:
 
 
 def test_credentials_do_not_share(fixture: Fixture) -> None:
-    """What one key found is not given to another; the user name means nothing."""
+    """What one key found is not given to another; a user name means nothing (T4)."""
     load = Loader("alice", "bob", "anonymous", "wrong", "unexpected")
     for credential, expected in (
         (ALICE, "alice"),

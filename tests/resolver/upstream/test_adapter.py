@@ -90,7 +90,7 @@ def search(ours: Transport, url: str) -> Answer:
 
 
 def test_connection_goes_to_the_address() -> None:
-    """A host is reached where it was found, and is still called by its name."""
+    """A host is reached where it was found, and is still called by its name (T11)."""
     with (
         connected(Response(206)) as (_, storage, _),
         closing(Transport(Verification(), address_of=to_loopback)) as ours,
@@ -118,7 +118,7 @@ def test_certificate_is_that_of_the_name(places: Places, tmp_path: Path) -> None
 
 
 def test_host_that_is_refused_is_not_connected_to() -> None:
-    """Nothing is sent to a host that may not be reached, whatever was before."""
+    """Nothing is sent to a host that may not be reached, whatever was before (T11)."""
     asked: list[str] = []
 
     def address_of(host: str, port: int) -> str:
