@@ -73,7 +73,11 @@ class Docker(Client):
     def __init__(self, folder: Path, socket: Path, place: Place = HERE) -> None:
         super().__init__(folder, place)
         self.url = f"unix://{socket}"
-        self._docker = (place.find("docker"), "--host", self.url)
+        self._path = place.find("docker")
+
+    def docker(self, *words: str | Path, stdin: str | None = None) -> str:
+        """Return what docker prints."""
+        return self._run(self._path, "--host", self.url, *words, stdin=stdin)
 
     def pull(self, reference: str, key: str | None = None) -> str:
         """Log in if there is a key, and pull."""
@@ -81,7 +85,7 @@ class Docker(Client):
             return self._fetch(reference)
 
     def _fetch(self, reference: str) -> str:
-        return digest_in(self._run(*self._docker, "pull", reference))
+        return digest_in(self.docker("pull", reference))
 
     @contextmanager
     def _logged_in(self, host: str, key: str | None) -> Iterator[None]:
@@ -92,35 +96,19 @@ class Docker(Client):
         try:
             yield
         finally:
-            self._run(*self._docker, "logout", host)
+            self.docker("logout", host)
 
     def login(self, host: str, key: str) -> str:
         """Log in with any user name and the key as password."""
-        return self._run(
-            *self._docker, "login", "-u", "u", "--password-stdin", host, stdin=key
-        )
+        return self.docker("login", "-u", "u", "--password-stdin", host, stdin=key)
 
     def pull_all(self, name: str) -> list[str]:
         """Pull every tag of the repository, and return the digests."""
-        return _DIGEST.findall(self._run(*self._docker, "pull", "--all-tags", name))
+        return _DIGEST.findall(self.docker("pull", "--all-tags", name))
 
     def forget(self) -> None:
         """Remove all images, of this client and others."""
-        self._run(*self._docker, "image", "prune", "--all", "--force")
-
-    def push(self, reference: str) -> str:
-        """Push the image under the name."""
-        return self._run(*self._docker, "push", reference)
-
-    def build(self, reference: str) -> str:
-        """Build an image on top of the one that is named, and return its labels."""
-        (self.folder / "Dockerfile").write_text(f"FROM {reference}\nLABEL test=built\n")
-        command = ("build", "--pull", "--tag", "built", self.folder)
-        environment = {**self.environment, "DOCKER_BUILDKIT": "0"}
-        self.place.run(*self._docker, *command, environment=environment)
-        return self._run(
-            *self._docker, "image", "inspect", "--format", "{{json .}}", "built"
-        )
+        self.docker("image", "prune", "--all", "--force")
 
 
 class Containerd(Client):
@@ -162,20 +150,22 @@ class _Builder(Client):
 
     def pull(self, reference: str, key: str | None = None) -> str:
         """Pull, and ask for the digest of what came."""
-        options = (*self.transport, *_credentials(key))
-        self._run(*self._command, "pull", *options, reference)
+        self._with_key("pull", key, reference)
         return self._digest(reference)
 
     def build_on(self, references: Sequence[str], key: str | None = None) -> set[str]:
         """Build an image of all these, and return the digests of what it is made of."""
         write_dockerfile(self.folder, references)
-        options = (*self.transport, *_credentials(key))
-        self._run(*self._command, "build", *options, self.folder)
+        self._with_key("build", key, self.folder)
         return set(map(self._digest, references))
 
     def forget(self) -> None:
         """Remove all images."""
         self._run(*self._command, "rmi", "--all", "--force")
+
+    def _with_key(self, command: str, key: str | None, what: str | Path) -> None:
+        login = () if key is None else ("--creds", f"u:{key}")
+        self._run(*self._command, command, *self.transport, *login, what)
 
     def _digest(self, reference: str) -> str:
         # Podman 6 warns of old kernels beside it; buildah has a row for each name.
@@ -221,11 +211,7 @@ class Skopeo(Client):
         self, reference: str, *, authorities: Path | None = None
     ) -> Mapping[str, str]:
         """Return what skopeo shows of the image; verified, if there are authorities."""
-        verify = (
-            ("--tls-verify=false",)
-            if authorities is None
-            else ("--cert-dir", authorities)
-        )
+        verify = ("--cert-dir", authorities) if authorities else ("--tls-verify=false",)
         shown = self._run(self._skopeo, "inspect", *verify, f"docker://{reference}")
         image: Mapping[str, str] = json.loads(shown)
         return image
@@ -238,14 +224,6 @@ class Skopeo(Client):
         shown = (self._run(self._skopeo, "manifest-digest", m) for m in manifests)
         return [digest.strip() for digest in shown]
 
-    def tags(self, reference: str) -> list[str]:
-        """Return the tags that skopeo lists."""
-        shown = self._run(
-            self._skopeo, "list-tags", "--tls-verify=false", f"docker://{reference}"
-        )
-        tags: list[str] = json.loads(shown)["Tags"]
-        return tags
-
 
 class BuildKit(Docker):
     """`docker build`, whose base images BuildKit gets."""
@@ -253,21 +231,18 @@ class BuildKit(Docker):
     def build_on(self, references: Sequence[str], key: str | None = None) -> set[str]:
         """Build an image of all these, and return the digests of what it is made of."""
         write_dockerfile(self.folder, references)
-        options = ("--pull", "--no-cache", "--progress=plain")
-        environment = {**self.environment, "DOCKER_BUILDKIT": "1"}
+        self.environment["DOCKER_BUILDKIT"] = "1"
         if self.place is not HERE:
             self.place.find("docker-buildx")
         host = references[0].partition("/")[0]
+        options = ("--pull", "--no-cache", "--progress=plain")
         with self._logged_in(host, key):
-            printed = self.place.run(
-                *(*self._docker, "build", *options, self.folder),
-                environment=environment,
-            )
+            printed = self.docker("build", *options, self.folder)
         return digests_in(printed, rf"{host}/\S*@")
 
     def forget(self) -> None:
         """Remove all images, and what BuildKit keeps of them."""
-        self._run(*self._docker, "system", "prune", "--all", "--force")
+        self.docker("system", "prune", "--all", "--force")
 
     def _fetch(self, reference: str) -> str:
         (digest,) = self.build_on([reference])
@@ -281,9 +256,9 @@ class Compose(Docker):
         self.place.find("docker-compose")
         path = self.folder / "compose.yaml"
         path.write_text(json.dumps({"services": {"one": {"image": reference}}}))
-        self._run(*self._docker, "compose", "--file", path, "pull")
+        self.docker("compose", "--file", path, "pull")
         command = ("image", "inspect", "--format", "{{.RepoDigests}}", reference)
-        return digest_in(self._run(*self._docker, *command))
+        return digest_in(self.docker(*command))
 
 
 class ManifestInspect(Docker):
@@ -293,8 +268,7 @@ class ManifestInspect(Docker):
 
     def _fetch(self, reference: str) -> str:
         command = ("manifest", "inspect", *self.transport, "--verbose", reference)
-        shown = json.loads(self._run(*self._docker, *command))
-        return digest_in(shown["Descriptor"]["digest"])
+        return digest_in(json.loads(self.docker(*command))["Descriptor"]["digest"])
 
 
 class ImageTools(Docker):
@@ -302,8 +276,7 @@ class ImageTools(Docker):
 
     def _fetch(self, reference: str) -> str:
         self.place.find("docker-buildx")
-        command = ("buildx", "imagetools", "inspect", reference)
-        return digest_in(self._run(*self._docker, *command))
+        return digest_in(self.docker("buildx", "imagetools", "inspect", reference))
 
 
 class CtrMirror(Containerd):
@@ -363,42 +336,35 @@ def docker_engine(
     *,
     keeps_in_containerd: bool = False,
     insecure: Sequence[str] = (),
+    driver: str = "vfs",
 ) -> Iterator[tuple[Path, Path]]:
     """Run dockerd with its containerd; yield the sockets of both.
 
-    Args:
-        folder: where it keeps all that it has.
-        place: where it runs.
-        keeps_in_containerd: whether it has the containerd image store.
-        insecure: its insecure registries.
-
+    It has the driver's store, of which "" is the machine's best, or containerd's.
     """
     require_root("dockerd")
-    folder.mkdir(exist_ok=True)
-    environment = empty_environment(folder)
-    socket = folder / "docker.sock"
-    docker = (place.find("docker"), "--host", f"unix://{socket}", "version")
+    socket, config = folder / "docker.sock", folder / "daemon.json"
+    docker = Docker(folder, socket, place)
 
     def is_ready() -> bool:
         try:
-            place.run(*docker, environment=environment)
+            docker.docker("version")
         except ToolError:
             return False
         return True
 
-    config = folder / "daemon.json"
     store = {"containerd-snapshotter": True} if keeps_in_containerd else {}
     options = {"features": store, "insecure-registries": list(insecure)}
     config.write_text(json.dumps(options))
     command: list[str | Path] = [
-        *(place.find("dockerd"), "--host", f"unix://{socket}"),
+        *(place.find("dockerd"), "--host", docker.url),
         *("--data-root", folder / "data", "--exec-root", folder / "exec"),
         *("--pidfile", folder / "pid", "--config-file", config),
-        *("--storage-driver", "native" if keeps_in_containerd else "vfs"),
+        *("--storage-driver", "native" if keeps_in_containerd else driver),
         *("--bridge=none", "--iptables=false", "--ip6tables=false"),
     ]
     log = folder / "dockerd.log"
-    with place.running(command, is_ready, log=log, environment=environment):
+    with place.running(command, is_ready, log=log, environment=docker.environment):
         yield socket, folder / "exec" / "containerd" / "containerd.sock"
 
 
@@ -436,10 +402,6 @@ def with_tag(reference: str) -> str:
     """Return the reference with its tag, where that goes without saying."""
     last = reference.rpartition("/")[2]
     return reference if {":", "@"} & set(last) else f"{reference}:latest"
-
-
-def _credentials(key: str | None) -> tuple[str, ...]:
-    return () if key is None else ("--creds", f"u:{key}")
 
 
 def name_in_mirror(hosts: Path, reference: str, *, is_plain: bool) -> str:

@@ -1,7 +1,8 @@
 """The servers that the clients pull from, and these clients."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from functools import cache
 
 import pytest
 
@@ -11,6 +12,8 @@ from tests.client.front import FRONTS, Front, Ground
 from tests.client.machine import Machine
 from tests.client.site import Site
 from tests.integration.registry import Installation, add_many, add_twins, installed
+
+type Find[T] = Callable[[str], T]
 
 
 @pytest.fixture(scope="session")
@@ -42,64 +45,57 @@ def far_digest(machine: Machine, installation: Installation) -> str:
     return machine.call(add_many, installation)
 
 
+def keeping[T](make: Callable[[str], AbstractContextManager[T]]) -> Iterator[Find[T]]:
+    """Yield a function that returns what has this name, which then stays."""
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context(make(name)))
+
+
 @pytest.fixture(scope="session")
 def find_front(
     machine: Machine,
     authority: Authority,
     installation: Installation,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[str], Front]]:
-    """Return a function that returns the front of this name, which then stays."""
-    fronts: dict[str, Front] = {}
-    with ExitStack() as stack:
+) -> Iterator[Find[Front]]:
+    """A function that returns the front of this name."""
 
-        def find(name: str) -> Front:
-            if name not in fronts:
-                ground = Ground(
-                    tmp_path_factory.mktemp("front"), authority, installation
-                )
-                hosted = machine.hosting(FRONTS[name](ground))
-                fronts[name] = stack.enter_context(hosted)
-            return fronts[name]
+    def make(name: str) -> AbstractContextManager[Front]:
+        folder = tmp_path_factory.mktemp("front")
+        return machine.hosting(FRONTS[name](Ground(folder, authority, installation)))
 
-        yield find
-
-
-@pytest.fixture
-def plain(find_front: Callable[[str], Front]) -> Front:
-    """The proxy as it comes."""
-    return find_front("plain")
-
-
-@pytest.fixture
-def front(request: pytest.FixtureRequest, find_front: Callable[[str], Front]) -> Front:
-    """The front that the test names."""
-    return find_front(request.param)
+    yield from keeping(make)
 
 
 @pytest.fixture(scope="session")
 def find_site(
     machine: Machine, authority: Authority, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], Site]]:
-    """Return a function that returns the site of this name, which then stays."""
-    sites: dict[str, Site] = {}
-    with ExitStack() as stack:
+) -> Iterator[Find[Site]]:
+    """A function that returns the site of this name."""
 
-        def find(name: str) -> Site:
-            if name not in sites:
-                folder = tmp_path_factory.mktemp(name)
-                site = Site(name, folder, machine, authority)
-                sites[name] = stack.enter_context(site)
-            return sites[name]
+    def make(name: str) -> Site:
+        return Site(name, tmp_path_factory.mktemp(name), machine, authority)
 
-        yield find
+    yield from keeping(make)
+
+
+@pytest.fixture
+def plain(find_front: Find[Front]) -> Front:
+    """The proxy as it comes."""
+    return find_front("plain")
+
+
+@pytest.fixture
+def front(request: pytest.FixtureRequest, find_front: Find[Front]) -> Front:
+    """The front that the test names."""
+    return find_front(request.param)
 
 
 @pytest.fixture
 def client(
     request: pytest.FixtureRequest,
     machine: Machine,
-    find_site: Callable[[str], Site],
+    find_site: Find[Site],
 ) -> Iterator[Client]:
     """The client that the test names, with an empty home and an empty engine."""
     site, name = request.param

@@ -4,12 +4,11 @@ Messages are written by hand, as four of their fields are needed:
 https://github.com/kubernetes/cri-api/blob/master/pkg/apis/runtime/v1/api.proto
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 
-from tests.client.client import Client, digest_in, name_in_mirror
+from tests.client.client import Client, digests_in, name_in_mirror
 from tests.client.place import Place
 from tests.integration.tool import COMMAND_SECONDS, ToolError
 
@@ -34,9 +33,9 @@ class Cri(Client):
             self._call(channel, "PullImage", image + (_field(2, login) if key else b""))
             status = self._call(channel, "ImageStatus", image)
             self._call(channel, "RemoveImage", image)
-        # Its digests have the repository before them.
-        (digests,) = _values(status, 1, 3)
-        return digest_in(digests.decode())
+        # Its digests have the repository before them, unlike its id.
+        (digest,) = digests_in(status.decode(errors="replace"), "@")
+        return digest
 
     def _call(self, channel: grpc.Channel, method: str, request: bytes) -> bytes:
         try:
@@ -68,26 +67,3 @@ def _field(number: int, value: bytes) -> bytes:
 def _varint(value: int) -> bytes:
     low, rest = value & 0x7F, value >> 7
     return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
-
-
-def _values(message: bytes, number: int, *path: int) -> Iterator[bytes]:
-    """Yield what the field has, or that field within it."""
-    at = 0
-    while at < len(message):
-        tag, at = _read_varint(message, at)
-        length, at = _read_varint(message, at)
-        if tag & 7 != _LENGTH_DELIMITED:
-            continue  # A number, which is read by now.
-        value, at = message[at : at + length], at + length
-        if tag >> 3 == number:
-            yield from _values(value, *path) if path else (value,)
-
-
-def _read_varint(message: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte, at = message[at], at + 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, at

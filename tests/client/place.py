@@ -8,9 +8,8 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import serve
 from tests.integration.tool import (
@@ -33,11 +32,15 @@ _STABLE = "trixie"
 """The suite whose archive does not change by the day."""
 
 
-class Place(Protocol):
-    """Finds programs, and runs them."""
+class Place:
+    """The machine itself, with the programs of its own Debian."""
+
+    _enter: tuple[str, ...] = ()
+    """What begins a command that runs there."""
 
     def find(self, name: str) -> str:
         """Return the program's path; skip the test, or fail it, where it is missing."""
+        return find_tool(name)
 
     def run(
         self,
@@ -46,7 +49,9 @@ class Place(Protocol):
         stdin: str | None = None,
     ) -> str:
         """Return what a program prints; raise ToolError where it fails."""
+        return run(*self._enter, *command, environment=environment, stdin=stdin)
 
+    @contextmanager
     def running(
         self,
         command: Sequence[str | Path],
@@ -54,22 +59,23 @@ class Place(Protocol):
         *,
         log: Path,
         environment: Mapping[str, str],
-    ) -> AbstractContextManager[object]:
+    ) -> Iterator[None]:
         """Run a server until the context ends."""
+        entering = [*self._enter, *command]
+        with running(entering, is_ready, log=log, environment=environment) as process:
+            try:
+                yield
+            finally:
+                if self._enter and process.poll() is None:
+                    # nsenter waits for the server, and hands no signal on.
+                    os.kill(_child(process.pid), signal.SIGTERM)
+                    process.wait(STOP_SECONDS)
 
 
-class Here:
-    """The machine itself, with the programs of its own Debian."""
-
-    find = staticmethod(find_tool)
-    run = staticmethod(run)
-    running = staticmethod(running)
+HERE = Place()
 
 
-HERE = Here()
-
-
-class Suite:
+class Suite(Place):
     """A folder of `tools/clients` in which programs run, until `entered` ends."""
 
     def __init__(self, name: str, folder: Path, process: int) -> None:
@@ -92,35 +98,6 @@ class Suite:
         if path is None:
             miss(f"{self.name} has no {name}", is_demanded=name not in self._lacking)
         return path
-
-    def run(
-        self,
-        *command: str | Path,
-        environment: Mapping[str, str],
-        stdin: str | None = None,
-    ) -> str:
-        """Return what a program prints there; raise ToolError where it fails."""
-        return run(*self._enter, *command, environment=environment, stdin=stdin)
-
-    @contextmanager
-    def running(
-        self,
-        command: Sequence[str | Path],
-        is_ready: Callable[[], bool],
-        *,
-        log: Path,
-        environment: Mapping[str, str],
-    ) -> Iterator[None]:
-        """Run a server there until the context ends."""
-        entering = [*self._enter, *command]
-        with running(entering, is_ready, log=log, environment=environment) as process:
-            try:
-                yield
-            finally:
-                if process.poll() is None:
-                    # nsenter waits for the server, and hands no signal on.
-                    os.kill(_child(process.pid), signal.SIGTERM)
-                    process.wait(STOP_SECONDS)
 
 
 @contextmanager

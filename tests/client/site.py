@@ -1,7 +1,7 @@
 """A place with the engines of its clients, each started when it is first wanted."""
 
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from itertools import cycle
@@ -90,7 +90,9 @@ class Site:
         folder = Path(
             tempfile.mkdtemp(prefix=f"{name.replace(' ', '-')}-", dir=self.folder)
         )
-        made = CLIENTS[name](self, folder)
+        make, engine, _ = CLIENTS[name]
+        sockets = () if engine is None else (getattr(self, engine),)
+        made = make(folder, *sockets, self.place)
         made.name = name
         return made
 
@@ -115,43 +117,28 @@ class Site:
         return self._stack.enter_context(self._machine.hosting(running))
 
 
-CLIENTS: Mapping[str, Callable[[Site, Path], Client]] = {
-    "docker": lambda site, folder: Docker(folder, site.classic, site.place),
-    "docker c8d": lambda site, folder: Docker(
-        folder, site.docker_in_containerd, site.place
-    ),
-    "build": lambda site, folder: BuildKit(folder, site.classic, site.place),
-    "build c8d": lambda site, folder: BuildKit(
-        folder, site.docker_in_containerd, site.place
-    ),
-    "compose": lambda site, folder: Compose(folder, site.classic, site.place),
-    "compose c8d": lambda site, folder: Compose(
-        folder, site.docker_in_containerd, site.place
-    ),
-    "manifest": lambda site, folder: ManifestInspect(folder, site.classic, site.place),
-    "imagetools": lambda site, folder: ImageTools(folder, site.classic, site.place),
-    "ctr": lambda site, folder: Containerd(folder, site.containerd, site.place),
-    "ctr mirror": lambda site, folder: CtrMirror(folder, site.containerd, site.place),
-    "cri": lambda site, folder: Cri(folder, site.containerd, site.place),
-    "cri mirror": lambda site, folder: CriMirror(folder, site.containerd, site.place),
-    "podman": lambda site, folder: Podman(folder, site.place),
-    "buildah": lambda site, folder: Buildah(folder, site.place),
-    "skopeo": lambda site, folder: Skopeo(folder, site.place),
-    "crane": lambda site, folder: Crane(folder, site.place),
-    "oras": lambda site, folder: Oras(folder, site.place),
+_ALL, _TODAY, _NEWEST = (HERE_NAME, *SUITES), SUITES, SUITES[1:]
+"""Debian 12 has some of them too, but its `docker manifest` takes no OCI image."""
+CLIENTS: Mapping[str, tuple[Callable[..., Client], str | None, Sequence[str]]] = {
+    "docker": (Docker, "classic", _ALL),
+    "docker c8d": (Docker, "docker_in_containerd", _TODAY),
+    "build": (BuildKit, "classic", _ALL),
+    "build c8d": (BuildKit, "docker_in_containerd", _TODAY),
+    "compose": (Compose, "classic", _TODAY),
+    "compose c8d": (Compose, "docker_in_containerd", _TODAY),
+    "manifest": (ManifestInspect, "classic", _TODAY),
+    "imagetools": (ImageTools, "classic", _TODAY),
+    "ctr": (Containerd, "containerd", _ALL),
+    "ctr mirror": (CtrMirror, "containerd", _TODAY),
+    "cri": (Cri, "containerd", _ALL),
+    "cri mirror": (CriMirror, "containerd", _TODAY),
+    "podman": (Podman, None, _ALL),
+    "buildah": (Buildah, None, _ALL),
+    "skopeo": (Skopeo, None, _ALL),
+    "crane": (Crane, None, _NEWEST),
+    "oras": (Oras, None, _TODAY),
 }
-_OLD = {"docker", "build", "ctr", "cri", "podman", "buildah", "skopeo"}
-"""Those that Debian 12 has too; its `docker manifest` takes no OCI image."""
-_NEW = {"crane"}
-"""Those that Debian 13 has not."""
-SITES = {
-    name: (
-        *([HERE_NAME] if name in _OLD else []),
-        *(suite for suite in SUITES if suite != SUITES[0] or name not in _NEW),
-    )
-    for name in CLIENTS
-}
-"""Where each client is."""
+"""What makes each of them, whose socket of the site it has, and where it is."""
 
 
 def with_each_client(
@@ -181,7 +168,7 @@ def _parametrize(
     chosen = [
         pytest.param(case, (site, name), id=f"{case}-{site}-{name}".replace(" ", "-"))
         for case, name, number in runs
-        for site in [SITES[name][number % len(SITES[name])]]
+        for site in [CLIENTS[name][2][number % len(CLIENTS[name][2])]]
     ]
     indirect = ["client", *({"front"} & {argument})]
     return pytest.mark.parametrize((argument, "client"), chosen, indirect=indirect)

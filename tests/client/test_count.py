@@ -1,11 +1,9 @@
 """How many requests of the API a pull costs, with each client."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
-from localcloud import LocalCloud
 from tests.client.client import Client
 from tests.client.front import Front
 from tests.client.machine import Machine
@@ -13,52 +11,26 @@ from tests.client.site import CLIENTS, with_each_client
 from tests.integration.registry import Installation, seed
 
 TOKENS = {
-    "docker": (1, 1),
-    "docker c8d": (1, 1),
     # BuildKit keeps its token for the next build.
-    "build": (1, 0),
-    "build c8d": (1, 0),
-    "compose": (1, 1),
-    "compose c8d": (1, 1),
-    "manifest": (1, 1),
-    "imagetools": (1, 1),
+    **dict.fromkeys(("build", "build c8d"), (1, 0)),
     # containerd's resolver and its fetcher have a token each.
-    "ctr": (2, 2),
-    "ctr mirror": (2, 2),
-    "cri": (2, 2),
-    "cri mirror": (2, 2),
-    "podman": (1, 1),
-    "buildah": (1, 1),
-    "skopeo": (1, 1),
-    "crane": (1, 1),
-    "oras": (1, 1),
+    **dict.fromkeys(("ctr", "ctr mirror", "cri", "cri mirror"), (2, 2)),
 }
-"""Requests for a token in the first pull of a release, and in the next one."""
+"""Requests for a token in the first pull of a release, and the next; others, one."""
 MARKS = {"path": "/", "tag": ":"}
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
-    """The only one of its application, which nobody has pulled yet."""
-
-    slug: str
-    digest: str
-
-
 @pytest.fixture(scope="module")
-def releases(installation: Installation) -> Iterator[Release]:
-    """As many of them as there are pulls to count."""
-    cloud, images = installation.cloud, []
-    slugs = [
-        f"balenablocks/counted{number}" for number in range(len(MARKS) * len(CLIENTS))
-    ]
-    for slug in slugs:
+def releases(installation: Installation) -> Iterator[tuple[str, str]]:
+    """An application, and the digest of its only release, for each pull to count."""
+    cloud, made = installation.cloud, {}
+    for number in range(len(MARKS) * len(CLIENTS)):
+        slug = f"balenablocks/counted{number}"
         cloud.add_application(slug)
         cloud.add_release(slug, "1.0.0", is_target=True)
-        images.append(cloud.images[-1])
-    seed(images, installation.storage.parent)
-    digests = (image.digest for image in images)
-    return iter(list(map(Release, slugs, digests)))
+        made[slug] = cloud.images[-1]
+    seed(made.values(), installation.storage.parent)
+    return iter([(slug, image.digest) for slug, image in made.items()])
 
 
 @with_each_client("kind", MARKS)
@@ -66,24 +38,19 @@ def test_requests_of_a_pull(
     machine: Machine,
     plain: Front,
     client: Client,
-    releases: Iterator[Release],
+    releases: Iterator[tuple[str, str]],
     kind: str,
 ) -> None:
     """The first pull costs one look-up, the next one none, and both few tokens."""
-    release = next(releases)
+    slug, digest = next(releases)
     cloud = plain.installation.cloud
     counts = []
     for _ in range(2):
         cloud.requests.clear()
-        digest = machine.call(plain.pull, client, f"{release.slug}{MARKS[kind]}1.0.0")
-        assert digest == release.digest
-        counts.append(_count(cloud))
+        name = f"{slug}{MARKS[kind]}1.0.0"
+        assert machine.call(plain.pull, client, name) == digest
+        paths = [request.path for request in cloud.requests]
+        tokens = paths.count("/auth/v1/token")
+        counts.append((len(paths) - tokens, tokens))
         machine.call(client.forget)
-    assert counts == list(zip((1, 0), TOKENS[client.name], strict=True))
-
-
-def _count(cloud: LocalCloud) -> tuple[int, int]:
-    """Return how many look-ups there were, and how many requests for a token."""
-    paths = [request.path for request in cloud.requests]
-    tokens = paths.count("/auth/v1/token")
-    return len(paths) - tokens, tokens
+    assert counts == list(zip((1, 0), TOKENS.get(client.name, (1, 1)), strict=True))

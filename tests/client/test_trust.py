@@ -3,8 +3,9 @@
 What `make trust` prints is done by the clients of today, which trust nobody before.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import pytest
 
@@ -32,16 +33,12 @@ ONE_REGISTRY = {
 """What clients are told for which one folder for that registry is enough."""
 
 
-@pytest.fixture(params=SUITES)
-def site(
-    request: pytest.FixtureRequest,
-    machine: Machine,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Site]:
-    """A place whose clients trust nobody but public authorities."""
-    folder = tmp_path_factory.mktemp("site")
-    with Site(request.param, folder, machine) as made:
-        yield made
+CLASSIC_ALONE = {
+    CLASSIC: "",
+    BUILD: UNTRUSTED,
+    PULL_C8D: UNTRUSTED,
+    BUILD_C8D: UNTRUSTED,
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,140 +53,123 @@ def way(
         yield made
 
 
-@pytest.fixture(scope="module")
-def plain(machine: Machine, installation: Installation) -> Iterator[str]:
-    """The host of one with plain HTTP there."""
-    everywhere = {"LISTEN_HOST": "0.0.0.0"}
-    proxy = Proxy(installation.url, environment=everywhere)
-    with machine.hosting(proxy) as running:
-        yield f"{NAME}:{running.port}"
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A place whose clients trust nobody but public authorities, and a proxy."""
 
+    machine: Machine
+    installation: Installation
+    site: Site
+    way: Way
 
-@contextmanager
-def dockers(
-    machine: Machine, site: Site, name: str, *insecure: str
-) -> Iterator[Mapping[str, Client]]:
-    """Start docker with each store; yield what pulls and what builds with it."""
-    with ExitStack() as stack:
-        clients: dict[str, Client] = {}
-        for pull, build, in_containerd in (
-            (CLASSIC, BUILD, False),
-            (PULL_C8D, BUILD_C8D, True),
-        ):
-            folder = site.folder / f"{name}{int(in_containerd)}"
-            engine = docker_engine(
-                folder,
-                site.place,
-                keeps_in_containerd=in_containerd,
-                insecure=insecure,
-            )
-            socket, _ = stack.enter_context(machine.hosting(engine))
-            clients[pull] = Docker(folder / "pull", socket, site.place)
-            clients[build] = BuildKit(folder / "build", socket, site.place)
-        yield clients
+    @contextmanager
+    def dockers(self, name: str, *insecure: str) -> Iterator[Mapping[str, Client]]:
+        """Start docker with each store; yield what pulls and what builds with it."""
+        with ExitStack() as stack:
+            clients: dict[str, Client] = {}
+            for pull, build, in_containerd in (
+                (CLASSIC, BUILD, False),
+                (PULL_C8D, BUILD_C8D, True),
+            ):
+                folder = self.site.folder / f"{name}{int(in_containerd)}"
+                engine = docker_engine(
+                    folder,
+                    self.site.place,
+                    keeps_in_containerd=in_containerd,
+                    insecure=insecure,
+                )
+                socket, _ = stack.enter_context(self.machine.hosting(engine))
+                clients[pull] = Docker(folder / "pull", socket, self.site.place)
+                clients[build] = BuildKit(folder / "build", socket, self.site.place)
+            yield clients
 
-
-@pytest.fixture
-def outcomes(
-    machine: Machine, installation: Installation
-) -> Callable[[Mapping[str, Client], str], dict[str, str]]:
-    """Return a function that has all pull from a host, and returns what each says."""
-
-    def pull(clients: Mapping[str, Client], host: str) -> dict[str, str]:
-        said: dict[str, str] = {}
+    def outcomes(
+        self, clients: Mapping[str, Client], host: str | None = None
+    ) -> dict[str, str]:
+        """Let all pull from the host, or the way's; return what each says."""
+        key = self.installation.cloud.keys["carol"]
+        reference = f"{host or self.way.host}/{PRIVATE}"
+        said = dict.fromkeys(clients, "")
         for name, client in clients.items():
-            key = installation.cloud.keys["carol"]
             try:
-                digest = machine.call(client.pull, f"{host}/{PRIVATE}", key)
+                digest = self.machine.call(client.pull, reference, key)
             except ToolError as error:
                 known = (words for words in (UNTRUSTED, NO_TLS) if words in str(error))
                 said[name] = next(known, str(error))
             else:
-                assert digest == installation.digest(LOCATION)
-                said[name] = ""
+                assert digest == self.installation.digest(LOCATION)
         return said
 
-    return pull
+    def follow(self, *kinds: str) -> None:
+        """Do what clients of these kinds are told to."""
+        site = self.site
+        follow(self.machine, self.way, site.folder, *kinds, place=site.place)
 
 
-def test_dockers_folder_is_enough_for_the_classic_store_alone(
+@pytest.fixture(params=SUITES)
+def trial(
+    request: pytest.FixtureRequest,
     machine: Machine,
-    site: Site,
+    installation: Installation,
     way: Way,
-    outcomes: Callable[[Mapping[str, Client], str], dict[str, str]],
-) -> None:
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Trial]:
+    """Each suite of today's clients in turn."""
+    folder = tmp_path_factory.mktemp("site")
+    with Site(request.param, folder, machine) as site:
+        yield Trial(machine, installation, site, way)
+
+
+def test_dockers_folder_is_enough_for_the_classic_store_alone(trial: Trial) -> None:
     """Nor docker build nor the containerd store get a token by it."""
-    with dockers(machine, site, "docker") as clients:
-        assert set(outcomes(clients, way.host).values()) == {UNTRUSTED}
-        kind = "docker on Linux with the classic"
-        follow(machine, way, site.folder, SAVE, kind, place=site.place)
-        assert outcomes(clients, way.host) == {
-            CLASSIC: "",
-            BUILD: UNTRUSTED,
-            PULL_C8D: UNTRUSTED,
-            BUILD_C8D: UNTRUSTED,
-        }
+    with trial.dockers("docker") as clients:
+        assert set(trial.outcomes(clients).values()) == {UNTRUSTED}
+        trial.follow(SAVE, "docker on Linux with the classic")
+        assert trial.outcomes(clients) == CLASSIC_ALONE
 
 
-def test_systems_store_is_enough_for_every_client(
-    machine: Machine,
-    site: Site,
-    way: Way,
-    outcomes: Callable[[Mapping[str, Client], str], dict[str, str]],
-) -> None:
+def test_systems_store_is_enough_for_every_client(trial: Trial) -> None:
     """Docker and containerd read it when they start; the others each time."""
-    with dockers(machine, site, "before") as clients:
-        assert set(outcomes(clients, way.host).values()) == {UNTRUSTED}
-        follow(machine, way, site.folder, SAVE, SYSTEM, DOCKER, place=site.place)
-        assert set(outcomes(clients, way.host).values()) == {UNTRUSTED}
-    assert (site.folder / "systemctl").read_text() == "restart docker\n"
-    others = {name: site.client(name) for name in (*ONE_REGISTRY, "oras")}
+    with trial.dockers("before") as clients:
+        assert set(trial.outcomes(clients).values()) == {UNTRUSTED}
+        trial.follow(SAVE, SYSTEM, DOCKER)
+        assert set(trial.outcomes(clients).values()) == {UNTRUSTED}
+    asked = trial.site.folder / "systemctl"
+    assert asked.read_text() == "restart docker\n"
+    others = {name: trial.site.client(name) for name in (*ONE_REGISTRY, "oras")}
     for client in others.values():
         client.transport = ()
-    with dockers(machine, site, "after") as clients:
-        assert set(outcomes({**clients, **others}, way.host).values()) == {""}
+    with trial.dockers("after") as clients:
+        assert set(trial.outcomes({**clients, **others}).values()) == {""}
 
 
 @pytest.mark.parametrize("name", ONE_REGISTRY)
-def test_one_folder_is_enough_for_others(
-    machine: Machine,
-    site: Site,
-    way: Way,
-    name: str,
-    outcomes: Callable[[Mapping[str, Client], str], dict[str, str]],
-) -> None:
+def test_one_folder_is_enough_for_others(trial: Trial, name: str) -> None:
     """Containerd and podman's family need nothing but what is told them."""
-    client = site.client(name)
+    client = trial.site.client(name)
     client.transport = ()
     folders = "/etc/containerd/certs.d"
     if isinstance(client, Containerd):
         client.transport = ("--hosts-dir", folders)
     elif name == "cri":
-        (site.folder / "containerd" / "certs.d").symlink_to(folders)
-    assert outcomes({name: client}, way.host) == {name: UNTRUSTED}
-    told = (SAVE, ONE_REGISTRY[name])
-    follow(machine, way, client.folder, *told, place=site.place)
-    assert outcomes({name: client}, way.host) == {name: ""}
+        (trial.site.folder / "containerd" / "certs.d").symlink_to(folders)
+    assert trial.outcomes({name: client}) == {name: UNTRUSTED}
+    told, place = (SAVE, ONE_REGISTRY[name]), trial.site.place
+    follow(trial.machine, trial.way, client.folder, *told, place=place)
+    assert trial.outcomes({name: client}) == {name: ""}
 
 
-def test_insecure_registries(
-    machine: Machine,
-    site: Site,
-    way: Way,
-    plain: str,
-    outcomes: Callable[[Mapping[str, Client], str], dict[str, str]],
-) -> None:
+def test_insecure_registries(trial: Trial) -> None:
     """For a port of plain HTTP they are enough for all; for one with TLS they are not.
 
     Loopback needs none, which all other tests of today's clients show.
     """
-    with dockers(machine, site, "wary") as clients:
-        assert set(outcomes(clients, plain).values()) == {NO_TLS}
-    with dockers(machine, site, "trusting", plain, way.host) as clients:
-        assert set(outcomes(clients, plain).values()) == {""}
-        assert outcomes(clients, way.host) == {
-            CLASSIC: "",
-            BUILD: UNTRUSTED,
-            PULL_C8D: UNTRUSTED,
-            BUILD_C8D: UNTRUSTED,
-        }
+    everywhere = {"LISTEN_HOST": "0.0.0.0"}
+    proxy = Proxy(trial.installation.url, environment=everywhere)
+    with trial.machine.hosting(proxy) as running:
+        plain = f"{NAME}:{running.port}"
+        with trial.dockers("wary") as clients:
+            assert set(trial.outcomes(clients, plain).values()) == {NO_TLS}
+        with trial.dockers("trusting", plain, trial.way.host) as clients:
+            assert set(trial.outcomes(clients, plain).values()) == {""}
+            assert trial.outcomes(clients) == CLASSIC_ALONE

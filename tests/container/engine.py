@@ -7,20 +7,13 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import serve
-from tests.integration.tool import (
-    ToolError,
-    find_tool,
-    require_root,
-    run,
-    running,
-    wait_until,
-)
+from tests.client.client import docker_engine
+from tests.integration.tool import ToolError, find_tool, run
 
 BUILD_SECONDS = 600
-STOP_SECONDS = 20
 SHOWN = 3000
 """How many characters of a failed build are worth reading."""
 
@@ -47,6 +40,10 @@ class Engine:
     def inspect(self, name: str) -> Any:
         """Return what docker knows of an image or container."""
         return json.loads(self.docker("inspect", name))[0]
+
+    def health(self, name: str) -> str:
+        """Return what docker's health check says of a container."""
+        return str(self.inspect(name)["State"]["Health"]["Status"])
 
     def import_base(
         self, name: str, *programs: str, changes: Sequence[str] = ()
@@ -85,91 +82,33 @@ class Engine:
 @contextmanager
 def engine_running(folder: Path) -> Iterator[Engine]:
     """Run dockerd, which leaves the machine's own network as it is."""
-    require_root("dockerd")
-    engine = Engine(folder)
-    command: list[str | Path] = [
-        *(find_tool("dockerd"), "--host", engine.environment["DOCKER_HOST"]),
-        *("--data-root", folder / "data", "--exec-root", folder / "exec"),
-        *("--pidfile", folder / "pid", "--bridge=none", "--iptables=false"),
-    ]
-    path = f"/usr/sbin:/sbin:{os.environ['PATH']}"
-
-    def is_ready() -> bool:
-        try:
-            engine.docker("version")
-        except ToolError:
-            return False
-        return True
-
-    environment = {**engine.environment, "PATH": path}
-    log = folder / "dockerd.log"
     try:
-        with running(command, is_ready, log=log, environment=environment):
-            yield engine
+        with docker_engine(folder, driver=""):
+            yield Engine(folder)
     finally:
-        _remove(folder)
+        # The network of the machine stays mounted, and pytest could not remove it.
+        for mounted in (folder / "exec" / "netns").glob("*"):
+            if os.path.ismount(mounted):
+                run(find_tool("umount"), mounted, environment=os.environ)
+        shutil.rmtree(folder / "data", ignore_errors=True)
 
 
-def _remove(folder: Path) -> None:
-    """Remove the images, and what dockerd leaves mounted when it ends.
-
-    It is the network of the machine, for containers on that, and pytest could not
-    remove the folder.
-    """
-    for mounted in (folder / "exec" / "netns").glob("*"):
-        if os.path.ismount(mounted):
-            run(find_tool("umount"), mounted, environment=os.environ)
-    shutil.rmtree(folder / "data", ignore_errors=True)
-
-
-class Container:
-    """A container on the machine's network, locked down, while the context lasts."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        image: str,
-        *command: str,
-        options: Sequence[str] = (),
-        variables: Mapping[str, str],
-    ) -> None:
-        self._engine = engine
-        self._run = [
-            *("run", "--detach", "--network", "host"),
-            *("--read-only", "--cap-drop", "ALL"),
-            *("--security-opt", "no-new-privileges", "--health-interval", "1s"),
-            *(w for pair in variables.items() for w in ("--env", "=".join(pair))),
-            *(*options, image, *command),
-        ]
-
-    def __enter__(self) -> Self:
-        self.id = self._engine.docker(*self._run).strip()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._engine.docker("rm", "--force", "--volumes", self.id)
-
-    @property
-    def log(self) -> str:
-        """What it printed so far."""
-        return self._engine.docker("logs", self.id)
-
-    @property
-    def state(self) -> Any:
-        """What docker knows of its state."""
-        return self._engine.inspect(self.id)["State"]
-
-    def wait_until_healthy(self) -> None:
-        """Return once docker's health check says so; raise if it ends before."""
-        wait_until(
-            lambda: (
-                not self.state["Running"] or self.state["Health"]["Status"] == "healthy"
-            ),
-            "a healthy container",
-        )
-        if not self.state["Running"]:
-            raise ToolError(self.log)
-
-    def stop(self) -> None:
-        """Send SIGTERM, and SIGKILL if that does not help."""
-        self._engine.docker("stop", "--time", str(STOP_SECONDS), self.id)
+@contextmanager
+def container(
+    engine: Engine,
+    image: str,
+    *command: str,
+    options: Sequence[str] = (),
+    variables: Mapping[str, str],
+) -> Iterator[str]:
+    """Run a container on the machine's network, locked down; yield its name."""
+    name = engine.docker(
+        *("run", "--detach", "--network", "host", "--read-only", "--cap-drop", "ALL"),
+        *("--security-opt", "no-new-privileges", "--health-interval", "1s"),
+        *(word for pair in variables.items() for word in ("--env", "=".join(pair))),
+        *(*options, image, *command),
+    ).strip()
+    try:
+        yield name
+    finally:
+        engine.docker("rm", "--force", "--volumes", name)

@@ -23,6 +23,8 @@ from tests.integration.tool import find_tool, run, wait_until
 REPLICAS = 3
 IN_THE_CONTAINER = {"LISTEN_HOST", "PROXY_PORT", "CONFDIR", "WEB_PORT"}
 """Variables with a meaning of their own there, or none: it serves no pages."""
+ASKED = re.compile(r"status=200 .* replica=(replica\d+)")
+"""How HAProxy's log tells of an answer of a replica."""
 HAPROXY_CONFIG = "/usr/local/etc/haproxy/haproxy.cfg"
 HAPROXY_CHANGES = (
     "USER 99",
@@ -84,17 +86,23 @@ def images(engine: Engine, image: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def digest() -> str:
     """What the alias stands for in any localcloud."""
-    images = {image.repository: image for image in sample_images()}
-    return images[f"v2/{LOCATION}"].digest
+    location = f"v2/{LOCATION}"
+    return next(i.digest for i in sample_images() if i.repository == location)
 
 
-def test_every_container_is_locked_down() -> None:
-    """None may write, gain rights or keep any, and all come back after a crash."""
-    for service in Compose({}).services().values():
+def test_every_service_is_locked_down_and_has_its_time() -> None:
+    """None may write, gain rights or keep any, and all come back after a crash.
+
+    Compose gives a proxy longer to stop than the proxy gives its transfers.
+    """
+    services = Compose({}).services()
+    for service in services.values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["restart"] == "unless-stopped"
+    for name in ("single", "try", "proxy"):
+        assert services[name]["stop_grace_period"] == "30s"
 
 
 def test_ports_are_published_on_loopback_alone() -> None:
@@ -108,25 +116,14 @@ def test_ports_are_published_on_loopback_alone() -> None:
     }
 
 
-def test_listen_host_and_port_are_what_is_published() -> None:
-    """LISTEN_HOST and PROXY_PORT mean what they mean to `make run`."""
-    services = Compose({"LISTEN_HOST": "0.0.0.0", "PROXY_PORT": "5000"}).services()
-    assert published(services["single"]) == ["0.0.0.0:5000"]
-
-
 def test_variables_of_the_proxy_are_passed() -> None:
-    """Each variable that serve.py reads reaches the container, if it is set."""
+    """Each variable that serve.py reads reaches the container, or what is published."""
     passed = dict.fromkeys({*option.VARIABLES} - IN_THE_CONTAINER, "1")
-    services = Compose(passed).services()
+    listening = {"LISTEN_HOST": "0.0.0.0", "PROXY_PORT": "5000"}
+    services = Compose(passed | listening).services()
     assert services["single"]["environment"] == passed
     assert services["proxy"]["environment"]["TRUST_PROXY"] == "true"
-
-
-def test_stop_waits_for_transfers() -> None:
-    """Compose gives a proxy longer than the proxy gives its transfers."""
-    services = Compose({}).services()
-    for name in ("single", "try", "proxy"):
-        assert services[name]["stop_grace_period"] == "30s"
+    assert published(services["single"]) == ["0.0.0.0:5000"]
 
 
 def test_try_needs_no_network(
@@ -155,7 +152,10 @@ def test_scale_balances_over_replicas(
     services = ("--scale", f"proxy={REPLICAS}", "haproxy", "localcloud")
     with project(engine, *services, **variables) as compose:
         wait_until(
-            lambda: answers(port) and len(asked_replicas(compose)) == REPLICAS,
+            lambda: (
+                answers(port)
+                and len(set(ASKED.findall(compose("logs", "haproxy")))) == REPLICAS
+            ),
             "an answer of each replica",
         )
         reference = f"localhost:{port}/{ALIAS}"
@@ -173,13 +173,6 @@ def published(service: Mapping[str, Any]) -> list[str]:
         else f"{port.get('host_ip', '')}:{port['published']}"
         for port in service.get("ports", ())
     ]
-
-
-def asked_replicas(compose: Compose) -> set[str]:
-    """Return the replicas that HAProxy had answers of, as its log tells."""
-    return set(
-        re.findall(r"status=200 .* replica=(replica\d+)", compose("logs", "haproxy"))
-    )
 
 
 def answers(port: int) -> bool:

@@ -4,25 +4,20 @@ import csv
 import re
 import signal
 import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import serve
-from demo.client import PullError
 from demo.proxy import Proxy
 from localcloud.relay import Relay
 from serve import free_port
-from tests.integration.fault import LOCATION, port_of
+from tests.integration.fault import port_of
 from tests.integration.registry import Installation
-from tests.integration.tool import ToolError, find_tool, listens, running, wait_until
+from tests.integration.tool import find_tool, listens, running, wait_until
 
 CONFIG = serve.ROOT / "deploy" / "haproxy" / "haproxy.cfg"
-REPLICAS = 3
 GRACE_SECONDS = 20
 END_SECONDS = 30
 _SERVERS = re.compile(r"^ *server-template .*$", re.MULTILINE)
@@ -39,42 +34,36 @@ class Replica:
 
     def __init__(self, name: str, installation: Installation, **variables: str) -> None:
         self.name = name
-        self._variables = variables
         self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        """Its own, without HAProxy."""
         self.registry = Relay(port_of(installation.url))
         """Between the replica and the registry."""
-        self._api_url = installation.cloud.api_url
+        self._variables = {
+            "API_URL": installation.cloud.api_url,
+            "TRUST_PROXY": "true",
+            "GRACE_PERIOD": str(GRACE_SECONDS),
+            **variables,
+        }
         self.proxy: Proxy
 
     def __enter__(self) -> Self:
-        self.registry.__enter__()
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(self.registry)
             self.start()
-        except BaseException:
-            self.registry.refuse()
-            raise
+            stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.proxy.__exit__(None, None, None)
         self.registry.refuse()
 
-    @property
-    def url(self) -> str:
-        """Its own, without HAProxy."""
-        return f"http://127.0.0.1:{self.port}"
-
     def start(self) -> None:
         """Begin to serve, on the same port each time."""
         self.proxy = Proxy(
             f"http://localhost:{self.registry.port}",
             port=self.port,
-            environment={
-                "API_URL": self._api_url,
-                "TRUST_PROXY": "true",
-                "GRACE_PERIOD": str(GRACE_SECONDS),
-                **self._variables,
-            },
+            environment=self._variables,
         ).__enter__()
 
     def kill(self) -> None:
@@ -100,10 +89,9 @@ class Replica:
 class Balancer:
     """A running HAProxy."""
 
-    def __init__(self, port: int, tls_port: int, folder: Path) -> None:
+    def __init__(self, port: int, folder: Path) -> None:
         self.host = f"localhost:{port}"
         self.url = f"http://{self.host}"
-        self.tls_host = f"localhost:{tls_port}"
         self.folder = folder
 
     @property
@@ -153,64 +141,6 @@ class Balancer:
             return b"".join(iter(lambda: connection.recv(1 << 16), b"")).decode()
 
 
-@dataclass(frozen=True, slots=True)
-class Balanced:
-    """What a pull through HAProxy goes through."""
-
-    installation: Installation
-    replicas: Sequence[Replica]
-    balancer: Balancer
-
-    @property
-    def digest(self) -> str:
-        """What a client has after it pulled `fault.ALIAS`."""
-        return self.installation.digest(LOCATION)
-
-    def mend(self) -> None:
-        """Let all replicas serve again, and HAProxy know it."""
-        for replica in self.replicas:
-            replica.registry.mend()
-            if replica.proxy.process.poll() is not None:
-                replica.restart()
-        wait_until(lambda: self.balancer.is_up(*self.replicas), "all replicas are up")
-
-
-class Pulls:
-    """What became of pulls that go on in the background."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.errors: list[str] = []
-        self._over = threading.Event()
-
-    def repeat(self, pull: Callable[[], object]) -> None:
-        """Pull again and again, until it is over."""
-        while not self._over.is_set():
-            try:
-                pull()
-            except (PullError, ToolError, OSError) as error:
-                self.errors.append(str(error))
-            self.count += 1
-
-    def end(self) -> None:
-        """Let each pull be the last one."""
-        self._over.set()
-
-
-@contextmanager
-def pulling(*pulls: Callable[[], object]) -> Iterator[Pulls]:
-    """Repeat each of the pulls until the context ends, all at the same time."""
-    made = Pulls()
-    with ThreadPoolExecutor(len(pulls)) as background:
-        running_ = [background.submit(made.repeat, pull) for pull in pulls]
-        try:
-            yield made
-        finally:
-            made.end()
-    for each in running_:
-        each.result()
-
-
 @contextmanager
 def balancing(
     folder: Path, replicas: Sequence[Replica], **variables: str
@@ -224,13 +154,12 @@ def balancing(
     (folder / "haproxy.cfg").write_text(text)
     # What tests look at; the deployed one has no such door.
     (folder / "stats.cfg").write_text(f"global\n    stats socket {folder / 'stats'}\n")
-    port, tls_port = free_port(), free_port()
-    environment = {
+    port = free_port()
+    addresses = {
         "HTTP_ADDRESS": f"127.0.0.1:{port}",
-        "TLS_ADDRESS": f"127.0.0.1:{tls_port}",
-        **variables,
+        "TLS_ADDRESS": f"127.0.0.1:{free_port()}",
     }
-    balancer = Balancer(port, tls_port, folder)
+    balancer = Balancer(port, folder)
     command: list[str | Path] = [find_tool("haproxy"), "-dW", "-db"]
     command += ["-f", folder / "haproxy.cfg", "-f", folder / "stats.cfg"]
     log = folder / "haproxy.log"
@@ -238,17 +167,5 @@ def balancing(
     def is_ready() -> bool:
         return listens(port) and (folder / "stats").exists()
 
-    with running(command, is_ready, log=log, environment=environment):
+    with running(command, is_ready, log=log, environment=addresses | variables):
         yield balancer
-
-
-@contextmanager
-def balanced(folder: Path, installation: Installation) -> Iterator[Balanced]:
-    """Run replicas, and HAProxy in front of them."""
-    with ExitStack() as stack:
-        replicas = [
-            stack.enter_context(Replica(f"replica{number}", installation))
-            for number in range(1, REPLICAS + 1)
-        ]
-        balancer = stack.enter_context(balancing(folder, replicas))
-        yield Balanced(installation, replicas, balancer)

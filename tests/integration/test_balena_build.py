@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,11 +30,7 @@ _FILE = re.compile(
     r"^```\w+ (?P<path>[\w./-]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 SHOWN_FILES = {match["path"]: match["text"] for match in _FILE.finditer(PAGE)}
-PROJECT = [
-    "docker-compose.yml",
-    "main/Dockerfile",
-    "browser/Dockerfile.template",
-]
+PROJECT = ("docker-compose.yml", "main/Dockerfile", "browser/Dockerfile.template")
 NOT_BUILT = "nothing, it is built"
 MESSAGES = {
     row[0]: row[1:]
@@ -47,16 +42,10 @@ MESSAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def node() -> str:
-    """The node that runs the build engine."""
-    return find_node()
-
-
 @pytest.fixture
-def balena(node: str, docker: Docker) -> BuildEngine:
+def balena(docker: Docker) -> BuildEngine:
     """The build engine, with a docker that has no images."""
-    return BuildEngine(node, docker)
+    return BuildEngine(find_node(), docker)
 
 
 @pytest.fixture
@@ -75,12 +64,6 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def write_secrets(path: Path, host: str, key: str) -> Path:
-    """Write the file of secrets that the page shows under that name."""
-    text = SHOWN_FILES[path.name]
-    return write(path, text.replace(SHOWN_HOST, host).replace(SHOWN_KEY, key))
-
-
 @pytest.mark.parametrize(
     ("way", "name"),
     [("build", "secrets.json"), ("push", "secrets.yml"), ("device", "secrets.yml")],
@@ -97,7 +80,8 @@ def test_project_is_built(
     """Base images and services of a private block come with either file of secrets."""
     # In local mode a device has a login already, and it is enough.
     key = installation.cloud.keys["device" if way == "device" else "carol"]
-    secrets = write_secrets(tmp_path / name, proxy.host, key)
+    shown = SHOWN_FILES[name].replace(SHOWN_HOST, proxy.host)
+    secrets = write(tmp_path / name, shown.replace(SHOWN_KEY, key))
     printed = balena.build(project, way, secrets)
     helper = f"{proxy.host}/balenablocks/private-block/1.0.0:latest"
     assert f"helper is {helper}" in printed
@@ -123,31 +107,17 @@ def test_platform_of_the_device_is_taken(
     assert json.loads(balena.inspect("project_main", "Architecture")) == "arm64"
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """What somebody writes in place of what is right."""
-
-    host: str = "{host}"
-    key: str | None = None
-    user: str = "me"
-    version: str = "1.0.0"
-    has_secrets: bool = True
-
-
-MISTAKES: Mapping[str, Mistake] = {
-    "the key is wrong or expired": Mistake(key="nosuchkey"),
-    "there are no secrets, or none for this host and port": Mistake(has_secrets=False),
-    "the host has a scheme in front": Mistake(host="https://{host}"),
-    "the user name is empty": Mistake(user=""),
-    "there is no such release": Mistake(version="9.9.9"),
+MISTAKES: Mapping[str, Mapping[str, str]] = {
+    "the key is wrong or expired": {"key": "nosuchkey"},
+    "there are no secrets, or none for this host and port": {"host": "localhost"},
+    "the host has a scheme in front": {"host": "https://{host}"},
+    "the user name is empty": {"user": ""},
+    "there is no such release": {"version": "9.9.9"},
 }
+"""What somebody writes in place of what is right."""
 
 
-@pytest.mark.parametrize(
-    ("what", "mistake"),
-    [*MISTAKES.items(), (list(MISTAKES)[1], Mistake(host="localhost"))],
-    ids=[*MISTAKES, "there are secrets for the host without its port"],
-)
+@pytest.mark.parametrize("what", sorted({*MISTAKES, *MESSAGES}))
 def test_build_says_what_is_wrong(
     installation: Installation,
     proxy: Proxy,
@@ -155,20 +125,18 @@ def test_build_says_what_is_wrong(
     project: Path,
     tmp_path: Path,
     what: str,
-    mistake: Mistake,
 ) -> None:
     """The page quotes what the build of each service ends with."""
+    mistake = MISTAKES[what]
     for path in ("docker-compose.yml", "main/Dockerfile"):
         text = (project / path).read_text()
-        write(project / path, text.replace("1.0.0", mistake.version))
-    host = mistake.host.format(host=proxy.host)
-    login = {
-        "username": mistake.user,
-        "password": mistake.key or installation.cloud.keys["carol"],
-    }
+        write(project / path, text.replace("1.0.0", mistake.get("version", "1.0.0")))
+    host = mistake.get("host", "{host}").format(host=proxy.host)
+    key = mistake.get("key", installation.cloud.keys["carol"])
+    login = {"username": mistake.get("user", "me"), "password": key}
     secrets = write(tmp_path / "secrets.json", json.dumps({host: login}))
     with pytest.raises(ToolError) as failed:
-        balena.build(project, "build", secrets if mistake.has_secrets else None)
+        balena.build(project, "build", secrets)
     printed = str(failed.value)
     for service, message in zip(("main", "helper"), MESSAGES[what], strict=True):
         if message == NOT_BUILT:
@@ -176,38 +144,17 @@ def test_build_says_what_is_wrong(
             continue
         pattern = ".*".join(map(re.escape, message.strip("`").split("…")))
         assert re.search(rf"^{service} failed: {pattern}", printed, re.MULTILINE)
-    assert login["password"] not in printed
+    assert key not in printed
 
 
-def test_every_mistake_of_the_page_is_made() -> None:
-    """The page's table has what is tried here, and nothing else."""
-    assert set(MESSAGES) == set(MISTAKES)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        (
-            "secrets.yml",
-            "h:\n  username: me\n  password: 12345",
-            "data['h'].password should be string",
-        ),
-        ("secrets.json", '{"auths": {"h": {"auth": "bTpr"}}}', "additional properties"),
-    ],
-    ids=["digits", "docker's own file"],
-)
 def test_file_of_secrets_is_checked_first(
-    balena: BuildEngine,
-    project: Path,
-    tmp_path: Path,
-    name: str,
-    text: str,
-    message: str,
+    balena: BuildEngine, project: Path, tmp_path: Path
 ) -> None:
     """A file that has another shape ends the build before anything is pulled."""
+    digits = "h:\n  username: me\n  password: 12345"
     with pytest.raises(ToolError) as failed:
-        balena.build(project, "build", write(tmp_path / name, text))
-    assert message in str(failed.value)
+        balena.build(project, "build", write(tmp_path / "secrets.yml", digits))
+    assert "data['h'].password should be string" in str(failed.value)
     assert "[Build]" not in str(failed.value)
 
 

@@ -56,9 +56,8 @@ class BuildEngine:
 
     def inspect(self, image: str, field: str) -> str:
         """Return a field of an image, as JSON."""
-        docker = (find_tool("docker"), "--host", self.docker.url)
-        command = ("image", "inspect", "--format", f"{{{{json .{field}}}}}", image)
-        return run(*docker, *command, environment=self.docker.environment)
+        form = f"{{{{json .{field}}}}}"
+        return self.docker.docker("image", "inspect", "--format", form, image)
 
 
 def _install(npm: str) -> None:
