@@ -84,7 +84,7 @@ class Exchange:
     """All of the request's headers, by their names in lower case."""
     body: bytes = field(default=b"", repr=False)
     record: Record | None = None
-    """What happened; None before the request is whole, and after its answer is."""
+    """What happened; None before the request is whole."""
     decision: Decision | None = None
     """None as long as the request does not go upstream."""
     error_body: bytes | None = None
