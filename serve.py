@@ -6,6 +6,7 @@ the README's table. An explicit URL beats a host name, a host name beats DNS_TLD
 """
 
 import os
+import random
 import re
 import shlex
 import socket
@@ -27,6 +28,7 @@ CONFDIR = ROOT / ".mitmproxy"
 CONF = ROOT / "mitm.conf"
 PROGRAMS = ("mitmdump", "mitmweb", "mitmproxy")
 WEB_COLUMNS = ("status", "comment", "time")
+FREE_PORTS = range(10_240, 32_768)
 OPEN_FILES = 16384
 """As many as one process of mitmproxy can make use of, and more."""
 _VARIABLE_OF = {row.name: row.variable for row in OPTIONS} | {
@@ -126,11 +128,15 @@ def main(program: str = "mitmdump") -> None:
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return a port of loopback on which nobody listens, the preferred one if free."""
-    for port in (preferred, 0):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as listener:
-            found: int = listener.getsockname()[1]
-            return found
+    """Return a port of loopback on which nobody listens, the preferred one if free.
+
+    It is below those that systems give to connections that go out, so that none of
+    them takes it before somebody listens there.
+    """
+    ports = [preferred] * bool(preferred) + random.sample(FREE_PORTS, 100)
+    for port in ports:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
     raise ValueRefused("no port of loopback is free")
 
 

@@ -124,7 +124,7 @@ def test_access_is_denied(name: str, tags: int) -> None:
     ],
 )
 def test_image_elsewhere(stored_at: str, caplog: pytest.LogCaptureFixture) -> None:
-    """An image in another registry is refused; the reason is in the log alone."""
+    """An image in another registry is refused; the reason is in the log alone (T10)."""
     image = image_row() | {"is_stored_at__image_location": stored_at}
     network = FakeTransport({RELEASES: rows(release_row("1.0.0", 0, image))})
     with pytest.raises(ReleaseUnknown) as caught:
