@@ -69,12 +69,15 @@ class RegistryProxy:
             WeakKeyDictionary()
         )
         self._couriers = courier.Couriers(self._exchanges)
+        self._commands = command.Commands(self.current_endpoints)
 
     def load(self, loader: Loader) -> None:
         """Declare the options and the content views."""
         redaction.quieten_logs()
         error_page.install_error_pages()
         settings.declare_options(loader)
+        # Not as an addon, which would be asked for each event of each request.
+        ctx.master.commands.collect_commands(self._commands)
         if ctx.master.addons.get("view") is not None:
             # Nobody else shows what is in a flow, and they take time to load.
             importlib.import_module("mitm.view").register_views()
@@ -113,6 +116,7 @@ class RegistryProxy:
         self._is_running = True
         absence.end()
         self._couriers.begin()
+        self._commands.bind_keys()
         log_level.spare_unread_lines()
         if not self._settings:
             return
@@ -348,4 +352,4 @@ def _is_open(flow: http.HTTPFlow) -> bool:
 
 
 proxy = RegistryProxy()
-addons = [proxy, command.Commands(proxy.current_endpoints)]
+addons = [proxy]

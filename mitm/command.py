@@ -47,7 +47,7 @@ class Commands:
         self._endpoints = endpoints
         self._running: set[asyncio.Task[None]] = set()
 
-    def running(self) -> None:
+    def bind_keys(self) -> None:
         """Bind the keys of a console, and say where the page of mitmweb is."""
         if url := getattr(ctx.master, "web_url", None):
             _say(f"flows are shown at {url}{HIGHLIGHT}")

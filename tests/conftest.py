@@ -18,6 +18,8 @@ import trust
 TESTS = Path(__file__).parent
 SHARING = ("browser", "client", "container")
 """Folders whose files share servers."""
+PULLING = ("tests/client/test_build.py", "tests/client/test_pull.py")
+"""Half of what clients do: the other half takes as long, in another process."""
 SERVING = (
     *(*SHARING, "integration"),
     *("localcloud/test_cloud.py", "report/test_recorded_pulls.py"),
@@ -48,6 +50,8 @@ class _Groups(LoadScopeScheduling):  # type: ignore[misc]  # untyped
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
+        if file in PULLING:
+            return "pulling"
         folder = file.split("/")[1]
         return folder if folder in SHARING else file
 

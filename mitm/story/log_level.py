@@ -25,4 +25,9 @@ def spare_unread_lines() -> None:
             handler.setLevel(logging.CRITICAL + 1)
         else:
             levels.append(handler.level)
-    root.setLevel(max(logging.DEBUG, min(levels)))
+    least = max(logging.DEBUG, min(levels))
+    root.setLevel(least)
+    # Its lines about each connection count as details (`redaction.quieten_logs`).
+    is_detailed = least <= logging.DEBUG
+    connections = logging.getLogger("mitmproxy.proxy.server")
+    connections.setLevel(logging.NOTSET if is_detailed else logging.WARNING)

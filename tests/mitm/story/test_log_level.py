@@ -9,6 +9,8 @@ from mitmproxy.test import taddons
 
 from mitm.story.log_level import spare_unread_lines
 
+CONNECTIONS = logging.getLogger("mitmproxy.proxy.server")
+
 
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
@@ -19,6 +21,7 @@ def root() -> Iterator[logging.Logger]:
     yield root
     root.handlers[:] = handlers
     root.setLevel(level)
+    CONNECTIONS.setLevel(logging.NOTSET)
 
 
 class Listener:
@@ -50,3 +53,5 @@ def test_level_is_that_of_whoever_reads(
         root.handlers[0].setLevel(logging.DEBUG)
         spare_unread_lines()
         assert root.level == expected
+        # What is said of each connection is for who reads details.
+        assert CONNECTIONS.isEnabledFor(logging.INFO) == (expected == logging.DEBUG)
