@@ -42,7 +42,7 @@ trust: install ## print what makes clients trust the proxy at HOST=<host>[:<port
 	@$(BIN)/python trust.py "$$HOST"
 
 unit: install ## run the tests that start no servers
-	$(BIN)/python -m pytest -q --numprocesses=auto -m "not server" $(addprefix --ignore=tests/,browser client container integration)
+	$(BIN)/python -m pytest -q --numprocesses=auto -m "not server" $(addprefix --ignore=tests/,browser client container golden integration)
 
 test: install ## run every test that this machine can run
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS)

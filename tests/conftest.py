@@ -21,7 +21,7 @@ SHARING = ("browser", "client", "container")
 PULLING = ("tests/client/test_build.py", "tests/client/test_pull.py")
 """Half of what clients do: the other half takes as long, in another process."""
 SERVING = (
-    *(*SHARING, "integration"),
+    *(*SHARING, "golden", "integration"),
     *("localcloud/test_cloud.py", "report/test_recorded_pulls.py"),
     *("test_demo.py", "test_trust.py"),
 )
