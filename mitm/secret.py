@@ -5,6 +5,7 @@ streamed for minutes. So a login is taken out before anybody else sees the flow,
 what is sent stands in the flow only while mitmproxy sends it (see `mitm.courier`).
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from mitmproxy import http
@@ -23,7 +24,7 @@ SENT_HEADERS = _KEPT_HEADERS - {b"expect"}
 
 
 @dataclass(slots=True)
-class Secret:
+class Secret(ABC):
     """A part of a flow that is sent, and what is shown in its place.
 
     Where somebody edited what is shown, what they wrote is sent.
@@ -40,8 +41,9 @@ class Secret:
         """Put what is shown in its place."""
         self._replace(flow, self.sent, self.shown)
 
+    @abstractmethod
     def _replace(self, flow: http.HTTPFlow, old: str, new: str) -> None:
-        raise NotImplementedError
+        """Put the new text in the place of the old one, if that is there."""
 
 
 type Fields = tuple[tuple[bytes, bytes], ...]
