@@ -9,10 +9,8 @@ import logging
 import re
 from base64 import b64decode
 from contextlib import suppress
-from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
-from resolver import errors
 from resolver.token import claims
 
 REDACTED = "[redacted]"
@@ -43,7 +41,6 @@ def redacted_login(authorization: str) -> str:
     return REDACTED
 
 
-@lru_cache(claims.PARSED_MAX)
 def redacted_token(text: str) -> str:
     """Return a registry token without its signature, and of anything else nothing.
 
@@ -52,14 +49,11 @@ def redacted_token(text: str) -> str:
     """
     jwt, separator, suffix = text.partition(claims.SEPARATOR)
     signed = jwt.rpartition(".")[0]
-    access = claims.read_payload(jwt).get("access")
-    if not isinstance(access, list) or not _CLAIMS.fullmatch(signed):
+    token = claims.read_token(text)
+    if not token.has_access or not _CLAIMS.fullmatch(signed):
         return REDACTED
-    if separator:
-        try:
-            claims.parse_token(text)
-        except errors.TokenInvalid:
-            suffix = REDACTED
+    if not token.is_readable:
+        suffix = REDACTED
     return f"{signed}.{REDACTED}{separator}{suffix}"
 
 

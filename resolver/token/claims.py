@@ -7,31 +7,52 @@
 A client treats a token as opaque, so the suffix travels through all of them and
 the proxy keeps no state (design section 5). It needs no signature: the registry
 checks the JWT, and only against the location that is asked for.
-Claims are read here, never verified, for the same reason.
+Claims are read here, never verified, for the same reason. Whatever a client sends is
+read once, when it shows the token first: a pull shows it often.
 """
 
 import json
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
+from cachetools import LRUCache, cached
+
 from resolver.errors import Refusal, TokenInvalid
-from resolver.grammar.reference import NAME_LENGTH_MAX, Alias, parse_location
+from resolver.grammar.reference import (
+    NAME_LENGTH_MAX,
+    Alias,
+    Location,
+    parse_location,
+)
 from resolver.grammar.timestamp import format_timestamp
 from resolver.release.candidate import Candidate, Candidates
 from resolver.token.suffix import (
     LENGTH_MAX,
     MESSAGE_LENGTH_MAX,
+    ROWS_MAX,
     Aliases,
     decode_base64url,
     decode_suffix,
     encode_suffix,
 )
+from resolver.upstream.api import TOKEN_LENGTH_MAX
 
 SEPARATOR = "~"
 """Allowed in a Bearer token (RFC 6750 section 2.1), never part of a JWT."""
-PARSED_MAX = 256
-"""Tokens that are remembered as they were read; one is some kilobytes."""
+PARSED_SIZE_MAX = 8 << 20
+"""Bytes of tokens that are remembered as they were read; one takes some 30 kB."""
+READ_LENGTH_MAX = TOKEN_LENGTH_MAX + len(SEPARATOR) + LENGTH_MAX
+"""Characters of a token with its suffix, as the longest that is issued here has."""
+_SIGN_LENGTH_MIN, _SIGNS_SPARE = 8, 64
+"""Characters of a payload for each sign with which a value of JSON begins, of which an
+entry of an access list has six in 85, and how many signs there may be beside those.
+Thousands of small values take many times as long as the bytes that they are made of."""
+_TOKEN_SIZE, _CLAIM_SIZE, _CHARACTER_SIZE_MAX = 2000, 300, 4
+"""Bytes in memory: of a token with nothing in it, of an alias that it claims, and of a
+character of the texts in the suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +60,15 @@ class Token:
     """A token of a client, taken apart."""
 
     jwt: str = field(repr=False)
-    aliases: Aliases
+    aliases: Aliases = field(default_factory=Aliases)
+    claimed: Mapping[str, Location] = field(default_factory=dict)
+    """What the API itself resolved when it issued the JWT."""
+    has_access: bool = False
+    """Whether there is an access list in the JWT, as a registry's has one."""
+    is_readable: bool = True
+    """Whether the suffix is exactly as we write it."""
+    size: int = field(default=0, repr=False, compare=False)
+    """How many bytes of memory it takes at most."""
 
     def refusal(self, alias: str) -> Refusal | None:
         """Return why the alias was refused as the token was issued, if it was (R8)."""
@@ -52,7 +81,8 @@ class Token:
         if alias in self.aliases.candidates:
             return self.aliases.candidates[alias]
         # What was refused here counts more than what the API claims (R8).
-        return None if self.aliases.refusals.get(alias) else _claimed(self.jwt, alias)
+        location = None if self.refusal(alias) else self.claimed.get(alias)
+        return Candidates((Candidate(location),)) if location else None
 
     def tag_candidates(self, alias: Alias) -> dict[str, Candidates]:
         """Return what the tags of `<org>/<app>` that the token is for stand for."""
@@ -62,6 +92,9 @@ class Token:
             for name, candidates in self.aliases.candidates.items()
             if name.startswith(begin) and "/" not in name[len(begin) :]
         }
+
+
+_UNREAD = Token("", is_readable=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +107,54 @@ class Claims:
     """Seconds from `issued_at` on."""
 
 
-@lru_cache(PARSED_MAX)
 def parse_token(text: str) -> Token:
-    """Return the token with its suffix read; remembered, as a pull shows it often.
+    """Return the token with its suffix read.
 
     Raises:
-        TokenInvalid: there is a suffix, and it is not exactly as we write it.
+        TokenInvalid: there is a suffix, and it is not exactly as we write it; or it is
+            longer than any that is issued here.
 
     """
+    token = read_token(text)
+    if len(text) > READ_LENGTH_MAX:
+        raise TokenInvalid(
+            f"the token is longer than the {READ_LENGTH_MAX} characters that one may"
+            " have; a client gets another by itself, so try again, or log out and in"
+        )
+    if not token.is_readable:
+        raise TokenInvalid("the token's list of aliases cannot be read")
+    return token
+
+
+def read_token(text: str) -> Token:
+    """Return of the token what can be read; nothing of one that is too long."""
+    return _UNREAD if len(text) > READ_LENGTH_MAX else _read(text)
+
+
+@cached(LRUCache(PARSED_SIZE_MAX, getsizeof=lambda token: token.size))
+def _read(text: str) -> Token:
     jwt, separator, suffix = text.partition(SEPARATOR)
-    if not separator:
-        return Token(jwt, Aliases())
-    try:
-        return Token(jwt, decode_suffix(suffix, _names(jwt)))
-    except ValueError as error:
-        raise TokenInvalid("the token's list of aliases cannot be read") from error
+    access = read_payload(jwt).get("access")
+    entries = _entries(access)
+    claimed = _claimed(entries)
+    aliases, is_readable = Aliases(), True
+    if separator:
+        try:
+            aliases = decode_suffix(suffix, _names(entries))
+        except ValueError:
+            is_readable = False
+    size = _TOKEN_SIZE + sys.getsizeof(text) + sys.getsizeof(jwt)
+    size += (
+        _CHARACTER_SIZE_MAX * len(suffix) + aliases.size + _CLAIM_SIZE * len(claimed)
+    )
+    return Token(
+        jwt,
+        aliases,
+        MappingProxyType(claimed),
+        has_access=isinstance(access, list),
+        is_readable=is_readable,
+        size=size,
+    )
 
 
 def append_aliases(jwt: str, aliases: Aliases) -> str:
@@ -105,10 +171,11 @@ def append_aliases(jwt: str, aliases: Aliases) -> str:
         for alias, refusal in aliases.refusals.items()
         if len(alias) <= NAME_LENGTH_MAX
     }
-    names, length = _names(jwt), MESSAGE_LENGTH_MAX
+    names, length = _names(_access(jwt)), MESSAGE_LENGTH_MAX
     while candidates or refusals:
         suffix = encode_suffix(Aliases(candidates, refusals), names, length)
-        if len(suffix) <= LENGTH_MAX:
+        count = sum(len(c) for c in candidates.values() if not c.is_fixed)
+        if len(suffix) <= LENGTH_MAX and count <= ROWS_MAX:
             return jwt + SEPARATOR + suffix
         longest = max(map(len, candidates.values()), default=0)
         if length and refusals:
@@ -140,36 +207,43 @@ def pullable_names(jwt: str) -> frozenset[str] | None:
     )
 
 
-def _claimed(jwt: str, alias: str) -> Candidates | None:
-    """Return what the API itself resolved when it issued the JWT, if it did."""
-    for entry in _access(jwt):
-        name = entry.get("name")
-        if entry.get("alias") == alias and isinstance(name, str):
+def _claimed(entries: Iterable[dict[str, Any]]) -> dict[str, Location]:
+    """Return the aliases that an access list has; each is what it stands for first."""
+    claimed: dict[str, Location] = {}
+    for entry in entries:
+        alias, name = entry.get("alias"), entry.get("name")
+        if isinstance(alias, str) and isinstance(name, str) and alias.isascii():
             location = parse_location(name)
             if location:
-                return Candidates((Candidate(location),))
-    return None
+                claimed.setdefault(alias, location)
+    return claimed
 
 
 def _access(jwt: str) -> list[dict[str, Any]]:
     """Return the JWT's access list, without what is no entry of one."""
-    access = read_payload(jwt).get("access")
+    return _entries(read_payload(jwt).get("access"))
+
+
+def _entries(access: object) -> list[dict[str, Any]]:
     entries = access if isinstance(access, list) else []
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def _names(jwt: str) -> list[object]:
-    """Return the repositories in the JWT's access list, as they are numbered."""
-    return [entry.get("name") for entry in _access(jwt)]
+def _names(entries: Iterable[dict[str, Any]]) -> list[object]:
+    """Return the repositories in an access list, as they are numbered."""
+    return [entry.get("name") for entry in entries]
 
 
 def read_payload(jwt: str) -> dict[str, Any]:
     """Return the JWT's claims unverified, or nothing where it is no JWT."""
-    parts = jwt.split(".")
+    parts = jwt.split(".") if len(jwt) <= TOKEN_LENGTH_MAX else ()
     if len(parts) != 3:  # noqa: PLR2004 - header, payload, signature: RFC 7515
         return {}
     try:
-        payload = json.loads(decode_base64url(parts[1]))
+        text = decode_base64url(parts[1])
+        if sum(map(text.count, "[{,")) > _SIGNS_SPARE + len(text) // _SIGN_LENGTH_MIN:
+            return {}
+        payload = json.loads(text)
     except (ValueError, RecursionError):
         return {}
     return payload if isinstance(payload, dict) else {}

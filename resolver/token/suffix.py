@@ -18,7 +18,8 @@
 A location alone is what every tag means. Version 2 is written where there are rows; a
 proxy that does not know it answers with a challenge for a token of its own.
 What anybody writes there leads to repositories that the JWT names, and the registry
-still checks the JWT. What is read costs little more than its bytes (section 5).
+still checks the JWT. What is read costs little more than its bytes (section 5), and
+what is kept of it is known in bytes.
 """
 
 import base64
@@ -44,7 +45,9 @@ MESSAGE_LENGTH_MAX = 300
 MESSAGE_DEFAULT = "the name cannot be pulled; pull it alone to see why"
 """What stands for a message that a full suffix had no room for."""
 ROWS_MAX = 64
-"""Candidates of one alias; more than `balena_tags_max` lets the proxy issue."""
+"""Candidates of all aliases; more than a header has room for as the proxy issues."""
+_ENTRY_SIZE, _ROW_SIZE, _IMAGE_SIZE, _REFUSAL_SIZE = 400, 700, 130, 500
+"""Bytes in memory, without the texts; what each takes at most."""
 _DRAFT = -1
 _UNRANGED, _TARGET = 1, 2
 _COMMIT = re.compile(r"(?:[0-9a-f]{2}){16,20}")
@@ -59,6 +62,18 @@ class Aliases:
     candidates: Mapping[str, Candidates] = field(default_factory=dict)
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     """Of an alias that has candidates: why none of them is its target release."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes of memory it takes at most, without the texts in it."""
+        rows = [row for each in self.candidates.values() for row in each.rows]
+        images = sum(len(row.release.images) for row in rows if row.release)
+        return (
+            _ENTRY_SIZE * len(self.candidates)
+            + _ROW_SIZE * len(rows)
+            + _IMAGE_SIZE * images
+            + _REFUSAL_SIZE * len(self.refusals)
+        )
 
 
 def encode_suffix(
@@ -106,6 +121,7 @@ def decode_suffix(suffix: str, names: Sequence[object]) -> Aliases:
     match payload:
         case {"v": (1 | 2), "a": dict(entries), "r": dict(refusals)} if (
             len(payload) == 3  # noqa: PLR2004
+            and sum(map(_count_rows, entries.values())) <= ROWS_MAX
         ):
             return Aliases(
                 MappingProxyType(
@@ -138,7 +154,6 @@ def _write_candidates(
         return str(candidates.rows[0].location)
     # What cannot be read again would leave a gap behind it.
     readable = candidates.keep(lambda row: _write_row(row, numbers) is not None)
-    readable = readable.cut(ROWS_MAX)
     if readable.is_fixed:
         return str(readable.rows[0].location)
     rows = [_write_row(row, numbers) for row in readable.rows]
@@ -166,12 +181,20 @@ def _write_row(row: Candidate, numbers: Mapping[str, int]) -> list[object] | Non
     return [release.raw_version, commit, image, revision, flags]
 
 
+def _count_rows(entry: Any) -> int:
+    """Return how many there are, before any is read."""
+    match entry:
+        case {"c": list(rows)}:
+            return len(rows)
+    return 0
+
+
 def _read_candidates(entry: Any, names: Sequence[object]) -> Candidates:
     match entry:
         case str(text):
             return Candidates((Candidate(_read_location(text)),))
         case {"w": (0 | 1) as whole, "c": list(rows)} if (
-            len(entry) == 2 and len(rows) <= ROWS_MAX  # noqa: PLR2004
+            len(entry) == 2  # noqa: PLR2004
         ):
             return Candidates(
                 tuple(

@@ -1,5 +1,7 @@
 """Many clients, slow ones and hostile ones: bounded, and nobody else waits for them."""
 
+import json
+import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +17,9 @@ from mitm.guard.plain import HANDSHAKE
 from tests.integration.blob import first_layer, push_blob
 from tests.integration.raw import HOST, connected, get, receive
 from tests.integration.registry import Installation, installed
-from tests.integration.session import TIMEOUT, get_token, logged_in
-from tests.integration.tool import wait_until
+from tests.integration.session import TIMEOUT, get_token, logged_in, plain_session
+from tests.integration.tool import has_traceback, wait_until
+from tests.resolver.fake import DIGEST, LOCATION, base64url, jwt, pullable
 
 ALIAS = "balenablocks/browser-aarch64/2.3.8"
 CLIENTS = 100
@@ -26,6 +29,11 @@ SLOW = 30
 API_CONNECTIONS = 32
 """Which the proxy keeps open, however many clients there are."""
 GROWTH_MEGABYTES_MAX = 120
+FORGED = 150
+"""Tokens of each costly kind."""
+FORGED_GROWTH_MEGABYTES_MAX = 32
+FORGED_TIMES_MAX = 5
+"""How many times the processor's time of a token that is just wrong one may take."""
 
 
 def started(url: str, **options: int) -> Proxy:
@@ -53,6 +61,13 @@ def megabytes(proxy: Proxy) -> int:
     """Return the memory that the proxy takes now."""
     status = Path(f"/proc/{proxy.process.pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) // 1024
+
+
+def processor_seconds(proxy: Proxy) -> float:
+    """Return how long the proxy was at work since it was started."""
+    text = Path(f"/proc/{proxy.process.pid}/stat").read_text()
+    user, system = text.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +176,55 @@ def test_many_clients_of_which_half_break_off(installation: Installation) -> Non
         wait_until(lambda: open_files(proxy) <= files, "all files are closed")
         assert megabytes(proxy) - memory < GROWTH_MEGABYTES_MAX
         assert "Traceback" not in proxy.log
+
+
+def suffix_of(*found: object, **refusals: object) -> str:
+    """Return a suffix with these candidates."""
+    rows = {"org/app": {"w": 1, "c": found}} if found else {"org/app": LOCATION}
+    payload = {"v": 2, "a": rows, "r": refusals}
+    return f"~{base64url(json.dumps(payload, separators=(',', ':')).encode())}"
+
+
+CLAIMED = [{"name": f"v2/{n:032x}", "alias": f"org/{n}"} for n in range(300)]
+SERVICES = [f"{number:03x}" for number in range(375)]
+VERSIONS = [f"1.{'0' * 40}-{'0.' * 20}{number}" for number in range(20)]
+COSTLY: dict[str, tuple[dict[str, object], str]] = {
+    "rows": ({}, suffix_of(*(["1.0.0", "", 0, 0, 0] for _ in range(64)))),
+    "too many rows": ({}, suffix_of(*(["1", "", 0, 0, 0] for _ in range(150)))),
+    "versions": ({}, suffix_of(*([text, "", 0, 0, 0] for text in VERSIONS))),
+    "services": ({}, suffix_of(["1.0.0", "", SERVICES, 0, 0])),
+    "refusals": ({}, suffix_of(**{f"{n}": ["DENIED", ""] for n in range(120)})),
+    "aliases": ({"access": CLAIMED}, suffix_of()),
+    "values": (
+        {"x": ["x" * 8] * 1700},
+        suffix_of(*([str(n), "", 0, 0, 0] for n in range(64))),
+    ),
+    "lists": ({"x": [[]] * 5500}, suffix_of(*(["1", "", 0, 0, 0] for _ in range(64)))),
+    "as long as may be": ({"x": [[]] * 11_000}, suffix_of()),
+}
+"""What of a token takes the most to read, and to keep; the last takes 60 kB."""
+
+
+def test_forged_tokens(cloud: LocalCloud) -> None:
+    """Whoever makes them up takes no memory, and little more time than others (T8)."""
+    paths = ("manifests/9.9.9", "tags/list", f"blobs/{DIGEST}")
+    with Proxy(cloud.registry_url) as proxy, plain_session() as session:
+
+        def ask(claims: dict[str, object], suffix: str) -> float:
+            """Return how long the proxy was at work for as many as are forged."""
+            before = processor_seconds(proxy)
+            for number in range(FORGED):
+                forged = jwt(**{"access": pullable([LOCATION]), "jti": number} | claims)
+                url = f"http://{proxy.host}/v2/org/app/{paths[number % len(paths)]}"
+                headers = {"Authorization": f"Bearer {forged}{suffix}"}
+                answer = session.get(url, headers=headers, timeout=TIMEOUT)
+                assert answer.status_code in (200, 401, 404), answer.text
+            return processor_seconds(proxy) - before
+
+        ask({}, suffix_of())
+        usual, memory = ask({}, suffix_of()), megabytes(proxy)
+        seconds = {name: ask(*parts) for name, parts in COSTLY.items()}
+        assert megabytes(proxy) - memory < FORGED_GROWTH_MEGABYTES_MAX
+        costly = {name: each / usual for name, each in seconds.items()}
+        assert max(costly.values()) < FORGED_TIMES_MAX, costly
+        assert not has_traceback(proxy.log)

@@ -1,6 +1,10 @@
 """A token's suffix is written within its limits and read strictly; a JWT leniently."""
 
+import gc
 import json
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -8,14 +12,18 @@ from resolver.errors import AccessDenied, Refusal, ReleaseUnknown, TokenInvalid
 from resolver.grammar.reference import Alias, Slug
 from resolver.release.candidate import Candidate, Candidates
 from resolver.token.claims import (
+    PARSED_SIZE_MAX,
+    READ_LENGTH_MAX,
     SEPARATOR,
     Claims,
     append_aliases,
     parse_token,
     pullable_names,
     read_claims,
+    read_token,
 )
 from resolver.token.suffix import LENGTH_MAX, MESSAGE_DEFAULT, ROWS_MAX, Aliases
+from resolver.upstream.api import TOKEN_LENGTH_MAX
 from tests.resolver.fake import (
     EXPIRES,
     HASH,
@@ -34,6 +42,11 @@ from tests.resolver.fake import (
 JWT = jwt(pullable([LOCATION, f"v2/{'0' * 32}", "resin/resinos"]))
 GOOD = {"v": 1, "a": {"org/app": LOCATION}, "r": {}}
 ROW: list[object] = ["2.3.8+rev2", "tLIB8AA4Qf1VCcbQa0WJmw", 0, 2, 0]
+
+
+def padded(length: int) -> str:
+    """Return a JWT of that many characters."""
+    return f"{JWT}{'x' * (length - len(JWT))}"
 
 
 def append(payload: object) -> str:
@@ -147,6 +160,15 @@ def test_many_candidates_are_cut(count: int) -> None:
     assert numbers == sorted(set(numbers), reverse=True)
 
 
+def test_candidates_of_several_aliases_are_cut_together() -> None:
+    """As many as are read in all, so that a token is never refused for their number."""
+    many = Candidates(tuple(candidate(f"1.{n}.0", commit="") for n in range(50, 0, -1)))
+    names = ("org/a", "org/b", "org/c")
+    read = parse_token(append_aliases(JWT, Aliases(dict.fromkeys(names, many)))).aliases
+    assert [*read.candidates] == [*names]
+    assert ROWS_MAX // 2 < sum(map(len, read.candidates.values())) <= ROWS_MAX
+
+
 UNREADABLE = [
     "",
     "é",
@@ -185,6 +207,10 @@ def rows(*found: object, **changes: object) -> object:
     return suffix_with({"w": 1, "c": list(found), **changes})
 
 
+SHORT_ROWS = {"w": 1, "c": [["1.0.0", "", 0, 0, 0]] * (ROWS_MAX // 2 + 1)}
+"""Half of so many of them are read."""
+
+
 def row(**changes: object) -> object:
     """Return a suffix with a release of which something is changed."""
     names = ("raw", "commit", "image", "revision", "flags")
@@ -217,6 +243,7 @@ FORGED = [
     rows([]),
     rows([*ROW, 0]),
     rows(*[ROW] * (ROWS_MAX + 1)),
+    {"v": 2, "a": {f"org/{n}": SHORT_ROWS for n in "ab"}, "r": {}},
     row(raw=""),
     row(raw="2.3.8\x1b[31m"),
     row(raw="x" * 256),
@@ -252,8 +279,9 @@ def test_forged_suffix(payload: object) -> None:
         json.dumps(GOOD).encode().ljust(LENGTH_MAX // 4 * 3),
         row(),
         refused("DENIED", ""),
+        suffix_with({"w": 1, "c": [["1.0.0", "", 0, 0, 0]] * ROWS_MAX}),
     ],
-    ids=["as long as may be", "row", "refusal"],
+    ids=["as long as may be", "row", "refusal", "rows"],
 )
 def test_sound_suffix(payload: object) -> None:
     """What the forged ones differ from a little is read."""
@@ -279,6 +307,102 @@ def test_alias_claim_is_honoured(access: object, location: str | None) -> None:
     assert location_of(jwt(access), "org/app") == location
 
 
+def test_token_longer_than_any_is_not_read() -> None:
+    """A client gets another one by itself; the longest that is issued is read."""
+    longest = append_aliases(padded(TOKEN_LENGTH_MAX), Aliases({"org/app": fixed()}))
+    assert location_of(longest, "org/app") == LOCATION
+    for text in (padded(READ_LENGTH_MAX + 1), f"{padded(60_000)}{SEPARATOR}x"):
+        with pytest.raises(TokenInvalid, match=f"than the {READ_LENGTH_MAX} char"):
+            parse_token(text)
+        assert not read_token(text).has_access
+        assert read_claims(text.partition(SEPARATOR)[0]) == Claims(None, None)
+
+
+def test_token_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked of it, and whether it can be read or not."""
+    read: list[str] = []
+
+    def loads(text: str) -> object:
+        read.append(text)
+        return json.JSONDecoder().decode(text)
+
+    monkeypatch.setattr(json, "loads", loads)
+    claimed = jwt([{"name": LOCATION, "alias": "org/app"}], jti="once")
+    suffix = base64url({"v": 1, "a": {}, "r": {}})
+    for text in (claimed, f"{claimed}~{suffix}", f"{claimed}~{base64url({})}"):
+        read.clear()
+        for _ in range(3):
+            with suppress(TokenInvalid):
+                assert location_of(text, "org/app") == LOCATION
+                assert parse_token(text).candidates("org/other") is None
+        assert len(read) == text.count(SEPARATOR) + 1
+
+
+WHALE = "\U0001f433"
+"""Four bytes, and so is each character beside it."""
+CLAIMED = [{"name": f"v2/{n:032x}", "alias": f"{n}"} for n in range(350)]
+VERSIONS = [f"1.{number}.0+b" for number in range(45)]
+SERVICES = [f"{number:02x}" for number in range(256)]
+NOBODY_LIKES = {f"{number}": ["DENIED", ""] for number in range(120)}
+WHALES = {letter: ["DENIED", WHALE * 99] for letter in "abcde"}
+COSTLY: dict[str, tuple[dict[str, object], object]] = {
+    "rows": ({}, rows(*([text, ROW[1], 0, 0, 0] for text in VERSIONS))),
+    "short rows": ({}, rows(*[["x", "", 0, 0, 0]] * ROWS_MAX)),
+    "long rows": ({}, rows(*[["x" * 200, "", 0, 0, 0]] * 13)),
+    "images": ({}, rows(["x", "", SERVICES, 0, 0])),
+    "refusals": ({}, {**GOOD, "r": NOBODY_LIKES}),
+    "letters": ({}, json.dumps({**GOOD, "r": WHALES}, ensure_ascii=False).encode()),
+    "aliases": ({}, {**GOOD, "a": {f"{n}": LOCATION for n in range(50)}}),
+    "claims": ({"access": CLAIMED}, GOOD),
+    "values": ({"x": ["x" * 8] * 1700}, GOOD),
+    "unreadable": ({"x": "x" * 20_000}, b"x" * 3000),
+}
+"""Claims and suffix of what takes the most memory for its bytes."""
+
+
+def forge(number: int, claims: dict[str, object], suffix: object) -> str:
+    """Return a token that nobody issued, and that is like no other one."""
+    forged = jwt(**{"access": [{"name": LOCATION}], **claims, "jti": number})
+    return f"{forged}{SEPARATOR}{base64url(suffix)}"
+
+
+@contextmanager
+def traced() -> Iterator[Callable[[], int]]:
+    """Yield what returns how many bytes are held that were not before."""
+
+    def held() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        yield held
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("parts", COSTLY.values(), ids=COSTLY)
+def test_size_of_a_token_is_what_it_takes(
+    parts: tuple[dict[str, object], object],
+) -> None:
+    """Its memory is counted in full, and is a small multiple of its characters."""
+    with traced() as held:
+        texts = [forge(number, *parts) for number in range(20)]
+        counted = sum(read_token(text).size for text in texts)
+        taken = held()
+    assert taken <= counted <= 4 * taken
+    assert taken <= 20 * sum(map(len, texts))
+
+
+def test_tokens_are_remembered_within_their_bytes() -> None:
+    """However many there are, of whatever kind, they take no more memory (T8)."""
+    with traced() as held:
+        for number in range(1000, 1060):
+            for claims, suffix in COSTLY.values():
+                read_token(forge(number, {"x": "x" * 15_000} | claims, suffix))
+        assert held() < 1.1 * PARSED_SIZE_MAX
+
+
 def test_own_aliases_go_before_the_claims() -> None:
     """What the proxy resolved counts more than what the API did."""
     claimed = jwt([{"name": f"v2/{HASH[::-1]}", "alias": "org/app"}])
@@ -302,10 +426,18 @@ def test_senseless_time(name: str, value: object) -> None:
     assert read_claims(jwt(**{name: value})) == Claims(None, None)
 
 
+@pytest.mark.parametrize("value", [[], {}, 1.5, "x"], ids=repr)
+def test_payload_of_many_small_values_is_not_read(value: object) -> None:
+    """No claims of the API's are like that; reading them would cost far more (T8)."""
+    assert pullable_names(jwt(x=[value] * 30)) == frozenset()
+    assert pullable_names(jwt(x=[value] * 3000)) is None
+    assert pullable_names(jwt(pullable([LOCATION] * 250))) == frozenset({LOCATION})
+
+
 NO_JWT = ["", "opaque", "a.b", "a.b.c.d", "..", "a.!.c", f"a.{base64url(b'[]')}.c"]
 
 
-@pytest.mark.parametrize("text", [*NO_JWT, f"a.{base64url(b'[' * 90000)}.c"], ids=ident)
+@pytest.mark.parametrize("text", [*NO_JWT, f"a.{base64url(b'[' * 20000)}.c"], ids=ident)
 def test_no_jwt_says_nothing(text: str) -> None:
     """A token that is no JWT has no claims."""
     assert read_claims(text) == Claims(None, None)
