@@ -7,6 +7,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-ta
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode
@@ -41,7 +42,8 @@ def list_tags(name: str, tags: Iterable[str], query: str) -> TagPage:
     parameters = parse_qs(query, errors="replace")
     count = _read_count(parameters["n"][0]) if "n" in parameters else None
     last = parameters.get("last", [""])[0]
-    after = [tag for tag in sorted(tags, key=_order) if _order(tag) > _order(last)]
+    ordered = sorted(tags, key=_order)
+    after = ordered[bisect_right(ordered, _order(last), key=_order) :]
     page = after[:count]
     link = None
     if page and len(page) < len(after):

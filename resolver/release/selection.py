@@ -170,12 +170,28 @@ def parse_version(release: Release) -> semver.Version | None:
         return None
 
 
-def greatness(release: Release) -> tuple[bool, semver.Version, tuple[bool, int, int]]:
+def greatness(release: Release) -> tuple[object, ...]:
     """Order releases by semver precedence, which knows no build part, then revision.
 
     What is no semantic version comes before all that is one, in the order of ids.
+    Plain values, because two of semver's versions are compared slowly.
     """
     version = parse_version(release)
     if version is None:
-        return False, semver.Version(0), (False, 0, release.id)
-    return True, version.replace(build=None), _precedence(release)
+        return False, release.id
+    numbers = version.major, version.minor, version.patch
+    return True, numbers, _prerelease_rank(version.prerelease), _precedence(release)
+
+
+def _prerelease_rank(prerelease: str | None) -> tuple[object, ...]:
+    """Order pre-releases, and what is none after them.
+
+    https://semver.org/#spec-item-11
+    """
+    if prerelease is None:
+        return (True,)
+    # A number has no leading zeros, so the longer one is the greater.
+    return False, *(
+        (False, len(name), name) if name.isdecimal() else (True, 0, name)
+        for name in prerelease.split(".")
+    )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import suppress
 
 import pytest
 
@@ -20,11 +21,12 @@ from resolver.errors import (
 )
 from resolver.grammar.reference import parse_alias
 from resolver.release.candidate import Candidates
-from resolver.token.claims import append_aliases
+from resolver.token.claims import append_aliases, parse_token
 from resolver.token.suffix import Aliases
 from tests.resolver.fake import (
     DIGEST,
     LOCATION,
+    base64url,
     basic,
     candidate,
     endpoint,
@@ -33,6 +35,7 @@ from tests.resolver.fake import (
     jwt,
     pullable,
 )
+from tests.resolver.work import count_calls
 
 JWT = jwt(pullable([LOCATION]))
 ALIAS = "org/app/2.3.8"
@@ -332,3 +335,39 @@ def test_other_replica_ignores_tags() -> None:
     request = forward_ignoring_tags("org/app/manifests/2.4.0", f"Bearer {WIDE}")
     assert request.location == LOCATION
     assert request.warning
+
+
+def forged_rows(count: int, length: int) -> str:
+    """Return a token with so many rows, whose versions are long and hardly differ."""
+    text = "1.0.0-" + ".".join(["0"] * length)
+    found = [[f"{text}.{number}", "", 0, 0, 0] for number in range(count)]
+    payload = {"v": 2, "a": {"org/app": {"w": 1, "c": found}}, "r": {}}
+    return f"{JWT}~{base64url(payload)}"
+
+
+@pytest.mark.parametrize("rest", ["tags/list", "manifests/9.9.9", "manifests/9"])
+@pytest.mark.parametrize(("length", "most"), [(1, 150), (28, 230)])
+def test_work_grows_with_the_rows_alone(rest: str, length: int, most: int) -> None:
+    """Twice as many rows take hardly more than twice the work, whatever they say (T8).
+
+    Not a comparison of versions, identifier by identifier, for each pair of them.
+    """
+
+    def work(count: int) -> int:
+        token = forged_rows(count, length)
+        parse_token(token)  # Which is remembered.
+
+        def ask() -> None:
+            with suppress(TagUnknown):
+                forward(
+                    endpoint(f"org/app/{rest}"),
+                    f"Bearer {token}",
+                    selects=True,
+                    takes_scopes=False,
+                )
+
+        return count_calls(ask)
+
+    few, many = work(16), work(32)
+    assert many < 2.2 * few
+    assert many < most * 32

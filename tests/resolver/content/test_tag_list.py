@@ -7,6 +7,7 @@ import pytest
 from resolver.content.tag_list import list_tags
 from resolver.errors import RequestInvalid
 from tests.resolver.fake import ident
+from tests.resolver.work import count_calls
 
 TAGS = ["2.3.8", "10.0.0", "latest", "1.0.0-RC1", "1.0.0-rc1", "1.0.0-beta", "Alpha"]
 ORDERED = ["1.0.0-beta", "1.0.0-RC1", "1.0.0-rc1", "10.0.0", "2.3.8", "Alpha", "latest"]
@@ -57,3 +58,14 @@ def test_number_of_tags(number: str) -> None:
         list_tags("org/app", TAGS, f"n={number}&last=1")
     assert len(refused.value.message) < 200
     assert refused.value.message.isascii()
+
+
+def test_where_a_page_begins_is_found_at_once() -> None:
+    """However long `last` is, it is not read again for each of the tags (T8)."""
+
+    def work(count: int) -> int:
+        tags = [f"1.{number}.0" for number in range(count)]
+        return count_calls(lambda: page(f"last=1.{'9' * 99}", tags))
+
+    # Each tag is brought into order, and that is all.
+    assert work(256) - work(128) <= 3 * 128
