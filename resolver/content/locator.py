@@ -3,16 +3,20 @@
 The index of digests knows it of what passed; else the registry is asked. One location
 is asked first: the one where something was found last, or the target release's. So a
 token that is not good, or a registry that is down, costs one request; then the others
-are asked side by side, and the first one that has it ends the search.
+are asked side by side, and the first one that has it ends the search. That none has it
+is remembered for a short while, and all who ask for the same with the same token wait
+for one search.
 """
 
 import asyncio
-from collections.abc import Iterator
+import hashlib
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Protocol
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
 from resolver.content.forward import Forward, Search, forward, not_issued_for, scope_of
 from resolver.content.index import Index, Place, read_digests
@@ -27,6 +31,7 @@ from resolver.grammar.endpoint import Base, Content, ContentKind
 from resolver.grammar.reference import Location, parse_digest
 from resolver.release.candidate import tag_alias
 from resolver.upstream.deadline import Deadline
+from resolver.upstream.flight import Flights
 from resolver.upstream.observer import NOBODY, Failure, Observer, Part, purpose
 from resolver.upstream.threads import Threads, time_limit
 from resolver.upstream.transport import Answer
@@ -37,6 +42,10 @@ THREADS = 18
 """So many for all searches together."""
 RECENT_MAX = 1000
 """Applications of which it is known where something was found last."""
+ABSENT_SECONDS = 10
+"""How long it is remembered that no location has something."""
+ABSENT_MAX = 4096
+"""So many of those are remembered, in a megabyte."""
 MANIFEST_TYPES = ", ".join(
     [
         "application/vnd.oci.image.index.v1+json",
@@ -85,6 +94,7 @@ class Locator:
         timeout: float,
         selects: bool,
         observer: Observer = NOBODY,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Let the tags of aliases without selector select, or not (R9)."""
         self._registry_url = registry_url
@@ -94,6 +104,10 @@ class Locator:
         self._observer = observer
         self._index = Index()
         self._recent: LRUCache[str, Location] = LRUCache(RECENT_MAX)
+        self._absent: TTLCache[bytes, None] = TTLCache(
+            ABSENT_MAX, ABSENT_SECONDS, clock
+        )
+        self._searches: Flights[bytes, Location | None] = Flights()
         self._threads = Threads(THREADS, "registry-search")
 
     async def decide(self, endpoint: Base | Content, asker: Asker) -> Forward | TagPage:
@@ -186,13 +200,34 @@ class Locator:
             raise not_issued_for(name)
         if len(search.locations) == 1:
             return None
-        return await self._ask_registry(search)
+        return await self._search(search)
 
-    async def _ask_registry(self, search: Search) -> Location | None:
-        """Return a location that has it, or None, as the registry says.
+    async def _search(self, search: Search) -> Location | None:
+        """Return a location that has it, or None, as the registry says or just said.
 
         Raises:
             TagUnknown: it is a manifest that none of them has.
+
+        """
+        key = _key(search)
+        if key not in self._absent:
+            try:
+                location = await self._searches.join(
+                    key, lambda: self._ask_registry(search, key)
+                )
+            except TokenRefused:
+                return None
+            if location:
+                return location
+        if search.is_manifest:
+            raise search.error
+        return None
+
+    async def _ask_registry(self, search: Search, key: bytes) -> Location | None:
+        """Return a location that has it, or None, as the registry says.
+
+        Raises:
+            TokenRefused: it does not take the token.
 
         """
         purpose.set(str(search.alias))
@@ -201,8 +236,6 @@ class Locator:
         try:
             async with time_limit(deadline, late):
                 location = await self._ask(search, deadline)
-        except TokenRefused:
-            return None
         except RateLimited:
             self._observer.note(Failure(Part.REGISTRY, Reason.LIMITED))
             raise
@@ -214,8 +247,8 @@ class Locator:
             slug = search.alias.slug
             self._index.add(slug, [search.reference], Place(location))
             self._recent[slug] = location
-        elif search.is_manifest:
-            raise search.error
+        else:
+            self._absent[key] = None
         return location
 
     async def _ask(self, search: Search, deadline: Deadline) -> Location | None:
@@ -280,3 +313,10 @@ class Locator:
                 f"the registry answers with status {answer.status}; try again later",
             )
         return answer.status < HTTPStatus.BAD_REQUEST
+
+
+def _key(search: Search) -> bytes:
+    """Return what is the same where the same is looked for with the same token."""
+    parts = (search.jwt, search.kind, search.reference, *search.locations)
+    text = "\n".join(parts).encode(errors="surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest()

@@ -3,7 +3,6 @@
 Permission is never cached: the token endpoint decides on it each time.
 """
 
-import asyncio
 import hashlib
 import logging
 import os
@@ -17,6 +16,7 @@ from resolver.errors import RateLimited, Refusal, ServiceUnavailable
 from resolver.grammar.credential import ANONYMOUS, Credential
 from resolver.grammar.reference import Alias
 from resolver.release.resolution import Resolution, candidates_of
+from resolver.upstream.flight import Flights
 from resolver.upstream.observer import CacheState
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class ResolutionCache:
             clock,
             getsizeof=lambda entry: _weight(entry.outcome),
         )
-        self._loading: dict[_Key, asyncio.Task[Lookup]] = {}
+        self._loading: Flights[_Key, Lookup] = Flights()
 
     async def resolve(
         self,
@@ -105,13 +105,9 @@ class ResolutionCache:
         entry = self._entries.get(key)
         if entry and self._clock() < entry.fresh_until:
             return Lookup(entry.outcome, CacheState.HIT)
-        if task := self._loading.get(key):
-            return Lookup((await asyncio.shield(task)).outcome, CacheState.SHARED)
-        task = asyncio.create_task(self._load(key, entry, load))
-        self._loading[key] = task
-        task.add_done_callback(lambda done: self._finish(key, done))
-        # One client that goes away does not take the answer from the others.
-        return await asyncio.shield(task)
+        is_shared = key in self._loading
+        lookup = await self._loading.join(key, lambda: self._load(key, entry, load))
+        return Lookup(lookup.outcome, CacheState.SHARED) if is_shared else lookup
 
     def entries(self) -> list[Entry]:
         """Return what is remembered, by alias."""
@@ -171,11 +167,6 @@ class ResolutionCache:
         if ttl:
             fresh_until = self._clock() + ttl
             self._entries[key] = _Entry(outcome, fresh_until, fresh_until + stale)
-
-    def _finish(self, key: _Key, task: asyncio.Task[Lookup]) -> None:
-        del self._loading[key]
-        if not task.cancelled():
-            task.exception()  # Somebody may wait for it, or nobody any more.
 
     def _fingerprint(self, credential: Credential) -> bytes:
         """Return what tells credentials apart, and from which no key can be found."""

@@ -3,12 +3,17 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 
 from resolver.content.forward import Forward
-from resolver.content.locator import ASKED_MAX, Asker, Locator
+from resolver.content.locator import (
+    ABSENT_SECONDS,
+    ASKED_MAX,
+    Asker,
+    Locator,
+)
 from resolver.errors import (
     RateLimited,
     Reason,
@@ -53,6 +58,7 @@ class Registry:
     def __init__(self, replies: Mapping[Location, int | Exception]) -> None:
         self.replies = dict(replies)
         self.asked: list[str] = []
+        self.jwt = JWT
         self.running = self.most = 0
         self._lock = threading.Lock()
         self.wait: Callable[[], object] = lambda: None
@@ -61,7 +67,7 @@ class Registry:
         self, url: str, *, authorization: str, accept: str, deadline: Deadline
     ) -> Answer:
         """Return what the dict says, or raise it."""
-        assert authorization == f"Bearer {JWT}"
+        assert authorization == f"Bearer {self.jwt}"
         assert accept
         assert deadline.remaining
         with self._lock:
@@ -81,12 +87,20 @@ class Registry:
 
 @contextmanager
 def serving(
-    registry: Registry, timeout: float = 10, observer: Notes | None = None
+    registry: Registry,
+    timeout: float = 10,
+    observer: Notes | None = None,
+    clock: Callable[[], float] = lambda: 0,
 ) -> Iterator[Locator]:
     """Yield the locator in front of that registry."""
     watcher = observer or Notes()
     locator = Locator(
-        REGISTRY, registry, timeout=timeout, selects=True, observer=watcher
+        REGISTRY,
+        registry,
+        timeout=timeout,
+        selects=True,
+        observer=watcher,
+        clock=clock,
     )
     with closing(locator):
         yield locator
@@ -178,6 +192,112 @@ def test_nobody_has_the_manifest() -> None:
     """It may be that of another release, and the client is told so."""
     with pytest.raises(TagUnknown):
         locate(Registry({}), MANIFEST)
+
+
+RESTS = [BLOB, MANIFEST, f"{ARTIFACT}.sig", f"referrers/{DIGEST}"]
+
+
+def look(locator: Locator, rest: str, token: str = TOKEN) -> str:
+    """Return where the request goes, or what is said of a manifest that nobody has."""
+    try:
+        return str(decide(locator, rest, token).location)
+    except TagUnknown as error:
+        return error.message
+
+
+@pytest.mark.parametrize("rest", RESTS)
+def test_absence_is_remembered_for_a_while(rest: str) -> None:
+    """The registry is asked no more, says the same, and is asked anew after that."""
+    registry, now = Registry({}), [1000.0]
+    with serving(registry, clock=lambda: now[0]) as locator:
+        said = look(locator, rest)
+        assert len(registry.asked) == len(PLACES)
+        for seconds in (0, ABSENT_SECONDS - 0.001):
+            now[0] = 1000 + seconds
+            assert look(locator, rest) == said
+        assert len(registry.asked) == len(PLACES)
+        now[0] = 1000 + ABSENT_SECONDS
+        assert look(locator, rest) == said
+        assert len(registry.asked) == 2 * len(PLACES)
+        # Somebody pushed it meanwhile.
+        registry.replies[PLACES[9]] = 200
+        now[0] += ABSENT_SECONDS
+        assert look(locator, rest) == PLACES[9]
+
+
+def test_absence_is_that_of_one_thing_for_one_token() -> None:
+    """Another digest, kind, JWT or list of locations is looked for by itself (S11)."""
+    registry = Registry({})
+    fewer = append_aliases(JWT, Aliases({SLUG: Candidates(MANY.rows[:5])}))
+    with serving(registry) as locator:
+        for rest, token, count in (
+            (BLOB, TOKEN, len(PLACES)),
+            (MANIFEST, TOKEN, len(PLACES)),
+            (OTHER_BLOB, TOKEN, len(PLACES)),
+            (BLOB, fewer, 5),
+            # What is asked of the registry is the same.
+            (f"{ARTIFACT}.sig", TOKEN, 0),
+        ):
+            registry.asked.clear()
+            look(locator, rest, token)
+            assert len(registry.asked) == count
+        registry.jwt = jwt(pullable(PLACES), jti="another")
+        other = append_aliases(registry.jwt, Aliases({SLUG: MANY}))
+        look(locator, BLOB, other)
+        assert len(registry.asked) == len(PLACES)
+        registry.replies[PLACES[9]] = 200
+        assert look(locator, f"blobs/{PASSED}", other) == PLACES[9]
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+def test_what_is_no_absence_is_not_remembered(status: int) -> None:
+    """The registry refused the token, or failed, and may say something else now."""
+    registry = Registry(dict.fromkeys(PLACES, status))
+    with serving(registry) as locator:
+        with suppress(RateLimited, ServiceUnavailable):
+            decide(locator, BLOB)
+        registry.replies = {PLACES[9]: 200}
+        assert decide(locator, BLOB).location == PLACES[9]
+
+
+def test_memory_of_absence_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for one made-up digest after the other takes little of it (T8)."""
+    monkeypatch.setattr("resolver.content.locator.ABSENT_MAX", 8)
+    registry = Registry({})
+    two = append_aliases(JWT, Aliases({SLUG: Candidates(MANY.rows[:2])}))
+    with serving(registry) as locator:
+        for number in range(9):
+            decide(locator, f"blobs/sha256:{number:064x}", two)
+        registry.asked.clear()
+        decide(locator, f"blobs/sha256:{8:064x}", two)
+        assert registry.asked == []
+        decide(locator, f"blobs/sha256:{0:064x}", two)
+        assert len(registry.asked) == 2
+
+
+@pytest.mark.parametrize("rest", RESTS)
+def test_searches_for_the_same_are_one(rest: str) -> None:
+    """Who asks while it is looked for waits for that, and goes without the others."""
+    registry, gate = Registry({PLACES[9]: 200}), threading.Event()
+    registry.wait = lambda: gate.wait(10)
+
+    async def play(locator: Locator) -> None:
+        asker = Asker(f"Bearer {TOKEN}", "10.0.0.1")
+        tasks = [
+            asyncio.create_task(locator.decide(endpoint(f"{SLUG}/{rest}"), asker))
+            for _ in range(20)
+        ]
+        while not registry.asked:
+            await asyncio.sleep(0)
+        tasks[0].cancel()
+        gate.set()
+        found = await asyncio.gather(*tasks[1:])
+        assert all(isinstance(each, Forward) for each in found)
+        assert {str(getattr(each, "location", "")) for each in found} == {PLACES[9]}
+
+    with serving(registry) as locator:
+        asyncio.run(play(locator))
+    assert len(registry.asked) == len(set(registry.asked)) <= len(PLACES)
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -1,0 +1,30 @@
+"""Flights: calls that are under way, each once for all who want to know its outcome."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any
+
+
+class Flights[K: Hashable, R]:
+    """Makes one call for each key at a time; belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[K, asyncio.Task[R]] = {}
+
+    def __contains__(self, key: K) -> bool:
+        """Return whether a call is under way."""
+        return key in self._tasks
+
+    async def join(self, key: K, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Return what the call returns or raises, or the one that is under way."""
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.create_task(call())
+            task.add_done_callback(lambda done: self._land(key, done))
+        # One client that goes away does not take the outcome from the others.
+        return await asyncio.shield(task)
+
+    def _land(self, key: K, task: asyncio.Task[R]) -> None:
+        del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # Somebody may wait for it, or nobody any more.

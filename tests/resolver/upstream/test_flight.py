@@ -1,0 +1,64 @@
+"""A call that is under way is not made again, and nobody takes it from the others."""
+
+import asyncio
+
+import pytest
+
+from resolver.upstream.flight import Flights
+
+
+class Call:
+    """What is called: waits until it may end, and counts."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.count = 0
+        self.gate = asyncio.Event()
+        self.failure = failure
+
+    async def __call__(self) -> int:
+        """Return which call it is, or fail."""
+        self.count += 1
+        await self.gate.wait()
+        if self.failure:
+            raise self.failure
+        return self.count
+
+
+async def join_all(
+    flights: Flights[str, int], call: Call, *keys: str
+) -> list[int | BaseException]:
+    """Return what all get who join at the same time but the first one, who goes."""
+    tasks = [asyncio.create_task(flights.join(key, call)) for key in keys]
+    await asyncio.sleep(0)
+    assert all(key in flights for key in keys)
+    tasks[0].cancel()
+    call.gate.set()
+    outcomes = await asyncio.gather(*tasks[1:], return_exceptions=True)
+    while any(key in flights for key in keys):
+        await asyncio.sleep(0)
+    return outcomes
+
+
+def test_all_get_the_outcome_of_one_call() -> None:
+    """One call for each key, also where the client goes away that began it."""
+
+    async def play() -> None:
+        flights, call = Flights[str, int](), Call()
+        assert await join_all(flights, call, "a", "a", "b", "a") == [1, 2, 1]
+        assert call.count == 2
+        # Nothing is remembered of it.
+        assert await flights.join("a", call) == 3
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("keys", ["aa", "a"], ids=["shared", "nobody waits"])
+def test_failure_is_everybodys(keys: str, caplog: pytest.LogCaptureFixture) -> None:
+    """All get the error; where nobody waits any more, it is no surprise to asyncio."""
+
+    async def play() -> list[int | BaseException]:
+        call = Call(ValueError("no"))
+        return await join_all(Flights[str, int](), call, *keys)
+
+    assert [*map(repr, asyncio.run(play()))] == ["ValueError('no')"] * (len(keys) - 1)
+    assert not caplog.records
