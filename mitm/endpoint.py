@@ -170,6 +170,8 @@ class Endpoints:
         """
         if (decision := exchange.decision) is None:
             return
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            self._forget(decision.forward)
         is_sound = response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
         if is_sound and decision.route is None:
             self._observers.note(Contact(Part.REGISTRY))
@@ -207,6 +209,11 @@ class Endpoints:
         self._transport.close()
         if self._storage:
             self._storage.close()
+
+    def _forget(self, request: forward.Forward) -> None:
+        """Forget what led to an image that was deleted in the registry."""
+        if request.is_image and request.alias and request.location:
+            self.cache.forget_image(request.alias.slug, request.location)
 
     def _show(self, flow: http.HTTPFlow, record: Record) -> None:
         """Let a flow say what is asked for, where somebody looks before it is over."""

@@ -19,12 +19,15 @@ from mitm.guard import inbound
 from mitm.guard.reader import RequestReader
 from mitm.option import REQUIRED
 from mitm.story.record import Login
-from resolver.grammar.reference import Location
+from resolver.grammar.credential import ANONYMOUS
+from resolver.grammar.reference import Location, parse_alias
 from resolver.release.candidate import Candidates
+from resolver.release.release import parse_releases
+from resolver.release.resolution import Resolution
 from resolver.token.claims import append_aliases
 from resolver.token.suffix import Aliases
 from tests.mitm.exposure import sent
-from tests.resolver.fake import candidate, fixed, jwt, pullable
+from tests.resolver.fake import candidate, fixed, jwt, pullable, release_row
 
 ALIAS = "org/app/2.3"
 LOCATION = Location("v2/567e62d1e73529e7a31757ac1f3fb902")
@@ -141,6 +144,44 @@ def test_error_that_cannot_be_decoded_is_left_out(proxy: addon.RegistryProxy) ->
     proxy.response(flow)
     assert message(flow.response)[:2] == (404, "UNKNOWN")
     assert "Content-Encoding" not in flow.response.headers
+
+
+@pytest.mark.parametrize(
+    ("rest", "status", "stays"),
+    [
+        ("manifests/latest", 404, False),
+        ("manifests/1.0", 404, False),
+        # One that is there says nothing, and others may be of another release.
+        ("manifests/latest", 401, True),
+        ("manifests/latest", 503, True),
+        (f"manifests/{DIGEST}", 404, True),
+        (f"manifests/{DIGEST.replace(':', '-')}.sig", 404, True),
+        (f"blobs/{DIGEST}", 404, True),
+        ("tags/list", 404, True),
+    ],
+)
+def test_deleted_image_is_forgotten(
+    proxy: addon.RegistryProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    rest: str,
+    status: int,
+    *,
+    stays: bool,
+) -> None:
+    """Where the registry has no image the alias is looked up anew at the next pull."""
+    monkeypatch.setattr("resolver.token.cache.GONE_SECONDS", 0)
+    cache = proxy._endpoints.cache
+    (release,) = parse_releases({"d": [release_row()]})
+
+    async def load() -> Resolution:
+        image = release.images[0]
+        return Resolution(parse_alias(ALIAS), release, image, LOCATION, "it is")
+
+    asyncio.run(cache.resolve(parse_alias(ALIAS), ANONYMOUS, load))
+    flow = asyncio.run(forwarded(proxy, f"/v2/{ALIAS}/{rest}"))
+    flow.response = http.Response.make(status)
+    proxy.responseheaders(flow)
+    assert bool(cache.entries()) == stays
 
 
 @pytest.mark.parametrize("failing", ["request", "responseheaders"])

@@ -83,6 +83,15 @@ class Forward:
     reason: str | None = None
     """Why the tag selected that one."""
 
+    @property
+    def is_image(self) -> bool:
+        """Whether it is for the one image of its location, which is always there.
+
+        A digest may be of another release, and an artifact has never to be there.
+        """
+        path = f"/v2/{self.location}/{ContentKind.MANIFEST}/{STORED_TAG}"
+        return self.location is not None and self.path == path
+
 
 @dataclass(frozen=True, slots=True)
 class Search:

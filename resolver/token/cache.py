@@ -14,7 +14,7 @@ from cachetools import TLRUCache
 
 from resolver.errors import RateLimited, Refusal, ServiceUnavailable
 from resolver.grammar.credential import ANONYMOUS, Credential
-from resolver.grammar.reference import Alias
+from resolver.grammar.reference import Alias, Location, Slug
 from resolver.release.resolution import Resolution, candidates_of
 from resolver.upstream.flight import Flights
 from resolver.upstream.observer import CacheState
@@ -27,6 +27,9 @@ CANDIDATES_PART = 4
 """So many candidates count as one entry: 25 of them take 22 kB."""
 REFUSAL_SECONDS = 10
 """How long a refusal is remembered, so that a new release can soon be pulled."""
+GONE_SECONDS = 10
+"""How old an entry is at least that is forgotten because its image is gone: where the
+API still names that image, it is not asked with each pull."""
 STALE_SECONDS = 3600
 """How long after its time an entry still serves while the API fails."""
 
@@ -60,6 +63,7 @@ class _Key:
 @dataclass(frozen=True, slots=True)
 class _Entry:
     outcome: Resolution | Refusal
+    made: float
     fresh_until: float
     kept_until: float
 
@@ -133,6 +137,23 @@ class ResolutionCache:
             self._entries.pop(key, None)
         return len(keys)
 
+    def forget_image(self, slug: Slug, location: Location) -> None:
+        """Forget what leads to an image that is gone, whoever found it.
+
+        Nothing else of the application is forgotten, whatever a client makes up.
+        """
+        keys = [key for key in self._entries if key.alias.slug == slug]
+        for key in keys:
+            entry = self._entries.get(key)
+            if entry is None or self._clock() < entry.made + GONE_SECONDS:
+                continue
+            if location in candidates_of(entry.outcome).locations:
+                self._entries.pop(key, None)
+                logger.warning(
+                    "the image of %s is gone from the registry: it is looked up anew",
+                    key.alias,
+                )
+
     def _asker(self, key: _Key) -> str:
         if key.fingerprint == self._fingerprint(ANONYMOUS):
             return "anybody"
@@ -165,8 +186,9 @@ class ResolutionCache:
         self, key: _Key, outcome: Resolution | Refusal, ttl: float, *, stale: float
     ) -> None:
         if ttl:
-            fresh_until = self._clock() + ttl
-            self._entries[key] = _Entry(outcome, fresh_until, fresh_until + stale)
+            now = self._clock()
+            until = now + ttl
+            self._entries[key] = _Entry(outcome, now, until, until + stale)
 
     def _fingerprint(self, credential: Credential) -> bytes:
         """Return what tells credentials apart, and from which no key can be found."""

@@ -19,7 +19,13 @@ from resolver.grammar.reference import Location, parse_alias
 from resolver.release.candidate import Candidates
 from resolver.release.release import parse_releases
 from resolver.release.resolution import Resolution
-from resolver.token.cache import REFUSAL_SECONDS, STALE_SECONDS, Lookup, ResolutionCache
+from resolver.token.cache import (
+    GONE_SECONDS,
+    REFUSAL_SECONDS,
+    STALE_SECONDS,
+    Lookup,
+    ResolutionCache,
+)
 from resolver.upstream.observer import CacheState
 from tests.resolver.fake import LOCATION, candidate, release_row
 
@@ -30,6 +36,7 @@ DOWN = ServiceUnavailable("the API is down")
 LIMITED = RateLimited("limited")
 MISSING = ReleaseUnknown("no such release")
 PRIVATE = AccessDenied("private")
+ELSEWHERE, OTHER = f"v2/{'e' * 32}", "org/other"
 type Outcome = str | RegistryError
 
 
@@ -240,6 +247,27 @@ def test_entries_can_be_seen_without_a_credential(fixture: Fixture) -> None:
     assert (refused.outcome, refused.seconds) == (MISSING, REFUSAL_SECONDS - 1)
     fixture.now += TTL
     assert [entry.seconds for entry in fixture.cache.entries()] == [-1, -1]
+
+
+def test_image_that_is_gone_is_forgotten(fixture: Fixture) -> None:
+    """Whoever's entry it is; of other images and applications nothing is."""
+    for name in ("org/app", "org/app/2", "org/other"):
+        fixture.get(Loader("found"), name=name)
+    fixture.get(Loader("found"), ALICE, "org/app")
+    many = Candidates((candidate("2.0.0", ELSEWHERE), candidate()))
+    fixture.get(Loader(TargetUnknown("no target", many)), name="org/app/latest")
+    fixture.get(Loader(MISSING), name="org/app/9")
+    fixture.now += GONE_SECONDS - 0.001
+    slug = ALIAS.slug
+    # Where the API still names that image, it is not asked at each pull.
+    fixture.cache.forget_image(slug, Location(LOCATION))
+    assert len(fixture.names) == 6
+    fixture.get(Loader("found"), name="org/app/young")
+    fixture.now += 0.001
+    fixture.cache.forget_image(slug, Location(ELSEWHERE))
+    assert fixture.names == ["org/app", "org/app", "org/app/2", "org/app/young", OTHER]
+    fixture.cache.forget_image(slug, Location(LOCATION))
+    assert fixture.names == ["org/app/young", OTHER]
 
 
 def test_entries_can_be_forgotten(fixture: Fixture) -> None:
