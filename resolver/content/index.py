@@ -39,7 +39,7 @@ class Place:
     name: Alias | None = None
     """The alias of the tag under which a client pulled it."""
     client: str = ""
-    """Which client that was: nobody else is told the name (S11)."""
+    """Which client that was; each has a place of its own."""
 
 
 class Index:
@@ -78,14 +78,13 @@ class Index:
     def name(self, slug: Slug, digest: str, client: str) -> Alias | None:
         """Return the alias under which the client pulled it, if that leads there still.
 
-        A tag may move: `latest` and ranges do.
+        A tag may move: `latest` and ranges do. Nobody is told a name that is not known
+        of that very client (S11).
         """
         names = (
             place.name
             for place in self.places(slug, digest)
-            if place.name
-            and place.client == client
-            and self._by_name.get((client, place.name)) == place.location
+            if place.name and self._by_name.get((client, place.name)) == place.location
         )
         return next(names, None)
 
