@@ -271,14 +271,3 @@ def error_body(code: ErrorCode, message: str) -> bytes:
     """Return the OCI error body with one error in it, as JSON."""
     errors = [{"code": code, "message": message, "detail": None}]
     return json.dumps({"errors": errors}).encode()
-
-
-def read_error(body: bytes) -> tuple[str, str] | None:
-    """Return code and message of the first error in an OCI error body, if it is one."""
-    try:
-        match json.loads(body):
-            case {"errors": [{"code": str(code), **rest}, *_]}:
-                return code, str(rest.get("message") or code)
-    except (ValueError, RecursionError):
-        pass
-    return None

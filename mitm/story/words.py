@@ -24,7 +24,7 @@ from mitm.story.record import (
     Record,
     selector_of,
 )
-from resolver import errors
+from resolver.grammar import payload
 from resolver.grammar.reference import printable
 from resolver.upstream.observer import CacheState
 
@@ -139,7 +139,7 @@ def _error(flow: http.HTTPFlow, record: Record) -> tuple[str | None, str | None]
         return SEPARATOR.join(codes), "; ".join(each.message or "" for each in refused)
     if flow.response and flow.response.status_code >= HTTPStatus.BAD_REQUEST:
         body = flow.response.get_content(strict=False) or b""
-        if error := errors.read_error(body):
+        if error := payload.read_error(body):
             # A registry's own words do not say of what.
             message = printable(error[1][:MESSAGE_LENGTH_MAX])
             return printable(error[0]), f"{record.subject}: {message}"

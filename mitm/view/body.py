@@ -4,7 +4,6 @@ mitmproxy asks every view about every message that is looked at, so whether it i
 it is seen by the record, headers and the first bytes; nothing is parsed for that.
 """
 
-import json
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from mitmproxy import contentviews, http
 
 from mitm.story.record import Record
+from resolver.grammar.payload import parse_payload
 
 FITS = 10.0
 """The priority of a view that is for a message; mitmproxy's own have 2 at most."""
@@ -65,7 +65,7 @@ class Body:
             ValueError: it is none.
 
         """
-        value = json.loads(self.data)
+        value = parse_payload(self.data)
         if not isinstance(value, dict):
             raise ValueError("not a JSON object")  # noqa: TRY004 - mitmproxy's contract
         return value

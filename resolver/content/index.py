@@ -10,7 +10,6 @@ location says nothing about another. Nothing is decided on permission, because t
 request itself goes to the registry.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,6 +18,7 @@ from typing import Any
 
 from cachetools import LRUCache
 
+from resolver.grammar.payload import parse_payload
 from resolver.grammar.reference import Alias, Digest, Location, Slug, parse_digest
 
 DIGESTS_MAX = 20_000
@@ -27,6 +27,8 @@ PLACES_MAX = 8
 """So many locations of one digest are known: releases often share layers."""
 NAMES_MAX = 1000
 """So many digests are taken from one manifest; no image has as many layers."""
+SIGNS_MAX = 16 * NAMES_MAX
+"""Of JSON, which is read in the event loop: for platform and annotations of each."""
 DIGEST_HEADER = "Docker-Content-Digest"
 _LISTS = ("layers", "manifests", "blobs")
 
@@ -118,8 +120,8 @@ def read_digests(status: int, digest: str | None, manifest: bytes) -> list[Diges
 def _descriptors(manifest: bytes) -> Iterable[Any]:
     """Return the digests of what a manifest or an index consists of."""
     try:
-        payload = json.loads(manifest)
-    except (ValueError, RecursionError):
+        payload = parse_payload(manifest, SIGNS_MAX)
+    except ValueError:
         return []
     if not isinstance(payload, dict):
         return []

@@ -8,7 +8,7 @@ import pytest
 
 from resolver import errors
 from resolver.errors import ErrorCode, RegistryError, error_body
-from tests.resolver.fake import ident
+from resolver.grammar.payload import read_error
 
 MALFORMED = "NameInvalid AliasInvalid RequestInvalid GrantUnsupported EndpointUnknown"
 
@@ -60,24 +60,4 @@ def test_body_is_an_oci_error(message: str) -> None:
     expected = {"code": "NAME_UNKNOWN", "message": message, "detail": None}
     assert json.loads(body) == {"errors": [expected]}
     assert body.isascii()
-    assert errors.read_error(body) == ("NAME_UNKNOWN", message)
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (b'{"errors":[{"code":"X"},{"code":"Y"}]}', ("X", "X")),
-        (b'{"errors":[{"code":"X","message":7}]}', ("X", "7")),
-        (b'{"errors":[{"code":7,"message":"m"}]}', None),
-        (b'{"errors":[]}', None),
-        (b'{"errors":{}}', None),
-        (b"[" * 100_000, None),
-        (b"\xff", None),
-    ],
-    ids=ident,
-)
-def test_first_error_of_a_body_is_read(
-    body: bytes, expected: tuple[str, str] | None
-) -> None:
-    """Code and message come back where it is an OCI error body."""
-    assert errors.read_error(body) == expected
+    assert read_error(body) == ("NAME_UNKNOWN", message)

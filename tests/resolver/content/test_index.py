@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from resolver.content.index import NAMES_MAX, PLACES_MAX, Index, Place, read_digests
+from resolver.content.index import (
+    NAMES_MAX,
+    PLACES_MAX,
+    SIGNS_MAX,
+    Index,
+    Place,
+    read_digests,
+)
 from resolver.grammar.reference import Alias, Digest, Location, Slug, parse_alias
 from tests.resolver.fake import DIGEST, ident
 
@@ -83,3 +90,10 @@ def test_endless_manifest_is_cut() -> None:
     layers = [{"digest": digest(n)} for n in range(NAMES_MAX * 2)]
     body = json.dumps({"layers": layers}).encode()
     assert len(read_digests(200, None, body)) == NAMES_MAX
+
+
+def test_manifest_of_too_many_values_is_not_read() -> None:
+    """It would stop the event loop; what is beside it the registry is asked for."""
+    layers = [{"digest": digest(number)} for number in range(SIGNS_MAX // 2)]
+    manifest = json.dumps({"layers": layers}).encode()
+    assert read_digests(200, digest(1), manifest) == [digest(1)]

@@ -1,0 +1,56 @@
+"""JSON that somebody else wrote, read without stopping what goes on beside it.
+
+The parser holds the interpreter to the end, in whatever thread it runs, and what it
+takes grows with the number of values: four megabytes of ``[],[],…`` take a second. So
+the signs that begin a value are counted first, which takes milliseconds, and more of
+them than any sound answer has are refused; so are numbers of more digits than any has.
+"""
+
+import json
+from typing import Any
+
+SIGNS_MAX = 1 << 17
+"""An image in an answer of the API has 11 signs among 290 bytes: there is room for
+releases with ten thousand images."""
+NUMBER_LENGTH_MAX = 32
+_SIGNS = (b"[", b"{", b",")
+
+
+def parse_payload(text: bytes, signs_max: int = SIGNS_MAX) -> Any:
+    """Return what the JSON says.
+
+    Raises:
+        ValueError: it is none, or has too many values, or is too deep.
+
+    """
+    if (signs := sum(map(text.count, _SIGNS))) > signs_max:
+        raise ValueError(f"{signs} signs of JSON are more than {signs_max}")
+    try:
+        return json.loads(text, parse_int=_integer, parse_float=_float)
+    except RecursionError as error:
+        raise ValueError("the JSON is too deep") from error
+
+
+def read_error(body: bytes) -> tuple[str, str] | None:
+    """Return code and message of the first error in an OCI error body, if it is one."""
+    try:
+        match parse_payload(body):
+            case {"errors": [{"code": str(code), **rest}, *_]}:
+                return code, str(rest.get("message") or code)
+    except ValueError:
+        pass
+    return None
+
+
+def _integer(text: str) -> int:
+    return int(_short(text))
+
+
+def _float(text: str) -> float:
+    return float(_short(text))
+
+
+def _short(number: str) -> str:
+    if len(number) > NUMBER_LENGTH_MAX:
+        raise ValueError(f"a number has {len(number)} digits")
+    return number
