@@ -1,6 +1,9 @@
 """The connections that requests makes: to which address, and whom they trust."""
 
+import ssl
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from socket import socket
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,6 +11,8 @@ from weakref import WeakSet
 
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.util.ssl_ import create_urllib3_context
 
 from resolver.upstream.stream import pools
 
@@ -30,6 +35,8 @@ class Adapter(HTTPAdapter):
         """Keep so many connections to one server, and add their sockets to a set."""
         self._ca_folder = ca_folder
         self._address_of = address_of
+        self._lock = threading.Lock()
+        self._tls: ssl.SSLContext | None = None
         super().__init__(pool_connections=connections, pool_maxsize=connections)
         self.poolmanager.pool_classes_by_scheme = pools(sockets)
 
@@ -45,10 +52,9 @@ class Adapter(HTTPAdapter):
             request, verify, cert
         )
         place, tls = attributes
-        if verify and self._ca_folder:
-            # Beside the file, which is all that requests knows where there are both.
-            tls["ca_cert_dir"] = self._ca_folder
         scheme, name = place["scheme"], place["host"]
+        if scheme == "https":
+            tls = {"ssl_context": self._context(verify), "cert_reqs": tls["cert_reqs"]}
         port = place["port"] or _USUAL_PORTS[scheme]
         address = self._address_of(name, port) if self._address_of else None
         if address:
@@ -57,3 +63,38 @@ class Adapter(HTTPAdapter):
             if scheme == "https":
                 tls["server_hostname"] = name
         return place, tls
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Leave authorities to the context, which has them already."""
+
+    def _context(self, verify: Any) -> ssl.SSLContext:
+        """Return how servers are verified.
+
+        One for all connections: to read the authorities takes forty milliseconds and
+        most of a megabyte.
+        """
+        with self._lock:
+            if self._tls is None:
+                self._tls = _tls_context(verify, self._ca_folder)
+            return self._tls
+
+
+def _tls_context(verify: Any, ca_folder: str | None) -> ssl.SSLContext:
+    """Return how servers are verified.
+
+    Args:
+        verify: whether they are, or a file or folder of authorities.
+        ca_folder: of more authorities; requests knows one of the two alone.
+
+    """
+    if not verify:
+        return create_urllib3_context(cert_reqs=ssl.CERT_NONE)
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    path = DEFAULT_CA_BUNDLE_PATH if verify is True else verify
+    if Path(path).is_dir():
+        context.load_verify_locations(capath=path)
+    else:
+        context.load_verify_locations(cafile=path)
+    if ca_folder:
+        context.load_verify_locations(capath=ca_folder)
+    return context

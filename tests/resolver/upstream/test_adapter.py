@@ -1,13 +1,18 @@
 """Connections go where it is said, and servers are verified as it is said."""
 
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from urllib3.exceptions import InsecureRequestWarning
 
-from localcloud.server import Response, Server
+from localcloud.server import Request, Response, Server
 from resolver.errors import RedirectRefused, ServiceUnavailable
+from resolver.upstream import adapter
 from resolver.upstream.transport import Answer, Transport, Verification
 from tests.authority import Authority, tls_context
 from tests.resolver.fake import SOON
@@ -77,6 +82,36 @@ def test_verification_can_be_switched_off(places: Places) -> None:
         with pytest.warns(InsecureRequestWarning):
             found = ours.get(server.url, deadline=SOON)
     assert found.status == 200
+
+
+def test_authorities_are_read_once(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many connections at once have them in common: each set takes time and memory."""
+    made: list[ssl.SSLContext] = []
+    read = adapter._tls_context
+
+    def note(*arguments: Any) -> ssl.SSLContext:
+        made.append(read(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(adapter, "_tls_context", note)
+    together = threading.Barrier(8)
+    verification = Verification(ca_file=places.paths["own"])
+    with (
+        Server(tls=places.server) as server,
+        closing(Transport(verification)) as ours,
+        ThreadPoolExecutor(8) as pool,
+    ):
+
+        def answer(_: Request) -> Response:
+            together.wait(30)
+            return Response(200)
+
+        server.application = answer
+        calls = [pool.submit(ours.get, server.url, deadline=SOON) for _ in range(8)]
+        assert [call.result().status for call in calls] == [200] * 8
+    assert len(made) == 1
 
 
 def to_loopback(_host: str, _port: int) -> str:
