@@ -178,6 +178,8 @@ class Endpoints:
         if self._storage and answer.is_blob(decision.endpoint):
             self._storage.check_head(flow.request.method, response, decision.route)
         check_head(flow, response)
+            if response.status_code == HTTPStatus.UNAUTHORIZED:
+                self._upstream.heed(response.headers.get("www-authenticate", ""))
         if routed := decision.blob_route:
             storage.rewrite_head(flow, response, *routed)
         else:

@@ -92,7 +92,8 @@ TABLE: dict[Option, str] = {
     ),
     Option("balena_api_url", "API_URL", "", parse_url): (
         "URL of the balena API, where releases are looked up and tokens issued. If"
-        " nothing names the API, the registry's own challenge does."
+        " nothing names the API, the registry's own challenge does, on the same host or"
+        " below the same registered domain; an API elsewhere has to be named here."
     ),
     Option("", "LISTEN_HOST", "127.0.0.1", address("PROXY_PORT")): (
         "Address to listen on; `0.0.0.0` for all."

@@ -4,11 +4,10 @@ Releases come from the OData side, `GET /v7/<resource>`, with the key as Bearer;
 tokens from `GET /auth/v1/token`, with the client's own ``Authorization``.
 """
 
-import json
 import re
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -22,6 +21,7 @@ from resolver.errors import (
 )
 from resolver.grammar.challenge import TOKEN_PATH
 from resolver.grammar.credential import Credential
+from resolver.grammar.payload import parse_payload
 from resolver.grammar.scope import Scope
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import (
@@ -39,8 +39,10 @@ _TOKEN = re.compile(r"[A-Za-z0-9._+/=-]+")
 """RFC 6750 section 2.1, without the `~` that begins our suffix."""
 TOKEN_LENGTH_MAX = 32 << 10
 """Characters; one for thirty locations takes 4 kB, and servers take headers of 8."""
-VERSIONS = ("v7", "v6")
+VERSION, OLDER_VERSION = "v7", "v6"
 """Of the OData side; older installations have the second one only."""
+OLDER_SECONDS = 60
+"""How long the older one is asked at once, before it is seen whether there is v7."""
 
 
 class Getter(Protocol):
@@ -56,12 +58,18 @@ class Api:
     """The balena API at one origin."""
 
     def __init__(
-        self, url: str, transport: Getter, observer: Observer = NOBODY
+        self,
+        url: str,
+        transport: Getter,
+        observer: Observer = NOBODY,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
         self._transport = transport
         self._observer = observer
-        self._versions: tuple[str, ...] = VERSIONS
+        self._clock = clock
+        self._older_until = float("-inf")
 
     def query(self, query: str, credential: Credential, deadline: Deadline) -> Any:
         """Return the JSON payload that answers a query of `resolver.release.query`.
@@ -72,15 +80,24 @@ class Api:
 
         """
         authorization = None if credential.key is None else f"Bearer {credential.key}"
+
+        def ask(version: str) -> Answer:
+            url = f"{self._url}/{version}/{query}"
+            return self._get(url, authorization, deadline)
+
         with self._observed(Endpoint.RELEASE):
-            for version in self._versions:
-                answer = self._get(
-                    f"{self._url}/{version}/{query}", authorization, deadline
-                )
-                if answer.status != HTTPStatus.NOT_FOUND:
-                    self._versions = (version,)
-                    return _json(answer)
-            raise _failing(HTTPStatus.NOT_FOUND)
+            if self._clock() < self._older_until:
+                # Whatever is wrong with it: the other one may be there by now.
+                with suppress(ServiceUnavailable):
+                    return _json(ask(OLDER_VERSION))
+            answer = ask(VERSION)
+            if answer.status != HTTPStatus.NOT_FOUND:
+                self._older_until = float("-inf")
+                return _json(answer)
+            payload = _json(ask(OLDER_VERSION))
+            # A 404 alone may be anybody's on the way.
+            self._older_until = self._clock() + OLDER_SECONDS
+            return payload
 
     def token(
         self,
@@ -147,8 +164,8 @@ def _json(answer: Answer) -> Any:
     if answer.status != HTTPStatus.OK:
         raise _failing(answer.status)
     try:
-        return json.loads(answer.body)
-    except (ValueError, RecursionError) as error:
+        return parse_payload(answer.body)
+    except ValueError as error:
         raise _senseless() from error
 
 

@@ -4,20 +4,30 @@ A registry names its token endpoint in the realm of its challenge, and itself as
 service (https://distribution.github.io/distribution/spec/auth/token/).
 """
 
-import threading
+import asyncio
+import ipaddress
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from publicsuffix2 import get_sld  # type: ignore[import-untyped]
+
 from resolver.errors import Reason, ServiceUnavailable
-from resolver.grammar.challenge import parse_challenge
+from resolver.grammar.challenge import Challenge, parse_challenge
 from resolver.grammar.credential import ANONYMOUS
+from resolver.grammar.reference import shorten
 from resolver.grammar.url import parse_url
 from resolver.upstream.api import Api, Getter
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import NOBODY, Failure, Observer, Part
+from resolver.upstream.threads import Threads
 from resolver.upstream.transport import Answer
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,8 @@ class Backend:
     """The name that the registry goes by in challenges and tokens."""
     hosts: frozenset[str]
     """The hosts under which the API knows the registry's images."""
+    origin: str | None
+    """Where the registry says that tokens are issued."""
 
 
 class Upstream:
@@ -47,26 +59,50 @@ class Upstream:
         self._api_url = api_url
         self._transport = transport
         self._observer = observer
-        self._lock = threading.Lock()
+        self._asking: asyncio.Task[Backend] | None = None
         self.backend: Backend | None = None
         """What the registry said, once it did."""
 
     def connect(self, deadline: Deadline) -> Backend:
-        """Return the API that belongs to the registry.
+        """Return the API that belongs to the registry. Blocks.
 
         Raises:
             ServiceUnavailable: the registry does not answer, or names no API.
 
         """
+        self.backend = self.backend or self._observed(self._ask, deadline)
+        return self.backend
+
+    async def connected(self, threads: Threads, deadline: Deadline) -> Backend:
+        """Return the same; all who ask at the same time wait for one answer.
+
+        Raises:
+            ServiceUnavailable: as in `connect`.
+
+        """
         if self.backend:
             return self.backend
-        if not self._lock.acquire(timeout=deadline.remaining):
-            raise _unavailable(Reason.TIMEOUT, "the registry does not answer")
-        try:
-            self.backend = self.backend or self._observed(self._ask, deadline)
-        finally:
-            self._lock.release()
-        return self.backend
+        if self._asking is None:
+            self._asking = asyncio.create_task(threads.run(self.connect, deadline))
+            self._asking.add_done_callback(self._asked)
+        # One client that goes away does not take the answer from the others.
+        return await asyncio.shield(self._asking)
+
+    def heed(self, header: str) -> None:
+        """Compare a challenge of the registry with what it said of itself before.
+
+        Where it says something else now, it is asked anew at the next need.
+        """
+        challenge, backend = parse_challenge(header), self.backend
+        if challenge is None or backend is None:
+            return
+        service = challenge.service or self.host
+        if (service, challenge.origin) != (backend.service, backend.origin):
+            logger.warning(
+                "the registry goes by another name, or names another token endpoint,"
+                " than before: it is asked anew"
+            )
+            self.backend = None
 
     def probe_registry(self, deadline: Deadline) -> None:
         """Ask the registry whether it is there.
@@ -110,9 +146,7 @@ class Upstream:
         if answer.status not in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED):
             # Remembered, a passing failure would be taken for a registry without name.
             raise _failing(answer.status)
-        challenge = None
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            challenge = parse_challenge(answer.headers.get("WWW-Authenticate", ""))
+        challenge = _challenge(answer)
         service = (challenge.service if challenge else None) or self.host
         origin = challenge.origin if challenge else None
         api = Api(
@@ -120,7 +154,30 @@ class Upstream:
             self._transport,
             self._observer,
         )
-        return Backend(api, service, frozenset({self.host, service}))
+        return Backend(api, service, frozenset({self.host, service}), origin)
+
+    def _asked(self, task: asyncio.Task[Backend]) -> None:
+        self._asking = None
+        if not task.cancelled():
+            task.exception()  # Somebody may wait for it, or nobody any more.
+
+
+def _challenge(answer: Answer) -> Challenge | None:
+    """Return how the registry asks for a token; None where it asks for none.
+
+    What something on the way asks for is not the registry's, and is over at some time.
+    """
+    if answer.status != HTTPStatus.UNAUTHORIZED:
+        return None
+    header = answer.headers.get("WWW-Authenticate", "")
+    if challenge := parse_challenge(header):
+        return challenge
+    sent = f"with a challenge of {shorten(header.partition(' ')[0])}"
+    raise _unavailable(
+        Reason.SENSELESS,
+        f"the registry answers with status 401 {sent if header else 'alone'}, and not"
+        " with where to get a Bearer token",
+    )
 
 
 def _api_url(registry_url: str, origin: str | None) -> str:
@@ -130,9 +187,38 @@ def _api_url(registry_url: str, origin: str | None) -> str:
     if registry_url.startswith("https:") and not origin.startswith("https:"):
         raise _senseless("the registry names a token endpoint without TLS")
     try:
-        return parse_url(origin)
+        url = parse_url(origin)
     except ValueError as error:
         raise _senseless("the registry names a token endpoint that is none") from error
+    host = urlsplit(url).hostname or ""
+    if not _is_of_one_owner(host, urlsplit(registry_url).hostname or ""):
+        raise _senseless(
+            f"the registry names a token endpoint at {host}, which is of another"
+            " domain than its own, so no API key is sent there"
+        )
+    return url
+
+
+def _is_of_one_owner(host: str, other: str) -> bool:
+    """Return whether both are the same host, or below the same registered domain."""
+    domain = _domain(host)
+    return host == other or (domain is not None and domain == _domain(other))
+
+
+def _domain(host: str) -> str | None:
+    """Return the registered domain of a host, or that it is this machine.
+
+    Below a suffix that the public list does not have, the domain is all but the first
+    label, and has two at least. An address has none.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        parent = host.partition(".")[2]
+        domain: str | None = get_sld(host, strict=True)
+        domain = domain or (parent if "." in parent else None)
+        return LOOPBACK if host == LOOPBACK else domain
+    return LOOPBACK if address.is_loopback else None
 
 
 def _failing(status: int) -> ServiceUnavailable:
@@ -140,7 +226,9 @@ def _failing(status: int) -> ServiceUnavailable:
 
 
 def _senseless(what: str) -> ServiceUnavailable:
-    return _unavailable(Reason.SENSELESS, f"{what} (balena_api_url)")
+    return _unavailable(
+        Reason.SENSELESS, f"{what}; its operator can name the API (API_URL)"
+    )
 
 
 def _unavailable(reason: Reason, message: str) -> ServiceUnavailable:

@@ -243,7 +243,7 @@ def test_registry_service() -> None:
     with serving(network) as service:
         with pytest.raises(ServiceUnavailable):
             asyncio.run(service.registry_service())
-        own = 'Bearer realm="https://a.example/",service="own"'
+        own = 'Bearer realm="https://api.example.com/",service="own"'
         network.replies["/v2/"] = challenged(own)
         for _ in range(2):
             assert asyncio.run(service.registry_service()) == "own"

@@ -13,7 +13,7 @@ from resolver.errors import (
 )
 from resolver.grammar.credential import ANONYMOUS, parse_authorization
 from resolver.grammar.scope import Scope
-from resolver.upstream.api import Api
+from resolver.upstream.api import OLDER_SECONDS, Api
 from resolver.upstream.observer import ApiRequest, Contact, Endpoint, Failure, Part
 from resolver.upstream.transport import Answer
 from tests.resolver.fake import (
@@ -115,13 +115,55 @@ def test_rate_limit(ask: Ask, header: str | None, seconds: str) -> None:
     assert caught.value.headers == (("Retry-After", seconds),)
 
 
+def versions(network: FakeTransport) -> list[str]:
+    """Return which versions were asked since the last time."""
+    asked = [sent.url.split("/")[3] for sent in network.sent]
+    network.sent.clear()
+    return asked
+
+
+MISSING, OLDER = answer({}, 404), answer({"d": [6]})
+
+
 def test_older_installation_has_v6_only() -> None:
-    """Where there is no v7 the query goes to v6, and the next one at once."""
-    network = FakeTransport({"/v7/": answer({}, 404), "/v6/": answer({"d": [1]})})
-    api = Api(API, network)
+    """Where there is no v7 the query goes to v6, and the next one at once, a while."""
+    network = FakeTransport({"/v7/": MISSING, "/v6/": OLDER})
+    now = [0.0]
+    api = Api(API, network, clock=lambda: now[0])
     for _ in range(2):
-        assert query(api) == {"d": [1]}
-    assert [sent.url.split("/")[3] for sent in network.sent] == ["v7", "v6", "v6"]
+        assert query(api) == {"d": [6]}
+    assert versions(network) == ["v7", "v6", "v6"]
+    now[0] = OLDER_SECONDS
+    assert query(api) == {"d": [6]}
+    assert versions(network) == ["v7", "v6"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [MISSING, answer({}, 503), Answer(200, {}, b"<html>")], ids=ident
+)
+def test_passing_fault_of_v7(wrong: Answer) -> None:
+    """A 404 that is over is not remembered, unless v6 answered as it should."""
+    network = FakeTransport({"/v7/": MISSING, "/v6/": wrong})
+    api = Api(API, network)
+    with pytest.raises(ServiceUnavailable):
+        query(api)
+    network.replies["/v7/"] = answer({"d": [7]})
+    assert query(api) == {"d": [7]}
+    assert versions(network) == ["v7", "v6", "v7"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [MISSING, answer({}, 500), Answer(200, {}, b"<html>")], ids=ident
+)
+def test_v7_is_asked_where_v6_fails(wrong: Answer) -> None:
+    """Nobody has to wait until it is asked again, and then it is asked alone."""
+    network = FakeTransport({"/v7/": MISSING, "/v6/": OLDER})
+    api = Api(API, network)
+    query(api)
+    network.replies |= {"/v7/": answer({"d": [7]}), "/v6/": wrong}
+    for _ in range(2):
+        assert query(api) == {"d": [7]}
+    assert versions(network) == ["v7", "v6", "v6", "v7", "v7"]
 
 
 @BOTH
@@ -130,7 +172,10 @@ def test_older_installation_has_v6_only() -> None:
     [
         *(answer(SOUND, status) for status in (301, 400, 403, 404, 500, 503)),
         *(Answer(200, {}, body) for body in (b"", b"<html>", b'{"d":', b"\xff\xfe")),
-        *(Answer(200, {}, body) for body in (b"[" * 100000, b"9" * 5000)),
+        *(
+            Answer(200, {}, body)
+            for body in (b"[" * 100000, b"9" * 5000, b"[[]" + b",[]" * 99999)
+        ),
     ],
     ids=ident,
 )
