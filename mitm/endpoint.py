@@ -70,7 +70,11 @@ class Endpoints:
             else None
         )
         self._journal = journal
-        self._transport = Transport(settings.verification, observer=self._observers)
+        self._transport = Transport(
+            settings.verification,
+            connections=service.SHARE,
+            observer=self._observers,
+        )
         self._upstream = Upstream(
             settings.registry_url,
             settings.api_url,
@@ -147,9 +151,8 @@ class Endpoints:
         try:
             return await self._tokens.look_up(str(alias), asker)
         except errors.AccessDenied as error:
-            backend = self._upstream.backend
-            assert backend, "it denied the access"  # noqa: S101
             deadline = Deadline.after(self._settings.api_timeout)
+            backend = await asyncio.to_thread(self._upstream.connect, deadline)
             raise await asyncio.to_thread(
                 explain_denial, alias.slug, backend.api, asker, deadline
             ) from error
@@ -175,11 +178,11 @@ class Endpoints:
         is_sound = response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
         if is_sound and decision.route is None:
             self._observers.note(Contact(Part.REGISTRY))
+            if response.status_code == HTTPStatus.UNAUTHORIZED:
+                self._upstream.heed(response.headers.get("www-authenticate", ""))
         if self._storage and answer.is_blob(decision.endpoint):
             self._storage.check_head(flow.request.method, response, decision.route)
         check_head(flow, response)
-            if response.status_code == HTTPStatus.UNAUTHORIZED:
-                self._upstream.heed(response.headers.get("www-authenticate", ""))
         if routed := decision.blob_route:
             storage.rewrite_head(flow, response, *routed)
         else:
@@ -248,7 +251,7 @@ class Endpoints:
         record.alias = SEPARATOR.join(names) or None
         self._show(flow, record)
         with record.asking_api():
-            token = await self._tokens.answer(request)
+            token = await self._tokens.answer(request, str(record.client[0]))
         self._journal.issue(record, token)
         if refusal := token.refusal_for(exchange.client):
             raise refusal
@@ -281,7 +284,7 @@ class Endpoints:
         record.forwarded(found)
         alias = None if found.alias is None else str(found.alias)
         view = answer.View(url, token_url, host, alias, found.location, found.scope)
-        route = await self._find_blob(flow, endpoint, found)
+        route = await self._find_blob(flow, endpoint, found, address)
         exchange.decision = Decision(endpoint, found, view, route)
         if route:
             record.storage = route.destination.host
@@ -290,7 +293,11 @@ class Endpoints:
             rewrite_request(flow, exchange, exchange.decision)
 
     async def _find_blob(
-        self, flow: http.HTTPFlow, endpoint: Base | Content, found: forward.Forward
+        self,
+        flow: http.HTTPFlow,
+        endpoint: Base | Content,
+        found: forward.Forward,
+        address: str,
     ) -> Route | None:
         """Return where the blob is, if one is asked for, and the registry has it not.
 
@@ -298,4 +305,4 @@ class Endpoints:
         """
         if not (self._storage and answer.is_blob(endpoint) and found.authorization):
             return None
-        return await self._storage.find(flow.request.method, found)
+        return await self._storage.find(flow.request.method, found, address)

@@ -40,8 +40,8 @@ logger = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 4096
 """Where the limit of open files would allow more."""
-FILES_RESERVED = 128
-"""Open files that are no connections of clients, the API's among them."""
+FILES_RESERVED = 256
+"""Open files that are no connections of clients: half of them are kept to the API."""
 OPTIONS_READ = (*(option.name for option in OPTIONS), *OPTIONS_OF_MITMPROXY)
 """The options that settings come from."""
 

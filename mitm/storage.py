@@ -23,13 +23,16 @@ from resolver.storage.redirect import STATUSES, Redirects, Route
 from resolver.storage.url import Url
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import Contact, Observer, Part, purpose
+from resolver.upstream.share import address_party
 from resolver.upstream.threads import Threads, time_limit
 from resolver.upstream.transport import USER_AGENT, Transport
 
 logger = logging.getLogger(__name__)
 
-THREADS = 32
+THREADS = 128
 """As many blobs are looked for at the same time; each takes milliseconds."""
+SHARE = 32
+"""So many of them for one client's address."""
 SENT_HEADERS = forward.FORWARDED_HEADERS - {"accept", "user-agent"}
 """What of a client's request the storage gets."""
 ERROR_HEADERS = frozenset(
@@ -67,16 +70,23 @@ class Storage:
         self._observer = observer
         self._transport = Transport(
             settings.verification,
-            connections=THREADS,
+            connections=SHARE,
             observer=observer,
             address_of=addresses.find,
         )
         self._redirects = Redirects(settings.registry_url, addresses, self._transport)
         self._seconds = settings.limits.registry_seconds
-        self._threads = Threads(THREADS, "balena-blob")
+        self._threads = Threads(THREADS, "balena-blob", share=SHARE)
 
-    async def find(self, method: str, decision: forward.Forward) -> Route | None:
+    async def find(
+        self, method: str, decision: forward.Forward, address: str
+    ) -> Route | None:
         """Return where a blob is; None where the registry is to be asked for it.
+
+        Args:
+            method: GET or HEAD.
+            decision: what would go to the registry.
+            address: of the client that asks.
 
         Raises:
             RedirectRefused: it is where the proxy does not go.
@@ -95,6 +105,7 @@ class Storage:
                 decision.path,
                 decision.authorization or "",
                 deadline,
+                parties=address_party(address),
             )
         if route:
             self._observer.note(Contact(Part.REGISTRY))

@@ -71,6 +71,8 @@ class Reason(StrEnum):
     """It answered with what could not be read."""
     LIMITED = "limited"
     """It limits the rate."""
+    BUSY = "busy"
+    """It was not asked: the proxy waits for too many answers already."""
 
 
 class RegistryError(Exception):

@@ -89,7 +89,7 @@ class Metrics:
         self._api = self._series(
             Histogram,
             "api_request_duration_seconds",
-            "Time of a request to the balena API, with its retries.",
+            "Time of a request to the balena API; a try again is another request.",
             {"endpoint": Endpoint},
             buckets=API_BUCKETS,
         )

@@ -33,13 +33,16 @@ from resolver.release.candidate import tag_alias
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.flight import Flights
 from resolver.upstream.observer import NOBODY, Failure, Observer, Part, purpose
+from resolver.upstream.share import Party, address_party
 from resolver.upstream.threads import Threads, time_limit
 from resolver.upstream.transport import Answer
 
 ASKED_MAX = 6
 """Locations of one search that are asked at the same time."""
-THREADS = 18
+THREADS = 96
 """So many for all searches together."""
+SHARE = 24
+"""So many of them for the searches of one client's address."""
 RECENT_MAX = 1000
 """Applications of which it is known where something was found last."""
 ABSENT_SECONDS = 10
@@ -108,7 +111,7 @@ class Locator:
             ABSENT_MAX, ABSENT_SECONDS, clock
         )
         self._searches: Flights[bytes, Location | None] = Flights()
-        self._threads = Threads(THREADS, "registry-search")
+        self._threads = Threads(THREADS, "registry-search", share=SHARE)
 
     async def decide(self, endpoint: Base | Content, asker: Asker) -> Forward | TagPage:
         """Return the request that goes upstream, or the tags that were asked for.
@@ -200,9 +203,11 @@ class Locator:
             raise not_issued_for(name)
         if len(search.locations) == 1:
             return None
-        return await self._search(search)
+        return await self._search(search, address_party(asker.address))
 
-    async def _search(self, search: Search) -> Location | None:
+    async def _search(
+        self, search: Search, parties: tuple[Party, ...]
+    ) -> Location | None:
         """Return a location that has it, or None, as the registry says or just said.
 
         Raises:
@@ -213,7 +218,7 @@ class Locator:
         if key not in self._absent:
             try:
                 location = await self._searches.join(
-                    key, lambda: self._ask_registry(search, key)
+                    key, lambda: self._ask_registry(search, parties, key)
                 )
             except TokenRefused:
                 return None
@@ -223,7 +228,9 @@ class Locator:
             raise search.error
         return None
 
-    async def _ask_registry(self, search: Search, key: bytes) -> Location | None:
+    async def _ask_registry(
+        self, search: Search, parties: tuple[Party, ...], key: bytes
+    ) -> Location | None:
         """Return a location that has it, or None, as the registry says.
 
         Raises:
@@ -235,7 +242,7 @@ class Locator:
         late = "the registry did not say in time where this is; try again later"
         try:
             async with time_limit(deadline, late):
-                location = await self._ask(search, deadline)
+                location = await self._ask(search, parties, deadline)
         except RateLimited:
             self._observer.note(Failure(Part.REGISTRY, Reason.LIMITED))
             raise
@@ -251,16 +258,18 @@ class Locator:
             self._absent[key] = None
         return location
 
-    async def _ask(self, search: Search, deadline: Deadline) -> Location | None:
+    async def _ask(
+        self, search: Search, parties: tuple[Party, ...], deadline: Deadline
+    ) -> Location | None:
         """Ask the registry for one location after another, several at a time."""
         first = self._recent.get(search.alias.slug)
         if first not in search.locations:
             first = search.locations[0]
-        if await self._has(search, first, deadline):
+        if await self._has(search, first, parties, deadline):
             return first
         others = iter([place for place in search.locations if place != first])
         tasks = [
-            asyncio.create_task(self._ask_each(search, others, deadline))
+            asyncio.create_task(self._ask_each(search, others, parties, deadline))
             for _ in range(ASKED_MAX)
         ]
         failure: Exception | None = None
@@ -282,16 +291,28 @@ class Locator:
         return None
 
     async def _ask_each(
-        self, search: Search, locations: Iterator[Location], deadline: Deadline
+        self,
+        search: Search,
+        locations: Iterator[Location],
+        parties: tuple[Party, ...],
+        deadline: Deadline,
     ) -> Location | None:
         """Return the next of the locations that has it."""
         for location in locations:
-            if await self._has(search, location, deadline):
+            if await self._has(search, location, parties, deadline):
                 return location
         return None
 
-    async def _has(self, search: Search, place: Location, deadline: Deadline) -> bool:
-        return await self._threads.run(self._head, search, place, deadline)
+    async def _has(
+        self,
+        search: Search,
+        place: Location,
+        parties: tuple[Party, ...],
+        deadline: Deadline,
+    ) -> bool:
+        return await self._threads.run(
+            self._head, search, place, deadline, parties=parties
+        )
 
     def _head(self, search: Search, place: Location, deadline: Deadline) -> bool:
         answer = self._registry.head(

@@ -9,6 +9,8 @@ A credential is only passed on, never checked here: the API decides.
 """
 
 import base64
+import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -24,6 +26,13 @@ class Credential:
     key: str | None = field(repr=False)
     """The API key alone, which the OData side takes as Bearer."""
 
+    @property
+    def fingerprint(self) -> bytes | None:
+        """What tells keys apart; None where there is none."""
+        return None if self.key is None else fingerprint(self.key)
+
+
+_SALT = os.urandom(16)
 
 KEY_VARIABLE = "BALENA_API_KEY"
 """Where commands take an API key from; arguments are seen by everybody."""
@@ -78,6 +87,13 @@ def credential_of_environment(environment: Mapping[str, str]) -> Credential:
             " key alone, on one line"
         )
     return Credential(f"Bearer {key}", key) if key else ANONYMOUS
+
+
+def fingerprint(secret: str) -> bytes:
+    """Return what tells secrets apart, and from which none can be found."""
+    return hashlib.blake2b(
+        secret.encode(errors="surrogatepass"), key=_SALT, digest_size=16
+    ).digest()
 
 
 def bearer_token(header: str | None) -> str | None:

@@ -3,9 +3,7 @@
 Permission is never cached: the token endpoint decides on it each time.
 """
 
-import hashlib
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from dataclasses import dataclass
 from cachetools import TLRUCache
 
 from resolver.errors import RateLimited, Refusal, ServiceUnavailable
-from resolver.grammar.credential import ANONYMOUS, Credential
+from resolver.grammar.credential import Credential
 from resolver.grammar.reference import Alias, Location, Slug
 from resolver.release.resolution import Resolution, candidates_of
 from resolver.upstream.flight import Flights
@@ -56,7 +54,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    fingerprint: bytes
+    fingerprint: bytes | None
     alias: Alias
 
 
@@ -83,7 +81,6 @@ class ResolutionCache:
     ) -> None:
         self._ttl = ttl
         self._clock = clock
-        self._salt = os.urandom(16)
         self._entries: TLRUCache[_Key, _Entry] = TLRUCache(
             entries_max,
             lambda _key, entry, _now: entry.kept_until,
@@ -105,7 +102,7 @@ class ResolutionCache:
             ServiceUnavailable: likewise.
 
         """
-        key = _Key(self._fingerprint(credential), alias)
+        key = _Key(credential.fingerprint, alias)
         entry = self._entries.get(key)
         if entry and self._clock() < entry.fresh_until:
             return Lookup(entry.outcome, CacheState.HIT)
@@ -155,7 +152,7 @@ class ResolutionCache:
                 )
 
     def _asker(self, key: _Key) -> str:
-        if key.fingerprint == self._fingerprint(ANONYMOUS):
+        if key.fingerprint is None:
             return "anybody"
         return f"key {key.fingerprint.hex()[:6]}"
 
@@ -189,11 +186,6 @@ class ResolutionCache:
             now = self._clock()
             until = now + ttl
             self._entries[key] = _Entry(outcome, now, until, until + stale)
-
-    def _fingerprint(self, credential: Credential) -> bytes:
-        """Return what tells credentials apart, and from which no key can be found."""
-        key = "" if credential.key is None else f"key {credential.key}"
-        return hashlib.blake2b(key.encode(), key=self._salt, digest_size=16).digest()
 
 
 def _weight(outcome: Resolution | Refusal) -> int:

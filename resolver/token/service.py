@@ -14,6 +14,7 @@ from resolver.errors import (
     AliasInvalid,
     GrantUnsupported,
     RateLimited,
+    Reason,
     Refusal,
     RequestInvalid,
     ServiceUnavailable,
@@ -33,16 +34,23 @@ from resolver.upstream.observer import (
     NOBODY,
     SEPARATOR,
     CacheState,
+    Failure,
     LookUp,
     Observer,
+    Part,
     Result,
     purpose,
 )
 from resolver.upstream.registry import Backend, Upstream
+from resolver.upstream.share import Party, address_party
 from resolver.upstream.threads import Threads, time_limit
 
 LOOK_UPS_MAX = 4
 """Of one request at the same time, so that its scopes leave threads for others."""
+THREADS = 512
+"""Each waits for an answer of the API."""
+SHARE = 128
+"""So many threads for one address, for one login, and for one application."""
 FORM_FIELDS_MAX = 64
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
@@ -111,7 +119,6 @@ class TokenService:
         *,
         timeout: float,
         tags: int = 0,
-        threads: int = 32,
         observer: Observer = NOBODY,
     ) -> None:
         """Let tags select among so many releases, or, with 0, among none (R9)."""
@@ -120,10 +127,10 @@ class TokenService:
         self._timeout = timeout
         self._tags = tags
         self._observer = observer
-        self._threads = Threads(threads, "balena-api")
+        self._threads = Threads(THREADS, "balena-api", share=SHARE)
 
-    async def answer(self, request: TokenRequest) -> TokenAnswer:
-        """Return the token for the request.
+    async def answer(self, request: TokenRequest, address: str = "") -> TokenAnswer:
+        """Return the token for the request of a client with that address.
 
         Raises:
             CredentialRejected: the API does not know the key.
@@ -137,7 +144,12 @@ class TokenService:
             f"the balena API did not answer within {self._timeout:g} seconds;"
             " try again later",
         ):
-            return await self._answer(request, deadline)
+            try:
+                return await self._answer(request, address_party(address), deadline)
+            except ServiceUnavailable as error:
+                if error.reason is Reason.BUSY:
+                    self._observer.note(Failure(Part.API, Reason.BUSY))
+                raise
 
     async def registry_service(self) -> str:
         """Return the service for a challenge of ours, which should never change.
@@ -146,14 +158,10 @@ class TokenService:
             ServiceUnavailable: the registry never said it, and does not now.
 
         """
-        if self._upstream.backend is None:
-            deadline = Deadline.after(self._timeout)
-            late = "the registry does not answer; try again later"
-            async with time_limit(deadline, late):
-                await self._threads.run(self._upstream.connect, deadline)
-        backend = self._upstream.backend
-        assert backend is not None, "connect raises, or sets it"  # noqa: S101
-        return backend.service
+        deadline = Deadline.after(self._timeout)
+        late = "the registry does not answer; try again later"
+        async with time_limit(deadline, late):
+            return (await self._upstream.connected(self._threads, deadline)).service
 
     async def look_up(self, name: str, credential: Credential) -> Resolution:
         """Return what an alias stands for, for somebody who wants to know.
@@ -163,8 +171,9 @@ class TokenService:
 
         """
         deadline = Deadline.after(self._timeout)
-        backend = await self._threads.run(self._upstream.connect, deadline)
-        outcome = (await self._resolve(backend, name, credential, deadline)).outcome
+        backend = await self._upstream.connected(self._threads, deadline)
+        lookup = await self._resolve(backend, name, credential, (), deadline)
+        outcome = lookup.outcome
         if isinstance(outcome, Refusal):
             raise outcome
         return outcome
@@ -178,21 +187,30 @@ class TokenService:
         """Let go of the threads, without waiting for what they still do."""
         self._threads.close()
 
-    async def _answer(self, request: TokenRequest, deadline: Deadline) -> TokenAnswer:
-        backend = await self._threads.run(self._upstream.connect, deadline)
+    async def _answer(
+        self, request: TokenRequest, parties: tuple[Party, ...], deadline: Deadline
+    ) -> TokenAnswer:
+        backend = await self._upstream.connected(self._threads, deadline)
+        if login := request.credential.fingerprint:
+            parties = (*parties, ("login", login))
         stored = [scope for scope in request.scopes if is_stored_name(scope.name)]
         names = self._names(request.scopes)
         gate = asyncio.Semaphore(LOOK_UPS_MAX)
 
         async def resolve(name: str) -> Lookup:
             async with gate:
-                return await self._resolve(backend, name, request.credential, deadline)
+                return await self._resolve(
+                    backend, name, request.credential, parties, deadline
+                )
 
-        lookups = dict(
-            zip(names, await asyncio.gather(*map(resolve, names)), strict=True)
-        )
+        tasks = [asyncio.create_task(resolve(name)) for name in names]
+        try:
+            lookups = dict(zip(names, await asyncio.gather(*tasks), strict=True))
+        finally:
+            for task in tasks:
+                task.cancel()  # Where one failed, nobody waits for the others.
         purpose.set(SEPARATOR.join(names))
-        return await self._issue(backend, request, stored, lookups, deadline)
+        return await self._issue(backend, request, stored, lookups, parties, deadline)
 
     def _names(self, scopes: Sequence[Scope]) -> Sequence[str]:
         """Return what is to be resolved, each name once.
@@ -212,6 +230,7 @@ class TokenService:
         request: TokenRequest,
         stored: Sequence[Scope],
         lookups: Mapping[str, Lookup],
+        parties: tuple[Party, ...],
         deadline: Deadline,
     ) -> TokenAnswer:
         """Return the token for what the names came to, as short as it has to be."""
@@ -226,6 +245,7 @@ class TokenService:
                 backend.service,
                 request.credential,
                 deadline,
+                parties=parties,
             )
             answer = compose(
                 jwt,
@@ -239,7 +259,12 @@ class TokenService:
                 return answer
 
     async def _resolve(
-        self, backend: Backend, name: str, credential: Credential, deadline: Deadline
+        self,
+        backend: Backend,
+        name: str,
+        credential: Credential,
+        parties: tuple[Party, ...],
+        deadline: Deadline,
     ) -> Lookup:
         """Return what the name stands for, or the refusal: none sinks the rest (R3)."""
         try:
@@ -254,7 +279,11 @@ class TokenService:
                 alias,
                 credential,
                 lambda: self._threads.run(
-                    resolver.resolve, alias, credential, deadline
+                    resolver.resolve,
+                    alias,
+                    credential,
+                    deadline,
+                    parties=(*parties, ("application", alias.slug)),
                 ),
             )
         except (RateLimited, ServiceUnavailable):

@@ -81,7 +81,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """A request to the API is over: one or more calls, whatever came of them."""
+    """A request to the API is over, whatever came of it; a try again is another."""
 
     endpoint: Endpoint
     seconds: float

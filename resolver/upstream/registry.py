@@ -4,7 +4,6 @@ A registry names its token endpoint in the realm of its challenge, and itself as
 service (https://distribution.github.io/distribution/spec/auth/token/).
 """
 
-import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from resolver.grammar.reference import shorten
 from resolver.grammar.url import parse_url
 from resolver.upstream.api import Api, Getter
 from resolver.upstream.deadline import Deadline
+from resolver.upstream.flight import Flights
 from resolver.upstream.observer import NOBODY, Failure, Observer, Part
 from resolver.upstream.threads import Threads
 from resolver.upstream.transport import Answer
@@ -59,7 +59,7 @@ class Upstream:
         self._api_url = api_url
         self._transport = transport
         self._observer = observer
-        self._asking: asyncio.Task[Backend] | None = None
+        self._flights: Flights[None, Backend] = Flights()
         self.backend: Backend | None = None
         """What the registry said, once it did."""
 
@@ -82,11 +82,9 @@ class Upstream:
         """
         if self.backend:
             return self.backend
-        if self._asking is None:
-            self._asking = asyncio.create_task(threads.run(self.connect, deadline))
-            self._asking.add_done_callback(self._asked)
-        # One client that goes away does not take the answer from the others.
-        return await asyncio.shield(self._asking)
+        return await self._flights.join(
+            None, lambda: threads.run(self.connect, deadline)
+        )
 
     def heed(self, header: str) -> None:
         """Compare a challenge of the registry with what it said of itself before.
@@ -155,11 +153,6 @@ class Upstream:
             self._observer,
         )
         return Backend(api, service, frozenset({self.host, service}), origin)
-
-    def _asked(self, task: asyncio.Task[Backend]) -> None:
-        self._asking = None
-        if not task.cancelled():
-            task.exception()  # Somebody may wait for it, or nobody any more.
 
 
 def _challenge(answer: Answer) -> Challenge | None:

@@ -1,35 +1,100 @@
 """Blocking calls beside the event loop: the threads that make them, and the wait.
 
 Every blocking call of the resolver passes `Threads.run`, so this is the place for
-whatever is to hold for all of them.
+whatever is to hold for all of them: each has a share of the threads (`Shares`), and
+none holds one while it pauses (`Pause`).
 """
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from itertools import count
 
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.upstream.deadline import Deadline
+from resolver.upstream.pause import Pause, current_try
+from resolver.upstream.share import Party, Shares
 
 
 class Threads:
-    """A number of threads that do one kind of work, so that no other waits for it."""
+    """A number of threads that do one kind of work, so that no other waits for it.
 
-    def __init__(self, count: int, name: str) -> None:
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+    They begin when they are needed. Belongs to one event loop.
+    """
 
-    async def run[*A, R](self, function: Callable[[*A], R], *arguments: *A) -> R:
-        """Return what a function that blocks returns, run in the caller's context."""
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, context.run, function, *arguments
-        )
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        *,
+        share: int | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """Let no party have more than its share of the threads."""
+        self._pool = ThreadPoolExecutor(number, thread_name_prefix=name)
+        self._shares = Shares(number, share or number)
+        self._sleep = sleep
+
+    async def run[*A, R](
+        self,
+        function: Callable[[*A], R],
+        *arguments: *A,
+        parties: tuple[Party, ...] = (),
+    ) -> R:
+        """Return what a function that blocks returns, run in the caller's context.
+
+        It is for these parties, and runs anew after each `Pause` that it raises.
+
+        Raises:
+            ServiceUnavailable: so many calls wait that this one is not made.
+
+        """
+        for number in count(1):
+            context = contextvars.copy_context()
+            context.run(current_try.set, number)
+            try:
+                return await self._run_once(
+                    context, function, *arguments, parties=parties
+                )
+            except Pause as pause:
+                seconds = pause.seconds
+            await self._sleep(seconds)
+        raise AssertionError("a call ends in its last try")
 
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
+        self._shares.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _run_once[*A, R](
+        self,
+        context: contextvars.Context,
+        function: Callable[[*A], R],
+        *arguments: *A,
+        parties: tuple[Party, ...],
+    ) -> R:
+        await self._shares.take(parties)
+        try:
+            job = self._pool.submit(lambda: context.run(function, *arguments))
+        except RuntimeError:  # The threads are gone.
+            self._shares.give_back(parties)
+            raise
+        call = asyncio.wrap_future(job)
+
+        def end(done: asyncio.Future[R]) -> None:
+            self._shares.give_back(parties)
+            if not done.cancelled():
+                done.exception()  # Whoever waited for it may be gone.
+
+        call.add_done_callback(end)
+        try:
+            # A thread goes on when nobody waits for it any more, and has its share.
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            job.cancel()
+            raise
 
 
 @asynccontextmanager

@@ -6,8 +6,8 @@ read up to a limit, redirects are not followed, and neither cookies nor the envi
 (`.netrc`, proxies) add anything to it: requests are sent by an adapter of the library,
 without the session that does so.
 
-The loop of retries is our own, because `urllib3.Retry` knows no deadline: it would
-sleep as long as a ``Retry-After`` says.
+Retries are our own, because `urllib3.Retry` knows no deadline: it would sleep as long
+as a ``Retry-After`` says, and hold its thread.
 """
 
 import random
@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from itertools import count
 from socket import SHUT_RDWR, socket
 from weakref import WeakSet
 
@@ -24,14 +26,15 @@ from urllib3.exceptions import HTTPError
 
 from resolver.upstream.adapter import Adapter, AddressOf
 from resolver.upstream.deadline import Deadline
-from resolver.upstream.failure import TooLarge, cause, unreachable
+from resolver.upstream.failure import TooLarge, cause, origin, unreachable
+from resolver.upstream.limit import Limits
 from resolver.upstream.observer import NOBODY, Call, Observer, purpose
+from resolver.upstream.pause import TRIES, Pause, current_try
 
 BODY_LENGTH_MAX = 4 << 20
 """Bytes; a release with a hundred images takes about 40 kB."""
 SEARCH_LENGTH_MAX = 64 << 10
 """Bytes of an answer that is read away: of a redirect, which is small, or an error."""
-TRIES = 3
 CONNECT_SECONDS = 3
 """An address that does not answer leaves time for another try."""
 BACKOFF = 0.2
@@ -108,6 +111,7 @@ class Transport:
         self._observer = observer
         self._sockets: WeakSet[socket] = WeakSet()
         self._is_closed = False
+        self._limits = Limits()
         self._verify = verification.verify
         self._adapter = Adapter(
             connections, self._sockets, verification.ca_folder, address_of
@@ -156,32 +160,54 @@ class Transport:
         return self._persist(request, deadline)
 
     def _persist(self, request: _Request, deadline: Deadline) -> Answer:
-        """Return the answer, after a few tries."""
-        url = request.url
+        """Return the answer, after a few tries.
+
+        Raises:
+            Pause: there may be another one, by whoever calls this in `Threads`.
+
+        """
+        if number := current_try.get():
+            return self._try(request, number, deadline)
+        for number in count(1):
+            try:
+                return self._try(request, number, deadline)
+            except Pause as pause:
+                seconds = pause.seconds
+            self._sleep(seconds)
+        raise AssertionError("the last try returns or raises")
+
+    def _try(self, request: _Request, number: int, deadline: Deadline) -> Answer:
+        """Return the answer to one try.
+
+        Raises:
+            Pause: it came to nothing, and there is time for another one.
+
+        """
+        url, is_last = request.url, number >= TRIES
         # Of a blob the client itself is told the status, and may try again.
         retried = frozenset[int]() if request.is_search else RETRIED
-        for number in range(1, TRIES + 1):
-            is_last = number == TRIES
-            pause = BACKOFF * 4 ** (number - 1) * random.uniform(0.5, 1)  # noqa: S311
-            try:
-                answer = self._call(request, deadline)
-            except requests.exceptions.SSLError as error:
-                raise unreachable(url, error) from error  # No try mends a certificate.
-            except requests.ConnectionError as error:
-                if is_last or self._is_closed or pause >= deadline.remaining:
-                    raise unreachable(url, error) from error
-            except (requests.RequestException, HTTPError, OSError) as error:
+        pause = BACKOFF * 4 ** (number - 1) * random.uniform(0.5, 1)  # noqa: S311
+        try:
+            answer = self._limited(request) or self._call(request, deadline)
+        except requests.exceptions.SSLError as error:
+            raise unreachable(url, error) from error  # No try mends a certificate.
+        except requests.ConnectionError as error:
+            if is_last or self._is_closed or pause >= deadline.remaining:
                 raise unreachable(url, error) from error
-            else:
-                pause = max(pause, answer.retry_after or 0)
-                if (
-                    answer.status not in retried
-                    or is_last
-                    or pause >= deadline.remaining / 2
-                ):
-                    return answer
-            self._sleep(pause)
-        raise AssertionError("the last try returns or raises")
+            raise Pause(pause) from error
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise unreachable(url, error) from error
+        pause = max(pause, answer.retry_after or 0)
+        if answer.status not in retried or is_last or pause >= deadline.remaining / 2:
+            return answer
+        raise Pause(pause)
+
+    def _limited(self, request: _Request) -> Answer | None:
+        """Return the server's answer where the login is known to be limited."""
+        seconds = self._limits.seconds(origin(request.url), request.authorization)
+        if seconds is None or request.is_search:
+            return None
+        return Answer(HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(seconds)}, b"")
 
     def close(self) -> None:
         """Close the connections; whoever waits for an answer gets none.
@@ -212,6 +238,9 @@ class Transport:
         except (requests.RequestException, HTTPError, OSError) as error:
             self._observer.note(replace(call, end=time.time(), failure=cause(error)))
             raise
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS and not request.is_search:
+            server = origin(request.url)
+            self._limits.note(server, request.authorization, answer.retry_after)
         self._observer.note(
             replace(
                 call,

@@ -26,7 +26,7 @@ CLIENTS = 100
 CONNECTIONS_MAX = 60
 IDLE = 300
 SLOW = 30
-API_CONNECTIONS = 32
+API_CONNECTIONS = 128
 """Which the proxy keeps open, however many clients there are."""
 GROWTH_MEGABYTES_MAX = 120
 FORGED = 150

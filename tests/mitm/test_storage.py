@@ -1,7 +1,11 @@
 """What the storage is sent, and where a connection goes."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from mitmproxy import connection, http
@@ -12,8 +16,14 @@ import addon
 from mitm import route, storage
 from mitm.exchange import Exchange
 from mitm.route import Address
+from mitm.settings import Settings
+from resolver.content.forward import Forward
+from resolver.storage.address import Allowed
 from resolver.storage.redirect import Route
 from resolver.storage.url import Url
+from resolver.upstream.deadline import Deadline
+from resolver.upstream.observer import NOBODY
+from resolver.upstream.transport import Verification
 from tests.mitm.exposure import sent
 
 TOKEN = "Bearer head.payload.signature"
@@ -135,3 +145,44 @@ def test_without_the_option_nothing_is_different() -> None:
     data = connecting(STORAGE_ADDRESS, follows=False)
     assert (data.server.sni, data.server.error) == (REGISTRY_ADDRESS[0], None)
     assert data.server.address == STORAGE_ADDRESS
+
+
+def test_blobs_of_one_address_delay_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While sixty connections of one address wait, another's blob is found."""
+    values = SimpleNamespace(
+        registry_url="https://registry2.example.com",
+        blobs_allowed=Allowed(),
+        verification=Verification(),
+        limits=SimpleNamespace(registry_seconds=30),
+    )
+    blobs = storage.Storage(cast("Settings", values), NOBODY)
+    gate, began = threading.Event(), threading.Semaphore(0)
+
+    def find(_method: str, path: str, _login: str, _deadline: Deadline) -> Route:
+        if path != "/other":
+            began.release()
+            gate.wait(30)
+        return ROUTE
+
+    monkeypatch.setattr(blobs._redirects, "find", find)
+
+    async def play() -> None:
+        def look(path: str, address: str) -> asyncio.Task[Route | None]:
+            wanted = Forward(path, TOKEN)
+            return asyncio.create_task(blobs.find("GET", wanted, address))
+
+        busy = [look("/busy", "192.0.2.1") for _ in range(60)]
+        for _ in range(storage.SHARE):
+            assert await asyncio.to_thread(began.acquire, timeout=10)
+        assert await asyncio.wait_for(look("/other", "192.0.2.2"), 10) == ROUTE
+        assert not any(task.done() for task in busy)
+        gate.set()
+        await asyncio.gather(*busy)
+
+    with closing(blobs):
+        try:
+            asyncio.run(play())
+        finally:
+            gate.set()

@@ -11,9 +11,11 @@ from resolver.content.forward import Forward
 from resolver.content.locator import (
     ABSENT_SECONDS,
     ASKED_MAX,
+    SHARE,
     Asker,
     Locator,
 )
+from resolver.content.tag_list import TagPage
 from resolver.errors import (
     RateLimited,
     Reason,
@@ -449,3 +451,39 @@ def test_tag_that_moved_on_names_nothing() -> None:
         locator.remember(request, 200, LATER, b"", "10.0.0.1")
         assert decide(locator, MANIFEST, None, "10.0.0.1").scope is None
         assert decide(locator, f"blobs/{LATER}", None, "10.0.0.1").scope
+
+
+def test_searches_of_one_address_delay_no_other() -> None:
+    """While sixty connections of one address search, another's search goes on."""
+    registry = Registry({PLACES[3]: 200})
+    gate, began = threading.Event(), threading.Semaphore(0)
+
+    def wait() -> None:
+        if registry.asked[-1].endswith(OTHER):
+            return
+        began.release()
+        gate.wait(30)
+
+    registry.wait = wait
+
+    async def play(locator: Locator) -> None:
+        def search(digest: str, address: str) -> asyncio.Task[Forward | TagPage]:
+            asker = Asker(f"Bearer {TOKEN}", address)
+            wanted = endpoint(f"{SLUG}/blobs/{digest}")
+            return asyncio.create_task(locator.decide(wanted, asker))
+
+        busy = [search(f"sha256:{n:064x}", "192.0.2.1") for n in range(60)]
+        for _ in range(SHARE):
+            assert await asyncio.to_thread(began.acquire, timeout=10)
+        found = await asyncio.wait_for(search(OTHER, "192.0.2.2"), 10)
+        assert isinstance(found, Forward)
+        assert found.location == PLACES[3]
+        assert not any(task.done() for task in busy)
+        gate.set()
+        await asyncio.gather(*busy)
+
+    with serving(registry, timeout=30) as locator:
+        try:
+            asyncio.run(play(locator))
+        finally:
+            gate.set()

@@ -16,6 +16,7 @@ from resolver.errors import (
     CredentialRejected,
     GrantUnsupported,
     RateLimited,
+    Reason,
     Refusal,
     RegistryError,
     RequestInvalid,
@@ -27,12 +28,16 @@ from resolver.token.answer import HEADER_LENGTH_MAX, TokenAnswer
 from resolver.token.cache import ResolutionCache
 from resolver.token.claims import Token, parse_token
 from resolver.token.service import (
+    LOOK_UPS_MAX,
+    SHARE,
     TokenRequest,
     TokenService,
     parse_token_form,
     parse_token_query,
 )
+from resolver.upstream.observer import Failure, Part
 from resolver.upstream.registry import Upstream
+from resolver.upstream.share import PARTY_WAITING_MAX
 from resolver.upstream.transport import Answer
 from tests.resolver.fake import (
     EXPIRES,
@@ -41,7 +46,9 @@ from tests.resolver.fake import (
     REGISTRY,
     REGISTRY_HOST,
     SLUG,
+    SOON,
     FakeTransport,
+    Notes,
     Reply,
     Sent,
     answer,
@@ -412,3 +419,55 @@ def test_long_token_is_asked_for_again_with_fewer() -> None:
     assert len(f"Authorization: Bearer {text}") <= HEADER_LENGTH_MAX
     assert 10 < issued.tagged["org/app"] < 36
     assert network.count(TOKEN) == 2
+
+
+def test_too_many_requests_are_told_so() -> None:
+    """Beyond the bound of one address the answer comes at once, and is counted."""
+    gate, notes = threading.Event(), Notes()
+
+    def slowly(url: str) -> Answer:
+        gate.wait(10)
+        return grant(url)
+
+    network = FakeTransport({**NETWORK, TOKEN: slowly})
+    upstream = Upstream(REGISTRY, None, network)
+
+    async def play() -> list[TokenAnswer | BaseException]:
+        tokens = TokenService(
+            upstream, ResolutionCache(300), timeout=10, observer=notes
+        )
+        login = parse_token_query("", None)
+        upstream.connect(SOON)
+        with closing(tokens):
+            asking = [
+                asyncio.create_task(tokens.answer(login, "192.0.2.1"))
+                for _ in range(SHARE + PARTY_WAITING_MAX + 1)
+            ]
+            refused = await asyncio.wait_for(
+                asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED), 10
+            )
+            assert refused[0] == {asking[-1]}
+            gate.set()
+            return list(await asyncio.gather(*asking, return_exceptions=True))
+
+    *answered, refused = asyncio.run(play())
+    assert all(isinstance(each, TokenAnswer) for each in answered)
+    assert isinstance(refused, ServiceUnavailable)
+    assert refused.headers == (("Retry-After", "10"),)
+    assert notes.events.count(Failure(Part.API, Reason.BUSY)) == 1
+
+
+def test_others_of_a_request_that_fails_are_not_asked_for() -> None:
+    """Nobody waits for them: the client is told at once, and asks again."""
+    network = FakeTransport({**NETWORK, RELEASES: answer({}, 429)})
+
+    async def play(tokens: TokenService) -> None:
+        names = [f"org/app/{number}.0.0" for number in range(32)]
+        with pytest.raises(RateLimited):
+            await tokens.answer(request_for(*names))
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    with serving(network) as tokens:
+        asyncio.run(play(tokens))
+    assert network.count(RELEASES) <= 2 * LOOK_UPS_MAX

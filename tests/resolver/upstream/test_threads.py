@@ -2,16 +2,20 @@
 
 import asyncio
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 
 import pytest
 
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.upstream.deadline import Deadline
+from resolver.upstream.pause import TRIES, Pause, current_try
+from resolver.upstream.share import Party
 from resolver.upstream.threads import Threads, time_limit
 
 NAME: ContextVar[str] = ContextVar("name", default="")
+HANGING: tuple[Party, ...] = (("login", "hanging"),)
 
 
 def test_deadline_counts_down() -> None:
@@ -54,3 +58,95 @@ def test_time_limit_ends_the_wait() -> None:
             asyncio.run(wait(threads))
         gate.set()
     assert failed.value.reason is Reason.TIMEOUT
+
+
+def test_pause_holds_no_thread() -> None:
+    """While one call pauses the only thread is another's; then it is made anew."""
+    tries: list[int] = []
+
+    def limited() -> str:
+        tries.append(current_try.get())
+        if len(tries) < TRIES:
+            raise Pause(7)
+        return "answered"
+
+    async def play() -> None:
+        pausing, go_on = asyncio.Event(), asyncio.Event()
+        pauses: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            pausing.set()
+            await go_on.wait()
+
+        with closing(Threads(1, "sample", sleep=sleep)) as threads:
+            call = asyncio.create_task(threads.run(limited))
+            await asyncio.wait_for(pausing.wait(), 10)
+            assert await asyncio.wait_for(threads.run(current_try.get), 10) == 1
+            assert not call.done()
+            go_on.set()
+            assert await call == "answered"
+        assert pauses == [7, 7]
+
+    asyncio.run(play())
+    assert tries == [1, 2, 3]
+    assert current_try.get() == 0
+
+
+@contextmanager
+def hanging() -> Iterator[threading.Event]:
+    """Yield what ends calls that hang, and end them."""
+    gate = threading.Event()
+    try:
+        yield gate
+    finally:
+        gate.set()
+
+
+def test_calls_that_hang_delay_no_other() -> None:
+    """They have no more than their share, also when nobody waits for them any more."""
+    began = threading.Semaphore(0)
+
+    async def play(threads: Threads, gate: threading.Event) -> None:
+        def hang() -> None:
+            began.release()
+            gate.wait(30)
+
+        async def other() -> str:
+            return await asyncio.wait_for(
+                threads.run(str, parties=(("login", "x"),)), 10
+            )
+
+        calls = [
+            asyncio.create_task(threads.run(hang, parties=HANGING)) for _ in range(60)
+        ]
+        for _ in range(2):
+            await asyncio.to_thread(began.acquire, timeout=10)
+        assert await other() == ""
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        again = asyncio.create_task(threads.run(hang, parties=HANGING))
+        assert await other() == ""
+        assert not began.acquire(blocking=False)
+        gate.set()
+        await again
+
+    with hanging() as gate, closing(Threads(3, "sample", share=2)) as threads:
+        asyncio.run(play(threads, gate))
+
+
+def test_close_ends_the_wait_for_a_thread() -> None:
+    """Who still waits at the end gets nothing, and hinders nobody."""
+
+    async def play(threads: Threads, gate: threading.Event) -> None:
+        calls = [asyncio.create_task(threads.run(gate.wait, 30)) for _ in range(3)]
+        await asyncio.sleep(0)
+        threads.close()
+        gate.set()
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        assert found[0] is True
+        assert [type(each) for each in found[1:]] == [asyncio.CancelledError] * 2
+
+    with hanging() as gate:
+        asyncio.run(play(Threads(1, "sample"), gate))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,10 @@ from localcloud.relay import Relay
 from localcloud.server import Response
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.upstream.deadline import Deadline
+from resolver.upstream.pause import TRIES, Pause, current_try
 from resolver.upstream.transport import (
     BODY_LENGTH_MAX,
     SEARCH_LENGTH_MAX,
-    TRIES,
     Transport,
     Verification,
     parse_retry_after,
@@ -314,6 +315,36 @@ def test_retry_after_is_obeyed(
         assert len(server.requests) == requests
     assert found.status == (200 if requests > 1 else 429)
     assert pause is None or pauses == [pause]
+
+
+def test_limited_login_is_not_asked_for_again() -> None:
+    """Whoever has it is told so without the server; other logins are answered."""
+    limit = Response(429, (("Retry-After", "60"),))
+    with connected(limit, Response(200), Response(200)) as (ours, server, pauses):
+        for _ in range(32):
+            found = ours.get(server.url, authorization=SECRET, deadline=SOON)
+            assert (found.status, found.retry_after) == (429, 60)
+        for other in (f"{SECRET}x", None):
+            found = ours.get(server.url, authorization=other, deadline=SOON)
+            assert found.status == 200
+        assert len(server.requests) == 3
+    assert pauses == []
+
+
+def test_pause_is_anothers_to_wait_for() -> None:
+    """Where somebody awaits it, no thread sleeps; the last try has none."""
+    replies = [Response(503), HANG_UP, Response(503)]
+    with connected(*replies) as (ours, server, pauses):
+
+        def attempt(number: int) -> int:
+            current_try.set(number)
+            return ours.get(server.url, deadline=SOON).status
+
+        for number in range(1, TRIES):
+            with pytest.raises(Pause):
+                copy_context().run(attempt, number)
+        assert copy_context().run(attempt, TRIES) == 503
+    assert pauses == []
 
 
 @pytest.mark.parametrize(

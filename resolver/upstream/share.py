@@ -1,0 +1,143 @@
+"""Shares: who of many has a turn, where only so many may run at the same time.
+
+Everything that runs is for some parties: the client's address, its login, the
+application that it asks for. No party has more than its share, so one whose calls hang
+delays itself alone. Who waits has its turn in the order of who has the least: first by
+address, then by login, then by application, and among equals one after the other.
+What waits is bounded, in all and for each party; beyond that it is refused at once.
+"""
+
+import asyncio
+import ipaddress
+from collections import Counter, deque
+
+from resolver.errors import Reason, ServiceUnavailable
+
+WAITING_MAX = 2048
+"""In all; to choose among so many takes a millisecond."""
+PARTY_WAITING_MAX = 512
+"""For one party: at two seconds a call, more would not be served in time anyway."""
+NETWORK_BITS = 64
+"""An IPv6 client has as many addresses as it wants, all of one network."""
+
+type Party = tuple[str, object]
+"""Somebody of a kind, such as ``("address", "127.0.0.1")``."""
+
+
+def address_party(address: str) -> tuple[Party, ...]:
+    """Return the party that an address stands for; none for no address."""
+    if not address:
+        return ()
+    try:
+        version = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return (("address", address),)
+    if isinstance(version, ipaddress.IPv6Address) and version.ipv4_mapped is None:
+        return (("address", int(version) >> (128 - NETWORK_BITS)),)
+    return (("address", address),)
+
+
+class Shares:
+    """Gives turns; belongs to one event loop."""
+
+    def __init__(
+        self,
+        count: int,
+        share: int,
+        *,
+        waiting_max: int = WAITING_MAX,
+        party_waiting_max: int = PARTY_WAITING_MAX,
+    ) -> None:
+        """Let so many run, and of each party no more than a share."""
+        self._count = count
+        self._share = share
+        self._waiting_max = waiting_max
+        self._party_waiting_max = party_waiting_max
+        self._running: Counter[Party] = Counter()
+        self._running_count = 0
+        self._waiting: Counter[Party] = Counter()
+        self._lanes: dict[tuple[Party, ...], deque[asyncio.Future[None]]] = {}
+
+    async def take(self, parties: tuple[Party, ...]) -> None:
+        """Wait for a turn, which `give_back` ends.
+
+        Raises:
+            ServiceUnavailable: too many wait already.
+
+        """
+        if self._may_run(parties):
+            # Whoever waits could not have this turn.
+            self._count_running(parties, 1)
+            return
+        if self._is_full(parties):
+            raise ServiceUnavailable.because(
+                Reason.BUSY,
+                "the proxy waits for too many answers of the registry or its API"
+                " already; try again later",
+            )
+        turn = asyncio.get_running_loop().create_future()
+        self._lanes.setdefault(parties, deque()).append(turn)
+        self._waiting.update(parties)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._leave(parties, turn)
+            else:
+                self.give_back(parties)
+            raise
+
+    def give_back(self, parties: tuple[Party, ...]) -> None:
+        """End a turn, and let others have theirs."""
+        self._count_running(parties, -1)
+        while self._running_count < self._count:
+            lane = min(filter(self._may_run, self._lanes), key=self._has, default=None)
+            if lane is None:
+                return
+            turn = self._lanes[lane][0]
+            self._leave(lane, turn)
+            if not turn.cancelled():
+                self._count_running(lane, 1)
+                turn.set_result(None)
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        for turns in list(self._lanes.values()):
+            for turn in list(turns):
+                turn.cancel()
+
+    def _may_run(self, parties: tuple[Party, ...]) -> bool:
+        return self._running_count < self._count and all(
+            self._running[party] < self._share for party in parties
+        )
+
+    def _has(self, parties: tuple[Party, ...]) -> list[int]:
+        """Return how much of what runs is theirs."""
+        return [self._running[party] for party in parties]
+
+    def _is_full(self, parties: tuple[Party, ...]) -> bool:
+        return sum(map(len, self._lanes.values())) >= self._waiting_max or any(
+            self._waiting[party] >= self._party_waiting_max for party in parties
+        )
+
+    def _count_running(self, parties: tuple[Party, ...], change: int) -> None:
+        self._running_count += change
+        _count(self._running, parties, change)
+
+    def _leave(self, lane: tuple[Party, ...], turn: asyncio.Future[None]) -> None:
+        """Let a turn wait no longer, and its lane stand behind those like it."""
+        turns = self._lanes.get(lane, deque())
+        if turn not in turns:
+            return
+        turns.remove(turn)
+        del self._lanes[lane]
+        if turns:
+            self._lanes[lane] = turns
+        _count(self._waiting, lane, -1)
+
+
+def _count(counter: Counter[Party], parties: tuple[Party, ...], change: int) -> None:
+    for party in parties:
+        counter[party] += change
+        if not counter[party]:
+            del counter[party]
