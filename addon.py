@@ -68,7 +68,7 @@ class RegistryProxy:
         self._exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = (
             WeakKeyDictionary()
         )
-        self._couriers = courier.Couriers(self._exchanges)
+        self._couriers = courier.Couriers(self._exchanges, self._may_ask_again)
         self._commands = command.Commands(self.current_endpoints)
 
     def load(self, loader: Loader) -> None:
@@ -299,6 +299,20 @@ class RegistryProxy:
                 "no registry is fronted: the options have an error, see the log"
             )
         return self._endpoints
+
+    def _may_ask_again(self, flow: http.HTTPFlow) -> bool:
+        """Return whether a request without an answer is asked once more, and say so."""
+        exchange = self._exchanges.get(flow)
+        if not (exchange and exchange.decision and exchange.record):
+            return False
+        if not self._connections.may_ask_again(flow):
+            return False
+        logger.info(
+            "the %s closed a connection under a request: asked again on a new one",
+            words.sender(exchange.record),
+            extra={"client": flow.client_conn.peername},
+        )
+        return True
 
     def _begin(self, flow: http.HTTPFlow) -> Exchange:
         exchange = self._exchanges[flow] = Exchange.begin(flow)

@@ -20,6 +20,7 @@ from mitmproxy.proxy.layers.http import (  # type: ignore[attr-defined]
 )
 
 from mitm.exchange import Exchange
+from mitm.retry import Judge, let_ask_again
 
 type Exchanges = MutableMapping[http.HTTPFlow, Exchange]
 
@@ -31,8 +32,9 @@ _LAST = (HttpResponseHook, HttpErrorHook)
 class Couriers:
     """Gives each connection of a client its courier."""
 
-    def __init__(self, exchanges: Exchanges) -> None:
+    def __init__(self, exchanges: Exchanges, may_ask_again: Judge) -> None:
         self._exchanges = exchanges
+        self._may_ask_again = may_ask_again
         self._served: WeakSet[connection.Client] = WeakSet()
         self._chooser: NextLayer | None = None
 
@@ -49,6 +51,7 @@ class Couriers:
             self._chooser.next_layer(nextlayer)
         if nextlayer.layer:
             self._served.add(client)
+            let_ask_again(nextlayer, self._may_ask_again)
             nextlayer.layer = Courier(nextlayer.layer, self._exchanges)
 
 
@@ -62,6 +65,8 @@ class Courier(layer.Layer):
         self._exchanges = exchanges
         self._waiting: dict[http.HTTPFlow, Exchange] = {}
         """The flows that have secrets to be sent, and every hook before that."""
+        self._sent: dict[http.HTTPFlow, Exchange] = {}
+        """Those whose secrets were sent, and may have to be once more."""
 
     def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Let the layers below handle the event, with secrets in the flows."""
@@ -70,12 +75,15 @@ class Courier(layer.Layer):
             exchange = self._exchanges.get(hook.flow)
             if exchange and exchange.secrets:
                 self._waiting[hook.flow] = exchange
+        if self._sent and isinstance(event, events.ConnectionClosed):
+            self._wait_again(event.connection)
         if self._waiting:
             yield from self._carry(event)
         else:
             yield from self._child_layer.handle_event(event)
         if isinstance(hook, _LAST):
             self._waiting.pop(hook.flow, None)
+            self._sent.pop(hook.flow, None)
             self._exchanges.pop(hook.flow, None)
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -105,7 +113,12 @@ class Courier(layer.Layer):
         if peer is self.context.client or not is_ready or peer.alpn == b"h2":
             return
         for flow in [flow for flow in self._waiting if flow.server_conn is peer]:
-            del self._waiting[flow]
+            self._sent[flow] = self._waiting.pop(flow)
+
+    def _wait_again(self, peer: connection.Connection) -> None:
+        """Be ready for requests that are asked again, as the peer has gone."""
+        for flow in [flow for flow in self._sent if flow.server_conn is peer]:
+            self._waiting[flow] = self._sent.pop(flow)
 
     def _reveal(self) -> None:
         for flow, exchange in self._waiting.items():

@@ -25,8 +25,8 @@ ROOMS = {
     ),
     "mitm": (
         *("version", "parser", "option", "redaction", "secret", "reply", "guard"),
-        *("settings", "story", "exchange", "courier", "route", "replay", "storage"),
-        *("endpoint", "view", "command", "top"),
+        *("settings", "story", "exchange", "retry", "courier", "route", "replay"),
+        *("storage", "endpoint", "view", "command", "top"),
     ),
 }
 """The rooms of each package, from the lowest to the highest."""

@@ -190,6 +190,15 @@ class Connections:
                 if server.address == (flow.request.host, flow.request.port):
                     reader.expect_head()
 
+    def may_ask_again(self, flow: http.HTTPFlow) -> bool:
+        """Return whether another connection may have an answer that this one has not.
+
+        One that was kept may have been closed before it was asked. One on which the
+        registry said nothing in time was asked, and so was one that is new.
+        """
+        reader = self._registry(flow)
+        return reader is not None and reader.is_kept and not reader.is_expired
+
     def begin_answer(
         self, flow: http.HTTPFlow, *, is_streamed: bool
     ) -> AnswerReader | None:
@@ -207,12 +216,16 @@ class Connections:
 
     def end_answer(self, flow: http.HTTPFlow) -> None:
         """Wait for the client's next request, unless there shall be none."""
-        if reader := self._registry(flow):
-            reader.end_answer()
         client = self._clients.get(flow.client_conn.id)
         if client is None:
             return
         client.flows.pop(flow.id, None)
+        peer, others = flow.server_conn, client.flows.values()
+        # In HTTP/2 others may still wait for theirs.
+        if (reader := client.registry.get(peer)) and all(
+            other.server_conn is not peer for other in others
+        ):
+            reader.end_answer()
         self._say_whether_it_is_the_last(flow)
         if not client.flows:
             client.reader.expect_request()

@@ -20,6 +20,9 @@ HEAD_LENGTH_MAX = 256 << 10
 """Bytes of the head of a registry's answer."""
 PIECE_LENGTH = 256 << 10
 """Bytes of a stream that are read at once: as many as asyncio takes from a socket."""
+KEPT_SECONDS = 4
+"""How long a connection is kept for another request. Servers close theirs after 5
+seconds (Node.js) or 75 (nginx), and a request that is on its way then is lost."""
 REGISTRY, STORAGE = "the registry", "the storage"
 """Who is listened to, in the log."""
 
@@ -147,8 +150,8 @@ class AnswerReader(LimitedReader):
     What the proxy holds, the head and perhaps the body, has to be there as a whole in
     time. What it streams may take for ever, as long as more comes; mitmproxy reads
     only while the client takes it, so a slow client makes no silent registry.
-    The time between two requests is limited as well: a connection that is kept open
-    for longer than its other end keeps it breaks under the next request.
+    The time between two requests is limited as well, to less than the other end keeps
+    a connection: the one who closes first knows that no request is on its way.
     """
 
     def __init__(
@@ -167,7 +170,9 @@ class AnswerReader(LimitedReader):
         self._traffic = traffic or Traffic()
         self._left: int | None = HEAD_LENGTH_MAX
         self.is_expired = False
-        """Whether the registry was silent for too long."""
+        """Whether the registry was silent for too long, with a request to answer."""
+        self.is_kept = False
+        """Whether there was an answer before."""
         self.expect_head()
 
     async def read(self, size: int) -> bytes:
@@ -194,8 +199,9 @@ class AnswerReader(LimitedReader):
     def end_answer(self) -> None:
         """Expect nothing, and be ready for the head of another answer."""
         self._is_awaited = False
+        self.is_kept = True
         self._left = HEAD_LENGTH_MAX
-        self.wait(self._seconds)
+        self.wait(min(KEPT_SECONDS, self._seconds))
 
     def _received(self, length: int) -> None:
         self.taken += length
@@ -209,8 +215,8 @@ class AnswerReader(LimitedReader):
             raise ConnectionAbortedError("the answer is too long")
 
     def _expired(self) -> None:
-        self.is_expired = True
         if self._is_awaited:
+            self.is_expired = True
             logger.warning(
                 "%s did not answer within %d s: connection closed",
                 self._peer,

@@ -24,8 +24,9 @@ def everything(flow: http.HTTPFlow) -> str:
     shown = [str(flow.get_state()), str(flow.copy().get_state()), repr(flow)]
     shown += [str(cut.extract(spec, flow)) for spec in CUTS]
     shown += [str(bytes(flow.request.headers)), repr(flow.request.headers)]
+    has_body = flow.response and flow.response.raw_content is not None
     for name, export_flow in export.formats.items():
-        if flow.response or name != "raw_response":
+        if has_body or name != "raw_response":
             shown.append(str(export_flow(flow)))
     return "\n".join(shown)
 

@@ -158,3 +158,25 @@ def test_only_who_is_asked_has_to_answer(side: Side) -> None:
         assert side.connections.registry == 2
 
     asyncio.run(steps())
+
+
+def test_connection_rests_once_nobody_waits(side: Side) -> None:
+    """In HTTP/2 another request may wait for its answer on the same connection."""
+
+    async def steps() -> None:
+        made = side.connect()
+        reader = side.reach(made, ("registry", 443))
+        (server,) = side.connections._clients[made.client.id].registry
+        other = tflow.tflow()
+        other.client_conn = made.client
+        made.flow.server_conn = other.server_conn = server
+        for flow in (made.flow, other):
+            side.connections.begin_request(flow)
+        side.connections.end_answer(made.flow)
+        assert (reader._is_awaited, reader.is_kept) == (True, False)
+        assert not side.connections.may_ask_again(other)
+        side.connections.end_answer(other)
+        assert (reader._is_awaited, reader.is_kept) == (False, True)
+        assert side.connections.may_ask_again(other)
+
+    asyncio.run(steps())

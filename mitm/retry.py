@@ -1,0 +1,101 @@
+"""A request that is asked again on another connection, because the first one had none.
+
+A server may close a connection that is kept just when a request is on its way to it, so
+clients of HTTP ask again by themselves (RFC 9110 section 9.2.2). mitmproxy gives up
+instead, and has no hook for it. Its layer makes an object for each request, and here
+that is one which asks once more: `handle_protocol_error` is what mitmproxy calls where
+there is no answer. Where another version does not, `tests/mitm/test_retry.py` fails.
+"""
+
+from collections.abc import Callable
+
+from mitmproxy import http
+from mitmproxy.proxy import context, events, layer
+from mitmproxy.proxy.layers.http import (  # type: ignore[attr-defined]
+    ErrorCode,
+    HttpLayer,
+    HTTPMode,
+    HttpStream,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseProtocolError,
+    SendHttp,
+)
+
+type Judge = Callable[[http.HTTPFlow], bool]
+"""Says whether another connection may have the answer that there is not."""
+
+CLOSED = "server closed connection"
+"""What mitmproxy says where not a byte of an answer came."""
+METHODS = ("GET", "HEAD")
+
+
+def let_ask_again(nextlayer: layer.NextLayer, may_ask_again: Judge) -> None:
+    """Let the requests be asked again that come through the layers just chosen."""
+    layers = nextlayer.context.layers
+    chosen = layers[-1]
+    if type(chosen) is not HttpLayer:
+        return
+    layers.pop()
+    ours = RetryingLayer(nextlayer.context, chosen.mode, may_ask_again)
+    if nextlayer.layer is chosen:
+        nextlayer.layer = ours
+    else:
+        layers[-2].child_layer = ours  # type: ignore[attr-defined]  # TLS with the client
+
+
+class RetryingLayer(HttpLayer):
+    """mitmproxy's layer for HTTP, whose requests may be asked again."""
+
+    def __init__(
+        self, proxied: context.Context, mode: HTTPMode, may_ask_again: Judge
+    ) -> None:
+        super().__init__(proxied, mode)
+        self._may_ask_again = may_ask_again
+
+    def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
+        """Make what handles a request and its answer."""
+        stream = RetryingStream(self.context.fork(), stream_id, self._may_ask_again)
+        self.streams[stream_id] = stream
+        yield from self.event_to_child(stream, events.Start())
+
+
+class RetryingStream(HttpStream):
+    """A request and its answer; where there is none, the request is made once more."""
+
+    def __init__(
+        self, proxied: context.Context, stream_id: int, may_ask_again: Judge
+    ) -> None:
+        super().__init__(proxied, stream_id)
+        self._may_ask_again = may_ask_again
+        self._is_second = False
+
+    def handle_protocol_error(
+        self, event: RequestProtocolError | ResponseProtocolError
+    ) -> layer.CommandGenerator[None]:
+        """Ask again, or give up."""
+        if not (self._is_unanswered(event) and self._may_ask_again(self.flow)):
+            yield from super().handle_protocol_error(event)
+            return
+        self._is_second = True
+        if (yield from self.make_server_connection()):
+            server, request = self.context.server, self.flow.request
+            head = RequestHeaders(self.stream_id, request, end_stream=True)
+            yield SendHttp(head, server)
+            yield SendHttp(RequestEndOfMessage(self.stream_id), server)
+
+    def _is_unanswered(
+        self, event: RequestProtocolError | ResponseProtocolError
+    ) -> bool:
+        """Return whether a whole request, sent or not, had not a byte of an answer."""
+        return (
+            isinstance(event, ResponseProtocolError)
+            and (event.code is ErrorCode.CONNECT_FAILED or event.message == CLOSED)
+            and self.client_state == self.state_done
+            and self.server_state == self.state_wait_for_response_headers
+            and not self._is_second
+            and self.flow.error is None
+            and self.flow.request.method in METHODS
+            and not self.flow.request.raw_content
+        )
