@@ -43,6 +43,7 @@ from mitm.guard import (
 from mitm.story import journal, log_format, log_level, own_request, record, words
 from resolver import errors
 from resolver.storage.redirect import Route
+from resolver.upstream import host
 
 logger = logging.getLogger("balena")
 SECRETS_SHOWN = (
@@ -65,6 +66,7 @@ class RegistryProxy:
         self._certificate = certificate.CertificateKeeper()
         self._journal = journal.Journal(self._connections)
         self._own_requests = own_request.OwnRequests()
+        self._hosts = host.Hosts()
         self._exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = (
             WeakKeyDictionary()
         )
@@ -104,7 +106,9 @@ class RegistryProxy:
             return
         # What was in use goes on for the requests that still use it.
         self._settings = values
-        self._endpoints = endpoint.Endpoints(values, self._journal, self._own_requests)
+        self._endpoints = endpoint.Endpoints(
+            values, self._journal, self._own_requests, self._hosts
+        )
         self._connections.limit(values.limits)
         self._stop.grant(values.grace_period)
         log_format.use_format(values.log_format)
@@ -167,16 +171,20 @@ class RegistryProxy:
             plain.answer_hello(nextlayer)
         self._couriers.send_one(nextlayer)
 
-    def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
+    async def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Connect to the registry, or to where a blob is stored."""
         if values := self._settings:
-            route.connect(
+            checked = route.connect(
                 data,
                 values.registry.address,
                 self._routes(data.client),
                 follows=values.follows_redirects,
             )
-            self._connections.connect(data)
+            seconds, has_others = await route.choose_address(
+                data, checked, self._hosts, values.limits.registry_seconds
+            )
+            if not data.server.error:
+                self._connections.connect(data, seconds, has_others=has_others)
 
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Listen to the registry, or to the storage, with a limit."""
@@ -189,8 +197,11 @@ class RegistryProxy:
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Let go of a connection that did not come about."""
-        route.restore_name(data)
+        address = route.restore_name(data)
         self._connections.not_connected(data)
+        if address and data.client.timestamp_end is None:  # It was not the client.
+            self._hosts.failed(*address)
+            data.server.error = None  # With it mitmproxy would not connect any more.
 
     def server_disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Let go of the registry."""
@@ -278,6 +289,7 @@ class RegistryProxy:
             return
         error_page.prepare_page(flow, is_led_away=exchange.route is not None)
         reason = redaction.without_bytes(flow.error.msg if flow.error else "unknown")
+        reason = reason.removeprefix(route.REFUSED)
         if flow.error:
             flow.error.msg = reason
         if exchange.record:
@@ -308,7 +320,7 @@ class RegistryProxy:
         if not self._connections.may_ask_again(flow):
             return False
         logger.info(
-            "the %s closed a connection under a request: asked again on a new one",
+            "the %s closed or refused a connection: asked again on a new one",
             words.sender(exchange.record),
             extra={"client": flow.client_conn.peername},
         )

@@ -48,6 +48,7 @@ from resolver.token import service
 from resolver.token.cache import ResolutionCache
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.health import Health
+from resolver.upstream.host import Hosts
 from resolver.upstream.observer import Contact, Observers, Part
 from resolver.upstream.registry import Upstream
 from resolver.upstream.transport import Transport
@@ -61,11 +62,12 @@ class Endpoints:
         settings: Settings,
         journal: Journal,
         own_requests: own_request.OwnRequests,
+        hosts: Hosts,
     ) -> None:
         self._settings = settings
         self._observers = Observers(journal.observer, own_requests)
         self._storage = (
-            storage.Storage(settings, self._observers)
+            storage.Storage(settings, self._observers, hosts)
             if settings.follows_redirects
             else None
         )
@@ -74,6 +76,7 @@ class Endpoints:
             settings.verification,
             connections=service.SHARE,
             observer=self._observers,
+            hosts=hosts,
         )
         self._upstream = Upstream(
             settings.registry_url,

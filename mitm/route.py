@@ -1,15 +1,21 @@
 """Where a connection goes: to the registry, or to the storage of a blob.
 
 mitmproxy finds a connection that is kept by the host that a request names, so that is
-the storage's name. It goes to the address that was checked, which is put in the place
-of the name for as long as mitmproxy connects.
+the name. It goes to one address of the host, which is put in the place of the name for
+as long as mitmproxy connects: by itself it would look names up six at a time, and try
+their addresses one after the other, each for as long as the system does.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 
 from mitmproxy.proxy import server_hooks
 
 from resolver.storage.redirect import Route
+from resolver.upstream.host import CONNECT_SECONDS, Hosts
+
+REFUSED = "Connection killed: "
+"""What mitmproxy puts before the reason why a connection did not come about."""
 
 type Address = tuple[str, int]
 
@@ -20,8 +26,10 @@ def connect(
     routes: Iterable[Route],
     *,
     follows: bool,
-) -> None:
+) -> Sequence[str]:
     """Name the server in the TLS handshake, not what the client called us.
+
+    Returns the addresses that were checked, where there are such.
 
     Where blobs are followed, a connection to anywhere else than was said does not
     come about.
@@ -36,26 +44,66 @@ def connect(
     server, name = data.server, data.server.address
     server.sni = registry[0]
     if name is None or name == registry:
-        return
+        return ()
     for route in routes:
         if (route.destination.host, route.destination.port) == name:
             server.sni = route.destination.host
             # One version of HTTP, whatever the client speaks: a storage's answer is
             # the same in both, and one of them is well tried.
             server.alpn_offers = [b"http/1.1"]
-            if route.address:
-                server.address = (route.address, name[1])
-            return
+            return route.addresses
     if follows:
         server.error = "no blob is stored there"
+    return ()
 
 
-def restore_name(data: server_hooks.ServerConnectionHookData) -> None:
+async def choose_address(
+    data: server_hooks.ServerConnectionHookData,
+    addresses: Sequence[str],
+    hosts: Hosts,
+    seconds: float,
+) -> tuple[float, bool]:
+    """Put the address that is connected to in the place of the name.
+
+    Where there is none, the connection does not come about.
+
+    Args:
+        data: the connection.
+        addresses: those that were checked, or none where all of the host's will do.
+        hosts: which of them work.
+        seconds: for all until there is a connection.
+
+    Returns:
+        How long a connection to it may take, and whether another one could be tried.
+
+    """
+    server = data.server
+    if server.error or server.address is None:
+        return 0, False
+    host, port = server.address
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            if not addresses:
+                addresses = await asyncio.wrap_future(hosts.look_up(host, port))
+            address = await asyncio.wrap_future(hosts.choose(addresses, port))
+    except OSError as error:
+        server.error = str(error) or "it took too long"
+        return 0, False
+    server.address = (address, port)
+    end = limit.when() or 0
+    left = max(0, end - asyncio.get_running_loop().time())
+    has_others = len(addresses) > 1
+    return min(left, CONNECT_SECONDS) if has_others else left, has_others
+
+
+def restore_name(data: server_hooks.ServerConnectionHookData) -> Address | None:
     """Put the name back in the place of the address, whatever came of it.
 
     mitmproxy lets no address change while a connection is open, so this goes past its
     check: the one write that it does not offer. A kept connection is found by the name
     alone, and a test of pulls on one connection fails where this no longer works.
+
+    Returns the address, if one stood there.
     """
     server = data.server
     if (
@@ -63,4 +111,7 @@ def restore_name(data: server_hooks.ServerConnectionHookData) -> None:
         and isinstance(server.sni, str)
         and server.sni != server.address[0]
     ):
-        vars(server)["address"] = (server.sni, server.address[1])
+        address: Address = server.address[0], server.address[1]
+        vars(server)["address"] = (server.sni, address[1])
+        return address
+    return None

@@ -22,6 +22,7 @@ from resolver.storage.address import Addresses
 from resolver.storage.redirect import STATUSES, Redirects, Route
 from resolver.storage.url import Url
 from resolver.upstream.deadline import Deadline
+from resolver.upstream.host import Hosts
 from resolver.upstream.observer import Contact, Observer, Part, purpose
 from resolver.upstream.share import address_party
 from resolver.upstream.threads import Threads, time_limit
@@ -64,15 +65,16 @@ not the client that came with it."""
 class Storage:
     """Finds blobs; the blocking work runs in threads of its own."""
 
-    def __init__(self, settings: Settings, observer: Observer) -> None:
+    def __init__(self, settings: Settings, observer: Observer, hosts: Hosts) -> None:
         own_host = Url.of(settings.registry_url).host
-        addresses = Addresses(own_host, settings.blobs_allowed)
+        addresses = Addresses(own_host, settings.blobs_allowed, hosts)
         self._observer = observer
         self._transport = Transport(
             settings.verification,
             connections=SHARE,
             observer=observer,
-            address_of=addresses.find,
+            hosts=hosts,
+            address_of=addresses.choose,
         )
         self._redirects = Redirects(settings.registry_url, addresses, self._transport)
         self._seconds = settings.limits.registry_seconds

@@ -4,13 +4,16 @@ import asyncio
 import gzip
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from mitmproxy import exceptions, hooks, http
+from mitmproxy import connection, exceptions, hooks, http
+from mitmproxy import flow as mitmproxy_flow
 from mitmproxy.addons.onboarding import Onboarding
 from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy import server_hooks
 from mitmproxy.proxy.server_hooks import ClientConnectedHook
 from mitmproxy.test import taddons, tflow, tutils
 
@@ -26,6 +29,7 @@ from resolver.release.release import parse_releases
 from resolver.release.resolution import Resolution
 from resolver.token.claims import append_aliases
 from resolver.token.suffix import Aliases
+from resolver.upstream.host import Hosts
 from tests.mitm.exposure import sent
 from tests.resolver.fake import candidate, fixed, jwt, pullable, release_row
 
@@ -447,3 +451,29 @@ def test_done_closes_every_connection(proxy: addon.RegistryProxy) -> None:
         proxy._connections._clients.clear()
 
     asyncio.run(steps())
+
+
+def test_connection_without_an_address(proxy: addon.RegistryProxy) -> None:
+    """The flow says why there was none, in the system's words."""
+
+    async def steps() -> http.HTTPFlow:
+        flow = await forwarded(proxy)
+        server = connection.Server(address=("registry2.example.com", 443))
+        data = server_hooks.ServerConnectionHookData(server, flow.client_conn)
+        proxy._hosts = Hosts(look_up=no_address)
+        await proxy.server_connect(data)
+        proxy.server_connect_error(data)
+        assert server.error
+        flow.error = mitmproxy_flow.Error(f"Connection killed: {server.error}")
+        proxy.error(flow)
+        return flow
+
+    flow = asyncio.run(steps())
+    assert flow.error
+    assert flow.error.msg == "[Errno -2] Name or service not known"
+    assert "Name or service not known" in flow.comment
+
+
+def no_address(_host: str, _port: int) -> list[str]:
+    """Find none."""
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -51,6 +51,16 @@ class _Client:
     writer: StreamWriter
     registry: dict[connection.Server, AnswerReader] = field(default_factory=dict)
     flows: dict[str, http.HTTPFlow] = field(default_factory=dict)
+    may_go_elsewhere: bool = False
+    """Whether a connection did not come about, and another address may be better."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A connection to the registry that is being made."""
+
+    timer: asyncio.TimerHandle
+    has_others: bool
 
 
 class Connections:
@@ -64,7 +74,7 @@ class Connections:
         """Those that wait for a request, the longest idle first."""
         self._lingering: dict[StreamWriter, None] = {}
         """Those of clients that are gone and have not read all, the first one first."""
-        self._connecting: dict[str, asyncio.TimerHandle] = {}
+        self._connecting: dict[str, _Attempt] = {}
         self._reported = float("-inf")
         self._closed = asyncio.Event()
         self.traffic = Traffic()
@@ -136,19 +146,26 @@ class Connections:
         if not self._clients:
             self._closed.set()
 
-    def connect(self, data: server_hooks.ServerConnectionHookData) -> None:
+    def connect(
+        self,
+        data: server_hooks.ServerConnectionHookData,
+        seconds: float,
+        *,
+        has_others: bool = False,
+    ) -> None:
         """Give the registry so long to accept a connection; called by its task."""
         task = asyncio.current_task()
         if task is not None:
-            self._connecting[data.server.id] = asyncio.get_running_loop().call_later(
-                self._limits.registry_seconds, task.cancel, "it took too long"
+            timer = asyncio.get_running_loop().call_later(
+                seconds, task.cancel, "it took too long"
             )
+            self._connecting[data.server.id] = _Attempt(timer, has_others)
 
     def connected(
         self, data: server_hooks.ServerConnectionHookData, peer: str = REGISTRY
     ) -> None:
         """Listen to the registry, or to who it is, with a limit."""
-        self.not_connected(data)
+        self._end_attempt(data)
         client = self._clients.get(data.client.id)
         stream = find_transport(data.client, data.server)
         if client and stream and stream.reader is not None:
@@ -163,9 +180,10 @@ class Connections:
             client.registry[data.server] = reader
 
     def not_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
-        """Stop the time of a connection that there is, or that there will not be."""
-        if timer := self._connecting.pop(data.server.id, None):
-            timer.cancel()
+        """Forget a connection that will not be."""
+        has_others = self._end_attempt(data)
+        if client := self._clients.get(data.client.id):
+            client.may_go_elsewhere = has_others
 
     def disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Forget a connection to the registry."""
@@ -194,10 +212,13 @@ class Connections:
         """Return whether another connection may have an answer that this one has not.
 
         One that was kept may have been closed before it was asked. One on which the
-        registry said nothing in time was asked, and so was one that is new.
+        registry said nothing in time was asked, and so was one that is new. Where there
+        was none at all, there may be one to another address.
         """
-        reader = self._registry(flow)
-        return reader is not None and reader.is_kept and not reader.is_expired
+        if reader := self._registry(flow):
+            return reader.is_kept and not reader.is_expired
+        client = self._clients.get(flow.client_conn.id)
+        return client is not None and client.may_go_elsewhere
 
     def begin_answer(
         self, flow: http.HTTPFlow, *, is_streamed: bool
@@ -266,6 +287,13 @@ class Connections:
         if client := self._clients.get(flow.client_conn.id):
             return client.registry.get(flow.server_conn)
         return None
+
+    def _end_attempt(self, data: server_hooks.ServerConnectionHookData) -> bool:
+        """Stop the time for a connection; return whether it is one of several."""
+        attempt = self._connecting.pop(data.server.id, None)
+        if attempt:
+            attempt.timer.cancel()
+        return attempt is not None and attempt.has_others
 
     def _make_room(self) -> bool:
         """Return whether there is room for a client, if need be of another's."""

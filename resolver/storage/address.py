@@ -8,11 +8,7 @@ rebinding).
 """
 
 import logging
-import random
-import socket
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -23,23 +19,18 @@ from ipaddress import (
     ip_network,
 )
 
-from cachetools import TTLCache
-
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.grammar.reference import shorten
 from resolver.grammar.url import parse_host
 from resolver.storage.url import is_ambiguous, refuse
+from resolver.upstream.host import LOOK_UP_SECONDS, Hosts
 
 logger = logging.getLogger(__name__)
 
-REMEMBERED_SECONDS = 10
-"""How long the addresses of a host are used: an image's blobs are asked for at once."""
-REMEMBERED_MAX = 1000
 OPTION = "balena_blobs_allow (BLOBS_ALLOW)"
 
 type Address = IPv4Address | IPv6Address
 type Network = IPv4Network | IPv6Network
-type LookUp = Callable[[str, int], Sequence[str]]
 
 NAT64 = IPv6Network("64:ff9b::/96")
 """The IPv4 address stands in the last four bytes (RFC 6052); of networks without IPv4
@@ -108,72 +99,49 @@ def is_public(address: Address) -> bool:
     return plain.is_global and not any(plain in network for network in REFUSED)
 
 
-def look_up_host(host: str, port: int) -> Sequence[str]:
-    """Return the host's addresses, the one to try first at the beginning.
-
-    Raises:
-        OSError: there is none, or nobody who knows it answers.
-
-    """
-    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in answers]
-
-
 class Addresses:
     """The addresses of the hosts that a registry redirects to. For many threads."""
 
-    def __init__(
-        self,
-        own_host: str,
-        allowed: Allowed,
-        *,
-        look_up: LookUp = look_up_host,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, own_host: str, allowed: Allowed, hosts: Hosts) -> None:
         """Let everything through to the registry's own host, and to what is allowed."""
         self._open = allowed.hosts | {own_host.lower()}
         self._allowed = allowed
-        self._look_up = look_up
-        self._lock = threading.Lock()
-        self._cache: TTLCache[tuple[str, int], Sequence[str]] = TTLCache(
-            REMEMBERED_MAX, REMEMBERED_SECONDS, clock
-        )
+        self._hosts = hosts
 
-    def find(self, host: str, port: int) -> str | None:
-        """Return the address to connect to; None where any will do. Blocks.
+    def find(self, host: str, port: int) -> Sequence[str]:
+        """Return the host's addresses, each of which may be connected to. Blocks.
 
         Raises:
             RedirectRefused: the host is not of the internet, and not allowed.
             ServiceUnavailable: the host has no address, or it cannot be found.
 
         """
-        if host in self._open:
-            return None
-        with self._lock:
-            addresses = self._cache.get((host, port))
-        if addresses is None:
-            addresses = self._check(host, port)
-            with self._lock:
-                self._cache[host, port] = addresses
-        # They stand in the order in which they are to be tried, and one is tried: any
-        # of those that are like the first, so that another request finds another.
-        first = ip_address(addresses[0]).version
-        return random.choice(  # noqa: S311 - no secret
-            [text for text in addresses if ip_address(text).version == first]
-        )
-
-    def _check(self, host: str, port: int) -> Sequence[str]:
-        """Return all addresses of the host, each of which may be connected to."""
         try:
-            addresses = self._look_up(host, port)
+            addresses = self._hosts.look_up(host, port).result(LOOK_UP_SECONDS)
         except OSError as error:
             raise _unknown(host, str(error)) from error
-        for text in addresses:
-            address = ip_address(text)
-            if not is_public(address) and not self._allowed.covers(address):
-                shown = host if host == text else f"{host}, which is {text},"
-                raise refuse(f"{shown} is not on the internet; {OPTION} can allow it")
+        if host not in self._open:
+            for text in addresses:
+                self._check(host, text)
         return addresses
+
+    def choose(self, host: str, port: int) -> str:
+        """Return the one address to connect to. Blocks.
+
+        Raises:
+            OSError: none accepts a connection.
+            RedirectRefused: as in `find`.
+            ServiceUnavailable: as in `find`.
+
+        """
+        addresses = self.find(host, port)
+        return self._hosts.choose(addresses, port).result(LOOK_UP_SECONDS)
+
+    def _check(self, host: str, text: str) -> None:
+        address = ip_address(text)
+        if not is_public(address) and not self._allowed.covers(address):
+            shown = host if host == text else f"{host}, which is {text},"
+            raise refuse(f"{shown} is not on the internet; {OPTION} can allow it")
 
 
 def _plain(address: Address) -> Address:

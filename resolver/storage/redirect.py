@@ -12,6 +12,7 @@ none was expected is for `saw_redirect`.
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import count
@@ -47,8 +48,8 @@ class Route:
     """Where a blob is fetched, and how its host is reached."""
 
     destination: Url
-    address: str | None
-    """The address to connect to; None where any of the host's will do."""
+    addresses: Sequence[str]
+    """All of the host's, which were checked; one of them is connected to."""
     is_registry: bool
     """Whether it is the registry itself, which may see its token again."""
 
@@ -103,8 +104,8 @@ class Redirects:
             is_registry = is_registry and here.origin == self._registry.origin
         if here is begin:
             return None
-        address = self._addresses.find(here.host, here.port)
-        return Route(here, address, is_registry)
+        addresses = self._addresses.find(here.host, here.port)
+        return Route(here, addresses, is_registry)
 
     def saw_redirect(self, where: Url | None, method: str) -> None:
         """Take note that a host redirects; None is the registry."""

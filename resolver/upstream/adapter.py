@@ -9,15 +9,17 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from requests import PreparedRequest
+import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
+from resolver.upstream.host import Hosts
 from resolver.upstream.stream import pools
 
-type AddressOf = Callable[[str, int], str | None]
-"""Says at which address a host is reached; None where any of its own will do."""
+type AddressOf = Callable[[str, int], str]
+"""Says at which address a host is reached, or raises an OSError."""
 
 _USUAL_PORTS = {"http": 80, "https": 443}
 
@@ -30,23 +32,44 @@ class Adapter(HTTPAdapter):
         connections: int,
         sockets: WeakSet[socket],
         ca_folder: str | None,
-        address_of: AddressOf | None,
+        hosts: Hosts,
+        address_of: AddressOf,
     ) -> None:
         """Keep so many connections to one server, and add their sockets to a set."""
         self._ca_folder = ca_folder
+        self._hosts = hosts
         self._address_of = address_of
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
         super().__init__(pool_connections=connections, pool_maxsize=connections)
         self.poolmanager.pool_classes_by_scheme = pools(sockets)
 
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **options: Any
+    ) -> requests.Response:
+        """Send a request, and let its next try go to another address if need be."""
+        try:
+            return super().send(request, *args, **options)
+        except requests.ConnectionError as error:
+            failure = error.args[0] if error.args else None
+            if isinstance(failure, MaxRetryError) and isinstance(
+                failure.reason, (ConnectTimeoutError, NewConnectionError)
+            ):
+                place: Any = failure.pool
+                self._hosts.failed(place.host, place.port)
+            raise
+
     def build_connection_pool_key_attributes(
-        self, request: PreparedRequest, verify: Any, cert: Any = None
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
     ) -> Any:
         """Return where a request's connection goes, and how its server is verified.
 
-        The connection goes to the address that was checked; the name stays in the
+        The connection goes to the address that was chosen; the name stays in the
         ``Host`` header, in the TLS handshake and in what the certificate has to say.
+
+        Raises:
+            requests.ConnectionError: there is no address.
+
         """
         attributes: Any = super().build_connection_pool_key_attributes(
             request, verify, cert
@@ -56,8 +79,11 @@ class Adapter(HTTPAdapter):
         if scheme == "https":
             tls = {"ssl_context": self._context(verify), "cert_reqs": tls["cert_reqs"]}
         port = place["port"] or _USUAL_PORTS[scheme]
-        address = self._address_of(name, port) if self._address_of else None
-        if address:
+        try:
+            address = self._address_of(name, port)
+        except OSError as error:
+            raise requests.ConnectionError(error, request=request) from error
+        if address != name:
             place["host"] = address
             request.headers["Host"] = urlsplit(str(request.url)).netloc
             if scheme == "https":

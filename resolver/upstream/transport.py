@@ -27,6 +27,7 @@ from urllib3.exceptions import HTTPError
 from resolver.upstream.adapter import Adapter, AddressOf
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.failure import TooLarge, cause, origin, unreachable
+from resolver.upstream.host import CONNECT_SECONDS, Hosts
 from resolver.upstream.limit import Limits
 from resolver.upstream.observer import NOBODY, Call, Observer, purpose
 from resolver.upstream.pause import TRIES, Pause, current_try
@@ -35,8 +36,6 @@ BODY_LENGTH_MAX = 4 << 20
 """Bytes; a release with a hundred images takes about 40 kB."""
 SEARCH_LENGTH_MAX = 64 << 10
 """Bytes of an answer that is read away: of a redirect, which is small, or an error."""
-CONNECT_SECONDS = 3
-"""An address that does not answer leaves time for another try."""
 BACKOFF = 0.2
 """Seconds before the second try; each later one waits four times as long."""
 RETRIED = frozenset({429, 502, 503, 504})
@@ -105,6 +104,7 @@ class Transport:
         connections: int = 32,
         sleep: Callable[[float], None] = time.sleep,
         observer: Observer = NOBODY,
+        hosts: Hosts | None = None,
         address_of: AddressOf | None = None,
     ) -> None:
         self._sleep = sleep
@@ -113,8 +113,13 @@ class Transport:
         self._is_closed = False
         self._limits = Limits()
         self._verify = verification.verify
+        hosts = hosts or Hosts()
         self._adapter = Adapter(
-            connections, self._sockets, verification.ca_folder, address_of
+            connections,
+            self._sockets,
+            verification.ca_folder,
+            hosts,
+            address_of or hosts.find,
         )
 
     def get(

@@ -1,21 +1,27 @@
 """A script for mitmproxy: a name that it alone knows, as in NAMES=name=address,address.
 
 The first look-up finds the first address, the next one the next, and so on to the last.
+With a plus between them, addresses are found at once. Each look-up takes NAMES_SECONDS.
 """
 
 import os
 import socket
+import time
 from typing import Any
 
 _NAME, _, _TEXT = os.environ["NAMES"].partition("=")
 _ADDRESSES = _TEXT.split(",")
+_SECONDS = float(os.environ.get("NAMES_SECONDS", "0"))
 _getaddrinfo = socket.getaddrinfo
 
 
 def _look_up(host: Any, *args: Any, **options: Any) -> Any:
+    hosts = [host]
     if host == _NAME:
-        host = _ADDRESSES.pop(0) if len(_ADDRESSES) > 1 else _ADDRESSES[0]
-    return _getaddrinfo(host, *args, **options)
+        time.sleep(_SECONDS)
+        text = _ADDRESSES.pop(0) if len(_ADDRESSES) > 1 else _ADDRESSES[0]
+        hosts = text.split("+")
+    return [found for each in hosts for found in _getaddrinfo(each, *args, **options)]
 
 
 socket.getaddrinfo = _look_up

@@ -4,7 +4,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 import requests
@@ -13,6 +13,7 @@ from demo.proxy import Proxy
 from localcloud.relay import Failure, Fault
 from localcloud.server import Response
 from tests.client.client import Docker
+from tests.deaf import deaf
 from tests.integration.blob import first_layer, peak_megabytes
 from tests.integration.fault import (
     ALIAS,
@@ -260,25 +261,12 @@ def test_trailers_do_not_leave_the_client_waiting() -> None:
         assert get(proxy, MANIFEST_PATH).status_code == 502
 
 
-@contextmanager
-def deaf() -> Iterator[str]:
-    """Listen without ever accepting, so that connections do not come about."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        # What waits to be accepted takes all the room that there is.
-        for _ in range(8):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            with suppress(BlockingIOError):
-                waiting.connect(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
 def test_connection_that_does_not_come_about() -> None:
     """A registry that takes no connection is given up like one that says nothing."""
-    with deaf() as url, Proxy(url, arguments=OPTIONS) as proxy:
+    with (
+        deaf() as port,
+        Proxy(f"http://127.0.0.1:{port}", arguments=OPTIONS) as proxy,
+    ):
         with in_time():
             pulled = get(proxy, MANIFEST_PATH)
         with in_time():

@@ -22,6 +22,7 @@ from resolver.storage.address import Allowed
 from resolver.storage.redirect import Route
 from resolver.storage.url import Url
 from resolver.upstream.deadline import Deadline
+from resolver.upstream.host import Hosts
 from resolver.upstream.observer import NOBODY
 from resolver.upstream.transport import Verification
 from tests.mitm.exposure import sent
@@ -30,7 +31,7 @@ TOKEN = "Bearer head.payload.signature"
 REGISTRY_ADDRESS = ("registry2.example.com", 443)
 STORAGE_ADDRESS = ("s3.example.com", 8443)
 DESTINATION = Url("https", *STORAGE_ADDRESS, "/data?Signature=abc")
-ROUTE = Route(DESTINATION, "8.8.8.8", is_registry=False)
+ROUTE = Route(DESTINATION, ["8.8.8.8"], is_registry=False)
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +94,7 @@ def test_registry_gets_its_token_again() -> None:
     """Where it redirects to itself, and nowhere else (T3)."""
     flow = client_flow()
     own = Url("https", *REGISTRY_ADDRESS, "/storage/x")
-    with sent_to(flow, Route(own, None, is_registry=True), TOKEN):
+    with sent_to(flow, Route(own, [], is_registry=True), TOKEN):
         assert flow.request.headers["Authorization"] == TOKEN
     assert "signature" not in str(flow.request.headers.fields)
 
@@ -104,7 +105,9 @@ def connecting(
     """Return a connection that is about to be made."""
     server = connection.Server(address=address)
     data = server_hooks.ServerConnectionHookData(server, tflow.tclient_conn())
-    route.connect(data, REGISTRY_ADDRESS, routes, follows=follows)
+    checked = route.connect(data, REGISTRY_ADDRESS, routes, follows=follows)
+    hosts = Hosts(look_up=lambda _host, _port: ["192.0.2.1"])
+    asyncio.run(route.choose_address(data, checked, hosts, 10))
     return data
 
 
@@ -116,20 +119,19 @@ def restored(data: server_hooks.ServerConnectionHookData) -> Address | None:
 
 
 def test_connection_to_the_registry() -> None:
-    """It is made by the registry's name, which TLS verifies."""
+    """It goes to an address of the registry's, whose name TLS verifies."""
     data = connecting(REGISTRY_ADDRESS, ROUTE)
     assert (data.server.sni, data.server.error) == (REGISTRY_ADDRESS[0], None)
-    assert data.server.address == restored(data) == REGISTRY_ADDRESS
+    assert data.server.address == ("192.0.2.1", 443)
+    assert restored(data) == REGISTRY_ADDRESS
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", None])
-def test_connection_to_a_storage(address: str | None) -> None:
+def test_connection_to_a_storage() -> None:
     """It goes to the address that was checked, and is known by its name (T11)."""
-    to_storage = Route(DESTINATION, address, is_registry=False)
-    data = connecting(STORAGE_ADDRESS, to_storage)
+    data = connecting(STORAGE_ADDRESS, ROUTE)
     assert data.server.sni == "s3.example.com"
     assert data.server.alpn_offers == [b"http/1.1"]
-    assert data.server.address == (address or "s3.example.com", 8443)
+    assert data.server.address == ("8.8.8.8", 8443)
     assert restored(data) == STORAGE_ADDRESS
 
 
@@ -144,7 +146,7 @@ def test_without_the_option_nothing_is_different() -> None:
     """Every connection is named as the registry, as mitmproxy was told."""
     data = connecting(STORAGE_ADDRESS, follows=False)
     assert (data.server.sni, data.server.error) == (REGISTRY_ADDRESS[0], None)
-    assert data.server.address == STORAGE_ADDRESS
+    assert restored(data) == (REGISTRY_ADDRESS[0], STORAGE_ADDRESS[1])
 
 
 def test_blobs_of_one_address_delay_no_other(
@@ -157,7 +159,7 @@ def test_blobs_of_one_address_delay_no_other(
         verification=Verification(),
         limits=SimpleNamespace(registry_seconds=30),
     )
-    blobs = storage.Storage(cast("Settings", values), NOBODY)
+    blobs = storage.Storage(cast("Settings", values), NOBODY, Hosts())
     gate, began = threading.Event(), threading.Semaphore(0)
 
     def find(_method: str, path: str, _login: str, _deadline: Deadline) -> Route:

@@ -1,7 +1,9 @@
 """Connections go where it is said, and servers are verified as it is said."""
 
+import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +15,7 @@ from urllib3.exceptions import InsecureRequestWarning
 from localcloud.server import Request, Response, Server
 from resolver.errors import RedirectRefused, ServiceUnavailable
 from resolver.upstream import adapter
+from resolver.upstream.host import Hosts
 from resolver.upstream.transport import Answer, Transport, Verification
 from tests.authority import Authority, tls_context
 from tests.resolver.fake import SOON
@@ -133,6 +136,43 @@ def test_connection_goes_to_the_address() -> None:
         port = storage.host.rpartition(":")[2]
         assert search(ours, f"http://{NAME}:{port}/x").status == 206
         assert [sent.header("Host") for sent in storage.requests] == [f"{NAME}:{port}"]
+
+
+def test_next_try_goes_to_the_next_address() -> None:
+    """An address that refuses a connection is left alone by whoever comes next."""
+    pauses: list[float] = []
+    asked: list[Sequence[str]] = []
+
+    def race(addresses: Sequence[str], _port: int) -> str:
+        asked.append(addresses)
+        return addresses[0]
+
+    hosts = Hosts(look_up=lambda _host, _port: ["127.0.0.2", "127.0.0.1"], race=race)
+    with (
+        connected(Response(200), Response(200)) as (_, server, _),
+        closing(Transport(Verification(), sleep=pauses.append, hosts=hosts)) as ours,
+    ):
+        url = f"http://{NAME}:{server.host.rpartition(':')[2]}/"
+        assert ours.get(url, deadline=SOON).status == 200
+        assert ours.get(url, deadline=SOON).status == 200
+    assert (len(pauses), asked) == (1, [["127.0.0.2", "127.0.0.1"]])
+
+
+def test_name_without_an_address(caplog: pytest.LogCaptureFixture) -> None:
+    """It is what the log says, after a few tries."""
+    pauses: list[float] = []
+
+    def look_up(_host: str, _port: int) -> Sequence[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    hosts = Hosts(look_up=look_up)
+    with (
+        closing(Transport(Verification(), sleep=pauses.append, hosts=hosts)) as ours,
+        pytest.raises(ServiceUnavailable),
+    ):
+        ours.get(f"http://{NAME}/", deadline=SOON)
+    assert len(pauses) == 2
+    assert "gaierror: [Errno -2] Name or service not known" in caplog.text
 
 
 def test_certificate_is_that_of_the_name(places: Places, tmp_path: Path) -> None:

@@ -1,0 +1,228 @@
+"""Where hosts are reached: their addresses, and which of them accepts connections.
+
+A name is looked up once for all that want it. Where it has several addresses, the one
+that accepts a connection first is used from then on: they are tried at short intervals,
+IPv6 and IPv4 in turns (RFC 8305, "Happy Eyeballs"). One that fails later is left alone
+for a while. A host with one address costs nothing beside its look-up.
+"""
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from itertools import chain, zip_longest
+from selectors import EVENT_WRITE, DefaultSelector
+from threading import Lock, Thread
+
+from cachetools import LRUCache, TTLCache
+
+LOOK_UP_SECONDS = 10
+"""How long a thread waits for an address."""
+REMEMBERED_SECONDS = 10
+"""How long the addresses of a host are used: an image's blobs are asked for at once."""
+FAILURE_SECONDS = 1
+"""How long it is remembered that there is none."""
+TRUST_SECONDS = 60
+"""How long an address is used because it accepted a connection, or left alone because
+it did not."""
+CONNECT_SECONDS = 2
+"""How long one of several addresses has for a connection, before the next is tried."""
+DELAY_SECONDS = 0.25
+"""Between two addresses that are tried at once (RFC 8305 section 5)."""
+HOSTS_MAX = 1000
+
+type Addresses = Sequence[str]
+"""Those of one host, the one to try first at the beginning."""
+type LookUp = Callable[[str, int], Addresses]
+type _Key = tuple[Hashable, int]
+"""What there is a question about, at a port."""
+type Race = Callable[[Addresses, int], str]
+
+
+def look_up_host(host: str, port: int) -> Addresses:
+    """Return the host's addresses, the one to try first at the beginning.
+
+    Raises:
+        OSError: there is none, or nobody who knows it answers.
+
+    """
+    try:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(f"{host} cannot be a host's name") from error
+    return [str(address[0]) for *_, address in answers]
+
+
+def first_to_accept(addresses: Addresses, port: int) -> str:
+    """Return the address that accepts a connection first.
+
+    Raises:
+        OSError: none does.
+
+    """
+    failure = errno.ETIMEDOUT
+    left = list(addresses)
+    deadline = time.monotonic() + LOOK_UP_SECONDS
+    with ExitStack() as stack, DefaultSelector() as selector:
+        while left or (selector.get_map() and time.monotonic() < deadline):
+            if left:
+                address = left.pop(0)
+                family = socket.AF_INET6 if ":" in address else socket.AF_INET
+                attempt = stack.enter_context(socket.socket(family))
+                attempt.settimeout(0)
+                failure = attempt.connect_ex((address, port))
+                if failure not in (0, errno.EINPROGRESS):
+                    continue
+                selector.register(attempt, EVENT_WRITE, address)
+            pause = DELAY_SECONDS if left else deadline - time.monotonic()
+            for key, _ in selector.select(pause):
+                ended = key.fileobj
+                assert isinstance(ended, socket.socket)  # noqa: S101
+                failure = ended.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if not failure:
+                    return str(key.data)
+                selector.unregister(ended)
+    if failure in (0, errno.EINPROGRESS):
+        failure = errno.ETIMEDOUT
+    raise OSError(failure, os.strerror(failure))
+
+
+@dataclass(slots=True)
+class _Errand[R]:
+    """A question that is asked once, for all that have it."""
+
+    answer: Future[R] = field(default_factory=Future)
+    expiry: float = float("inf")
+    """When it has to be asked again; not before there is an answer."""
+
+
+class Hosts:
+    """The hosts that are connected to. For many threads, and for an event loop.
+
+    Answers are futures: a thread waits for their result, a coroutine wraps them.
+    """
+
+    def __init__(
+        self,
+        *,
+        look_up: LookUp = look_up_host,
+        race: Race = first_to_accept,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._look_up = look_up
+        self._race = race
+        self._clock = clock
+        self._lock = Lock()
+        self._names: LRUCache[_Key, _Errand[Addresses]] = LRUCache(HOSTS_MAX)
+        self._races: LRUCache[_Key, _Errand[str]] = LRUCache(HOSTS_MAX)
+        self._dead: TTLCache[tuple[str, int], None] = TTLCache(
+            HOSTS_MAX, TRUST_SECONDS, clock
+        )
+
+    def find(self, host: str, port: int) -> str:
+        """Return the address to connect to. Blocks.
+
+        Raises:
+            OSError: there is none, or it takes too long.
+
+        """
+        addresses = self.look_up(host, port).result(LOOK_UP_SECONDS)
+        return self.choose(addresses, port).result(LOOK_UP_SECONDS)
+
+    def look_up(self, host: str, port: int) -> Future[Addresses]:
+        """Return all addresses of a host, in time; it fails with an OSError."""
+        if _is_address(host):
+            return _known([host])
+        return self._ask(
+            self._names,
+            (host, port),
+            lambda: self._look_up(host, port),
+            REMEMBERED_SECONDS,
+        )
+
+    def choose(self, addresses: Addresses, port: int) -> Future[str]:
+        """Return the one of several to connect to; it fails with an OSError."""
+        with self._lock:
+            live = [each for each in addresses if (each, port) not in self._dead]
+        live = list(dict.fromkeys(live or addresses))
+        if len(live) == 1:
+            return _known(live[0])
+        return self._ask(
+            self._races,
+            (frozenset(live), port),
+            lambda: self._race(_in_turns(live), port),
+            TRUST_SECONDS,
+        )
+
+    def failed(self, address: str, port: int) -> None:
+        """Take note that an address accepts no connection."""
+        with self._lock:
+            self._dead[address, port] = None
+            for key, errand in list(self._races.items()):
+                answer = errand.answer
+                is_won = answer.done() and not answer.exception()
+                if is_won and (answer.result(), port) == (address, key[1]):
+                    del self._races[key]
+
+    def _ask[R](
+        self,
+        errands: LRUCache[_Key, _Errand[R]],
+        key: _Key,
+        question: Callable[[], R],
+        seconds: float,
+    ) -> Future[R]:
+        """Return the answer that is known or on its way, or ask for it."""
+        with self._lock:
+            errand = errands.get(key)
+            if errand is None or errand.expiry <= self._clock():
+                errand = errands[key] = _Errand[R]()
+                errand.answer.set_running_or_notify_cancel()
+                # What the system looks up cannot be ended; nobody waits for it at the
+                # end of the program, and there is one thread for each host.
+                Thread(
+                    target=self._run,
+                    args=(errand, question, seconds),
+                    name="balena-host",
+                    daemon=True,
+                ).start()
+            return errand.answer
+
+    def _run[R](
+        self, errand: _Errand[R], question: Callable[[], R], seconds: float
+    ) -> None:
+        try:
+            answer = question()
+        except OSError as error:
+            errand.expiry = self._clock() + FAILURE_SECONDS
+            errand.answer.set_exception(error)
+        else:
+            errand.expiry = self._clock() + seconds
+            errand.answer.set_result(answer)
+
+
+def _known[R](answer: R) -> Future[R]:
+    future = Future[R]()
+    future.set_result(answer)
+    return future
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _in_turns(addresses: Addresses) -> Addresses:
+    """Return them with the two versions of IP in turns, beginning as they do."""
+    version = ":" in addresses[0]
+    first = [address for address in addresses if (":" in address) == version]
+    others = [address for address in addresses if (":" in address) != version]
+    pairs = chain.from_iterable(zip_longest(first, others))
+    return [address for address in pairs if address is not None]
