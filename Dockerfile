@@ -96,7 +96,7 @@ LABEL org.opencontainers.image.title="balena registry proxy" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
-# It becomes mitmdump, which takes SIGTERM itself: transfers go on for GRACE_PERIOD
+# It runs mitmdump in its own process, which takes SIGTERM: transfers go on for GRACE_PERIOD
 # seconds. `docker stop` waits for 10 unless it is told to: `--stop-timeout 30`.
 STOPSIGNAL SIGTERM
 CMD ["python", "serve.py"]

@@ -76,6 +76,7 @@ class RegistryProxy:
     def load(self, loader: Loader) -> None:
         """Declare the options and the content views."""
         redaction.quieten_logs()
+        log_format.guard_output()
         error_page.install_error_pages()
         settings.declare_options(loader)
         # Not as an addon, which would be asked for each event of each request.

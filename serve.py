@@ -1,22 +1,35 @@
 """Starts mitmproxy with the addon, as the environment says: `make run`, the container.
 
-Without an argument it becomes mitmdump; `mitmweb` and `mitmproxy` are the interfaces
+Without an argument it runs mitmdump; `mitmweb` and `mitmproxy` are the interfaces
 in which flows are looked at (`make web`, `make console`). The variables are those of
 the README's table. An explicit URL beats a host name, a host name beats DNS_TLD.
 """
+
+# isort: off
+import sys
+
+try:
+    from mitm import interrupt
+except KeyboardInterrupt:
+    sys.stderr.write("registry proxy: interrupted\n")
+    sys.exit(130)
+if __name__ == "__main__":
+    # Before the rest is loaded, so that Ctrl-C ends that too without a traceback.
+    interrupt.install()
+# isort: on
 
 import os
 import random
 import re
 import shlex
 import socket
-import sys
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from mitm import program
 from mitm.option import DEFAULTS, OPTIONS, ValueRefused, parse_variables
 
 if sys.platform != "win32":
@@ -26,7 +39,6 @@ ROOT = Path(__file__).resolve().parent
 CONFDIR = ROOT / ".mitmproxy"
 """Where mitmproxy finds its options and keeps its certificate authority."""
 CONF = ROOT / "mitm.conf"
-PROGRAMS = ("mitmdump", "mitmweb", "mitmproxy")
 WEB_COLUMNS = ("status", "comment", "time")
 FREE_PORTS = range(10_240, 32_768)
 OPEN_FILES = 16384
@@ -37,9 +49,6 @@ _VARIABLE_OF = {row.name: row.variable for row in OPTIONS} | {
 }
 """The variable behind each option."""
 _LISTEN_FLAGS = frozenset({"--listen-host", "--listen-port", "-p"})
-UNBUFFERED = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
-"""Else the log of a service reaches its reader in blocks, much too late, or not at all
-where it has a character that the locale does not."""
 
 
 def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
@@ -101,30 +110,30 @@ def mitmweb_arguments(environment: Mapping[str, str]) -> list[str]:
     )
 
 
-def arguments_of(program: str, environment: Mapping[str, str]) -> list[str]:
+def arguments_of(name: str, environment: Mapping[str, str]) -> list[str]:
     """Return what the program is to be called with.
 
     Raises:
         ValueRefused: as `mitmdump_arguments`.
 
     """
-    web = mitmweb_arguments(environment) if program == "mitmweb" else []
+    web = mitmweb_arguments(environment) if name == "mitmweb" else []
     # The user's own arguments come last, and so they count.
     return [*web, *mitmdump_arguments(environment)]
 
 
-def main(program: str = "mitmdump") -> None:
-    """Become the program, or end with one line that names the variable at fault."""
-    if program not in PROGRAMS:
-        sys.exit(f"registry proxy: {program!r} is not one of {', '.join(PROGRAMS)}")
+def main(name: str = "mitmdump") -> None:
+    """Run the program, or end with one line that names the variable at fault."""
+    if name not in program.PROGRAMS:
+        names = ", ".join(program.PROGRAMS)
+        sys.exit(f"registry proxy: {name!r} is not one of {names}")
     try:
-        arguments = arguments_of(program, os.environ)
+        arguments = arguments_of(name, os.environ)
         link_options(confdir(os.environ))
     except ValueRefused as error:
         sys.exit(f"registry proxy: {error}")
     raise_open_files()
-    path = Path(sys.executable).parent / program
-    os.execve(path, [str(path), *arguments], UNBUFFERED | os.environ)  # noqa: S606 - no shell is wanted
+    program.run(name, arguments)
 
 
 def free_port(preferred: int = 0) -> int:

@@ -1,12 +1,10 @@
 """A registry proxy that is started as `make run` does it and ends with its context."""
 
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -63,8 +61,8 @@ class Proxy:
         ]
         # The next line has no shell, and arguments of our own making.
         self.process = subprocess.Popen(  # noqa: S603
-            [Path(sys.executable).parent / self._program, *arguments],
-            env=serve.UNBUFFERED | os.environ,
+            [sys.executable, "-m", "mitm.program", self._program, *arguments],
+            cwd=serve.ROOT,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

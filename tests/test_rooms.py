@@ -24,9 +24,9 @@ ROOMS = {
         "top",
     ),
     "mitm": (
-        *("version", "parser", "option", "redaction", "secret", "reply", "guard"),
-        *("settings", "story", "exchange", "retry", "courier", "route", "replay"),
-        *("storage", "endpoint", "view", "command", "top"),
+        *("version", "output", "parser", "option", "redaction", "secret", "reply"),
+        *("guard", "settings", "story", "exchange", "retry", "courier", "route"),
+        *("replay", "storage", "endpoint", "view", "command", "top"),
     ),
 }
 """The rooms of each package, from the lowest to the highest."""

@@ -172,6 +172,6 @@ def test_limit_of_open_files_is_raised(
 
 
 def test_mitmproxy_is_not_loaded() -> None:
-    """It takes a second, and serve.py becomes another program."""
+    """It takes a second, and a wrong variable is named before."""
     code = "import serve, sys; sys.exit('mitmproxy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=serve.ROOT, check=True)

@@ -43,7 +43,6 @@ IDLE_ADDONS = {
     "stickyauth": ("stickyauth",),
     "stickycookie": ("stickycookie",),
     "stripdnshttpsrecords": (),
-    "termlog": (),
     "updatealtsvc": (),
     "upstreamauth": ("upstream_auth",),
 }

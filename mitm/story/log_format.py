@@ -1,15 +1,18 @@
 """The lines of the log: for people, or as JSON for machines.
 
-mitmdump writes its log by a handler of its own, which takes any formatter.
+mitmdump writes its log by a handler of its own, which takes any formatter and file.
 """
 
 import json
 import logging
+import sys
 from datetime import UTC, datetime
 
+from mitmproxy import ctx
 from mitmproxy.addons.termlog import TermLogHandler
 from mitmproxy.log import MitmFormatter
 
+from mitm import output
 from mitm.option import LogFormat
 from mitm.story.log_line import RECORD, facts
 
@@ -38,9 +41,26 @@ def use_format(log_format: LogFormat) -> None:
 
     mitmproxy's interfaces have no such log, and show lines in their own way.
     """
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, TermLogHandler):
-            is_json = log_format is LogFormat.JSON
-            handler.setFormatter(
-                JsonFormatter() if is_json else MitmFormatter(handler.has_vt_codes)
-            )
+    for handler in _handlers():
+        is_json = log_format is LogFormat.JSON
+        handler.setFormatter(
+            JsonFormatter() if is_json else MitmFormatter(handler.has_vt_codes)
+        )
+
+
+def guard_output() -> None:
+    """Let the log of mitmdump hold nothing up, also where `serve.py` did not start it.
+
+    The interfaces keep the output that they draw on.
+    """
+    addons = ctx.master.addons
+    if addons.get("termlog") is None or addons.get("view") is not None:
+        return
+    output.guard()
+    for handler in _handlers():
+        handler.file = sys.stdout
+
+
+def _handlers() -> list[TermLogHandler]:
+    handlers = logging.getLogger().handlers
+    return [each for each in handlers if isinstance(each, TermLogHandler)]

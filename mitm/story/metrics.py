@@ -25,6 +25,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from mitm import output
 from mitm.guard.connection import Connections
 from mitm.story.record import Kind, Outcome, Record
 from mitm.version import VERSION
@@ -150,7 +151,7 @@ class Metrics:
         info = self._gauge("build_info", "1, with the versions as labels.", *labels)
         versions = VERSION, mitmproxy_version.VERSION, platform.python_version()
         info.labels(*versions).set(1)
-        self.registry.register(_Streamed(connections))
+        self.registry.register(_Counted(connections))
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, namespace=PREFIX, registry=self.registry)
@@ -177,18 +178,23 @@ class Metrics:
         return metric
 
 
-class _Streamed(Collector):
-    """Shows a number that is counted elsewhere, where each piece of a blob passes."""
+class _Counted(Collector):
+    """Shows numbers that are counted elsewhere, by what is done often or in threads."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     def collect(self) -> Iterable[Metric]:
-        """Return it as it is now."""
+        """Return them as they are now."""
         yield CounterMetricFamily(
             f"{PREFIX}_streamed_bytes",
             "Bytes that came from the registry in answers that are streamed: blobs.",
             value=self._connections.traffic.streamed,
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}_dropped_log_lines",
+            "Lines of the log that nobody read in time, or that could not be written.",
+            value=output.dropped_lines(),
         )
 
 

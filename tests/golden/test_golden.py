@@ -199,7 +199,7 @@ def ask_mitmdump(folder: Path, flows: Path | None = None) -> list[str]:
             *("--set", f"confdir={folder}", "-n", "-s", str(serve.ROOT / "addon.py")),
             *("-q", "-s", told.__file__),
         ],
-        env=os.environ | serve.UNBUFFERED | ({"FLOWS": str(flows)} if flows else {}),
+        env=os.environ | ({"FLOWS": str(flows)} if flows else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -13,7 +13,7 @@ from mitmproxy.test import taddons
 from mitm.guard.idle import IDLE_ADDONS, remove_idle_addons
 
 KEPT = {
-    *("proxyserver", "scriptloader", "tlsconfig"),
+    *("proxyserver", "scriptloader", "termlog", "tlsconfig"),
 }
 
 
@@ -39,7 +39,7 @@ def test_addons_without_work_are_removed(context: taddons.context) -> None:
     manager = context.master.addons
     assert IDLE_ADDONS.keys() <= manager.lookup.keys()
     idle_options = remove_idle_addons()
-    assert manager.lookup.keys() - {"asynccontext"} <= KEPT
+    assert manager.lookup.keys() - {"asynccontext"} == KEPT
     assert not IDLE_ADDONS.keys() & manager.lookup.keys()
     assert {"modify_headers", "hardump"} <= set(idle_options)
 
