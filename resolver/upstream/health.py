@@ -36,6 +36,15 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
+class _Finding:
+    """What was heard last of a part, or what a check came to."""
+
+    at: float
+    """By the clock that nobody sets."""
+    sight: Sight
+
+
+@dataclass(frozen=True, slots=True)
 class Readiness:
     """What is known of both parts."""
 
@@ -68,15 +77,19 @@ class Health:
     """
 
     def __init__(
-        self, upstream: Upstream, *, clock: Callable[[], float] = time.time
+        self,
+        upstream: Upstream,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
+        self._wall_clock = wall_clock
         self._probes: Mapping[Part, Callable[[Deadline], None]] = {
             Part.REGISTRY: upstream.probe_registry,
             Part.API: upstream.probe_api,
         }
-        self._seen: dict[Part, float] = {}
-        self._missed: dict[Part, float] = {}
+        self._findings: dict[Part, _Finding] = {}
         self._checks: dict[Part, asyncio.Task[Sight]] = {}
         self._was_ready = True
         self._threads = Threads(len(self._probes), "balena-health")
@@ -84,11 +97,14 @@ class Health:
     def note(self, event: Event) -> None:
         """Take note of a part that just answered."""
         if isinstance(event, Contact):
-            self._saw(event.part)
+            self._find(event.part, is_reachable=True)
 
-    def _saw(self, part: Part) -> None:
-        self._seen[part] = self._clock()
-        self._missed.pop(part, None)
+    def _find(self, part: Part, *, is_reachable: bool) -> Sight:
+        before = self._findings.get(part)
+        seen_at = before.sight.seen_at if before else None
+        sight = Sight(is_reachable, self._wall_clock() if is_reachable else seen_at)
+        self._findings[part] = _Finding(self._clock(), sight)
+        return sight
 
     async def check(self, *, is_stopping: bool = False) -> Readiness:
         """Return what is known, after having asked for what is not."""
@@ -105,12 +121,9 @@ class Health:
         self._threads.close()
 
     async def _look(self, part: Part) -> Sight:
-        now = self._clock()
-        seen, missed = self._seen.get(part), self._missed.get(part)
-        if seen is not None and now - seen < FRESH_SECONDS:
-            return Sight(is_reachable=True, seen_at=seen)
-        if missed is not None and now - missed < FRESH_SECONDS:
-            return Sight(is_reachable=False, seen_at=seen)
+        finding = self._findings.get(part)
+        if finding and self._clock() - finding.at < FRESH_SECONDS:
+            return finding.sight
         if part not in self._checks:
             check = asyncio.create_task(self._ask(part))
             self._checks[part] = check
@@ -123,9 +136,7 @@ class Health:
             async with time_limit(deadline, f"{part} does not answer in time"):
                 await self._threads.run(self._probes[part], deadline)
         except RateLimited:
-            self._saw(part)
+            return self._find(part, is_reachable=True)
         except RegistryError:
-            self._missed[part] = self._clock()
-        else:
-            self._saw(part)
-        return Sight(part not in self._missed, self._seen.get(part))
+            return self._find(part, is_reachable=False)
+        return self._find(part, is_reachable=True)

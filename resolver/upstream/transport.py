@@ -70,7 +70,8 @@ class Answer:
     @property
     def retry_after(self) -> int | None:
         """The seconds of ``Retry-After``, which may also be a date, or None."""
-        return parse_retry_after(self.headers.get("Retry-After"))
+        headers = self.headers
+        return parse_retry_after(headers.get("Retry-After"), headers.get("Date"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +228,7 @@ class Transport:
 
     def _call(self, request: _Request, deadline: Deadline) -> Answer:
         """Return the answer to one try, and let the observer know of it."""
-        begin = time.time()
+        begin, start = time.time(), time.monotonic()
         call = Call(
             request.url,
             request.authorization,
@@ -241,7 +242,8 @@ class Transport:
         try:
             answer = self._send(request, deadline)
         except (requests.RequestException, HTTPError, OSError) as error:
-            self._observer.note(replace(call, end=time.time(), failure=cause(error)))
+            end = begin + time.monotonic() - start
+            self._observer.note(replace(call, end=end, failure=cause(error)))
             raise
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS and not request.is_search:
             server = origin(request.url)
@@ -249,7 +251,7 @@ class Transport:
         self._observer.note(
             replace(
                 call,
-                end=time.time(),
+                end=begin + time.monotonic() - start,
                 status=answer.status,
                 headers=tuple(answer.headers.items()),
                 body=answer.body,
@@ -283,14 +285,21 @@ class Transport:
             )
 
 
-def parse_retry_after(value: str | None) -> int | None:
-    """Return the seconds that a ``Retry-After`` header asks for (RFC 9110, 10.2.3)."""
+def parse_retry_after(value: str | None, date: str | None = None) -> int | None:
+    """Return the seconds that a ``Retry-After`` header asks for (RFC 9110, 10.2.3).
+
+    Args:
+        value: the header.
+        date: the ``Date`` of the answer, which is by the same clock as a moment in it.
+
+    """
     if value is None:
         return None
     try:
         if value.strip().isdecimal():
             return min(int(value), 86400)
-        seconds = int(parsedate_to_datetime(value).timestamp() - time.time())
+        now = parsedate_to_datetime(date).timestamp() if date else time.time()
+        seconds = int(parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, OverflowError):
         return None
     return max(0, min(seconds, 86400))

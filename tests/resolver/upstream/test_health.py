@@ -22,13 +22,18 @@ ISSUED = answer({"token": "a.b.c"})
 
 
 class Watch:
-    """The clock, and the network, of a check."""
+    """The clocks, and the network, of a check."""
 
     def __init__(self, registry: Reply, api: Reply) -> None:
-        self.now = float(MOMENT)
+        self.now = 0.0
+        self.set_by = 0
         self.network = FakeTransport({BASE: registry, TOKEN: api})
         upstream = Upstream(REGISTRY, None, self.network)
-        self.health = Health(upstream, clock=lambda: self.now)
+        self.health = Health(
+            upstream,
+            clock=lambda: self.now,
+            wall_clock=lambda: MOMENT + self.now + self.set_by,
+        )
         self.close = self.health.close
 
     def check(self, *, is_stopping: bool = False) -> Readiness:
@@ -95,6 +100,21 @@ def test_part_that_is_down_is_not_asked_all_the_time(watch: Watch) -> None:
     watch.health.note(Contact(Part.API))
     assert watch.check().is_ready
     assert watch.asked[1] == 2
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_clock_that_is_set(watch: Watch, seconds: int) -> None:
+    """It changes what is shown, and neither what is known nor when is asked again."""
+    assert watch.check().is_ready
+    watch.set_by = seconds
+    assert watch.check().is_ready
+    assert watch.asked == (2, 1)
+    watch.network.replies[TOKEN] = DOWN
+    watch.now += FRESH_SECONDS
+    sights = watch.check().parts
+    assert not sights[Part.API].is_reachable
+    assert sights[Part.API].seen_at == MOMENT
+    assert sights[Part.REGISTRY].seen_at == MOMENT + FRESH_SECONDS + seconds
 
 
 def test_checks_at_the_same_time_ask_once(watch: Watch) -> None:

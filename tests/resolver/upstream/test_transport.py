@@ -1,6 +1,7 @@
 """The client speaks HTTP with deadlines, limits, retries, and nothing else."""
 
 import gzip
+import itertools
 import logging
 import socket
 import threading
@@ -17,10 +18,12 @@ from localcloud.relay import Relay
 from localcloud.server import Response
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.upstream.deadline import Deadline
+from resolver.upstream.observer import Call, Event
 from resolver.upstream.pause import TRIES, Pause, current_try
 from resolver.upstream.transport import (
     BODY_LENGTH_MAX,
     SEARCH_LENGTH_MAX,
+    Answer,
     Transport,
     Verification,
     parse_retry_after,
@@ -362,6 +365,38 @@ def test_pause_is_anothers_to_wait_for() -> None:
 def test_retry_after(value: str | None, seconds: int | None) -> None:
     """``Retry-After`` has seconds or a date; anything else says nothing."""
     assert parse_retry_after(value) == seconds
+
+
+def test_retry_after_is_by_the_clock_of_who_answers() -> None:
+    """A clock that was set, here or there, makes no pause longer or shorter."""
+    date, later = "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:05 GMT"
+    assert Answer(429, {"Date": date, "Retry-After": later}, b"").retry_after == 5
+
+
+class Calls(list[Call]):
+    """The calls that an observer was told of."""
+
+    def note(self, event: Event) -> None:
+        """Keep it, if it is one."""
+        if isinstance(event, Call):
+            self.append(event)
+
+
+@pytest.mark.parametrize("replies", [(Response(200),), (HANG_UP,) * TRIES], ids=len)
+def test_call_ends_after_it_began(
+    replies: Sequence[Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the clock is set back in the meantime, again and again."""
+    moments = itertools.count(2_000_000_000, -3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(moments)))
+    calls = Calls()
+    with (
+        connected(*replies, observer=calls) as (ours, server, _),
+        suppress(ServiceUnavailable),
+    ):
+        ours.get(f"{server.url}/v2/", authorization=None, deadline=SOON)
+    assert len(calls) == len(replies)
+    assert all(call.end >= call.begin for call in calls)
 
 
 def search(ours: Transport, url: str, method: str = "GET") -> int:
