@@ -3,6 +3,7 @@
 # without it they leave out the health check.
 
 # A Debian with Python where python:slim has it, and with the authorities to be trusted.
+# With a digest, python:3.13-slim@sha256:…, it is the same in each build.
 ARG PYTHON_IMAGE=python:3.13-slim
 
 
@@ -89,11 +90,13 @@ host = environ.get('LISTEN_HOST', '').strip('[]') or '127.0.0.1'; \
 proxy = HTTPConnection(host, environ.get('PROXY_PORT') or 8080, timeout=4); \
 proxy.request('GET', '/ping'); \
 raise SystemExit(proxy.getresponse().status != 200)"]
+ARG PYTHON_IMAGE
 ARG VERSION=unreleased
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="balena registry proxy" \
     org.opencontainers.image.description="Pull balena releases by name with any container client" \
-    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.licenses="Apache-2.0 AND BSD-2-Clause AND BSD-3-Clause AND LGPL-2.1-only AND LGPL-3.0-or-later AND MIT AND MIT-0 AND MPL-2.0 AND PSF-2.0" \
+    org.opencontainers.image.base.name="${PYTHON_IMAGE}" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 # It runs mitmdump in its own process, which takes SIGTERM: transfers go on for GRACE_PERIOD

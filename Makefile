@@ -8,7 +8,7 @@ WORKERS ?= 4
 SOURCES := addon.py serve.py trust.py mitm resolver localcloud demo report soak bench tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench image resolve check format requirements clean
+.PHONY: help install run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench image resolve check format requirements sbom clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -82,6 +82,14 @@ requirements: install ## pin the newest versions that fit pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group localcloud -c requirements-dev.txt -o requirements-localcloud.txt
 
-clean: ## remove what the targets made
-	rm -rf $(VENV) tests/integration/balena/node_modules bench/node/node_modules .mitmproxy .pytest_cache .mypy_cache .ruff_cache .hypothesis
+sbom: install ## write what the proxy runs on to OUT=sbom.json, a CycloneDX bill of materials
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-reproducible -o "$(or $(OUT),sbom.json)"
+
+clean: ## remove what the targets made, but for the authority that clients trust
+	rm -rf $(VENV) tests/integration/balena/node_modules bench/node/node_modules sbom.json .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove that authority as well, after its fingerprint was shown
+	@[ ! -d .mitmproxy ] || echo "removing .mitmproxy and the certificate authority in it, which clients may trust:"
+	@[ ! -f .mitmproxy/mitmproxy-ca-cert.pem ] || openssl x509 -noout -fingerprint -sha256 -in .mitmproxy/mitmproxy-ca-cert.pem || true
+	rm -rf .mitmproxy

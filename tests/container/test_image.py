@@ -11,6 +11,7 @@ from mitm.version import VERSION
 from report import __main__ as report
 from serve import free_port
 from tests.client.client import Skopeo
+from tests.container.conftest import BASE
 from tests.container.engine import Engine, container
 from tests.integration.tool import ToolError, listens, wait_until
 
@@ -102,6 +103,7 @@ def test_user_and_labels(engine: Engine, image: str) -> None:
     program = "import os; print(os.getuid(), os.access('/app', os.W_OK))"
     assert ask(engine, image, program) == f"{USER} False"
     assert config["Labels"]["org.opencontainers.image.version"] == VERSION
+    assert config["Labels"]["org.opencontainers.image.base.name"] == BASE
     revision = config["Labels"]["org.opencontainers.image.revision"]
     assert len(revision) == COMMIT_LENGTH
 
