@@ -119,7 +119,8 @@ class Addresses:
         try:
             addresses = self._hosts.look_up(host, port).result(LOOK_UP_SECONDS)
         except OSError as error:
-            raise _unknown(host, str(error)) from error
+            reason = str(error) or "it takes too long"
+            raise _unknown(host, reason) from error
         if host not in self._open:
             for text in addresses:
                 self._check(host, text)

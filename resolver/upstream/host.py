@@ -26,7 +26,8 @@ LOOK_UP_SECONDS = 10
 REMEMBERED_SECONDS = 10
 """How long the addresses of a host are used: an image's blobs are asked for at once."""
 FAILURE_SECONDS = 1
-"""How long it is remembered that there is none."""
+"""How long it is remembered that there is none. That none accepts a connection is not:
+it may in the next moment."""
 TRUST_SECONDS = 60
 """How long an address is used because it accepted a connection, or left alone because
 it did not."""
@@ -41,6 +42,8 @@ type Addresses = Sequence[str]
 type LookUp = Callable[[str, int], Addresses]
 type _Key = tuple[Hashable, int]
 """What there is a question about, at a port."""
+type _Memory = tuple[float, float]
+"""For how many seconds an answer is remembered, and for how many that there is none."""
 type Race = Callable[[Addresses, int], str]
 
 
@@ -142,7 +145,7 @@ class Hosts:
             self._names,
             (host, port),
             lambda: self._look_up(host, port),
-            REMEMBERED_SECONDS,
+            (REMEMBERED_SECONDS, FAILURE_SECONDS),
         )
 
     def choose(self, addresses: Addresses, port: int) -> Future[str]:
@@ -156,7 +159,7 @@ class Hosts:
             self._races,
             (frozenset(live), port),
             lambda: self._race(_in_turns(live), port),
-            TRUST_SECONDS,
+            (TRUST_SECONDS, 0),
         )
 
     def failed(self, address: str, port: int) -> None:
@@ -174,7 +177,7 @@ class Hosts:
         errands: LRUCache[_Key, _Errand[R]],
         key: _Key,
         question: Callable[[], R],
-        seconds: float,
+        memory: _Memory,
     ) -> Future[R]:
         """Return the answer that is known or on its way, or ask for it."""
         with self._lock:
@@ -186,22 +189,23 @@ class Hosts:
                 # end of the program, and there is one thread for each host.
                 Thread(
                     target=self._run,
-                    args=(errand, question, seconds),
+                    args=(errand, question, memory),
                     name="balena-host",
                     daemon=True,
                 ).start()
             return errand.answer
 
     def _run[R](
-        self, errand: _Errand[R], question: Callable[[], R], seconds: float
+        self, errand: _Errand[R], question: Callable[[], R], memory: _Memory
     ) -> None:
+        success_seconds, failure_seconds = memory
         try:
             answer = question()
         except OSError as error:
-            errand.expiry = self._clock() + FAILURE_SECONDS
+            errand.expiry = self._clock() + failure_seconds
             errand.answer.set_exception(error)
         else:
-            errand.expiry = self._clock() + seconds
+            errand.expiry = self._clock() + success_seconds
             errand.answer.set_result(answer)
 
 

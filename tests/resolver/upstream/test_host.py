@@ -29,6 +29,7 @@ class Net:
     def __init__(self, *addresses: str) -> None:
         self.addresses: Sequence[str] | OSError = addresses
         self.looked_up = 0
+        self.failure: OSError | None = None
         self.races: list[Sequence[str]] = []
         self.now = 0.0
         self.open = Event()
@@ -47,6 +48,8 @@ class Net:
 
     def _race(self, addresses: Sequence[str], _port: int) -> str:
         self.races.append(addresses)
+        if self.failure:
+            raise self.failure
         return addresses[0]
 
     def find(self) -> str:
@@ -149,6 +152,16 @@ def test_first_to_accept_wins(addresses: tuple[str, str]) -> None:
         stack.enter_context(deaf(addresses[0], port))
         assert first_to_accept(addresses, port) == "127.0.0.1"
         assert first_to_accept(addresses[::-1], port) == "127.0.0.1"
+
+
+def test_host_that_is_back_is_used_at_once() -> None:
+    """That no address accepted a connection says nothing about the next moment."""
+    net = Net(*FOUR)
+    net.failure = ConnectionRefusedError("refused")
+    with pytest.raises(ConnectionRefusedError):
+        net.find()
+    net.failure = None
+    assert net.find() == FOUR[0]
 
 
 def test_nobody_accepts() -> None:
