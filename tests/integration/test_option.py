@@ -6,11 +6,19 @@ from pathlib import Path
 import pytest
 import requests
 
+import serve
 from demo.proxy import Proxy, StartError
 from localcloud import LocalCloud
+from mitm.option import REFUSED, REQUIRED
 from tests.authority import Authority
 from tests.integration.mitmweb import mitmweb
-from tests.integration.tool import has_traceback
+from tests.integration.session import TIMEOUT
+from tests.integration.tool import has_traceback, listens, wait_until
+
+REASONS = {
+    **{name: f"cannot be used, because {reason}" for name, reason in REFUSED.items()},
+    **{name: "has to be " + str(value).lower() for name, value in REQUIRED.items()},
+}
 
 
 @pytest.mark.parametrize(
@@ -33,20 +41,74 @@ def test_refused_at_the_start(
     assert not has_traceback(str(stopped.value))
 
 
-def test_refused_later(cloud: LocalCloud, tmp_path: Path) -> None:
-    """Set on mitmweb's page it stays what it was, and the page is told why."""
-    with mitmweb(cloud.registry_url, tmp_path) as (_, web):
-        for name, value, said in (
-            ("ignore_hosts", [".*"], "past the registry proxy"),
-            ("emudhra", True, "can pose as this proxy"),
-            ("stickyauth", ".*", "the login of one client"),
-        ):
+WRONG: dict[str, object] = {
+    **{name: [".*"] for name in ("allow_hosts", "ignore_hosts")},
+    **{name: [".*"] for name in ("tcp_hosts", "udp_hosts")},
+    **dict.fromkeys(("stickyauth", "stickycookie"), ".*"),
+    **dict.fromkeys(("body_size_limit", "stream_large_bodies"), "1m"),
+    "map_local": ["|x|/tmp"],
+    "map_remote": ["|x|http://127.0.0.1/"],
+    "proxyauth": "any",
+    "server_replay": ["/dev/null"],
+    "upstream_auth": "user:password",
+    **dict.fromkeys(("emudhra", "emudhra_old", "keep_alt_svc_header"), True),
+    "proxy_debug": True,
+    **{name: not value for name, value in REQUIRED.items()},
+}
+"""A value of each option that is required or refused, with which it would work."""
+
+
+def test_every_option_that_leads_past_is_tried() -> None:
+    """One that is refused from now on is tried as well."""
+    assert WRONG.keys() == REFUSED.keys() | REQUIRED.keys()
+
+
+def test_refused_later_on_the_page(cloud: LocalCloud, tmp_path: Path) -> None:
+    """Set on mitmweb's page each stays what it was, and the page is told why."""
+    port = serve.free_port()
+    with mitmweb(cloud.registry_url, tmp_path) as (proxy, web):
+        before = {name: web.option(name) for name in ("mode", *WRONG)}
+        second = [*before["mode"], f"regular@127.0.0.1:{port}"]
+        for name, value in {**WRONG, "mode": second}.items():
             with pytest.raises(requests.HTTPError) as refused:
                 web.set(**{name: value})
             message = refused.value.response.text
-            assert f"{name}: cannot be used" in message
-            assert said in message
-        assert web.option("ignore_hosts") == []
+            assert f"{name}: {REASONS.get(name, '')}" in message
+        assert {name: web.option(name) for name in before} == before
+        # The proxy still serves what it did, and nothing beside it.
+        assert requests.get(f"http://{proxy.host}/ping", timeout=TIMEOUT).ok
+        assert not listens(port)
+
+
+SCRIPT = """
+import logging
+from mitmproxy import ctx, exceptions
+
+def running():
+    wrong = {wrong!r}
+    before = {{name: getattr(ctx.options, name) for name in wrong}}
+    for name, value in wrong.items():
+        try:
+            ctx.options.update(**{{name: value}})
+        except exceptions.OptionsError as error:
+            logging.info("refused: %s", error)
+    for name, value in wrong.items():
+        if getattr(ctx.options, name) != before[name]:
+            logging.error("%s was changed", name)
+    logging.info("all tried")
+"""
+
+
+def test_refused_later_by_a_script(cloud: LocalCloud, tmp_path: Path) -> None:
+    """So it is in mitmdump, where another script may set options while it runs."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(wrong=WRONG))
+    with Proxy(cloud.registry_url, arguments=("-s", str(script))) as proxy:
+        wait_until(lambda: "all tried" in proxy.log, "a script that is done")
+        log = proxy.log
+    assert "was changed" not in log
+    for name in WRONG:
+        assert f"refused: {name}: {REASONS[name]}" in log
 
 
 def test_nothing_but_tcp_is_served(cloud: LocalCloud) -> None:
