@@ -33,6 +33,7 @@ from mitm.guard import (
     certificate,
     connection,
     error_page,
+    http1,
     idle,
     inbound,
     memory,
@@ -78,6 +79,7 @@ class RegistryProxy:
         redaction.quieten_logs()
         log_format.guard_output()
         error_page.install_error_pages()
+        http1.replace_parsers()
         settings.declare_options(loader)
         # Not as an addon, which would be asked for each event of each request.
         ctx.master.commands.collect_commands(self._commands)
@@ -258,6 +260,8 @@ class RegistryProxy:
             exchange.keep_error(flow.response)
         is_streamed = bool(flow.response.stream)
         answering = self._connections.begin_answer(flow, is_streamed=is_streamed)
+        if exchange.is_endless and answering:
+            answering.give_up()
         if exchange.record:
             exchange.record.began()
             exchange.record.reader = answering
@@ -275,6 +279,8 @@ class RegistryProxy:
         elif exchange.decision:
             with _Boundary(flow, exchange):
                 self._endpoints.rewrite_body(response, exchange)
+            exchange.name(flow)
+        response.trailers = None  # Headers that come later, past `responseheaders`.
         if exchange.record:
             self._journal.answered(flow, exchange.record)
         self._end(flow, exchange)

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from urllib.parse import urlencode
 
 from mitmproxy import http
+from mitmproxy.net.http import status_codes
 
 from mitm import reply, storage
 from mitm.exchange import (
@@ -14,6 +15,7 @@ from mitm.exchange import (
     rewrite_body,
     rewrite_head,
     rewrite_request,
+    unpack_body,
 )
 from mitm.guard import inbound
 from mitm.settings import Settings
@@ -185,23 +187,30 @@ class Endpoints:
                 self._upstream.heed(response.headers.get("www-authenticate", ""))
         if self._storage and answer.is_blob(decision.endpoint):
             self._storage.check_head(flow.request.method, response, decision.route)
-        check_head(flow, response)
+        check_head(flow, response, exchange)
         if routed := decision.blob_route:
             storage.rewrite_head(flow, response, *routed)
         else:
             rewrite_head(flow, response, exchange, decision)
+        response.reason = status_codes.RESPONSES.get(response.status_code, "")
 
     def rewrite_body(self, response: http.Response, exchange: Exchange) -> None:
-        """Rewrite the body of an answer, and note where a manifest was found."""
+        """Rewrite the body of an answer, and note where a manifest was found.
+
+        Raises:
+            AnswerUnreadable: it is packed in a way that cannot be undone.
+
+        """
         decision, record = exchange.decision, exchange.record
         if decision is None or record is None:
             return
+        unpack_body(response)
         if answer.is_manifest(decision.endpoint):
             self._locator.remember(
                 decision.forward,
                 response.status_code,
                 response.headers.get(DIGEST_HEADER),
-                response.get_content(strict=False) or b"",
+                response.raw_content or b"",
                 str(record.client[0]),
             )
         if decision.route:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Self
 
 from mitmproxy import ctx, http
-from mitmproxy.net.http import status_codes
+from mitmproxy.net.http import http1
 
 from mitm import redaction, reply
 from mitm.guard import inbound
@@ -26,6 +26,7 @@ from mitm.secret import (
 from mitm.story.record import Record
 from resolver import errors
 from resolver.content import answer
+from resolver.content.encoding import CodingError, decode
 from resolver.content.forward import Forward
 from resolver.grammar import challenge
 from resolver.grammar.client import Client
@@ -35,10 +36,14 @@ from resolver.token import claims
 
 logger = logging.getLogger(__name__)
 
-ALTERNATIVES = b"alt-svc"
-"""Other ways to the registry (RFC 7838), which lead past this proxy."""
 REQUEST_ID_HEADER = "X-Request-Id"
-UNREADABLE = "the registry's answer is encoded in a way that cannot be read"
+UNREADABLE = (
+    "the registry's answer is packed in a way that cannot be read; try again later"
+)
+STATUS_MAX = 599
+"""Of all that HTTP has (RFC 9110 section 15)."""
+VERSIONS = ("HTTP/1.0", "HTTP/1.1")
+"""What a registry answers by, but for HTTP/2, which is agreed upon before."""
 
 
 class Substitute:
@@ -87,6 +92,8 @@ class Exchange:
     """What happened; None before the request is whole."""
     decision: Decision | None = None
     """None as long as the request does not go upstream."""
+    is_endless: bool = False
+    """Whether nothing but the end of the connection is the end of the answer."""
     error_body: bytes | None = None
     """Our own, where the registry's answer could not be passed on."""
     secrets: list[Secret] = field(default_factory=list)
@@ -207,7 +214,9 @@ def rewrite_request(
     exchange.send_login(flow, decision.forward.authorization)
 
 
-def check_head(flow: http.HTTPFlow, response: http.Response) -> None:
+def check_head(
+    flow: http.HTTPFlow, response: http.Response, exchange: Exchange
+) -> None:
     """See that the answer of registry or storage can be passed on.
 
     Raises:
@@ -215,7 +224,9 @@ def check_head(flow: http.HTTPFlow, response: http.Response) -> None:
         RangeUnsatisfiable: it says so, in words that are nobody's.
 
     """
-    if (status := response.status_code) < HTTPStatus.OK:
+    exchange.is_endless = _is_endless(flow, response)
+    status = response.status_code
+    if not HTTPStatus.OK <= status <= STATUS_MAX:
         # mitmproxy takes it for the answer itself, and 101 for another protocol.
         response.status_code = HTTPStatus.BAD_GATEWAY
         raise errors.ServiceUnavailable.because(
@@ -223,15 +234,21 @@ def check_head(flow: http.HTTPFlow, response: http.Response) -> None:
             f"the registry answers with status {status}, which ends no request; try"
             " again later",
         )
-    if flow.request.method != "HEAD" and _ends_with_the_connection(response):
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        wanted = flow.request.headers.get("range", "")
+        raise answer.unsatisfiable(wanted, response.headers.get("content-range", ""))
+    if flow.server_conn.alpn != b"h2" and response.http_version not in VERSIONS:
+        raise errors.ServiceUnavailable.because(
+            errors.Reason.SENSELESS,
+            f"the registry answers by {response.http_version}, which it was not asked"
+            " by; try again later",
+        )
+    if exchange.is_endless:
         # Whether it broke off could be seen by nobody.
         raise errors.ServiceUnavailable.because(
             errors.Reason.SENSELESS,
             "the registry does not say how long its answer is; try again later",
         )
-    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        wanted = flow.request.headers.get("range", "")
-        raise answer.unsatisfiable(wanted, response.headers.get("content-range", ""))
 
 
 def rewrite_head(
@@ -242,6 +259,7 @@ def rewrite_head(
         _explain_refused_token(flow, response)
     # Latin-1 keeps every byte of a header as it is.
     view = decision.view
+    fields = answer.passed_on(response.headers.fields, answer.ANSWER_HEADERS)
     response.headers.fields = tuple(
         (
             name,
@@ -251,21 +269,26 @@ def rewrite_head(
         )
         if view.is_rewritten(name, value)
         else (name, value)
-        for name, value in response.headers.fields
-        if name.lower() != ALTERNATIVES
+        for name, value in fields
     )
-    is_rewritten = answer.is_rewritten(decision.endpoint, response.status_code)
-    if flow.request.method == "HEAD" and is_rewritten:
-        # The length is that of a body with the location in it.
-        response.headers.pop("content-length", None)
+    if flow.request.method == "HEAD":
+        _leave_length_out(response, decision)
     _hide_redirect(flow, response, exchange)
     if warning := decision.forward.warning:
         response.headers.add("Warning", f'299 - "{warning}"')
-    if response.status_code >= HTTPStatus.BAD_REQUEST:
-        response.reason = status_codes.RESPONSES.get(response.status_code, "")
     response.stream = answer.is_streamed(
         decision.endpoint, response.status_code, response.headers
     )
+
+
+def _leave_length_out(response: http.Response, decision: Decision) -> None:
+    """Leave out the length of a body that would be another one for the client."""
+    is_packed = not answer.is_blob(decision.endpoint) and bool(
+        response.headers.pop("content-encoding", None)
+    )
+    # The location is in it, or it would be unpacked.
+    if is_packed or answer.is_rewritten(decision.endpoint, response.status_code):
+        response.headers.pop("content-length", None)
 
 
 def _hide_redirect(
@@ -279,14 +302,21 @@ def _hide_redirect(
         exchange.send(flow, SignedRedirect(sent, shown))
 
 
-def _ends_with_the_connection(response: http.Response) -> bool:
-    """Return whether content is framed by nothing (RFC 9112 section 6.3, rule 8)."""
-    return (
-        response.status_code in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
-        and response.http_version.startswith("HTTP/1")
-        and "content-length" not in response.headers
-        and "transfer-encoding" not in response.headers
-    )
+def _is_endless(flow: http.HTTPFlow, response: http.Response) -> bool:
+    """Return whether content is framed by nothing (RFC 9112 section 6.3).
+
+    mitmproxy has read the head by the same function; of transfer codings it takes some
+    that say nothing of the end, and some that are none of ours to undo.
+    """
+    if flow.server_conn.alpn == b"h2":
+        return False
+    try:
+        length: int | None = http1.expected_http_body_size(flow.request, response)
+    except ValueError:
+        return True
+    if length is None:
+        return str(response.headers["transfer-encoding"]).lower() != "chunked"
+    return length < 0
 
 
 def _explain_refused_token(flow: http.HTTPFlow, response: http.Response) -> None:
@@ -306,17 +336,32 @@ def _explain_refused_token(flow: http.HTTPFlow, response: http.Response) -> None
         )
 
 
+def unpack_body(response: http.Response) -> None:
+    """Undo the content coding of a body that was not streamed, for all who read it.
+
+    mitmproxy itself would, wherever somebody looks at it, to whatever length.
+
+    Raises:
+        AnswerUnreadable: it cannot be undone within bounds.
+
+    """
+    if response.stream or not response.raw_content:
+        return
+    try:
+        body = decode(
+            response.raw_content, response.headers.get("content-encoding", "")
+        )
+    except CodingError as error:
+        raise errors.AnswerUnreadable.because(
+            errors.Reason.SENSELESS, UNREADABLE
+        ) from error
+    response.headers.pop("content-encoding", None)
+    response.content = body
+
+
 def rewrite_body(response: http.Response, decision: Decision) -> None:
     """Rewrite the body of an answer of the registry that was not streamed."""
     if not answer.is_rewritten(decision.endpoint, response.status_code):
         return
-    try:
-        body = response.content
-    except ValueError:
-        # Its encoding is none that can be undone; so its words are left out.
-        unreadable = errors.error_body(errors.ErrorCode.UNKNOWN, UNREADABLE)
-        response.headers.pop("content-encoding", None)
-        response.content = unreadable
-        return
-    if body:
-        response.content = decision.view.body(body)
+    if response.raw_content:
+        response.content = decision.view.body(response.raw_content)

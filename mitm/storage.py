@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from mitmproxy import http
-from mitmproxy.net.http import status_codes
 
 from mitm import redaction, secret
 from mitm.exchange import Exchange
 from mitm.reply import JSON_HEADERS, fields
 from mitm.settings import Settings
 from resolver import errors
-from resolver.content import forward
+from resolver.content import answer, forward
 from resolver.storage.address import Addresses
 from resolver.storage.redirect import STATUSES, Redirects, Route
 from resolver.storage.url import Url
@@ -36,23 +35,6 @@ SHARE = 32
 """So many of them for one client's address."""
 SENT_HEADERS = forward.FORWARDED_HEADERS - {"accept", "user-agent"}
 """What of a client's request the storage gets."""
-ERROR_HEADERS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "content-range",
-        "retry-after",
-        "transfer-encoding",
-    }
-)
-"""What of the storage's answer the client gets; nothing that names the storage."""
-BLOB_HEADERS = ERROR_HEADERS | {
-    "accept-ranges",
-    "content-encoding",
-    "content-type",
-    "etag",
-    "last-modified",
-}
 _SERVED = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NOT_MODIFIED)
 _CODES: Mapping[int, errors.ErrorCode] = {
     HTTPStatus.PRECONDITION_FAILED: errors.ErrorCode.UNSUPPORTED,
@@ -164,14 +146,8 @@ def rewrite_head(
     """Leave of the answer's head what the client may know, and what it needs."""
     status = response.status_code
     is_served = status in _SERVED
-    names = BLOB_HEADERS if is_served else ERROR_HEADERS
-    response.headers = http.Headers(
-        [
-            (name, value)
-            for name, value in response.headers.fields
-            if name.decode("latin-1").lower() in names
-        ]
-    )
+    names = answer.BLOB_HEADERS if is_served else answer.ERROR_HEADERS
+    response.headers = http.Headers(answer.passed_on(response.headers.fields, names))
     if is_served:
         response.headers["Docker-Content-Digest"] = digest
         response.stream = True
@@ -185,7 +161,6 @@ def rewrite_head(
     if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         response.headers.setdefault("Retry-After", str(errors.RETRY_AFTER_DEFAULT))
     response.headers.update(dict(JSON_HEADERS))
-    response.reason = status_codes.RESPONSES.get(response.status_code, "")
     if flow.request.method == "HEAD":
         # There is no body to replace, and the length is that of the storage's own.
         response.headers.pop("content-length", None)

@@ -157,7 +157,7 @@ def _lifetime(flow: http.HTTPFlow) -> int | None:
     if flow.response is None:
         return None
     try:
-        answer = json.loads(flow.response.get_content(strict=False) or b"")
+        answer = json.loads(flow.response.raw_content or b"")
     except (ValueError, RecursionError):
         return None
     expires_in = answer.get("expires_in") if isinstance(answer, dict) else None

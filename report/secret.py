@@ -45,9 +45,9 @@ class Secrets:
         """Remember the secrets of a flow that was saved with them."""
         found = [*_in_login(flow.request.headers.get("authorization", ""))]
         if _path(flow) == TOKEN_PATH:
-            found += _in_form(flow.request.get_content(strict=False))
+            found += _in_form(flow.request.raw_content)
             if flow.response:
-                found += _in_answer(flow.response.get_content(strict=False))
+                found += _in_answer(flow.response.raw_content)
         self._known.update(
             text for text in found if len(text) >= LENGTH_MIN and REDACTED not in text
         )

@@ -24,6 +24,7 @@
     ├── CredentialRejected          401 UNAUTHORIZED   wrong or expired API key
     ├── RateLimited                 429 TOOMANYREQUESTS
     ├── ServiceUnavailable          503 UNAVAILABLE    the API is down, slow, senseless
+    │   ├── AnswerUnreadable        502 UNAVAILABLE    its content cannot be unpacked
     │   └── RedirectRefused         502 UNAVAILABLE    a blob is where none may be
     └── InternalError               500 UNKNOWN        a bug of ours
 
@@ -248,6 +249,12 @@ class ServiceUnavailable(RegistryError):
         error = cls.with_retry_after(message, RETRY_AFTER_DEFAULT)
         error.reason = reason
         return error
+
+
+class AnswerUnreadable(ServiceUnavailable):
+    """The registry's answer is packed in a way that cannot be undone."""
+
+    status = 502
 
 
 class RedirectRefused(ServiceUnavailable):

@@ -139,14 +139,14 @@ def test_request_with_token_is_rewritten(proxy: addon.RegistryProxy) -> None:
 
 
 def test_error_that_cannot_be_decoded_is_left_out(proxy: addon.RegistryProxy) -> None:
-    """The status stays, and nothing is passed on that could name the location."""
+    """The client is told so, and nothing is passed on that could name the location."""
     flow = asyncio.run(forwarded(proxy))
     flow.response = http.Response.make(404)
     flow.response.raw_content = LOCATION.encode()
     flow.response.headers["Content-Encoding"] = "gzip"
     proxy.responseheaders(flow)
     proxy.response(flow)
-    assert message(flow.response)[:2] == (404, "UNKNOWN")
+    assert message(flow.response)[:2] == (502, "UNAVAILABLE")
     assert "Content-Encoding" not in flow.response.headers
 
 
@@ -186,6 +186,16 @@ def test_deleted_image_is_forgotten(
     flow.response = http.Response.make(status)
     proxy.responseheaders(flow)
     assert bool(cache.entries()) == stays
+
+
+def test_trailers_are_dropped(proxy: addon.RegistryProxy) -> None:
+    """A registry may send them by HTTP/2, and to HTTP/1.1 mitmproxy sends none."""
+    flow = asyncio.run(forwarded(proxy))
+    flow.response = http.Response.make(200, b"{}")
+    flow.response.trailers = http.Headers(x_backend="10.1.2.3")
+    proxy.responseheaders(flow)
+    proxy.response(flow)
+    assert flow.response.trailers is None
 
 
 @pytest.mark.parametrize("failing", ["request", "responseheaders"])

@@ -196,6 +196,11 @@ class AnswerReader(LimitedReader):
             self._traffic.streamed += self.taken
         self.wait(self._seconds)
 
+    def give_up(self) -> None:
+        """Take what came for all that comes, as if the other end had closed."""
+        self._is_awaited = False
+        self.wait(0)
+
     def end_answer(self) -> None:
         """Expect nothing, and be ready for the head of another answer."""
         self._is_awaited = False

@@ -138,7 +138,7 @@ def _error(flow: http.HTTPFlow, record: Record) -> tuple[str | None, str | None]
         codes = sorted({each.code or "" for each in refused})
         return SEPARATOR.join(codes), "; ".join(each.message or "" for each in refused)
     if flow.response and flow.response.status_code >= HTTPStatus.BAD_REQUEST:
-        body = flow.response.get_content(strict=False) or b""
+        body = flow.response.raw_content or b""
         if error := payload.read_error(body):
             # A registry's own words do not say of what.
             message = printable(error[1][:MESSAGE_LENGTH_MAX])

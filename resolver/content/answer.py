@@ -6,7 +6,7 @@ is left as it is.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -17,6 +17,55 @@ from resolver.grammar.endpoint import Base, Content, ContentKind
 from resolver.grammar.reference import Location, shorten
 from resolver.grammar.url import USUAL_PORTS
 
+ERROR_HEADERS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "content-range",
+        "retry-after",
+        "transfer-encoding",
+    }
+)
+"""What of an error of the storage clients get: where it ends, and when to try again."""
+BLOB_HEADERS = ERROR_HEADERS | {
+    "accept-ranges",
+    "content-encoding",
+    "content-type",
+    "etag",
+    "last-modified",
+}
+"""What of a blob of the storage they get; nothing that names the storage."""
+ANSWER_HEADERS = BLOB_HEADERS | {
+    "age",
+    "cache-control",
+    "content-digest",
+    "content-disposition",
+    "content-language",
+    "content-location",
+    "date",
+    "docker-content-digest",
+    "docker-distribution-api-version",
+    "expires",
+    "link",
+    "location",
+    "oci-filters-applied",
+    "oci-subject",
+    "ratelimit",
+    "ratelimit-limit",
+    "ratelimit-policy",
+    "ratelimit-remaining",
+    "ratelimit-reset",
+    "repr-digest",
+    "vary",
+    "warning",
+    "www-authenticate",
+}
+"""What of an answer of the registry they get: what clients of registries read, by the
+specifications of OCI, Docker and HTTP. Whatever else stands there tells of the inside
+(``Via``, ``Server``, ``X-…``), is for the registry's own host (``Set-Cookie``,
+``Strict-Transport-Security``), leads past the proxy (``Alt-Svc``), or is an order to a
+reverse proxy in front (``X-Accel-Redirect``)."""
+
 _REWRITTEN_HEADERS = frozenset(
     {b"www-authenticate", b"location", b"content-location", b"link"}
 )
@@ -25,6 +74,7 @@ BUFFER_LENGTH_MAX = 4 << 20
 
 # https://www.rfc-editor.org/rfc/rfc9110#name-content-range
 _UNSATISFIED = re.compile(r"bytes \*/(?P<length>[0-9]{1,20})")
+_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]+")
 # Also one without its end, so that the end is not looked for at each "<" again.
 _LINK_TARGET = re.compile(r"<([^>]*)>?")
 
@@ -118,6 +168,21 @@ class View:
 def _folderless(location: Location) -> bytes:
     """Return the part of a location that no other text has."""
     return location.partition("/")[2].encode()
+
+
+def passed_on(
+    fields: Iterable[tuple[bytes, bytes]], names: frozenset[str]
+) -> list[tuple[bytes, bytes]]:
+    """Return those of an answer's header fields that clients get.
+
+    A value over several lines comes on one, and no control character goes along
+    (RFC 9110 section 5.5): to some client it is the end of the line.
+    """
+    return [
+        (name, _CONTROLS.sub(b" ", value))
+        for name, value in fields
+        if name.decode("latin-1").lower() in names
+    ]
 
 
 def is_streamed(

@@ -12,8 +12,8 @@ from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.server import Request
 from tests.client.client import Client
+from tests.integration.scripted import ask
 from tests.integration.session import get_token
-from tests.integration.test_fault import ask
 from tests.integration.tool import ToolError
 
 ALIAS = "balenablocks/browser-aarch64/2.3.8"

@@ -1,10 +1,7 @@
 """What a client gets while a part fails, and that the next pull works."""
 
 import re
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 
 import pytest
 import requests
@@ -14,12 +11,11 @@ from localcloud.relay import Failure, Fault
 from localcloud.server import Response
 from tests.client.client import Docker
 from tests.deaf import deaf
-from tests.integration.blob import first_layer, peak_megabytes
+from tests.integration.blob import first_layer
 from tests.integration.fault import (
     ALIAS,
     IN_BLOB,
     IN_MANIFEST,
-    MANIFEST,
     OPTIONS,
     Parts,
     in_time,
@@ -27,7 +23,8 @@ from tests.integration.fault import (
     with_token,
 )
 from tests.integration.raw import BYE, HOST, send
-from tests.integration.session import TIMEOUT, get_token, plain_session
+from tests.integration.scripted import MANIFEST_PATH, ask, get
+from tests.integration.session import TIMEOUT, get_token
 from tests.integration.tool import ToolError
 
 UNREACHABLE = "received unexpected HTTP status: 502 the registry behind this proxy "
@@ -45,20 +42,6 @@ def whole(running: Parts) -> Iterator[Parts]:
     """The parts, which are whole again after the test."""
     yield running
     running.mend()
-
-
-def ask(url: str, token: str | None = None) -> requests.Response:
-    """Return the answer to a request on a connection of its own."""
-    with in_time(), plain_session() as session:
-        session.headers["Accept"] = MANIFEST
-        if token is not None:
-            session.headers["Authorization"] = f"Bearer {token}"
-        return session.get(url, timeout=TIMEOUT)
-
-
-def get(proxy: Proxy, path: str) -> requests.Response:
-    """Return the answer to a request without a token."""
-    return ask(f"http://{proxy.host}{path}")
 
 
 def pulls(whole: Parts) -> bool:
@@ -162,103 +145,6 @@ def test_connection_to_the_registry_is_kept(
                 whole.api.drop()
                 get_token(whole.url, ALIAS)
         assert whole.registry.accepted - accepted == connections
-
-
-MANIFEST_PATH = "/v2/org/app/manifests/latest"
-BLOB = f"/v2/org/app/blobs/sha256:{'0' * 64}"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-CHUNK = b"%x\r\n%s\r\n" % (1 << 20, bytes(1 << 20))
-CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
-SWITCH = b"HTTP/1.1 101 Switch\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"
-GROWTH_MEGABYTES_MAX = 60
-
-type Send = Callable[[socket.socket], object]
-
-
-@contextmanager
-def registry(send: Send) -> Iterator[str]:
-    """Run a registry that answers every request so; yield its URL."""
-
-    def serve(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            while connection.recv(65536):
-                send(connection)
-
-    def accept(listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(
-                    target=serve, args=[listener.accept()[0]], daemon=True
-                ).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, args=[listener], daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, "100"),
-        (b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK, "103"),
-        (SWITCH + OK, "101"),
-        # Nobody could tell it from one that broke off.
-        (b"HTTP/1.1 200 OK\r\n\r\nhalf of it", "how long its answer is"),
-    ],
-    ids=["100", "103", "101", "no length"],
-)
-def test_answer_that_is_none(answer: bytes, said: str) -> None:
-    """The client is told to try later, and nothing of it ever passes."""
-    with (
-        registry(lambda connection: connection.sendall(answer)) as url,
-        Proxy(url, arguments=OPTIONS) as proxy,
-    ):
-        for path in (MANIFEST_PATH, BLOB):
-            refused = get(proxy, path)
-            assert refused.status_code == 503
-            assert refused.json()["errors"][0]["code"] == "UNAVAILABLE"
-            assert said in refused.text
-            assert "half of it" not in refused.text
-        assert "crashed" not in proxy.log
-
-
-@pytest.mark.parametrize(
-    ("path", "head", "piece"),
-    [
-        (MANIFEST_PATH, b"HTTP/1.1 200 OK\r\n", b"X: " + b"x" * 1000 + b"\r\n"),
-        (MANIFEST_PATH, b"HTTP/1.1 200 OK\r\n" + CHUNKED, CHUNK),
-        (BLOB, b"HTTP/1.1 404 No\r\n" + CHUNKED, CHUNK),
-    ],
-    ids=["head", "manifest", "error"],
-)
-def test_endless_answer_is_not_held(path: str, head: bytes, piece: bytes) -> None:
-    """What the proxy would have to hold has an end, and the client gets 502."""
-
-    def send(connection: socket.socket) -> None:
-        connection.sendall(head)
-        while True:
-            connection.sendall(piece)
-
-    with registry(send) as url, Proxy(url, arguments=OPTIONS) as proxy:
-        assert get(proxy, "/ping").text == "pong"
-        before = peak_megabytes(proxy.process.pid)
-        assert get(proxy, path).status_code == 502
-        assert peak_megabytes(proxy.process.pid) - before < GROWTH_MEGABYTES_MAX
-        assert "too long to be held" in proxy.log
-
-
-def test_trailers_do_not_leave_the_client_waiting() -> None:
-    """What mitmproxy cannot read ends as a broken transfer, and soon."""
-    body = b"2\r\n{}\r\n0\r\nX-Trailer: x\r\n\r\n"
-    trailers = b"HTTP/1.1 200 OK\r\n" + CHUNKED + body
-    with (
-        registry(lambda connection: connection.sendall(trailers)) as url,
-        Proxy(url, arguments=OPTIONS) as proxy,
-    ):
-        with pytest.raises(requests.RequestException):
-            get(proxy, BLOB)
-        assert get(proxy, MANIFEST_PATH).status_code == 502
 
 
 def test_connection_that_does_not_come_about() -> None:

@@ -211,3 +211,19 @@ def test_silence_between_two_answers_is_no_news(
 
     assert run(steps()) == ([], 5 + KEPT_SECONDS)
     assert not caplog.records
+
+
+def test_answer_that_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    """What came is all that comes, at once and without a word."""
+
+    async def steps() -> list[int]:
+        reader = AnswerReader(Stream((0, 5), (1000, 5)), seconds=60)
+        reader.expect_body(10)
+        first = len(await reader.read(10))
+        reading = asyncio.create_task(read_all(reader))
+        await asyncio.sleep(1)
+        reader.give_up()
+        return [first, *await reading]
+
+    assert run(steps()) == ([5], 1)
+    assert not caplog.records

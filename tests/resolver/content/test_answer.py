@@ -3,10 +3,14 @@
 import pytest
 
 from resolver.content.answer import (
+    ANSWER_HEADERS,
+    BLOB_HEADERS,
     BUFFER_LENGTH_MAX,
+    ERROR_HEADERS,
     View,
     is_rewritten,
     is_streamed,
+    passed_on,
     unsatisfiable,
 )
 from resolver.grammar.endpoint import Base, Content
@@ -191,3 +195,25 @@ def test_streaming(length: str, status: int, streamed: list[Base | Content]) -> 
 def test_rewriting(status: int, rewritten: list[Base | Content]) -> None:
     """Lists and errors may name the location; a manifest stays as it is (R2, R10)."""
     assert [x for x in ALL if is_rewritten(x, status)] == rewritten
+
+
+def test_headers_that_are_passed_on() -> None:
+    """Only those that are named go along, each on a line of its own."""
+    fields = [
+        (b"ETAG", b"a\r\n b"),
+        (b"Link", b"a\rSet-Cookie: b\0c\x1b[2J\td"),
+        (b"Via", b"1.1 cache.internal"),
+        (b"X-Caf\xe9", b"x"),
+        (b"Vary", b"\xe9"),
+    ]
+    assert passed_on(fields, ANSWER_HEADERS) == [
+        (b"ETAG", b"a  b"),
+        (b"Link", b"a Set-Cookie: b c [2J\td"),
+        (b"Vary", b"\xe9"),
+    ]
+
+
+def test_storage_says_less_than_the_registry() -> None:
+    """What clients get of a storage is a part of what they get of a registry."""
+    assert ERROR_HEADERS < BLOB_HEADERS < ANSWER_HEADERS
+    assert not {"location", "link", "www-authenticate"} & BLOB_HEADERS

@@ -6,6 +6,8 @@ import logging
 import socket
 import threading
 import time
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -165,6 +167,34 @@ def test_body_is_limited(ours: Transport, head: bytes, *, chunked: bool) -> None
         with pytest.raises(ServiceUnavailable):
             ours.get(url, deadline=SOON)
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [
+        (gzip.compress(bytes(BODY_LENGTH_MAX * 50)), "gzip"),
+        (zlib.compress(bytes(BODY_LENGTH_MAX * 50)), "deflate"),
+        (gzip.compress(gzip.compress(bytes(BODY_LENGTH_MAX * 50))), "gzip, gzip"),
+    ],
+    ids=["gzip", "deflate", "gzip twice"],
+)
+def test_body_is_unpacked_piece_by_piece(
+    ours: Transport, body: bytes, coding: str
+) -> None:
+    """A small piece that unpacks to much does not do so all at once."""
+    head = f"Content-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n"
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + head.encode() + body)
+
+    with answering(answer) as url:
+        tracemalloc.start()
+        with pytest.raises(ServiceUnavailable):
+            ours.get(url, deadline=SOON)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 3 * BODY_LENGTH_MAX
 
 
 @pytest.mark.parametrize(
