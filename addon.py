@@ -71,7 +71,9 @@ class RegistryProxy:
         self._exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = (
             WeakKeyDictionary()
         )
-        self._couriers = courier.Couriers(self._exchanges, self._may_ask_again)
+        self._couriers = courier.Couriers(
+            self._exchanges, self._may_ask_again, self._connections.attend
+        )
         self._commands = command.Commands(self.current_endpoints)
 
     def load(self, loader: Loader) -> None:
@@ -220,10 +222,12 @@ class RegistryProxy:
         if not _is_open(flow):
             return
         request = flow.request
-        if fault := inbound.find_fault(request.method, request.path, exchange.headers):
-            flow.kill()
+        try:
+            inbound.check_body(request.method, request.path, exchange.headers)
+        except errors.RequestError as error:
+            self._connections.part(flow, error)
             client = flow.client_conn.peername
-            logger.warning("%s: connection closed", fault, extra={"client": client})
+            logger.warning("%s: connection closed", error, extra={"client": client})
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer the request, or rewrite it for the registry."""
@@ -240,9 +244,7 @@ class RegistryProxy:
         )
         own_request.served.set(flow)
         with _Boundary(flow, exchange):
-            await self._endpoints.handle(
-                flow, exchange, is_stopping=self._connections.is_stopping
-            )
+            await self._endpoints.handle(flow, exchange, self._connections)
             if exchange.decision:
                 self._connections.forward_request(flow)
         exchange.name(flow)

@@ -6,7 +6,7 @@ flow while the layers below handle what happened, which is when they send the fl
 it is out again before any hook: whatever saves, exports or shows flows finds none.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from weakref import WeakSet
 
 from mitmproxy import connection, ctx, http
@@ -23,6 +23,8 @@ from mitm.exchange import Exchange
 from mitm.retry import Judge, let_ask_again
 
 type Exchanges = MutableMapping[http.HTTPFlow, Exchange]
+type Attend = Callable[[connection.Client, layer.Layer], layer.Layer]
+"""What else stands between the layers of a client's connection."""
 
 _SENT_AFTER = (HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook)
 """The hooks of a flow after which a message is sent, at once or once connected."""
@@ -32,9 +34,12 @@ _LAST = (HttpResponseHook, HttpErrorHook)
 class Couriers:
     """Gives each connection of a client its courier."""
 
-    def __init__(self, exchanges: Exchanges, may_ask_again: Judge) -> None:
+    def __init__(
+        self, exchanges: Exchanges, may_ask_again: Judge, attend: Attend
+    ) -> None:
         self._exchanges = exchanges
         self._may_ask_again = may_ask_again
+        self._attend = attend
         self._served: WeakSet[connection.Client] = WeakSet()
         self._chooser: NextLayer | None = None
 
@@ -52,7 +57,8 @@ class Couriers:
         if nextlayer.layer:
             self._served.add(client)
             let_ask_again(nextlayer, self._may_ask_again)
-            nextlayer.layer = Courier(nextlayer.layer, self._exchanges)
+            top = self._attend(client, nextlayer.layer)
+            nextlayer.layer = Courier(top, self._exchanges)
 
 
 class Courier(layer.Layer):

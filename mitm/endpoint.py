@@ -18,6 +18,7 @@ from mitm.exchange import (
     unpack_body,
 )
 from mitm.guard import inbound
+from mitm.guard.connection import Connections
 from mitm.settings import Settings
 from mitm.story import own_request, words
 from mitm.story.journal import Journal
@@ -104,7 +105,7 @@ class Endpoints:
         self._observers.add(self._health)
 
     async def handle(
-        self, flow: http.HTTPFlow, exchange: Exchange, *, is_stopping: bool
+        self, flow: http.HTTPFlow, exchange: Exchange, connections: Connections
     ) -> None:
         """Answer a request, or rewrite it for the registry or the storage of a blob.
 
@@ -124,8 +125,9 @@ class Endpoints:
         if isinstance(endpoint, Ping):
             reply.answer(flow, 200, b"pong", ("Content-Type", "text/plain"))
         elif isinstance(endpoint, Ready):
-            await self._answer_ready(flow, is_stopping=is_stopping)
+            await self._answer_ready(flow, is_stopping=connections.is_stopping)
         else:
+            connections.check_room(flow)
             url = inbound.client_url(
                 flow,
                 exchange.headers,

@@ -134,7 +134,7 @@ TABLE: dict[Option, str] = {
     ),
     Option("balena_request_timeout", "", 30, number(1, 600)): (
         "Seconds in which a client has to send a whole request, from its first byte"
-        " on. Then its connection is closed."
+        " on. Then it gets 408, and its connection is closed."
     ),
     Option("balena_idle_timeout", "", 120, number(1, 3600)): (
         "Seconds for which a client's connection is kept open without a request. Has"
@@ -143,9 +143,11 @@ TABLE: dict[Option, str] = {
     Option(
         "balena_connections_max", "", 0, number(0, 100_000, "number of connections")
     ): (
-        "Connections of clients at the same time. Beyond them the longest idle one is"
-        " closed, or the new one if none is idle. 0 is what the limit of open files"
-        " allows, 4096 at most."
+        "Connections of clients at the same time; one address may have half of them,"
+        " unless `balena_trust_forwarded` says that all come from a reverse proxy."
+        " Beyond them the longest idle one is closed; if none is idle the new one gets"
+        " 503, but for health checks. 0 is what the limit of open files allows, 4096 at"
+        " most."
     ),
     Option("balena_grace_period", "GRACE_PERIOD", 25, number(0, 3600)): (
         "Seconds for which running transfers go on after SIGTERM, while nobody else"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from mitmproxy import http
+from mitmproxy.net.http import http1
 
 from resolver import errors
 from resolver.grammar.client import Client
@@ -40,6 +41,34 @@ def fail(
     answer(flow, error.status, body, *JSON_HEADERS, *error.headers, *headers)
     if flow.response:
         flow.response.reason = reason_phrase(error.message)
+
+
+def last_page(
+    error: errors.RegistryError,
+    *,
+    status: int | None = None,
+    reason: str = "",
+    has_body: bool = True,
+) -> bytes:
+    """Return the whole answer after which a connection ends, as it is sent.
+
+    Args:
+        error: what the client is told.
+        status: another one than that of the error.
+        reason: another reason phrase than the error's message.
+        has_body: whether the request takes a body in its answer.
+
+    """
+    headers = [*JSON_HEADERS, *error.headers, ("Connection", "close")]
+    body = errors.error_body(error.code, error.message)
+    response = http.Response.make(
+        status or error.status, body, http.Headers(fields(headers))
+    )
+    response.reason = reason or reason_phrase(error.message)
+    if not has_body:
+        response.raw_content = b""
+    page: bytes = http1.assemble_response(response)
+    return page
 
 
 def reason_phrase(message: str) -> str:

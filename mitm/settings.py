@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 4096
 """Where the limit of open files would allow more."""
+SHARES = 2
+"""One address may have the first part of so many, at most."""
 FILES_RESERVED = 256
 """Open files that are no connections of clients: half of them are kept to the API."""
 OPTIONS_READ = (*(option.name for option in OPTIONS), *OPTIONS_OF_MITMPROXY)
@@ -100,6 +102,7 @@ def read_settings() -> Settings:
     values = _read_values()
     certificate = _read_certificate(values)
     registry_url = f"{registry.scheme}://{format_host(*registry.address)}"
+    connections = values["balena_connections_max"] or _connections_of_files()
     return Settings(
         registry=registry,
         registry_url=parse_url(registry_url),
@@ -113,7 +116,13 @@ def read_settings() -> Settings:
         api_timeout=values["balena_api_timeout"],
         grace_period=values["balena_grace_period"],
         limits=Limits(
-            connections=values["balena_connections_max"] or _connections_of_files(),
+            connections=connections,
+            # With a reverse proxy in front all clients have one address: its own.
+            share=(
+                connections
+                if values["balena_trust_forwarded"]
+                else -(-connections // SHARES)
+            ),
             idle_seconds=values["balena_idle_timeout"],
             request_seconds=values["balena_request_timeout"],
             registry_seconds=values["balena_registry_timeout"],

@@ -6,6 +6,10 @@
     ├── RequestError                also ValueError: the request is malformed
     │   ├── NameInvalid             400 NAME_INVALID   path, alias, tag, digest
     │   ├── RequestInvalid          400 UNSUPPORTED    host, header, form
+    │   ├── RequestUnfinished       408 UNSUPPORTED    it does not come whole in time
+    │   ├── LengthUnknown           411 UNSUPPORTED    a body without a length
+    │   ├── BodyTooLong             413 UNSUPPORTED
+    │   ├── HeadTooLong             431 UNSUPPORTED    request line and headers
     │   ├── GrantUnsupported        404 UNSUPPORTED    another grant than password
     │   └── EndpointUnknown         404 UNSUPPORTED    nothing is served there
     ├── MethodNotAllowed            405 UNSUPPORTED    push, delete
@@ -114,6 +118,30 @@ class RequestInvalid(RequestError):
     """A host, header or form breaks the grammar."""
 
     code, status = ErrorCode.UNSUPPORTED, 400
+
+
+class RequestUnfinished(RequestError):
+    """A request is not whole after the time that it has."""
+
+    code, status = ErrorCode.UNSUPPORTED, 408
+
+
+class LengthUnknown(RequestError):
+    """A body does not say how long it is."""
+
+    code, status = ErrorCode.UNSUPPORTED, 411
+
+
+class BodyTooLong(RequestError):
+    """A body is longer than the one that is taken, the form of a token request."""
+
+    code, status = ErrorCode.UNSUPPORTED, 413
+
+
+class HeadTooLong(RequestError):
+    """Request line and headers are longer than is taken (RFC 6585 section 5)."""
+
+    code, status = ErrorCode.UNSUPPORTED, 431
 
 
 class GrantUnsupported(RequestError):

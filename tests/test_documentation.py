@@ -32,7 +32,7 @@ def test_options_are_documented() -> None:
 def counted() -> Metrics:
     """Return metrics in which everything was counted once."""
     connections = Connections()
-    connections.limit(Limits(1, 1, 1, 1))
+    connections.limit(Limits(1, 1, 1, 1, 1))
     metrics = Metrics(connections)
     metrics.count(Record("id", (), "GET", "/"))
     metrics.note(ApiRequest(Endpoint.TOKEN, 0.1))

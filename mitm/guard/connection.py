@@ -1,20 +1,25 @@
 """The connections that there are, and how many there may be.
 
 Every client has one file open here, and one more towards the registry. Where there
-are as many as may be, the client that has been idle the longest gives way; where none
-is idle, the new one is turned away.
+are as many as may be, or an address has its share, the client that has been idle the
+longest gives way. Where none is idle, the new one is a spare one: its health check is
+answered, and everything else by an error.
 """
 
 import asyncio
 import logging
 import time
 from asyncio import StreamWriter
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 
 from mitmproxy import connection, http
-from mitmproxy.proxy import server_hooks
+from mitmproxy.proxy import layer, server_hooks
 
+from mitm.guard.pace import BYTES_PER_SECOND, WINDOW_SECONDS, Pace
+from mitm.guard.parting import Parting, stand_above_http
 from mitm.guard.reader import (
     PIECE_LENGTH,
     REGISTRY,
@@ -23,6 +28,7 @@ from mitm.guard.reader import (
     Traffic,
 )
 from mitm.guard.transport import find_transport, read_through
+from resolver import errors
 from resolver.content.answer import BUFFER_LENGTH_MAX
 
 logger = logging.getLogger(__name__)
@@ -31,6 +37,14 @@ LAST_REQUEST_SECONDS = 2
 """How long a request may still be on its way to a proxy that is being stopped."""
 REPORT_SECONDS = 60
 """How often it is said that clients are turned away."""
+LOOK_SECONDS = 5
+"""How often it is looked at how much the clients take."""
+SPARE_MAX = 16
+"""Connections beyond the limit; where there are so many, the oldest gives way."""
+SPARE_SECONDS = 5
+"""How long such a one may take for its request."""
+PREFIX_LENGTH_V6 = 64
+"""Bits of an address that make one household, which can choose the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +52,8 @@ class Limits:
     """How many connections, and for how many seconds each is waited for."""
 
     connections: int
+    share: int
+    """How many of them one address may have."""
     idle_seconds: int
     request_seconds: int
     registry_seconds: int
@@ -47,8 +63,12 @@ class Limits:
 class _Client:
     """A client's connection, and those to the registry that are made for it."""
 
+    address: str
     reader: RequestReader
     writer: StreamWriter
+    pace: Pace
+    is_spare: bool
+    """Whether it is one beyond the limit."""
     registry: dict[connection.Server, AnswerReader] = field(default_factory=dict)
     flows: dict[str, http.HTTPFlow] = field(default_factory=dict)
     may_go_elsewhere: bool = False
@@ -72,8 +92,14 @@ class Connections:
         self._clients: dict[str, _Client] = {}
         self._idle: dict[str, None] = {}
         """Those that wait for a request, the longest idle first."""
-        self._lingering: dict[StreamWriter, None] = {}
-        """Those of clients that are gone and have not read all, the first one first."""
+        self._lingering: dict[StreamWriter, str] = {}
+        """Those of clients that are gone and have not read all, the first one first,
+        with their addresses."""
+        self._spare: dict[str, None] = {}
+        """Those beyond the limit, the oldest first."""
+        self._held: Counter[str] = Counter()
+        """How many each address has, without the spare ones."""
+        self._look_timer: asyncio.TimerHandle | None = None
         self._connecting: dict[str, _Attempt] = {}
         self._reported = float("-inf")
         self._closed = asyncio.Event()
@@ -118,19 +144,66 @@ class Connections:
         if not isinstance(stream.writer, StreamWriter) or stream.reader is None:
             client.error = "nothing but TCP is served"  # mitmproxy listens for HTTP/3.
             return
-        if not self._make_room():
-            client.error = "there are too many connections"
-            self._report()
-            return
+        address = _address(client)
+        is_spare = not self._make_room(address)
+        longest = SPARE_SECONDS if is_spare else self._limits.idle_seconds
         reader = RequestReader(
             stream.reader,
             client.peername,
-            idle_seconds=self._limits.idle_seconds,
-            request_seconds=self._limits.request_seconds,
+            idle_seconds=min(longest, self._limits.idle_seconds),
+            request_seconds=min(longest, self._limits.request_seconds),
         )
         read_through(stream, reader)
-        self._clients[client.id] = _Client(reader, stream.writer)
+        pace = Pace(stream.writer.transport)
+        self._clients[client.id] = _Client(
+            address, reader, stream.writer, pace, is_spare
+        )
+        if is_spare:
+            self._let_in_beyond(client.id)
+        else:
+            self._held[address] += 1
         self._rest(client.id)
+        if self._look_timer is None:
+            self._look_later()
+
+    def attend(self, client: connection.Client, top: layer.Layer) -> layer.Layer:
+        """Return the layers of a client's connection with one that takes leave of it.
+
+        What it sends is counted, too.
+        """
+        served = self._clients.get(client.id)
+        if served is None:
+            return top
+        return stand_above_http(
+            top, lambda http_layer: Parting(http_layer, served.reader, served.pace)
+        )
+
+    def check_room(self, flow: http.HTTPFlow) -> None:
+        """See that the client is no spare one, which gets health checks alone.
+
+        Raises:
+            ServiceUnavailable: it is one.
+
+        """
+        client = self._clients.get(flow.client_conn.id)
+        if client is None or not client.is_spare:
+            return
+        self._report()
+        raise errors.ServiceUnavailable.with_retry_after(
+            "all connections that this registry proxy may have are in use, or all that"
+            " one address may have; try again later",
+            errors.RETRY_AFTER_DEFAULT,
+        )
+
+    def part(self, flow: http.HTTPFlow, error: errors.RegistryError) -> None:
+        """End a request whose rest is not waited for, and its connection, by an error.
+
+        In HTTP/2 the connection goes on, and nothing is said.
+        """
+        client = self._clients.get(flow.client_conn.id)
+        if client and not _is_multiplexed(flow):
+            client.reader.farewell = error
+        flow.kill()
 
     def forget(self, client: connection.Client) -> None:
         """Let go of a client; one that does not read what it was sent, a bit later."""
@@ -138,11 +211,16 @@ class Connections:
         gone = self._clients.pop(client.id, None)
         if gone is None:
             return
-        if gone.writer.transport.get_write_buffer_size():
+        if gone.is_spare:
+            self._spare.pop(client.id, None)
+            gone.writer.transport.abort()
+        elif gone.writer.transport.get_write_buffer_size():
             # asyncio closes a connection once all is sent: never, if nobody reads it.
-            self._lingering[gone.writer] = None
+            self._lingering[gone.writer] = gone.address
             loop = asyncio.get_running_loop()
             loop.call_later(self._limits.idle_seconds, self._abort, gone.writer)
+        else:
+            self._let_go(gone.address)
         if not self._clients:
             self._closed.set()
 
@@ -273,13 +351,16 @@ class Connections:
             client.reader.wait(0)
 
     def _say_whether_it_is_the_last(self, flow: http.HTTPFlow) -> None:
-        """Let a connection end with its answer, if the proxy is being stopped."""
-        if self.is_stopping and flow.response and not _is_multiplexed(flow):
+        """Let a connection end with its answer, if it shall have no other."""
+        client = self._clients.get(flow.client_conn.id)
+        is_last = self.is_stopping or (client is not None and client.is_spare)
+        if is_last and flow.response and not _is_multiplexed(flow):
             flow.response.headers["Connection"] = "close"
 
     def _rest(self, name: str) -> None:
         """Take note that a client is idle, and has been for less than all others."""
-        self._idle[name] = None
+        if not self._clients[name].is_spare:
+            self._idle[name] = None
         if self.is_stopping:
             self._clients[name].reader.wait(LAST_REQUEST_SECONDS)
 
@@ -295,29 +376,78 @@ class Connections:
             attempt.timer.cancel()
         return attempt is not None and attempt.has_others
 
-    def _make_room(self) -> bool:
-        """Return whether there is room for a client, if need be of another's."""
-        if self.clients < self._limits.connections:
+    def _make_room(self, address: str) -> bool:
+        """Return whether there is room for a client, if need be of another's.
+
+        An address that has its share makes room of its own.
+        """
+        if self._has_room(address):
             return True
         for writer in list(self._lingering):
             if not writer.transport.get_write_buffer_size():
-                del self._lingering[writer]  # It has read all, or is gone for good.
-        if self.clients < self._limits.connections:
+                self._stop_lingering(writer)  # It has read all, or is gone for good.
+        if self._has_room(address):
             return True
-        if self._lingering:
-            self._abort(next(iter(self._lingering)))
-            return True
-        if not self._idle:
-            return False
-        longest = next(iter(self._idle))
-        del self._idle[longest]
-        self._clients[longest].reader.wait(0)
-        return True
+        is_own = self._has_share(address)
+        for writer, holder in self._lingering.items():
+            if holder == address or not is_own:
+                self._abort(writer)
+                return True
+        for name in self._idle:
+            if self._clients[name].address == address or not is_own:
+                del self._idle[name]
+                self._clients[name].reader.wait(0)
+                return True
+        return False
+
+    def _has_room(self, address: str) -> bool:
+        is_full = self._held.total() >= self._limits.connections
+        return not is_full and not self._has_share(address)
+
+    def _has_share(self, address: str) -> bool:
+        return self._held[address] >= self._limits.share
+
+    def _let_in_beyond(self, name: str) -> None:
+        """Take note of a spare client, in whose place an older one may have to go."""
+        if len(self._spare) >= SPARE_MAX:
+            oldest = next(iter(self._spare))
+            del self._spare[oldest]
+            self._clients[oldest].writer.transport.abort()
+        self._spare[name] = None
 
     def _abort(self, writer: StreamWriter) -> None:
         if writer in self._lingering:
-            del self._lingering[writer]
+            self._stop_lingering(writer)
             writer.transport.abort()
+
+    def _stop_lingering(self, writer: StreamWriter) -> None:
+        self._let_go(self._lingering.pop(writer))
+
+    def _let_go(self, address: str) -> None:
+        self._held[address] -= 1
+        if not self._held[address]:
+            del self._held[address]
+
+    def _look_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._look_timer = loop.call_later(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Let go of clients that hardly take anything, as long as there are any."""
+        self._look_timer = None
+        now = self._clock()
+        for client in self._clients.values():
+            if client.pace.is_too_slow(now):
+                logger.warning(
+                    "a client that takes less than %d bytes a second for %d s:"
+                    " connection closed",
+                    BYTES_PER_SECOND,
+                    WINDOW_SECONDS,
+                    extra={"client": client.writer.get_extra_info("peername")},
+                )
+                client.writer.transport.abort()
+        if self._clients:
+            self._look_later()
 
     def _report(self) -> None:
         """Say that clients are turned away, now and then: there may be thousands."""
@@ -326,9 +456,26 @@ class Connections:
             self._reported = now
             logger.warning(
                 "clients are turned away: all %d connections are in use"
-                " (balena_connections_max)",
+                " (balena_connections_max), or the %d that one address may have",
                 self._limits.connections,
+                self._limits.share,
             )
+
+
+def _address(client: connection.Client) -> str:
+    """Return by which name a client's connections are counted."""
+    # Of one that is gone already there is none.
+    peername: tuple[str, int] | None = client.peername
+    text = peername[0].partition("%")[0] if peername else ""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text
+    if address.version == 4:  # noqa: PLR2004
+        return text
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ip_network((text, PREFIX_LENGTH_V6), strict=False))
 
 
 def _is_multiplexed(flow: http.HTTPFlow) -> bool:

@@ -7,10 +7,9 @@ from contextvars import ContextVar
 from http import HTTPStatus
 
 from mitmproxy import http
-from mitmproxy.net.http import http1
 from mitmproxy.proxy.layers.http import _http1
 
-from mitm.reply import JSON_HEADERS, fields, reason_phrase
+from mitm.reply import last_page
 from resolver import errors
 
 _SILENT = "registry behind this proxy"
@@ -57,11 +56,4 @@ def error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - 
             errors.Reason.CONNECTION,
             f"the {_silent.get()} does not answer at the moment; try again later",
         )
-    headers = [*JSON_HEADERS, *error.headers, ("Connection", "close")]
-    body = errors.error_body(error.code, error.message)
-    response = http.Response.make(status_code, body, http.Headers(fields(headers)))
-    response.reason = reason_phrase(error.message)
-    if not _has_body.get():
-        response.raw_content = b""
-    page: bytes = http1.assemble_response(response)
-    return page
+    return last_page(error, status=status_code, has_body=_has_body.get())

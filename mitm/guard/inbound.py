@@ -5,35 +5,56 @@ from mitmproxy import http
 from resolver import errors
 from resolver.grammar import url
 from resolver.grammar.challenge import TOKEN_PATH
-from resolver.grammar.reference import printable
+from resolver.grammar.reference import shorten
 
 BODY_LENGTH_MAX = 16 << 10
 """Bytes; the one body that is taken is the form of a token request."""
+_THE_BODY = (
+    f"only POST {TOKEN_PATH} takes one, a form of at most {BODY_LENGTH_MAX} bytes"
+)
+_DIGITS_MAX = 18
+"""Beyond which Python takes its time for a number."""
 
 
-def find_fault(method: str, path: str, headers: dict[str, str]) -> str | None:
-    """Return why a connection has to be closed, going by a request's head.
+def check_body(method: str, path: str, headers: dict[str, str]) -> None:
+    """See that a request's body may be taken into memory, going by its head.
 
     ``PRI`` begins HTTP/2 for those who know that it is served; in plain text it is not.
-    """
-    if method == "PRI":
-        return "HTTP/2 without TLS"
-    if not has_small_body(method, path, headers):
-        return f"{printable(method)} with a body of unknown or excessive size"
-    return None
-
-
-def has_small_body(method: str, path: str, headers: dict[str, str]) -> bool:
-    """Return whether the body may be taken into memory, going by its head.
-
     Podman and its family send the form of a token request in chunks, of which
     `mitm.guard.reader` takes no more than of any request.
+
+    Raises:
+        RequestError: nothing more can be taken from the connection.
+
     """
-    if "transfer-encoding" in headers:
-        is_form = (method, path) == ("POST", TOKEN_PATH)
-        return is_form and "content-length" not in headers
+    if method == "PRI":
+        raise errors.RequestInvalid(
+            "HTTP/2 is not served without TLS; use HTTP/1.1 on this port"
+        )
     length = headers.get("content-length", "0")
-    return length.isdecimal() and int(length) <= BODY_LENGTH_MAX
+    if "transfer-encoding" in headers:
+        if "content-length" in headers:
+            raise errors.RequestInvalid(
+                "a request has either a Content-Length or a Transfer-Encoding, not both"
+            )
+        if (method, path) != ("POST", TOKEN_PATH):
+            raise errors.LengthUnknown(
+                f"the body does not say how long it is; {_THE_BODY}"
+            )
+    elif not length.isdecimal():
+        raise errors.RequestInvalid(
+            f"the Content-Length {shorten(length)} is no number; send it once, in"
+            " digits"
+        )
+    elif len(length) > _DIGITS_MAX or int(length) > BODY_LENGTH_MAX:
+        raise body_too_long()
+
+
+def body_too_long() -> errors.BodyTooLong:
+    """Return what a client is told whose body is longer than any that is taken."""
+    return errors.BodyTooLong(
+        f"the body has more than {BODY_LENGTH_MAX} bytes; {_THE_BODY}"
+    )
 
 
 def joined_values(headers: http.Headers) -> dict[str, str]:

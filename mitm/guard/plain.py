@@ -53,19 +53,7 @@ class PlainAnswer(layer.Layer):
         if isinstance(event, events.DataReceived) and not self.is_answered:
             self.is_answered = True
             client = self.context.client
-            yield commands.SendData(client, _answer())
+            # Without this very status line docker fails.
+            page = reply.last_page(errors.RequestInvalid(MESSAGE), reason="Bad Request")
+            yield commands.SendData(client, page)
             yield commands.CloseTcpConnection(client, half_close=True)
-
-
-def _answer() -> bytes:
-    """Return the whole answer, with the status line without which docker fails."""
-    error = errors.RequestInvalid(MESSAGE)
-    body = errors.error_body(error.code, error.message)
-    headers = (
-        *reply.JSON_HEADERS,
-        ("Content-Length", str(len(body))),
-        ("Connection", "close"),
-    )
-    lines = [b"HTTP/1.1 400 Bad Request"]
-    lines += [b"%b: %b" % field for field in reply.fields(headers)]
-    return b"\r\n".join([*lines, b"", body])

@@ -12,12 +12,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from resolver import errors
+
 logger = logging.getLogger(__name__)
 
 REQUEST_LENGTH_MAX = 64 << 10
 """Bytes of a request with all its headers; tokens of 8 kB are the longest in use."""
+READ_LENGTH_MAX = 3 * REQUEST_LENGTH_MAX
+"""Bytes that are read for one: a piece more than it may have, a handshake of TLS, and
+a record of which the end is missing."""
 HEAD_LENGTH_MAX = 256 << 10
 """Bytes of the head of a registry's answer."""
+LINGER_SECONDS = 5
+LINGER_LENGTH_MAX = 16 << 20
+"""For how long, and for how many bytes, a client is heard out that was answered early.
+
+A connection that is closed with something unread is reset, and the answer may be lost.
+"""
 PIECE_LENGTH = 256 << 10
 """Bytes of a stream that are read at once: as many as asyncio takes from a socket."""
 KEPT_SECONDS = 4
@@ -89,7 +100,11 @@ class LimitedReader:
 
 
 class RequestReader(LimitedReader):
-    """Listens to a client: each request has to be there whole within its time."""
+    """Listens to a client: each request has to be there whole within its time.
+
+    How long one may be `mitm.guard.parting` sees; here is an end to what it never gets
+    to see, and to what TLS adds.
+    """
 
     def __init__(
         self, reader: Reader, client: object, *, idle_seconds: int, request_seconds: int
@@ -99,12 +114,28 @@ class RequestReader(LimitedReader):
         self._idle_seconds = idle_seconds
         self._request_seconds = request_seconds
         self._is_counted = True
+        self._is_lingering = False
+        self.farewell: errors.RegistryError | None = None
+        """The answer after which the connection ends; None as long as it goes on."""
         self.expect_request()
+
+    async def read(self, size: int) -> bytes:
+        """Return what there is; of a client that was answered already nothing."""
+        data = await super().read(size)
+        while self._is_lingering and data:
+            data = await super().read(size)
+        if self._left < READ_LENGTH_MAX - REQUEST_LENGTH_MAX:
+            # Much may be there at once; let mitmproxy see what it has before there is
+            # more of it.
+            await asyncio.sleep(0)
+        return data
 
     def expect_request(self) -> None:
         """Wait for the next request: for its beginning, and from there for its end."""
+        if self._is_lingering:
+            return
         self._is_begun = False
-        self._left = REQUEST_LENGTH_MAX
+        self._left = READ_LENGTH_MAX
         self.wait(self._idle_seconds)
 
     def answer_request(self, *, is_multiplexed: bool) -> None:
@@ -115,8 +146,18 @@ class RequestReader(LimitedReader):
         all the time.
         """
         self._is_counted = not is_multiplexed
-        self._left = REQUEST_LENGTH_MAX
+        self._left = READ_LENGTH_MAX
         self.wait(None)
+
+    def linger(self) -> None:
+        """Hear the client out, who has the farewell, and listen to nothing of it."""
+        self._is_lingering = self._is_begun = True
+        self._left = LINGER_LENGTH_MAX
+        self.wait(LINGER_SECONDS)
+
+    def warn_of_length(self) -> None:
+        """Say that a request is too long."""
+        self._warn(f"a request of more than {REQUEST_LENGTH_MAX} bytes")
 
     def _received(self, length: int) -> None:
         if not self._is_begun:
@@ -125,12 +166,17 @@ class RequestReader(LimitedReader):
                 self.wait(self._request_seconds)
         self._left -= length
         if self._is_counted and self._left < 0:
-            self._warn(f"a request of more than {REQUEST_LENGTH_MAX} bytes")
+            if self.farewell is None:
+                self.warn_of_length()
             raise ConnectionAbortedError("the request is too long")
 
     def _expired(self) -> None:
-        if self._is_begun:
+        if self._is_begun and self.farewell is None:
             self._warn(f"a request that is not whole after {self._request_seconds} s")
+            self.farewell = errors.RequestUnfinished(
+                f"the request is not whole after {self._request_seconds} s; send it"
+                " again"
+            )
 
     def _warn(self, reason: str) -> None:
         logger.warning("%s: connection closed", reason, extra={"client": self._client})

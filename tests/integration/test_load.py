@@ -13,9 +13,12 @@ import pytest
 
 from demo.proxy import Proxy
 from localcloud import LocalCloud
+from localcloud.relay import Failure, Fault, Relay
 from mitm.guard.plain import HANDSHAKE
+from mitm.guard.reader import REQUEST_LENGTH_MAX
 from tests.integration.blob import first_layer, push_blob
-from tests.integration.raw import HOST, connected, get, receive
+from tests.integration.fault import port_of
+from tests.integration.raw import HOST, connected, get, receive, send
 from tests.integration.registry import Installation, installed
 from tests.integration.session import TIMEOUT, get_token, logged_in, plain_session
 from tests.integration.tool import has_traceback, wait_until
@@ -94,25 +97,54 @@ def test_request_that_does_not_come(hasty: Proxy, begun: bytes) -> None:
     with connected(hasty) as connection:
         connection.sendall(begun)
         get_token(f"http://{hasty.host}", ALIAS)
-        receive(connection)
+        answer = receive(connection)
     # Half a handshake is answered, because no whole one would be of use.
     is_answered = begun.startswith(HANDSHAKE)
     is_told = hasty.log.count("not whole after 1 s") > before
     assert is_answered or is_told == bool(begun)
+    if is_told:
+        assert answer.startswith(b"HTTP/1.1 408 the request is not whole after 1 s")
 
 
-def test_head_without_an_end(hasty: Proxy) -> None:
-    """A head of more than 64 KiB is not taken."""
-    with connected(hasty) as connection:
-        connection.sendall(b"GET /v2/ HTTP/1.1\r\nX: " + b"x" * 65536)
-        receive(connection)
+@pytest.mark.parametrize("length", [REQUEST_LENGTH_MAX, 1 << 20])
+def test_head_without_an_end(hasty: Proxy, length: int) -> None:
+    """Of a head no more than 64 KiB is taken, and the client is told (T8)."""
+    answer = send(hasty, b"GET /v2/ HTTP/1.1\r\nX: " + b"x" * length)
+    assert answer.startswith(b"HTTP/1.1 431 request line and headers have more than")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["errors"]
     wait_until(lambda: "more than 65536 bytes" in hasty.log, "a line of log")
+
+
+def test_health_is_told_when_all_connections_are_in_use(
+    installation: Installation,
+) -> None:
+    """Probes are answered, everything else gets a 503 in words (T8)."""
+    with ExitStack() as stack:
+        options = ("--set", "balena_connections_max=4")
+        registry = stack.enter_context(Relay(port_of(installation.url)))
+        url = f"http://localhost:{registry.port}"
+        proxy = stack.enter_context(Proxy(url, arguments=options))
+        registry.fail(Fault(Failure.HANG))
+        stack.callback(registry.mend)
+        # Half of them is what one address may have.
+        for _ in range(2):
+            connection = stack.enter_context(connected(proxy))
+            connection.sendall(b"GET /v2/ HTTP/1.1\r\n" + HOST + b"\r\n")
+        wait_until(lambda: registry.accepted >= 2, "all are in use")
+        for _ in range(20):
+            answer = send(proxy, b"GET /ping HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert answer.startswith(b"HTTP/1.1 200 ")
+        answer = send(proxy, b"GET /v2/ HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 503 all connections that this registry")
+        assert b"Retry-After: 10" in answer
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["errors"]
+        assert "clients are turned away: all 4 connections are in use" in proxy.log
 
 
 def test_idle_connections_give_way(cloud: LocalCloud) -> None:
     """There are no more connections than may be, and a pull still works (T8)."""
     with ExitStack() as stack:
-        own = started(cloud.registry_url, connections_max=CONNECTIONS_MAX)
+        own = started(cloud.registry_url, connections_max=2 * CONNECTIONS_MAX)
         proxy = stack.enter_context(own)
         get_token(f"http://{proxy.host}", ALIAS)
         before = open_files(proxy)

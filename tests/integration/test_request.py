@@ -4,6 +4,7 @@ What is answered, word by word, `tests/golden` has.
 """
 
 import json
+import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from tests.golden.script import RAW
-from tests.integration.raw import BYE, HOST, send
+from tests.integration.raw import BYE, HOST, encrypted, receive, send
 from tests.integration.session import TIMEOUT, logged_in, plain_session
 from tests.resolver.fake import ident
 
@@ -36,6 +37,13 @@ def front(cloud: LocalCloud) -> Iterator[Proxy]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def encrypting(cloud: LocalCloud) -> Iterator[Proxy]:
+    """One that speaks TLS as well."""
+    with Proxy(cloud.registry_url, environment={"TLS": "authority"}) as running:
+        yield running
+
+
 @pytest.mark.parametrize("request_bytes", REQUESTS, ids=ident)
 def test_malformed_request_goes_nowhere(
     cloud: LocalCloud, front: Proxy, request_bytes: bytes
@@ -51,6 +59,45 @@ def test_malformed_request_goes_nowhere(
     # The registry may be asked for the name of its service, and for nothing else.
     assert {request.target for request in cloud.registry.requests} <= {"/v2/"}
     assert not list(cloud.requests)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("POST /auth/v1/token|Content-Length: 1000000", 413),
+        ("POST /auth/v1/token|Content-Length: 1000000|Expect: 100-continue", 413),
+        ("PUT /v2/a/b/manifests/1|Content-Length: 16385", 413),
+        ("HEAD /v2/|Content-Length: 1000000", 413),
+        ("PATCH /v2/a/b/blobs/uploads/1|Transfer-Encoding: chunked", 411),
+        ("GET /v2/|Content-Length: +9", 400),
+        ("PRI *", 400),
+    ],
+)
+@pytest.mark.parametrize("is_encrypted", [False, True])
+def test_body_is_refused_in_words(
+    encrypting: Proxy, head: str, status: int, *, is_encrypted: bool
+) -> None:
+    """Its client reads why, though most of the body is still to come."""
+    lines = head.replace("|", " HTTP/1.1|", 1) if "|" in head else f"{head} HTTP/1.1"
+    sent = lines.replace("|", "\r\n").encode() + b"\r\n" + HOST + b"\r\n"
+    if "Expect" not in head:
+        sent += b"F4240\r\n" + bytes(1_000_000)
+    if is_encrypted:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with encrypted(encrypting, context) as connection:
+            connection.sendall(sent)
+            answer = receive(connection)
+    else:
+        answer = send(encrypting, sent)
+    answered, _, body = answer.partition(b"\r\n\r\n")
+    if head.startswith("HEAD"):
+        assert not body
+    else:
+        assert json.loads(body)["errors"]
+    assert int(answered.split()[1]) == status
+    assert b"Connection: close" in answered
 
 
 def test_forwarding_headers_stay_here(cloud: LocalCloud, front: Proxy) -> None:

@@ -49,7 +49,7 @@ class Wire:
         proxied.server.address = ("registry.test", 80)
         asking = layer.NextLayer(proxied)
         ctx.master.addons.add(Chooser(HttpLayer(proxied, HTTPMode.transparent)))
-        couriers = Couriers(self._exchanges, self._judge)
+        couriers = Couriers(self._exchanges, self._judge, lambda _, top: top)
         couriers.begin()
         couriers.send_one(asking)
         assert asking.layer

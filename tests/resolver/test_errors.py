@@ -10,7 +10,10 @@ from resolver import errors
 from resolver.errors import ErrorCode, RegistryError, error_body
 from resolver.grammar.payload import read_error
 
-MALFORMED = "NameInvalid AliasInvalid RequestInvalid GrantUnsupported EndpointUnknown"
+MALFORMED = (
+    "NameInvalid AliasInvalid RequestInvalid GrantUnsupported EndpointUnknown"
+    " RequestUnfinished LengthUnknown BodyTooLong HeadTooLong"
+)
 
 
 def leaves(root: type[RegistryError] = RegistryError) -> Iterator[type[RegistryError]]:

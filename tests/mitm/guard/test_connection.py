@@ -1,46 +1,38 @@
 """Who gives way where there are as many connections as may be."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mitmproxy import connection
+from mitmproxy import connection, http
 from mitmproxy.proxy import server_hooks
 from mitmproxy.test import tflow
 
-from mitm.guard.connection import Connections, Limits
+from mitm.guard.connection import (
+    LOOK_SECONDS,
+    SPARE_MAX,
+    SPARE_SECONDS,
+    Connections,
+    Limits,
+)
+from mitm.guard.pace import WINDOW_SECONDS
 from mitm.guard.reader import AnswerReader
+from resolver import errors
+from tests.mitm.guard.transport import Transport
 
-LIMITS = Limits(connections=2, idle_seconds=60, request_seconds=60, registry_seconds=60)
-
-
-class Transport(asyncio.WriteTransport):
-    """A connection, and how much of what it was given nobody has taken."""
-
-    def __init__(self, unsent: int) -> None:
-        super().__init__()
-        self.unsent = unsent
-        self.is_aborted = False
-
-    def get_write_buffer_size(self) -> int:
-        """Return what is still to be sent."""
-        return self.unsent
-
-    def abort(self) -> None:
-        """Take note."""
-        self.is_aborted = True
-
-    def is_closing(self) -> bool:
-        """Return that there is nothing left to close."""
-        return True
+LIMITS = Limits(
+    connections=2, share=2, idle_seconds=60, request_seconds=60, registry_seconds=60
+)
 
 
 class Side:
     """Connections as mitmproxy knows them, with transports of our own."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.connections = Connections()
+        self.now = 0
+        self.connections = Connections(lambda: self.now)
         self.connections.limit(LIMITS)
         self._streams: dict[object, Any] = {}
         monkeypatch.setattr(
@@ -48,10 +40,11 @@ class Side:
             lambda _, peer: self._streams.get(peer),
         )
 
-    def connect(self, unsent: int = 0) -> Any:
+    def connect(self, unsent: int = 0, address: str = "127.0.0.1") -> Any:
         """Return a client that asks to be let in."""
         flow = tflow.tflow()
         client = flow.client_conn
+        client.peername = (address, 50_000)
         reader = asyncio.StreamReader()
         writer = asyncio.StreamWriter(
             Transport(unsent),
@@ -107,19 +100,125 @@ def test_longest_idle_gives_way(side: Side) -> None:
     asyncio.run(steps())
 
 
-def test_busy_ones_stay(side: Side) -> None:
-    """Where both are being answered the third is turned away."""
+def is_turned_away(side: Side, made: Any) -> bool:
+    """Return whether a client gets an answer to nothing but health checks."""
+    try:
+        side.connections.check_room(made.flow)
+    except errors.ServiceUnavailable as error:
+        return dict(error.headers)["Retry-After"] == "10"
+    return False
+
+
+def test_busy_ones_stay(side: Side, caplog: pytest.LogCaptureFixture) -> None:
+    """Where both are being answered the third is a spare one, which is told to go."""
 
     async def steps() -> None:
         busy = [side.connect(), side.connect()]
         for made in busy:
             side.connections.begin_request(made.flow)
-        assert side.connect().client.error
+        third, fourth = side.connect(), side.connect()
+        assert is_turned_away(side, third)
+        assert is_turned_away(side, fourth)
         assert side.connections.running == 2
+        side.connections.begin_request(third.flow)
+        third.flow.response = http.Response.make()
+        side.connections.end_answer(third.flow)
+        assert third.flow.response.headers["Connection"] == "close"
         side.connections.end_answer(busy[0].flow)
-        assert side.connect().client.error is None
+        assert not is_turned_away(side, side.connect())
 
     asyncio.run(steps())
+    (record,) = caplog.records
+    assert "all 2 connections are in use" in record.getMessage()
+
+
+def test_spare_ones_are_few(side: Side) -> None:
+    """The oldest of them goes, so a flood keeps no health check out for long (T8)."""
+
+    async def steps() -> None:
+        for _ in range(2):
+            side.connections.begin_request(side.connect().flow)
+        spare = [side.connect() for _ in range(SPARE_MAX + 1)]
+        aborted = [made.writer.transport.is_aborted for made in spare]
+        assert aborted == [True] + [False] * SPARE_MAX
+        assert {await idle_seconds(made) for made in spare} == {SPARE_SECONDS}
+        for made in spare:
+            side.connections.forget(made.client)
+        assert side.connections.clients == 2
+
+    asyncio.run(steps())
+
+
+async def idle_seconds(made: Any) -> int:
+    """Return for how long the client may send nothing."""
+    deadline: float = made.stream.reader._deadline
+    return round(deadline - asyncio.get_running_loop().time())
+
+
+@pytest.mark.parametrize(
+    ("address", "other"),
+    [
+        ("192.0.2.1", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8:0:1::1"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2"),
+    ],
+)
+def test_address_has_a_share(side: Side, address: str, other: str) -> None:
+    """One address makes room for itself; the others have the rest (T8)."""
+
+    async def steps() -> None:
+        side.connections.limit(replace(LIMITS, connections=4, share=2))
+        stranger = side.connect(address=other)
+        idle, busy = (side.connect(address=address) for _ in range(2))
+        side.connections.begin_request(busy.flow)
+        new = side.connect(address=address)
+        assert [await is_closed(made) for made in (stranger, idle)] == [False, True]
+        assert not is_turned_away(side, new)
+        side.connections.forget(idle.client)
+        side.connections.begin_request(new.flow)
+        assert is_turned_away(side, side.connect(address=address))
+        assert not is_turned_away(side, side.connect(address=other))
+        side.connections.forget(busy.client)
+        assert not is_turned_away(side, side.connect(address=address))
+
+    asyncio.run(steps())
+
+
+def test_household_has_one_address(side: Side) -> None:
+    """Of IPv6 the first half counts; who has it can choose the other (T8)."""
+
+    async def steps() -> None:
+        side.connections.limit(replace(LIMITS, connections=4, share=2))
+        for number in range(2):
+            made = side.connect(address=f"2001:db8::{number}")
+            side.connections.begin_request(made.flow)
+        assert is_turned_away(side, side.connect(address="2001:db8::ffff:1%eth0"))
+
+    asyncio.run(steps())
+
+
+def test_client_that_hardly_reads_is_let_go_of(
+    side: Side, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is looked at all clients, as long as there are any (T8)."""
+
+    async def steps() -> None:
+        slow, fast = side.connect(unsent=100_000), side.connect()
+        for side.now in range(0, WINDOW_SECONDS + 1, LOOK_SECONDS):
+            timer = side.connections._look_timer
+            assert timer
+            timer.cancel()
+            side.connections._look()
+        assert slow.writer.transport.is_aborted
+        assert not fast.writer.transport.is_aborted
+        for made in (slow, fast):
+            side.connections.forget(made.client)
+        side.connections._look()
+        assert side.connections._look_timer is None
+
+    asyncio.run(steps())
+    (record,) = caplog.records
+    assert "less than 1000 bytes a second" in record.getMessage()
 
 
 @pytest.mark.parametrize("unsent", [0, 1])
@@ -134,10 +233,10 @@ def test_client_that_left_makes_room(side: Side, unsent: int) -> None:
             made.writer.transport.unsent = unsent
         for _ in range(2):
             made = side.connect()
-            assert made.client.error is None
+            assert not is_turned_away(side, made)
             side.connections.begin_request(made.flow)
         assert [made.writer.transport.is_aborted for made in gone] == [bool(unsent)] * 2
-        assert side.connect().client.error
+        assert is_turned_away(side, side.connect())
 
     asyncio.run(steps())
 

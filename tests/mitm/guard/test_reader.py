@@ -10,11 +10,14 @@ import pytest
 from mitm.guard.reader import (
     HEAD_LENGTH_MAX,
     KEPT_SECONDS,
-    REQUEST_LENGTH_MAX,
+    LINGER_LENGTH_MAX,
+    LINGER_SECONDS,
+    READ_LENGTH_MAX,
     AnswerReader,
     LimitedReader,
     RequestReader,
 )
+from resolver import errors
 
 IDLE, REQUEST, ANSWER = 120, 30, 10
 NEVER = 1e6
@@ -92,8 +95,8 @@ def request_reader(*pieces: tuple[float, int]) -> RequestReader:
         ([(IDLE - 1, 1)], [1], IDLE - 1 + REQUEST, True),
         ([(0, 1)], [1], REQUEST, True),
         ([(0, 1), (20, 1), (9, 1), (20, 1)], [1, 1, 1], REQUEST, True),
-        ([(0, REQUEST_LENGTH_MAX)], [REQUEST_LENGTH_MAX], REQUEST, True),
-        ([(0, REQUEST_LENGTH_MAX), (1, 1)], [REQUEST_LENGTH_MAX], 1, True),
+        ([(0, READ_LENGTH_MAX)], [READ_LENGTH_MAX], REQUEST, True),
+        ([(0, READ_LENGTH_MAX), (1, 1)], [READ_LENGTH_MAX], 1, True),
     ],
     ids=["nothing", "late", "a byte", "a trickle", "long", "too long"],
 )
@@ -117,7 +120,7 @@ def test_request(
 @pytest.mark.parametrize("is_multiplexed", [False, True])
 def test_answering(*, is_multiplexed: bool) -> None:
     """While a request is answered there is time, and for HTTP/2 no length."""
-    long = REQUEST_LENGTH_MAX + 1
+    long = READ_LENGTH_MAX + 1
 
     async def steps() -> list[int]:
         reader = request_reader((0, 1), (10_000, long), (0, 1))
@@ -133,6 +136,40 @@ def test_answering(*, is_multiplexed: bool) -> None:
     assert run(steps()) == (
         ([1, long, 1], 10_000 + REQUEST) if is_multiplexed else ([1], 10_000)
     )
+
+
+@pytest.mark.parametrize(
+    ("pieces", "seconds"),
+    [
+        ([(0, 1)] * 3, LINGER_SECONDS),
+        ([(1, 1)] * 100, LINGER_SECONDS),
+        ([(1, LINGER_LENGTH_MAX), (1, 1)], 2),
+    ],
+    ids=["silent", "a trickle", "too long"],
+)
+def test_lingering(pieces: list[tuple[float, int]], seconds: float) -> None:
+    """Who has the last answer is heard out for a while, and nothing of it is taken."""
+
+    async def steps() -> list[int]:
+        reader = request_reader(*pieces)
+        reader.farewell = errors.BodyTooLong("too long")
+        reader.linger()
+        reader.expect_request()  # As when its flow ends.
+        return await read_all(reader)
+
+    assert run(steps()) == ([], seconds)
+
+
+def test_slow_request_has_a_farewell() -> None:
+    """A client whose request is not whole in time is told so; an idle one is not."""
+
+    async def steps(*pieces: tuple[float, int]) -> bool:
+        reader = request_reader(*pieces)
+        await read_all(reader)
+        return reader.farewell is not None
+
+    assert run(steps((0, 1))) == (True, REQUEST)
+    assert run(steps()) == (False, IDLE)
 
 
 def test_waiting_read_gets_the_new_time() -> None:
