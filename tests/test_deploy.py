@@ -16,10 +16,13 @@ import serve
 from demo.proxy import Proxy
 from localcloud.cloud import LocalCloud
 from mitm import option
+from mitm.guard.reader import REQUEST_LENGTH_MAX
 from resolver.grammar.endpoint import PING_PATH, READY_PATH
 from serve import free_port
 from tests.integration.tool import find_tool, run
 
+NGINX = (serve.ROOT / "deploy" / "nginx" / "nginx.conf").read_text()
+HAPROXY = (serve.ROOT / "deploy" / "haproxy" / "haproxy.cfg").read_text()
 FOLDER = serve.ROOT / "deploy" / "kubernetes"
 DOCKERFILE = (serve.ROOT / "Dockerfile").read_text()
 OLDEST = "1.30"
@@ -219,3 +222,20 @@ def test_image_and_pod_are_at_one() -> None:
     assert {*mounts} == {confdir, "/tmp"}
     volumes = {volume["name"] for volume in POD["spec"]["volumes"]}
     assert {*mounts.values()} == volumes
+
+
+def setting(text: str, name: str) -> list[str]:
+    """Return the words that follow a name in a configuration."""
+    found = re.search(rf"^ *{re.escape(name)} +([^;\n]*)", text, re.MULTILINE)
+    assert found
+    return found[1].split()
+
+
+def test_who_stands_in_front_takes_no_longer_heads() -> None:
+    """What passes nginx or HAProxy, with what they add, the proxy takes too (T8)."""
+    count, length = setting(NGINX, "large_client_header_buffers")
+    line = int(length.removesuffix("k")) << 10
+    # The first line may lie in a buffer of 1 kB, and the host is sent twice.
+    assert (int(count) + 1) * line + 2048 < REQUEST_LENGTH_MAX
+    (size,) = setting(HAPROXY, "tune.bufsize")
+    assert 2 * int(size) <= REQUEST_LENGTH_MAX

@@ -88,7 +88,7 @@ def behind_nginx(ground: Ground) -> Iterator[Front]:
     variables = SELECT | {"TRUST_PROXY": "true"}
     with (
         Proxy(ground.installation.url, environment=variables) as proxy,
-        nginx(ground.authority, ground.folder, port, proxy.port),
+        nginx(ground.authority, ground.folder, port, [proxy.port]),
     ):
         yield Front(f"{NAME}:{port}", ground.installation, is_encrypted=True)
 

@@ -287,6 +287,32 @@ def test_address_is_held_to_its_share(whole: Balanced, tmp_path: Path) -> None:
             session.get(f"{balancer.url}/ping")
 
 
+def test_client_takes_no_replica_out(whole: Balanced) -> None:
+    """Whatever heads and bodies a client sends, all replicas stay, and answer (T8)."""
+    before = len(whole.balancer.entries)
+    with plain_session() as session:
+        for _ in range(6):
+            headers = {"X-Long": "x" * 90_000}
+            answer = session.get(f"{whole.balancer.url}/v2/", headers=headers)
+            assert answer.status_code == 400
+        for length in (16_385, 90_000):
+            answer = session.post(f"{whole.balancer.url}/v2/", data=bytes(length))
+            assert answer.status_code == 413
+            assert (
+                "the body has more than 16384 bytes"
+                in answer.json()["errors"][0]["message"]
+            )
+        answer = session.patch(f"{whole.balancer.url}/v2/", data=iter([b"a", b"b"]))
+        assert answer.status_code == 411
+        # The longest head that passes is one that a replica takes.
+        lines = {f"X-{number}": "x" * 9500 for number in range(3)}
+        answer = session.get(f"{whole.balancer.url}/v2/", headers=lines)
+        assert answer.status_code == 401
+    assert whole.balancer.is_up(*whole.replicas)
+    seen = whole.balancer.entries[before:]
+    assert {entry["retries"] for entry in seen} == {"0"}
+
+
 def test_log_has_no_secrets(whole: Balanced) -> None:
     """Keys and tokens stay out of HAProxy's log, in whatever request they came."""
     key = whole.installation.cloud.keys["carol"]

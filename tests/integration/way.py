@@ -1,7 +1,7 @@
 """The ways in which a client reaches the proxy by TLS, and what it is told to trust."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,13 +77,15 @@ def behind_nginx(
     environment = {name: value.format(host=host) for name, value in variables.items()}
     with (
         Proxy(registry_url, environment=environment) as proxy,
-        nginx(authority, folder, port, proxy.port),
+        nginx(authority, folder, port, [proxy.port]),
     ):
         yield _way(host, authority, folder)
 
 
 @contextmanager
-def nginx(authority: Authority, folder: Path, port: int, proxy: int) -> Iterator[None]:
+def nginx(
+    authority: Authority, folder: Path, port: int, replicas: Sequence[int]
+) -> Iterator[None]:
     """Run nginx as it is deployed, but for the addresses and the certificate."""
     own = authority.server_file(folder, NAME, ADDRESS)
     text = NGINX.read_text()
@@ -91,7 +93,10 @@ def nginx(authority: Authority, folder: Path, port: int, proxy: int) -> Iterator
         ("listen 443 ssl;", f"listen {port} ssl;"),
         ("/etc/nginx/tls/fullchain.pem", str(own)),
         ("/etc/nginx/tls/privkey.pem", str(own)),
-        ("server 127.0.0.1:8080;", f"server 127.0.0.1:{proxy};"),
+        (
+            "server 127.0.0.1:8080 max_fails=0;",
+            "".join(f"server 127.0.0.1:{each} max_fails=0;" for each in replicas),
+        ),
     ):
         assert text.count(deployed) == 1, f"{deployed} is in one place"
         text = text.replace(deployed, here)
