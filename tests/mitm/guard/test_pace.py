@@ -19,20 +19,14 @@ class Client:
         self.pace = Pace(self.transport)
         self._now = 0.0
 
-    def take(self, count: int, seconds: float = WINDOW_SECONDS / 6) -> bool:
+    def take(self, count: int, more: int = 100_000) -> bool:
         """Take so much, with more to come, and return whether that is too little."""
-        self.pace.sent += count
-        self.transport.unsent = 100_000
-        return self._look(seconds)
+        self.pace.sent += count + more - self.transport.unsent
+        self.transport.unsent = more
+        return self._look()
 
-    def take_all(self) -> bool:
-        """Take what there is, and wait for more."""
-        self.pace.sent += self.transport.unsent
-        self.transport.unsent = 0
-        return self._look(WINDOW_SECONDS / 6)
-
-    def _look(self, seconds: float) -> bool:
-        self._now += seconds
+    def _look(self) -> bool:
+        self._now += WINDOW_SECONDS / 6
         return self.pace.is_too_slow(self._now)
 
 
@@ -57,8 +51,8 @@ def test_slow_line(client: Client) -> None:
 def test_slow_registry(client: Client) -> None:
     """Who has taken all that there was waits for others, however little it was."""
     for _ in range(20):
-        assert not any(client.take(1) for _ in range(4))
-        assert not client.take_all()
+        assert not any(client.take(1, more=9) for _ in range(4))
+        assert not client.take(10, more=0)
 
 
 def test_what_the_system_holds_is_not_taken() -> None:

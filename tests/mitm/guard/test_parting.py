@@ -104,7 +104,8 @@ def test_long_head(talk: Talk) -> None:
     """It is answered, and the client is heard out until it goes away."""
     assert not talk.send(b"GET /v2/ HTTP/1.1\r\nX: ")
     assert status(talk.send(LONG)) == 431
-    assert not talk.send(LONG)
+    assert not talk.send(b"\r\n\r\n" + PING)
+    assert not talk._hooks
     (closed,) = talk.happen(events.ConnectionClosed(talk.context.client))
     assert isinstance(closed, commands.CloseConnection)
 
