@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench import capacity, contestant
 from bench.contestant import BARE, DIRECT, NODE, PEER, PROXY, ROOT, Contestant
+from bench.crowd import compare
 from bench.load import Client, Work, measure, skopeo_copy, time_command
 from bench.program import START_SECONDS, as_command, end, find
 from bench.site import BLOB, PULLED, Site, open_site
@@ -36,12 +37,15 @@ KINDS = {
 """How many connections there are at once, and whether they are kept."""
 BLOBS = {"one": 1, "4 at once": 4}
 REDIRECTED, STREAMED = "the registry redirects blobs", "the registry streams them"
+CROWD = "crowd"
+"""Which is measured where it is named: it takes a minute for each figure."""
 AREAS = {
     "manifest": ("Warm manifests", (P50, CPU)),
     "token": ("Tokens of an alias that is remembered", (P50, CPU)),
     "blob": ("Blobs of 100 MB that the registry streams", (SPEED, CPU_BLOB)),
     "pull": ("Whole pull of 200 MB in 10 layers by skopeo", (SECONDS,)),
     "start": ("From the command to the first challenge", (SECONDS,)),
+    CROWD: ("Pull of 3 MB by skopeo, in a crowd of 312", ()),
 }
 
 
@@ -74,6 +78,8 @@ class Bench:
                 many = replace(blob, connections=number)
                 yield "blob", case, who.name, partial(self._blob, who, many)
             yield "pull", STREAMED, who.name, partial(self._pull, who)
+            if who.is_ours:
+                yield CROWD, "by skopeo", who.name, partial(self._crowd, who)
         for who in self._redirecting:
             yield "pull", REDIRECTED, who.name, partial(self._pull, who)
         for who in self._recipes(self._site.streaming):
@@ -98,6 +104,11 @@ class Bench:
             return {SECONDS: time_command(skopeo_copy(name, key, folder), folder)}
         finally:
             shutil.rmtree(folder / "copy", ignore_errors=True)
+
+    def _crowd(self, who: Contestant) -> Figures:
+        """Pull alone, and in a crowd."""
+        alone, crowded, _ = compare(self._site, who, self._site.folder)
+        return {"s alone": alone, "s in the crowd": crowded, "times": crowded / alone}
 
     def _first(self, who: Contestant) -> Figures:
         """Start somebody, and ask until a client is sent for a token."""
@@ -161,7 +172,8 @@ def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--rounds", type=int, default=7)
     add("--seconds", type=int, default=2, help="of each turn of wrk")
-    add("--only", nargs="+", choices=AREAS, default=tuple(AREAS))
+    usual = [area for area in AREAS if area != CROWD]
+    add("--only", nargs="+", choices=AREAS, default=usual)
     add("--against", nargs="*", choices=OTHERS, default=OTHERS)
     peer = "folder of another checkout, or URL[,URL] of a proxy that runs"
     add("--peer", default=os.environ.get("PEER", ""), help=peer)

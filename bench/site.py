@@ -1,7 +1,7 @@
 """What is pulled: docker-registry, nginx as its storage, and the API of localcloud."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,12 @@ from serve import free_port
 TOKEN_PATH = "/auth/v1/token"  # noqa: S105 - a path
 PULLED = "bench/pulled/1.0.0"
 BLOB = "bench/blob/1.0.0"
-SIZES = {PULLED: (10, 20_000_000), BLOB: (1, 100_000_000)}
+CROWDED = "bench/crowded/1.0.0"
+SIZES = {
+    PULLED: (10, 20_000_000),
+    BLOB: (1, 100_000_000),
+    CROWDED: (3, 1_000_000),
+}
 """The layers of each image, and the bytes of one."""
 NGINX = Path(__file__).with_name("nginx.conf")
 
@@ -40,7 +45,13 @@ class Site:
 
 
 @contextmanager
-def open_site(folder: Path, *, is_tls: bool, first_port: int = 0) -> Iterator[Site]:
+def open_site(
+    folder: Path,
+    *,
+    is_tls: bool,
+    first_port: int = 0,
+    aliases: Sequence[str] = tuple(SIZES),
+) -> Iterator[Site]:
     """Run it until the context ends; both registries share what is stored."""
     ports = [first_port + number if first_port else free_port() for number in range(3)]
     certificate = _make_certificate(folder) if is_tls else None
@@ -56,7 +67,7 @@ def open_site(folder: Path, *, is_tls: bool, first_port: int = 0) -> Iterator[Si
             ports=Ports(api=ports[2]),
         )
         cloud = stack.enter_context(made)
-        images = {alias: _add(cloud, alias) for alias in SIZES}
+        images = {alias: _add(cloud, alias) for alias in aliases}
         seed = free_port()
         with _registry(folder, seed, {}, None):
             push_images(images.values(), f"http://127.0.0.1:{seed}")
