@@ -152,7 +152,7 @@ def test_without_the_option_nothing_is_different() -> None:
 def test_blobs_of_one_address_delay_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While sixty connections of one address wait, another's blob is found."""
+    """While more connections of one address wait than there are threads, others go on."""
     values = SimpleNamespace(
         registry_url="https://registry2.example.com",
         blobs_allowed=Allowed(),
@@ -175,7 +175,7 @@ def test_blobs_of_one_address_delay_no_other(
             wanted = Forward(path, TOKEN)
             return asyncio.create_task(blobs.find("GET", wanted, address))
 
-        busy = [look("/busy", "192.0.2.1") for _ in range(60)]
+        busy = [look("/busy", "192.0.2.1") for _ in range(storage.THREADS + 1)]
         for _ in range(storage.SHARE):
             assert await asyncio.to_thread(began.acquire, timeout=10)
         assert await asyncio.wait_for(look("/other", "192.0.2.2"), 10) == ROUTE

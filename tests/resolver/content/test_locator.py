@@ -12,6 +12,7 @@ from resolver.content.locator import (
     ABSENT_SECONDS,
     ASKED_MAX,
     SHARE,
+    THREADS,
     Asker,
     Locator,
 )
@@ -454,7 +455,7 @@ def test_tag_that_moved_on_names_nothing() -> None:
 
 
 def test_searches_of_one_address_delay_no_other() -> None:
-    """While sixty connections of one address search, another's search goes on."""
+    """While one address searches with more connections than threads, others go on."""
     registry = Registry({PLACES[3]: 200})
     gate, began = threading.Event(), threading.Semaphore(0)
 
@@ -472,7 +473,7 @@ def test_searches_of_one_address_delay_no_other() -> None:
             wanted = endpoint(f"{SLUG}/blobs/{digest}")
             return asyncio.create_task(locator.decide(wanted, asker))
 
-        busy = [search(f"sha256:{n:064x}", "192.0.2.1") for n in range(60)]
+        busy = [search(f"sha256:{n:064x}", "192.0.2.1") for n in range(THREADS + 1)]
         for _ in range(SHARE):
             assert await asyncio.to_thread(began.acquire, timeout=10)
         found = await asyncio.wait_for(search(OTHER, "192.0.2.2"), 10)
