@@ -77,6 +77,14 @@ def test_order_is_that_of_versions() -> None:
     ]
 
 
+def test_order_of_pre_releases_is_that_of_semver() -> None:
+    """Numbers by their value, then words; the shorter one before the longer one."""
+    texts = ["2", "11", "alpha", "alpha.1", "alpha.beta", "beta", "beta.2", "beta.11"]
+    versions = [f"1.0.0-{text}" for text in texts] + ["1.0.0"]
+    found = order([candidate(text) for text in sorted(versions)])
+    assert versions_of(found) == versions[::-1]
+
+
 @pytest.mark.parametrize("tag", ["latest", "2.3.8", "1.0.0-"])
 def test_fixed_one_is_picked_by_every_tag(tag: str) -> None:
     """An alias with a selector has said which release is meant."""

@@ -293,6 +293,11 @@ def test_sound_suffix(payload: object) -> None:
     [
         ([{"name": LOCATION, "alias": "org/app"}], LOCATION),
         ([{"name": LOCATION, "alias": "org/other"}], None),
+        ([{"name": n, "alias": "org/app"} for n in ("x", LOCATION, "v2/")], LOCATION),
+        (
+            [{"name": LOCATION[:-1] + n, "alias": "org/app"} for n in "21"],
+            f"{LOCATION[:-1]}2",
+        ),
         ([{"name": "org/app", "actions": ["pull"], "alias": "org/app"}], None),
         ([{"name": "v2/../x", "alias": "org/app"}], None),
         ([{"name": LOCATION, "alias": ["org/app"]}], None),
@@ -315,6 +320,7 @@ def test_token_longer_than_any_is_not_read() -> None:
         with pytest.raises(TokenInvalid, match=f"than the {READ_LENGTH_MAX} char"):
             parse_token(text)
         assert not read_token(text).has_access
+        assert read_token(text).size == 0  # Nothing of it is kept.
         assert read_claims(text.partition(SEPARATOR)[0]) == Claims(None, None)
 
 
@@ -341,6 +347,9 @@ def test_token_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 WHALE = "\U0001f433"
 """Four bytes, and so is each character beside it."""
 CLAIMED = [{"name": f"v2/{n:032x}", "alias": f"{n}"} for n in range(350)]
+CLAIMED_IN_LETTERS = [
+    {"name": f"v2/{n:032x}", "alias": f"{WHALE}{n:0200}"} for n in range(80)
+]
 VERSIONS = [f"1.{number}.0+b" for number in range(45)]
 SERVICES = [f"{number:02x}" for number in range(256)]
 NOBODY_LIKES = {f"{number}": ["DENIED", ""] for number in range(120)}
@@ -354,6 +363,7 @@ COSTLY: dict[str, tuple[dict[str, object], object]] = {
     "letters": ({}, json.dumps({**GOOD, "r": WHALES}, ensure_ascii=False).encode()),
     "aliases": ({}, {**GOOD, "a": {f"{n}": LOCATION for n in range(50)}}),
     "claims": ({"access": CLAIMED}, GOOD),
+    "claims in letters": ({"access": CLAIMED_IN_LETTERS}, GOOD),
     "values": ({"x": ["x" * 8] * 1700}, GOOD),
     "unreadable": ({"x": "x" * 20_000}, b"x" * 3000),
 }
