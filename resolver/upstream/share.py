@@ -4,7 +4,8 @@ Everything that runs is for some parties: the client's address, its login, the
 application that it asks for. No party has more than its share, so one whose calls hang
 delays itself alone. Who waits has its turn in the order of who has the least: first by
 address, then by login, then by application, and among equals one after the other.
-What waits is bounded, in all and for each party; beyond that it is refused at once.
+What waits is bounded, in all and for each party. Beyond that it is refused at once, or
+in its place the last one of those who wait most.
 """
 
 import asyncio
@@ -69,12 +70,8 @@ class Shares:
             # Whoever waits could not have this turn.
             self._count_running(parties, 1)
             return
-        if self._is_full(parties):
-            raise ServiceUnavailable.because(
-                Reason.BUSY,
-                "the proxy waits for too many answers of the registry or its API"
-                " already; try again later",
-            )
+        if not self._make_room(parties):
+            raise _busy()
         turn = asyncio.get_running_loop().create_future()
         self._lanes.setdefault(parties, deque()).append(turn)
         self._waiting.update(parties)
@@ -83,7 +80,7 @@ class Shares:
         except asyncio.CancelledError:
             if turn.cancelled():
                 self._leave(parties, turn)
-            else:
+            elif turn.exception() is None:
                 self.give_back(parties)
             raise
 
@@ -107,18 +104,33 @@ class Shares:
                 turn.cancel()
 
     def _may_run(self, parties: tuple[Party, ...]) -> bool:
-        return self._running_count < self._count and all(
-            self._running[party] < self._share for party in parties
-        )
+        return self._running_count < self._count and self.is_free(parties)
 
     def _has(self, parties: tuple[Party, ...]) -> list[int]:
         """Return how much of what runs is theirs."""
         return [self._running[party] for party in parties]
 
-    def _is_full(self, parties: tuple[Party, ...]) -> bool:
-        return sum(map(len, self._lanes.values())) >= self._waiting_max or any(
-            self._waiting[party] >= self._party_waiting_max for party in parties
-        )
+    def is_free(self, parties: tuple[Party, ...]) -> bool:
+        """Return whether none of the parties has a share that is used up."""
+        return all(self._running[party] < self._share for party in parties)
+
+    def _make_room(self, parties: tuple[Party, ...]) -> bool:
+        """Return whether there is room to wait, if need be of somebody else's."""
+        if any(self._waiting[party] >= self._party_waiting_max for party in parties):
+            return False
+        if sum(map(len, self._lanes.values())) < self._waiting_max:
+            return True
+        longest = max(reversed(self._lanes), key=self._waits)
+        if self._waits(longest) <= self._waits(parties) + 1:
+            return False  # It would be next to go itself.
+        last = self._lanes[longest][-1]
+        self._leave(longest, last)
+        last.set_exception(_busy())
+        return True
+
+    def _waits(self, parties: tuple[Party, ...]) -> int:
+        """Return how much waits for that one of them for whom the most does."""
+        return max((self._waiting[party] for party in parties), default=0)
 
     def _count_running(self, parties: tuple[Party, ...], change: int) -> None:
         self._running_count += change
@@ -134,6 +146,14 @@ class Shares:
         if turns:
             self._lanes[lane] = turns
         _count(self._waiting, lane, -1)
+
+
+def _busy() -> ServiceUnavailable:
+    return ServiceUnavailable.because(
+        Reason.BUSY,
+        "the proxy waits for too many answers of the registry or its API already; try"
+        " again later",
+    )
 
 
 def _count(counter: Counter[Party], parties: tuple[Party, ...], change: int) -> None:

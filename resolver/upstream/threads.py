@@ -63,6 +63,10 @@ class Threads:
             await self._sleep(seconds)
         raise AssertionError("a call ends in its last try")
 
+    def is_free(self, parties: tuple[Party, ...]) -> bool:
+        """Return whether none of the parties has a share that is used up."""
+        return self._shares.is_free(parties)
+
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
         self._shares.close()

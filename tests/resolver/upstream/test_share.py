@@ -124,6 +124,18 @@ def test_queue_is_bounded(names: Sequence[str], bounds: dict[str, int]) -> None:
     play(1, 1, scene, **bounds)
 
 
+def test_a_full_queue_has_room_for_who_waits_least() -> None:
+    """The last of those who fill it is told to come again, and not somebody else."""
+
+    async def scene(turns: Turns) -> None:
+        await turns.want("x", "a/k", "a/l", "a/m", "b")
+        with pytest.raises(ServiceUnavailable, match="waits for too many"):
+            await turns.tasks[3]
+        assert await turns.end("x", "a/k", "b") == ["a/k", "b", "a/l"]
+
+    play(1, 1, scene, waiting_max=3)
+
+
 def test_who_goes_away_leaves_the_queue() -> None:
     """The turn of one that was cancelled, before or just when it came, is another's."""
 
