@@ -146,7 +146,7 @@ class ResolutionCache:
                 continue
             if location in candidates_of(entry.outcome).locations:
                 self._entries.pop(key, None)
-                logger.warning(
+                logger.debug(
                     "the image of %s is gone from the registry: it is looked up anew",
                     key.alias,
                 )
