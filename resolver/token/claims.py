@@ -42,7 +42,7 @@ from resolver.upstream.api import TOKEN_LENGTH_MAX
 
 SEPARATOR = "~"
 """Allowed in a Bearer token (RFC 6750 section 2.1), never part of a JWT."""
-PARSED_SIZE_MAX = 8 << 20
+PARSED_SIZE_MAX = 4 << 20
 """Bytes of tokens that are remembered as they were read; one takes some 30 kB."""
 READ_LENGTH_MAX = TOKEN_LENGTH_MAX + len(SEPARATOR) + LENGTH_MAX
 """Characters of a token with its suffix, as the longest that is issued here has."""

@@ -46,7 +46,7 @@ MESSAGE_DEFAULT = "the name cannot be pulled; pull it alone to see why"
 """What stands for a message that a full suffix had no room for."""
 ROWS_MAX = 64
 """Candidates of all aliases; more than a header has room for as the proxy issues."""
-_ENTRY_SIZE, _ROW_SIZE, _IMAGE_SIZE, _REFUSAL_SIZE = 400, 700, 130, 500
+_ENTRY_SIZE, _ROW_SIZE, _IMAGE_SIZE, _REFUSAL_SIZE = 300, 450, 130, 400
 """Bytes in memory, without the texts; what each takes at most."""
 _DRAFT = -1
 _UNRANGED, _TARGET = 1, 2
