@@ -8,6 +8,7 @@ their addresses one after the other, each for as long as the system does.
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 
 from mitmproxy.proxy import server_hooks
 
@@ -84,8 +85,8 @@ async def choose_address(
     try:
         async with asyncio.timeout(seconds) as limit:
             if not addresses:
-                addresses = await asyncio.wrap_future(hosts.look_up(host, port))
-            address = await asyncio.wrap_future(hosts.choose(addresses, port))
+                addresses = await _result(hosts.look_up(host, port))
+            address = await _result(hosts.choose(addresses, port))
     except OSError as error:
         server.error = str(error) or "it took too long"
         return 0, False
@@ -94,6 +95,11 @@ async def choose_address(
     left = max(0, end - asyncio.get_running_loop().time())
     has_others = len(addresses) > 1
     return min(left, CONNECT_SECONDS) if has_others else left, has_others
+
+
+async def _result[R](answer: Future[R]) -> R:
+    """Wait for the answer of a thread; one that is there costs no turn of the loop."""
+    return answer.result() if answer.done() else await asyncio.wrap_future(answer)
 
 
 def restore_name(data: server_hooks.ServerConnectionHookData) -> Address | None:
