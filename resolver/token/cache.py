@@ -5,7 +5,7 @@ Permission is never cached: the token endpoint decides on it each time.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
 from cachetools import TLRUCache
@@ -87,15 +87,22 @@ class ResolutionCache:
             clock,
             getsizeof=lambda entry: _weight(entry.outcome),
         )
-        self._loading: Flights[_Key, Lookup] = Flights()
+        self._loading: Flights[tuple[_Key, Hashable], Lookup] = Flights()
 
     async def resolve(
         self,
         alias: Alias,
         credential: Credential,
         load: Callable[[], Awaitable[Resolution]],
+        queue: Hashable = None,
     ) -> Lookup:
         """Return what is remembered, or what `load` returns or refuses.
+
+        Args:
+            alias: what is resolved.
+            credential: for whom.
+            load: asks the API.
+            queue: what `load` has to wait in, if anything; nobody else waits with it.
 
         Raises:
             RateLimited: raised by `load`, and nothing is remembered.
@@ -106,8 +113,9 @@ class ResolutionCache:
         entry = self._entries.get(key)
         if entry and self._clock() < entry.fresh_until:
             return Lookup(entry.outcome, CacheState.HIT)
-        is_shared = key in self._loading
-        lookup = await self._loading.join(key, lambda: self._load(key, entry, load))
+        errand = key, queue
+        is_shared = errand in self._loading
+        lookup = await self._loading.join(errand, lambda: self._load(key, entry, load))
         return Lookup(lookup.outcome, CacheState.SHARED) if is_shared else lookup
 
     def entries(self) -> list[Entry]:

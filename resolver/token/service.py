@@ -285,6 +285,8 @@ class TokenService:
                     deadline,
                     parties=(*parties, ("application", alias.slug)),
                 ),
+                # Whose share is used up waits, and nobody else for its turn.
+                None if self._threads.is_free(parties) else parties,
             )
         except (RateLimited, ServiceUnavailable):
             self._observer.note(LookUp(Result.FAILED, CacheState.MISS))

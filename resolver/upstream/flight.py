@@ -19,7 +19,10 @@ class Flights[K: Hashable, R]:
         """Return what the call returns or raises, or the one that is under way."""
         task = self._tasks.get(key)
         if task is None:
-            task = self._tasks[key] = asyncio.create_task(call())
+            # Begun at once, so that what it takes from others is counted at once.
+            loop = asyncio.get_running_loop()
+            task = asyncio.Task(call(), loop=loop, eager_start=True)
+            self._tasks[key] = task
             task.add_done_callback(lambda done: self._land(key, done))
         # One client that goes away does not take the outcome from the others.
         return await asyncio.shield(task)

@@ -21,6 +21,8 @@ PARTY_WAITING_MAX = 512
 NETWORK_BITS = 64
 """An IPv6 client has as many addresses as it wants, all of one network."""
 
+KINDS = ("address", "login", "application")
+
 type Party = tuple[str, object]
 """Somebody of a kind, such as ``("address", "127.0.0.1")``."""
 
@@ -107,8 +109,9 @@ class Shares:
         return self._running_count < self._count and self.is_free(parties)
 
     def _has(self, parties: tuple[Party, ...]) -> list[int]:
-        """Return how much of what runs is theirs."""
-        return [self._running[party] for party in parties]
+        """Return how much of what runs is theirs; none counts like one without any."""
+        has = {party[0]: self._running[party] for party in parties}
+        return [has.get(kind, 0) for kind in KINDS]
 
     def is_free(self, parties: tuple[Party, ...]) -> bool:
         """Return whether none of the parties has a share that is used up."""

@@ -152,7 +152,7 @@ def test_without_the_option_nothing_is_different() -> None:
 def test_blobs_of_one_address_delay_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While more connections of one address wait than there are threads, others go on."""
+    """While one address has more connections than there are threads, others go on."""
     values = SimpleNamespace(
         registry_url="https://registry2.example.com",
         blobs_allowed=Allowed(),

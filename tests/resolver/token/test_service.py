@@ -79,10 +79,10 @@ NETWORK: dict[str, Reply] = {
 }
 
 
-def request_for(*names: str) -> TokenRequest:
+def request_for(*names: str, login: str | None = BASIC) -> TokenRequest:
     """Return a request for pulling from these repositories."""
     scopes = [("scope", f"repository:{name}:pull") for name in names]
-    return parse_token_query(urlencode(scopes), BASIC)
+    return parse_token_query(urlencode(scopes), login)
 
 
 @contextmanager
@@ -455,6 +455,40 @@ def test_too_many_requests_are_told_so() -> None:
     assert isinstance(refused, ServiceUnavailable)
     assert refused.headers == (("Retry-After", "10"),)
     assert notes.events.count(Failure(Part.API, Reason.BUSY)) == 1
+
+
+def test_nobody_waits_for_the_turn_of_another_address() -> None:
+    """A name that one asks for whose share is used up is looked up for others."""
+    gate = threading.Event()
+
+    def slowly(_: str) -> Answer:
+        gate.wait(10)
+        return answer({"d": []})
+
+    network = FakeTransport({"hanging": slowly, **NETWORK})
+
+    async def play(tokens: TokenService) -> None:
+        names = [f"hanging{number}/app/1.0.0" for number in range(SHARE)]
+        busy = [
+            asyncio.create_task(
+                tokens.answer(request_for(name, login=None), "192.0.2.1")
+            )
+            for name in (*names, SLUG)
+        ]
+        while network.count("hanging") < SHARE:
+            await asyncio.sleep(0)
+        wanted = tokens.answer(request_for(SLUG, login=None), "192.0.2.2")
+        found = await asyncio.wait_for(wanted, 10)
+        assert [str(each.alias) for each in found.resolutions] == [SLUG]
+        assert not any(task.done() for task in busy)
+        gate.set()
+        await asyncio.gather(*busy)
+
+    with serving(network) as tokens:
+        try:
+            asyncio.run(play(tokens))
+        finally:
+            gate.set()
 
 
 def test_others_of_a_request_that_fails_are_not_asked_for() -> None:

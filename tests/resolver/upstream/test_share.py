@@ -124,6 +124,16 @@ def test_queue_is_bounded(names: Sequence[str], bounds: dict[str, int]) -> None:
     play(1, 1, scene, **bounds)
 
 
+def test_a_login_stands_behind_nobody_without_one() -> None:
+    """Of two addresses with as much each, the one that was there first is next."""
+
+    async def scene(turns: Turns) -> None:
+        await turns.want("x", "a/k/f", "b")
+        assert await turns.end("x") == ["a/k/f"]
+
+    play(1, 1, scene)
+
+
 def test_a_full_queue_has_room_for_who_waits_least() -> None:
     """The last of those who fill it is told to come again, and not somebody else."""
 
@@ -131,7 +141,7 @@ def test_a_full_queue_has_room_for_who_waits_least() -> None:
         await turns.want("x", "a/k", "a/l", "a/m", "b")
         with pytest.raises(ServiceUnavailable, match="waits for too many"):
             await turns.tasks[3]
-        assert await turns.end("x", "a/k", "b") == ["a/k", "b", "a/l"]
+        assert await turns.end("x", "a/k", "a/l") == ["a/k", "a/l", "b"]
 
     play(1, 1, scene, waiting_max=3)
 
