@@ -13,7 +13,6 @@ from asyncio import StreamWriter
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 
 from mitmproxy import connection, http
 from mitmproxy.proxy import layer, server_hooks
@@ -30,6 +29,7 @@ from mitm.guard.reader import (
 from mitm.guard.transport import find_transport, read_through
 from resolver import errors
 from resolver.content.answer import BUFFER_LENGTH_MAX
+from resolver.upstream.share import household
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,6 @@ SPARE_MAX = 16
 """Connections beyond the limit; where there are so many, the oldest gives way."""
 SPARE_SECONDS = 5
 """How long such a one may take for its request."""
-PREFIX_LENGTH_V6 = 64
-"""Bits of an address that make one household, which can choose the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +142,9 @@ class Connections:
         if not isinstance(stream.writer, StreamWriter) or stream.reader is None:
             client.error = "nothing but TCP is served"  # mitmproxy listens for HTTP/3.
             return
-        address = _address(client)
+        # Of one that is gone already there is none.
+        peername: tuple[str, int] | None = client.peername
+        address = household(peername[0]) if peername else ""
         is_spare = not self._make_room(address)
         longest = SPARE_SECONDS if is_spare else self._limits.idle_seconds
         reader = RequestReader(
@@ -460,22 +460,6 @@ class Connections:
                 self._limits.connections,
                 self._limits.share,
             )
-
-
-def _address(client: connection.Client) -> str:
-    """Return by which name a client's connections are counted."""
-    # Of one that is gone already there is none.
-    peername: tuple[str, int] | None = client.peername
-    text = peername[0].partition("%")[0] if peername else ""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return text
-    if address.version == 4:  # noqa: PLR2004
-        return text
-    if address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    return str(ip_network((text, PREFIX_LENGTH_V6), strict=False))
 
 
 def _is_multiplexed(flow: http.HTTPFlow) -> bool:

@@ -9,8 +9,8 @@ in its place the last one of those who wait most.
 """
 
 import asyncio
-import ipaddress
 from collections import Counter, deque
+from ipaddress import ip_address, ip_network
 
 from resolver.errors import Reason, ServiceUnavailable
 
@@ -27,17 +27,23 @@ type Party = tuple[str, object]
 """Somebody of a kind, such as ``("address", "127.0.0.1")``."""
 
 
+def household(address: str) -> str:
+    """Return by which name an address is counted: of IPv6 the network."""
+    text = address.partition("%")[0]
+    try:
+        parsed = ip_address(text)
+    except ValueError:
+        return text
+    if parsed.version == 4:  # noqa: PLR2004
+        return text
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((text, NETWORK_BITS), strict=False))
+
+
 def address_party(address: str) -> tuple[Party, ...]:
     """Return the party that an address stands for; none for no address."""
-    if not address:
-        return ()
-    try:
-        version = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return (("address", address),)
-    if isinstance(version, ipaddress.IPv6Address) and version.ipv4_mapped is None:
-        return (("address", int(version) >> (128 - NETWORK_BITS)),)
-    return (("address", address),)
+    return (("address", household(address)),) if address else ()
 
 
 class Shares:

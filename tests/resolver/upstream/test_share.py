@@ -170,6 +170,7 @@ def test_who_goes_away_leaves_the_queue() -> None:
         ("2001:db8::1", "2001:db8:0:1::1", False),
         ("fe80::1%eth0", "fe80::2%eth0", True),
         ("::ffff:10.0.0.1", "::ffff:10.0.0.2", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
         ("nobody", "somebody", False),
     ],
     ids=ident,
