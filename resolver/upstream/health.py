@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from resolver.errors import RateLimited, RegistryError
 from resolver.grammar.timestamp import format_timestamp
 from resolver.upstream.deadline import Deadline
+from resolver.upstream.flight import Flights
 from resolver.upstream.observer import Contact, Event, Part
 from resolver.upstream.registry import Upstream
 from resolver.upstream.threads import Threads, time_limit
@@ -90,7 +91,7 @@ class Health:
             Part.API: upstream.probe_api,
         }
         self._findings: dict[Part, _Finding] = {}
-        self._checks: dict[Part, asyncio.Task[Sight]] = {}
+        self._checks: Flights[Part, Sight] = Flights()
         self._was_ready = True
         self._threads = Threads(len(self._probes), "balena-health")
 
@@ -124,11 +125,7 @@ class Health:
         finding = self._findings.get(part)
         if finding and self._clock() - finding.at < FRESH_SECONDS:
             return finding.sight
-        if part not in self._checks:
-            check = asyncio.create_task(self._ask(part))
-            self._checks[part] = check
-            check.add_done_callback(lambda _: self._checks.pop(part))
-        return await asyncio.shield(self._checks[part])
+        return await self._checks.join(part, lambda: self._ask(part))
 
     async def _ask(self, part: Part) -> Sight:
         deadline = Deadline.after(CHECK_SECONDS)
