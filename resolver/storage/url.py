@@ -12,13 +12,12 @@ from typing import Self
 from urllib.parse import urljoin, urlsplit
 
 from resolver.errors import RedirectRefused
-from resolver.grammar.url import parse_host
+from resolver.grammar.url import USUAL_PORTS, parse_host
 
 logger = logging.getLogger(__name__)
 
 URL_LENGTH_MAX = 8192
 """Characters; signed URLs have up to two thousand."""
-USUAL_PORTS = {"http": 80, "https": 443}
 _TEXT = re.compile(r"[\x21-\x7e]+")
 """What a URL consists of (RFC 3986); Python's reader drops line breaks in silence."""
 

@@ -15,13 +15,12 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
+from resolver.grammar.url import USUAL_PORTS
 from resolver.upstream.host import Hosts
 from resolver.upstream.stream import pools
 
 type AddressOf = Callable[[str, int], str]
 """Says at which address a host is reached, or raises an OSError."""
-
-_USUAL_PORTS = {"http": 80, "https": 443}
 
 
 class Adapter(HTTPAdapter):
@@ -78,7 +77,7 @@ class Adapter(HTTPAdapter):
         scheme, name = place["scheme"], place["host"]
         if scheme == "https":
             tls = {"ssl_context": self._context(verify), "cert_reqs": tls["cert_reqs"]}
-        port = place["port"] or _USUAL_PORTS[scheme]
+        port = place["port"] or USUAL_PORTS[scheme]
         try:
             address = self._address_of(name, port)
         except OSError as error:
