@@ -11,6 +11,7 @@ from base64 import b64decode
 from contextlib import suppress
 from urllib.parse import parse_qsl, urlencode
 
+from resolver.grammar.payload import parse_payload
 from resolver.token import claims
 
 REDACTED = "[redacted]"
@@ -71,8 +72,8 @@ def without_signature(url: str) -> str:
 def redacted_answer(body: bytes) -> bytes:
     """Return the answer of a token endpoint with its tokens redacted."""
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = parse_payload(body)
+    except ValueError:
         answer = None
     if not isinstance(answer, dict):
         return REDACTED.encode()

@@ -4,7 +4,6 @@ Headers and bodies stop here. The one header that is shown is the client's name 
 itself, and the one thing that is read in a body is how long a token lives.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -14,6 +13,8 @@ from mitmproxy import http
 from mitm.story.explain import explain
 from mitm.story.quantity import read_seconds
 from mitm.story.record import AliasRecord, Kind, Outcome, OwnKind, Record
+from resolver.grammar.payload import parse_payload
+from resolver.grammar.url import USUAL_PORTS
 
 AGENT_LENGTH_MAX = 60
 """Characters of a client's name for itself; docker tells its whole build."""
@@ -25,7 +26,6 @@ BAD_OUTCOMES = (
     Outcome.FAILED,
 )
 """Of which nobody had all that was asked for; what is worse stands further down."""
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _duration(flow: http.HTTPFlow, begin: float) -> float:
 
 
 def _host(request: http.Request) -> str:
-    is_usual = _PORTS.get(request.scheme) == request.port
+    is_usual = USUAL_PORTS.get(request.scheme) == request.port
     return request.host if is_usual else f"{request.host}:{request.port}"
 
 
@@ -157,8 +157,8 @@ def _lifetime(flow: http.HTTPFlow) -> int | None:
     if flow.response is None:
         return None
     try:
-        answer = json.loads(flow.response.raw_content or b"")
-    except (ValueError, RecursionError):
+        answer = parse_payload(flow.response.raw_content or b"")
+    except ValueError:
         return None
     expires_in = answer.get("expires_in") if isinstance(answer, dict) else None
     seconds = read_seconds(expires_in)

@@ -11,7 +11,6 @@ Claims are read here, never verified, for the same reason. Whatever a client sen
 read once, when it shows the token first: a pull shows it often.
 """
 
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 from cachetools import LRUCache, cached
 
 from resolver.errors import Refusal, TokenInvalid
+from resolver.grammar.payload import parse_payload
 from resolver.grammar.reference import (
     NAME_LENGTH_MAX,
     Alias,
@@ -47,7 +47,7 @@ PARSED_SIZE_MAX = 4 << 20
 READ_LENGTH_MAX = TOKEN_LENGTH_MAX + len(SEPARATOR) + LENGTH_MAX
 """Characters of a token with its suffix, as the longest that is issued here has."""
 _SIGN_LENGTH_MIN, _SIGNS_SPARE = 8, 64
-"""Characters of a payload for each sign with which a value of JSON begins, of which an
+"""Bytes of a payload for each sign with which a value of JSON begins, of which an
 entry of an access list has six in 85, and how many signs there may be beside those.
 Thousands of small values take many times as long as the bytes that they are made of."""
 _TOKEN_SIZE, _CLAIM_SIZE, _CHARACTER_SIZE_MAX = 2000, 300, 4
@@ -241,10 +241,9 @@ def read_payload(jwt: str) -> dict[str, Any]:
         return {}
     try:
         text = decode_base64url(parts[1])
-        if sum(map(text.count, "[{,")) > _SIGNS_SPARE + len(text) // _SIGN_LENGTH_MIN:
-            return {}
-        payload = json.loads(text)
-    except (ValueError, RecursionError):
+        signs_max = _SIGNS_SPARE + len(text) // _SIGN_LENGTH_MIN
+        payload = parse_payload(text, signs_max)
+    except ValueError:
         return {}
     return payload if isinstance(payload, dict) else {}
 

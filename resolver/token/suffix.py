@@ -32,6 +32,7 @@ from types import MappingProxyType
 from typing import Any
 
 from resolver.errors import REFUSALS, ErrorCode, Refusal
+from resolver.grammar.payload import parse_payload
 from resolver.grammar.reference import NAME_LENGTH_MAX, Location, parse_location
 from resolver.grammar.selector import NUMBER_MAX
 from resolver.release.candidate import Candidate, Candidates
@@ -114,10 +115,7 @@ def decode_suffix(suffix: str, names: Sequence[object]) -> Aliases:
     """
     if len(suffix) > LENGTH_MAX:
         raise ValueError(f"it is longer than {LENGTH_MAX} characters")
-    try:
-        payload = json.loads(decode_base64url(suffix))
-    except RecursionError as error:
-        raise ValueError("too deep") from error
+    payload = parse_payload(decode_base64url(suffix))
     match payload:
         case {"v": (1 | 2), "a": dict(entries), "r": dict(refusals)} if (
             len(payload) == 3  # noqa: PLR2004
@@ -137,14 +135,20 @@ def decode_suffix(suffix: str, names: Sequence[object]) -> Aliases:
     raise ValueError("not the schema of a suffix")
 
 
-def decode_base64url(text: str) -> str:
-    """Return the text that is encoded; with no other character or padding accepted.
+def decode_base64url(text: str) -> bytes:
+    """Return what is encoded; no other character and no padding is accepted.
 
     Raises:
-        ValueError: it is not base64url without padding, or not UTF-8.
+        ValueError: it is not base64url without padding.
 
     """
-    return _decode(text).decode()
+    if not _BASE64URL.fullmatch(text):
+        raise ValueError("not base64url")
+    padded = text + "=" * (-len(text) % 4)
+    try:
+        return base64.b64decode(padded, altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64url") from error
 
 
 def _write_candidates(
@@ -260,7 +264,7 @@ def _read_commit(text: str) -> str:
     """Return the commit in hex; as it is written, and in no other way."""
     if not text:
         return ""
-    data = _decode(text)
+    data = decode_base64url(text)
     commit = data.hex()
     if not _COMMIT.fullmatch(commit) or _encode(data) != text:
         raise ValueError("not a commit")
@@ -302,13 +306,3 @@ def _is_text(text: str) -> bool:
 
 def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode("ascii").rstrip("=")
-
-
-def _decode(text: str) -> bytes:
-    if not _BASE64URL.fullmatch(text):
-        raise ValueError("not base64url")
-    padded = text + "=" * (-len(text) % 4)
-    try:
-        return base64.b64decode(padded, altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise ValueError("not base64url") from error

@@ -5,6 +5,7 @@ import json
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -328,11 +329,13 @@ def test_token_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is asked of it, and whether it can be read or not."""
     read: list[str] = []
 
-    def loads(text: str) -> object:
-        read.append(text)
-        return json.JSONDecoder().decode(text)
+    loads = json.loads
 
-    monkeypatch.setattr(json, "loads", loads)
+    def note(text: str, **options: Any) -> object:
+        read.append(text)
+        return loads(text, **options)
+
+    monkeypatch.setattr(json, "loads", note)
     claimed = jwt([{"name": LOCATION, "alias": "org/app"}], jti="once")
     suffix = base64url({"v": 1, "a": {}, "r": {}})
     for text in (claimed, f"{claimed}~{suffix}", f"{claimed}~{base64url({})}"):
