@@ -259,7 +259,7 @@ def rewrite_head(
         _explain_refused_token(flow, response)
     # Latin-1 keeps every byte of a header as it is.
     view = decision.view
-    fields = answer.passed_on(response.headers.fields, answer.ANSWER_HEADERS)
+    fields = answer.pass_on(response.headers.fields, answer.ANSWER_HEADERS)
     response.headers.fields = tuple(
         (
             name,

@@ -30,8 +30,6 @@ def connect(
 ) -> Sequence[str]:
     """Name the server in the TLS handshake, not what the client called us.
 
-    Returns the addresses that were checked, where there are such.
-
     Where blobs are followed, a connection to anywhere else than was said does not
     come about.
 
@@ -40,6 +38,9 @@ def connect(
         registry: host and port of the registry.
         routes: where the blobs of this client are fetched.
         follows: whether redirects are followed at all.
+
+    Returns:
+        The addresses that were checked, where there are such.
 
     """
     server, name = data.server, data.server.address

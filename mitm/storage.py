@@ -147,7 +147,7 @@ def rewrite_head(
     status = response.status_code
     is_served = status in _SERVED
     names = answer.BLOB_HEADERS if is_served else answer.ERROR_HEADERS
-    response.headers = http.Headers(answer.passed_on(response.headers.fields, names))
+    response.headers = http.Headers(answer.pass_on(response.headers.fields, names))
     if is_served:
         response.headers["Docker-Content-Digest"] = digest
         response.stream = True

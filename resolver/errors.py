@@ -63,7 +63,7 @@ class ErrorCode(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why registry or API gave no answer that could be used."""
+    """Why there is no answer of registry or API that could be used."""
 
     CONNECTION = "connection"
     """It could not be reached, or the connection broke."""
@@ -259,7 +259,7 @@ class CredentialRejected(RegistryError):
 
 
 class RateLimited(RegistryError):
-    """The API limits the rate."""
+    """The API or the registry limits the rate."""
 
     code, status = ErrorCode.TOOMANYREQUESTS, 429
 

@@ -21,7 +21,7 @@ def check_body(method: str, path: str, headers: dict[str, str]) -> None:
 
     ``PRI`` begins HTTP/2 for those who know that it is served; in plain text it is not.
     Podman and its family send the form of a token request in chunks, of which
-    `mitm.guard.reader` takes no more than of any request.
+    `mitm.guard.parting` takes no more than of any request.
 
     Raises:
         RequestError: nothing more can be taken from the connection.

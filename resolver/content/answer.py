@@ -170,7 +170,7 @@ def _folderless(location: Location) -> bytes:
     return location.partition("/")[2].encode()
 
 
-def passed_on(
+def pass_on(
     fields: Iterable[tuple[bytes, bytes]], names: frozenset[str]
 ) -> list[tuple[bytes, bytes]]:
     """Return those of an answer's header fields that clients get.

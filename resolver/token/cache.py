@@ -61,7 +61,7 @@ class _Key:
 @dataclass(frozen=True, slots=True)
 class _Entry:
     outcome: Resolution | Refusal
-    made: float
+    since: float
     fresh_until: float
     kept_until: float
 
@@ -150,7 +150,7 @@ class ResolutionCache:
         keys = [key for key in self._entries if key.alias.slug == slug]
         for key in keys:
             entry = self._entries.get(key)
-            if entry is None or self._clock() < entry.made + GONE_SECONDS:
+            if entry is None or self._clock() < entry.since + GONE_SECONDS:
                 continue
             if location in candidates_of(entry.outcome).locations:
                 self._entries.pop(key, None)

@@ -97,7 +97,7 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Registry or API gave no answer that could be used."""
+    """Registry or API gave no answer that could be used, or was not asked."""
 
     part: Part
     reason: Reason

@@ -44,7 +44,10 @@ class Backend:
 
 
 class Upstream:
-    """The registry that is fronted; asked once, at the first need, about its API."""
+    """The registry that is fronted, and what it said of itself.
+
+    It is asked at the first need, and again after a challenge that says otherwise.
+    """
 
     def __init__(
         self,

@@ -96,7 +96,8 @@ class Shares:
         """End a turn, and let others have theirs."""
         self._count_running(parties, -1)
         while self._running_count < self._count:
-            lane = min(filter(self._may_run, self._lanes), key=self._has, default=None)
+            free = filter(self._may_run, self._lanes)
+            lane = min(free, key=self._running_of, default=None)
             if lane is None:
                 return
             turn = self._lanes[lane][0]
@@ -104,6 +105,10 @@ class Shares:
             if not turn.cancelled():
                 self._count_running(lane, 1)
                 turn.set_result(None)
+
+    def is_free(self, parties: tuple[Party, ...]) -> bool:
+        """Return whether none of the parties has a share that is used up."""
+        return all(self._running[party] < self._share for party in parties)
 
     def close(self) -> None:
         """Let nobody wait any more."""
@@ -114,14 +119,10 @@ class Shares:
     def _may_run(self, parties: tuple[Party, ...]) -> bool:
         return self._running_count < self._count and self.is_free(parties)
 
-    def _has(self, parties: tuple[Party, ...]) -> list[int]:
-        """Return how much of what runs is theirs; none counts like one without any."""
-        has = {party[0]: self._running[party] for party in parties}
-        return [has.get(kind, 0) for kind in KINDS]
-
-    def is_free(self, parties: tuple[Party, ...]) -> bool:
-        """Return whether none of the parties has a share that is used up."""
-        return all(self._running[party] < self._share for party in parties)
+    def _running_of(self, parties: tuple[Party, ...]) -> list[int]:
+        """Return how much runs for each of them, by kind; for one that is missing 0."""
+        counts = {party[0]: self._running[party] for party in parties}
+        return [counts.get(kind, 0) for kind in KINDS]
 
     def _make_room(self, parties: tuple[Party, ...]) -> bool:
         """Return whether there is room to wait, if need be of somebody else's."""
@@ -129,15 +130,15 @@ class Shares:
             return False
         if sum(map(len, self._lanes.values())) < self._waiting_max:
             return True
-        longest = max(reversed(self._lanes), key=self._waits)
-        if self._waits(longest) <= self._waits(parties) + 1:
+        longest = max(reversed(self._lanes), key=self._waiting_of)
+        if self._waiting_of(longest) <= self._waiting_of(parties) + 1:
             return False  # It would be next to go itself.
         last = self._lanes[longest][-1]
         self._leave(longest, last)
         last.set_exception(_busy())
         return True
 
-    def _waits(self, parties: tuple[Party, ...]) -> int:
+    def _waiting_of(self, parties: tuple[Party, ...]) -> int:
         """Return how much waits for that one of them for whom the most does."""
         return max((self._waiting[party] for party in parties), default=0)
 

@@ -1,7 +1,7 @@
 """Blocking calls beside the event loop: the threads that make them, and the wait.
 
-Every blocking call of the resolver passes `Threads.run`, so this is the place for
-whatever is to hold for all of them: each has a share of the threads (`Shares`), and
+Every blocking call that a client waits for passes `Threads.run`, so this is the place
+for whatever is to hold for all of them: each has a share of the threads (`Shares`), and
 none holds one while it pauses (`Pause`).
 """
 

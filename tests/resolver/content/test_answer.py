@@ -10,7 +10,7 @@ from resolver.content.answer import (
     View,
     is_rewritten,
     is_streamed,
-    passed_on,
+    pass_on,
     unsatisfiable,
 )
 from resolver.grammar.endpoint import Base, Content
@@ -206,7 +206,7 @@ def test_headers_that_are_passed_on() -> None:
         (b"X-Caf\xe9", b"x"),
         (b"Vary", b"\xe9"),
     ]
-    assert passed_on(fields, ANSWER_HEADERS) == [
+    assert pass_on(fields, ANSWER_HEADERS) == [
         (b"ETAG", b"a  b"),
         (b"Link", b"a Set-Cookie: b c [2J\td"),
         (b"Vary", b"\xe9"),
