@@ -95,7 +95,7 @@ class Connections:
         with their addresses."""
         self._spare: dict[str, None] = {}
         """Those beyond the limit, the oldest first."""
-        self._held: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         """How many each address has, without the spare ones."""
         self._look_timer: asyncio.TimerHandle | None = None
         self._connecting: dict[str, _Attempt] = {}
@@ -161,7 +161,7 @@ class Connections:
         if is_spare:
             self._let_in_beyond(client.id)
         else:
-            self._held[address] += 1
+            self._counts[address] += 1
         self._rest(client.id)
         if self._look_timer is None:
             self._look_later()
@@ -401,11 +401,11 @@ class Connections:
         return False
 
     def _has_room(self, address: str) -> bool:
-        is_full = self._held.total() >= self._limits.connections
+        is_full = self._counts.total() >= self._limits.connections
         return not is_full and not self._has_share(address)
 
     def _has_share(self, address: str) -> bool:
-        return self._held[address] >= self._limits.share
+        return self._counts[address] >= self._limits.share
 
     def _let_in_beyond(self, name: str) -> None:
         """Take note of a spare client, in whose place an older one may have to go."""
@@ -424,9 +424,9 @@ class Connections:
         self._let_go(self._lingering.pop(writer))
 
     def _let_go(self, address: str) -> None:
-        self._held[address] -= 1
-        if not self._held[address]:
-            del self._held[address]
+        self._counts[address] -= 1
+        if not self._counts[address]:
+            del self._counts[address]
 
     def _look_later(self) -> None:
         loop = asyncio.get_running_loop()

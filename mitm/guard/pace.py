@@ -55,7 +55,7 @@ def _unacknowledged(transport: WriteTransport) -> int:
     if sys.platform == "win32" or connection is None:
         return 0
     try:
-        held = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+        count = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
     except OSError:
         return 0
-    return int.from_bytes(held, sys.byteorder)
+    return int.from_bytes(count, sys.byteorder)

@@ -113,9 +113,9 @@ class ResolutionCache:
         entry = self._entries.get(key)
         if entry and self._clock() < entry.fresh_until:
             return Lookup(entry.outcome, CacheState.HIT)
-        errand = key, queue
-        is_shared = errand in self._loading
-        lookup = await self._loading.join(errand, lambda: self._load(key, entry, load))
+        flight = key, queue
+        is_shared = flight in self._loading
+        lookup = await self._loading.join(flight, lambda: self._load(key, entry, load))
         return Lookup(lookup.outcome, CacheState.SHARED) if is_shared else lookup
 
     def entries(self) -> list[Entry]:

@@ -140,7 +140,7 @@ class Hosts:
     def look_up(self, host: str, port: int) -> Future[Addresses]:
         """Return all addresses of a host, in time; it fails with an OSError."""
         if _is_address(host):
-            return _known([host])
+            return _at_once([host])
         return self._ask(
             self._names,
             (host, port),
@@ -154,7 +154,7 @@ class Hosts:
             live = [each for each in addresses if (each, port) not in self._dead]
         live = list(dict.fromkeys(live or addresses))
         if len(live) == 1:
-            return _known(live[0])
+            return _at_once(live[0])
         return self._ask(
             self._races,
             (frozenset(live), port),
@@ -209,7 +209,8 @@ class Hosts:
             errand.answer.set_result(answer)
 
 
-def _known[R](answer: R) -> Future[R]:
+def _at_once[R](answer: R) -> Future[R]:
+    """Return the answer as one that nobody has to wait for."""
     future = Future[R]()
     future.set_result(answer)
     return future
