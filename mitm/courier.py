@@ -20,7 +20,8 @@ from mitmproxy.proxy.layers.http import (  # type: ignore[attr-defined]
 )
 
 from mitm.exchange import Exchange
-from mitm.retry import Judge, let_ask_again
+from mitm.guard.parting import replace_http
+from mitm.retry import Judge, RetryingLayer
 
 type Exchanges = MutableMapping[http.HTTPFlow, Exchange]
 type Attend = Callable[[connection.Client, layer.Layer], layer.Layer]
@@ -56,9 +57,11 @@ class Couriers:
             self._chooser.next_layer(nextlayer)
         if nextlayer.layer:
             self._served.add(client)
-            let_ask_again(nextlayer, self._may_ask_again)
-            top = self._attend(client, nextlayer.layer)
-            nextlayer.layer = Courier(top, self._exchanges)
+            top = replace_http(
+                nextlayer.layer,
+                lambda http_layer: RetryingLayer(http_layer, self._may_ask_again),
+            )
+            nextlayer.layer = Courier(self._attend(client, top), self._exchanges)
 
 
 class Courier(layer.Layer):

@@ -14,7 +14,6 @@ from mitmproxy.proxy import context, events, layer
 from mitmproxy.proxy.layers.http import (  # type: ignore[attr-defined]
     ErrorCode,
     HttpLayer,
-    HTTPMode,
     HttpStream,
     RequestEndOfMessage,
     RequestHeaders,
@@ -31,27 +30,13 @@ CLOSED = "server closed connection"
 METHODS = ("GET", "HEAD")
 
 
-def let_ask_again(nextlayer: layer.NextLayer, may_ask_again: Judge) -> None:
-    """Let the requests be asked again that come through the layers just chosen."""
-    layers = nextlayer.context.layers
-    chosen = layers[-1]
-    if type(chosen) is not HttpLayer:
-        return
-    layers.pop()
-    ours = RetryingLayer(nextlayer.context, chosen.mode, may_ask_again)
-    if nextlayer.layer is chosen:
-        nextlayer.layer = ours
-    else:
-        layers[-2].child_layer = ours  # type: ignore[attr-defined]  # TLS with the client
-
-
 class RetryingLayer(HttpLayer):
     """mitmproxy's layer for HTTP, whose requests may be asked again."""
 
-    def __init__(
-        self, proxied: context.Context, mode: HTTPMode, may_ask_again: Judge
-    ) -> None:
-        super().__init__(proxied, mode)
+    def __init__(self, http_layer: HttpLayer, may_ask_again: Judge) -> None:
+        """Take the place of one in which nothing happened yet."""
+        http_layer.context.layers.remove(http_layer)
+        super().__init__(http_layer.context, http_layer.mode)
         self._may_ask_again = may_ask_again
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:

@@ -18,7 +18,7 @@ from mitmproxy import connection, http
 from mitmproxy.proxy import layer, server_hooks
 
 from mitm.guard.pace import BYTES_PER_SECOND, WINDOW_SECONDS, Pace
-from mitm.guard.parting import Parting, stand_above_http
+from mitm.guard.parting import Parting, replace_http
 from mitm.guard.reader import (
     PIECE_LENGTH,
     REGISTRY,
@@ -174,7 +174,7 @@ class Connections:
         served = self._clients.get(client.id)
         if served is None:
             return top
-        return stand_above_http(
+        return replace_http(
             top, lambda http_layer: Parting(http_layer, served.reader, served.pace)
         )
 

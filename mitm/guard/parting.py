@@ -137,16 +137,16 @@ class Parting(layer.Layer):
             yield command
 
 
-def stand_above_http(
-    top: layer.Layer, stand: Callable[[HttpLayer], layer.Layer]
+def replace_http(
+    top: layer.Layer, replace: Callable[[HttpLayer], layer.Layer]
 ) -> layer.Layer:
-    """Return the layers with one more right above mitmproxy's HTTP layer."""
+    """Return the layers with another one in the place of mitmproxy's for HTTP."""
     if isinstance(top, HttpLayer):
-        return stand(top)
+        return replace(top)
     above = top
     while isinstance(above, tunnel.TunnelLayer):
         below = above.child_layer
         if isinstance(below, HttpLayer):
-            above.child_layer = stand(below)
+            above.child_layer = replace(below)
         above = below
     return top

@@ -13,7 +13,7 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.test import taddons, tflow
 
 from mitm.guard.pace import Pace
-from mitm.guard.parting import Parting, stand_above_http
+from mitm.guard.parting import Parting, replace_http
 from mitm.guard.reader import REQUEST_LENGTH_MAX, RequestReader
 from resolver import errors
 from tests.mitm.guard.transport import Transport
@@ -165,8 +165,8 @@ def test_stands_right_above_http(talk: Talk) -> None:
         return Parting(http_layer, talk.reader, talk.pace)
 
     http_layer = HttpLayer(talk.context, HTTPMode.transparent)
-    assert isinstance(stand_above_http(http_layer, stand), Parting)
+    assert isinstance(replace_http(http_layer, stand), Parting)
     tls = ClientTLSLayer(talk.context)
     tls.child_layer = HttpLayer(talk.context, HTTPMode.transparent)
-    assert stand_above_http(tls, stand) is tls
+    assert replace_http(tls, stand) is tls
     assert isinstance(tls.child_layer, Parting)
