@@ -1,15 +1,17 @@
 """Standard output and error that neither hold up nor end what writes to them.
 
-A thread of its own writes each. What nobody reads in time, and what cannot be written,
-is dropped and counted, and the log says so once there is room again. mitmproxy prints
-its log by itself: it would wait for a pipe that nobody reads, and with it every
-client, and a full disk would end it.
+What can be written without waiting is written at once; for the rest each has a thread.
+What nobody reads in time, and what cannot be written, is dropped and counted, and the
+log says so once there is room again. mitmproxy prints its log by itself: it would wait
+for a pipe that nobody reads, and with it every client, and a full disk would end it.
 """
 
 import atexit
 import io
 import logging
 import os
+import select
+import stat
 import sys
 import threading
 from collections.abc import Buffer
@@ -34,7 +36,12 @@ class Output(io.RawIOBase):
         self.name = descriptor
         self._pieces: SimpleQueue[bytes | None] = SimpleQueue()
         self._pieces_max = pieces_max
-        self._lock = threading.Lock()
+        self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._room = select.poll()
+        self._room.register(descriptor, select.POLLOUT)
+        self._lock = threading.RLock()
+        self._left = 0
+        """Pieces that the thread has not written yet."""
         self._unsaid = 0
         self._reason = ""
         self._is_torn = False
@@ -54,14 +61,18 @@ class Output(io.RawIOBase):
         return os.isatty(self.name)
 
     def write(self, data: Buffer, /) -> int:
-        """Have it written, if there is room."""
+        """Write it, or have it written where that could take time, if there is room."""
         piece = bytes(data)
         # What the thread itself says of dropped lines has its place in any case.
         is_own = threading.current_thread() is self._thread
-        if is_own or self._pieces.qsize() < self._pieces_max:
-            self._pieces.put(piece)
-        else:
-            self._drop(piece, UNREAD)
+        with self._lock:
+            if not (self._left or self._unsaid) and self._takes(piece):
+                self._put(piece)
+            elif is_own or self._left < self._pieces_max:
+                self._left += 1
+                self._pieces.put(piece)
+            else:
+                self._drop(piece, UNREAD)
         return len(piece)
 
     def finish(self) -> None:
@@ -69,14 +80,29 @@ class Output(io.RawIOBase):
         self._pieces.put(None)
         self._thread.join(FINISH_SECONDS)
 
+    def _takes(self, piece: bytes) -> bool:
+        """Return whether it can be written without waiting for who reads it."""
+        if self._is_file:
+            return True
+        return len(piece) <= select.PIPE_BUF and self._room.poll(0) == [
+            (self.name, select.POLLOUT)
+        ]
+
     def _run(self) -> None:
         while (piece := self._pieces.get()) is not None:
-            try:
-                self._write(piece)
-            except OSError as error:
-                self._drop(piece, error.strerror or str(error))
-            else:
+            is_written = self._put(piece)
+            with self._lock:
+                self._left -= 1
+            if is_written:
                 self._say_what_was_dropped()
+
+    def _put(self, piece: bytes) -> bool:
+        try:
+            self._write(piece)
+        except OSError as error:
+            self._drop(piece, error.strerror or str(error))
+            return False
+        return True
 
     def _write(self, piece: bytes) -> None:
         rest = memoryview(b"\n" + piece if self._is_torn else piece)
@@ -93,7 +119,7 @@ class Output(io.RawIOBase):
 
     def _say_what_was_dropped(self) -> None:
         """Log it, unless more is likely to be dropped in a moment."""
-        if not self._unsaid or self._pieces.qsize() > self._pieces_max // 2:
+        if not self._unsaid or self._left > self._pieces_max // 2:
             return
         with self._lock:
             lines, self._unsaid = self._unsaid, 0

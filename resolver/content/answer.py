@@ -50,6 +50,7 @@ ANSWER_HEADERS = BLOB_HEADERS | {
     "location",
     "oci-filters-applied",
     "oci-subject",
+    "oci-tag",
     "ratelimit",
     "ratelimit-limit",
     "ratelimit-policy",
