@@ -42,8 +42,9 @@ CONNECTIONS_MAX = 4096
 """Where the limit of open files would allow more."""
 SHARES = 2
 """One address may have the first part of so many, at most."""
-FILES_RESERVED = 256
-"""Open files that are no connections of clients: half of them are kept to the API."""
+FILES_RESERVED = 864
+"""Open files that are no connections of clients: what waits for API and registry, in
+threads, has 736 at most. Where few may be open, half of them."""
 OPTIONS_READ = (*(option.name for option in OPTIONS), *OPTIONS_OF_MITMPROXY)
 """The options that settings come from."""
 
@@ -178,7 +179,8 @@ def _connections_of_files() -> int:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return CONNECTIONS_MAX
-    return max(1, min(CONNECTIONS_MAX, (files - FILES_RESERVED) // 2))
+    reserved = min(FILES_RESERVED, files // 2)
+    return max(1, min(CONNECTIONS_MAX, (files - reserved) // 2))
 
 
 def _read_mode(modes: list[str]) -> mode_specs.ReverseMode:
