@@ -83,6 +83,8 @@ async def choose_address(
     if server.error or server.address is None:
         return 0, False
     host, port = server.address
+    # Whatever goes wrong in between, mitmproxy does not connect by the name.
+    server.error = "no address was chosen"
     try:
         async with asyncio.timeout(seconds) as limit:
             if not addresses:
@@ -91,7 +93,7 @@ async def choose_address(
     except OSError as error:
         server.error = str(error) or "it took too long"
         return 0, False
-    server.address = (address, port)
+    server.address, server.error = (address, port), None
     end = limit.when() or 0
     left = max(0, end - asyncio.get_running_loop().time())
     has_others = len(addresses) > 1

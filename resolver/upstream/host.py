@@ -181,10 +181,12 @@ class Hosts:
     ) -> Future[R]:
         """Return the answer that is known or on its way, or ask for it."""
         with self._lock:
-            errand = errands.get(key)
-            if errand is None or errand.expiry <= self._clock():
-                errand = errands[key] = _Errand[R]()
-                errand.answer.set_running_or_notify_cancel()
+            last = errands.get(key)
+            if last and last.expiry > self._clock():
+                return last.answer
+            errand = _Errand[R]()
+            errand.answer.set_running_or_notify_cancel()
+            try:
                 # What the system looks up cannot be ended; nobody waits for it at the
                 # end of the program, and there is one thread for each host.
                 Thread(
@@ -193,6 +195,13 @@ class Hosts:
                     name="balena-host",
                     daemon=True,
                 ).start()
+            except RuntimeError:
+                # The system has no thread left; what was so a moment ago may still be.
+                if last and not last.answer.exception():
+                    return last.answer
+                errand.answer.set_exception(OSError("there is no thread to ask for it"))
+                return errand.answer
+            errands[key] = errand
             return errand.answer
 
     def _run[R](

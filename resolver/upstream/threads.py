@@ -15,7 +15,7 @@ from itertools import count
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.pause import Pause, current_try
-from resolver.upstream.share import Party, Shares
+from resolver.upstream.share import Party, Shares, busy
 
 
 class Threads:
@@ -48,7 +48,8 @@ class Threads:
         It is for these parties, and runs anew after each `Pause` that it raises.
 
         Raises:
-            ServiceUnavailable: so many calls wait that this one is not made.
+            ServiceUnavailable: so many calls wait that this one is not made, or there
+                is no thread for it.
 
         """
         for number in count(1):
@@ -80,11 +81,19 @@ class Threads:
         parties: tuple[Party, ...],
     ) -> R:
         await self._shares.take(parties)
+        is_refused = False
+
+        def work() -> R:
+            if is_refused:
+                raise busy()
+            return context.run(function, *arguments)
+
         try:
-            job = self._pool.submit(lambda: context.run(function, *arguments))
-        except RuntimeError:  # The threads are gone.
+            job = self._pool.submit(work)
+        except RuntimeError as error:  # The system has no thread left.
+            is_refused = True  # It is in the queue of those that there are.
             self._shares.give_back(parties)
-            raise
+            raise busy() from error
         call = asyncio.wrap_future(job)
 
         def end(done: asyncio.Future[R]) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
 from typing import cast
@@ -140,6 +141,20 @@ def test_connection_to_elsewhere_does_not_come_about() -> None:
     assert connecting(STORAGE_ADDRESS).server.error
     assert connecting(("s3.example.com", 443), ROUTE).server.error
     assert not connecting(STORAGE_ADDRESS, ROUTE).server.error
+
+
+def test_connection_whose_address_nobody_could_choose() -> None:
+    """A bug of ours on the way lets no name through to the system (T9, T11)."""
+    server = connection.Server(address=STORAGE_ADDRESS)
+    data = server_hooks.ServerConnectionHookData(server, tflow.tclient_conn())
+
+    class Broken(Hosts):
+        def look_up(self, host: str, port: int) -> Future[Sequence[str]]:
+            return super().look_up(host, port // 0)
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(route.choose_address(data, (), Broken(), 10))
+    assert server.error
 
 
 def test_without_the_option_nothing_is_different() -> None:

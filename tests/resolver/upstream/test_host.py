@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -102,6 +102,26 @@ def test_look_up_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None
     assert net.looked_up == 1
     net.open.set()
     assert net.hosts.look_up(NAME, 443).result(10) == ("192.0.2.1",)
+
+
+def test_without_a_thread_what_was_known_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And as soon as the system has a thread again, somebody is asked."""
+    net = Net("192.0.2.1")
+    assert net.find() == "192.0.2.1"
+    net.now, net.addresses = REMEMBERED_SECONDS, ["192.0.2.2"]
+    start, other = Thread.start, Net("192.0.2.3")
+
+    def fail(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", fail)
+    assert net.find() == "192.0.2.1"
+    with pytest.raises(OSError, match="no thread"):
+        other.find()
+    monkeypatch.setattr(Thread, "start", start)
+    assert (net.find(), other.find()) == ("192.0.2.2", "192.0.2.3")
 
 
 def test_one_address_is_not_tried() -> None:

@@ -15,7 +15,7 @@ from resolver.upstream.share import Party
 from resolver.upstream.threads import Threads, time_limit
 
 NAME: ContextVar[str] = ContextVar("name", default="")
-HANGING: tuple[Party, ...] = (("login", "hanging"),)
+HANGING: tuple[Party, ...] = (("address", "hanging"),)
 
 
 def test_deadline_counts_down() -> None:
@@ -134,6 +134,27 @@ def test_calls_that_hang_delay_no_other() -> None:
 
     with hanging() as gate, closing(Threads(3, "sample", share=2)) as threads:
         asyncio.run(play(threads, gate))
+
+
+def test_without_a_thread_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has none left, the call is not made later either."""
+    made: list[str] = []
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def play(threads: Threads) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            with pytest.raises(ServiceUnavailable) as caught:
+                await threads.run(made.append, "refused", parties=HANGING)
+        assert caught.value.reason is Reason.BUSY
+        await threads.run(made.append, "made", parties=HANGING)
+        assert threads.is_free(HANGING)
+
+    with closing(Threads(1, "sample", share=1)) as threads:
+        asyncio.run(play(threads))
+    assert made == ["made"]
 
 
 def test_close_ends_the_wait_for_a_thread() -> None:
