@@ -2,10 +2,11 @@
 
 Everything that runs is for some parties: the client's address, its login, the
 application that it asks for. No party has more than its share, so one whose calls hang
-delays itself alone. Who waits has its turn in the order of who has the least: first by
-address, then by login, then by application, and among equals one after the other.
-What waits is bounded, in all and for each party. Beyond that it is refused at once, or
-in its place the last one of those who wait most.
+delays itself alone. What many addresses have in common has twice the share of one
+address, so none takes all of it from the others. Who waits has its turn in the order of
+who has the least: first by address, then by login, then by application, and among
+equals one after the other. What waits is bounded, in all and for each party. Beyond
+that it is refused at once, or in its place the last one of those who wait most.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from resolver.errors import Reason, ServiceUnavailable
 WAITING_MAX = 2048
 """In all; to choose among so many takes a millisecond."""
 PARTY_WAITING_MAX = 512
-"""For one party: at two seconds a call, more would not be served in time anyway."""
+"""For one address: at two seconds a call, more would not be served in time anyway."""
 NETWORK_BITS = 64
 """An IPv6 client has as many addresses as it wants, all of one network."""
 
@@ -57,7 +58,15 @@ class Shares:
         waiting_max: int = WAITING_MAX,
         party_waiting_max: int = PARTY_WAITING_MAX,
     ) -> None:
-        """Let so many run, and of each party no more than a share."""
+        """Let so many run, and of each party no more than a share.
+
+        Args:
+            count: how many run at the same time.
+            share: how many of them for one address.
+            waiting_max: how many wait, in all.
+            party_waiting_max: how many wait for one address.
+
+        """
         self._count = count
         self._share = share
         self._waiting_max = waiting_max
@@ -79,7 +88,7 @@ class Shares:
             self._count_running(parties, 1)
             return
         if not self._make_room(parties):
-            raise _busy()
+            raise busy()
         turn = asyncio.get_running_loop().create_future()
         self._lanes.setdefault(parties, deque()).append(turn)
         self._waiting.update(parties)
@@ -108,7 +117,9 @@ class Shares:
 
     def is_free(self, parties: tuple[Party, ...]) -> bool:
         """Return whether none of the parties has a share that is used up."""
-        return all(self._running[party] < self._share for party in parties)
+        return all(
+            self._running[party] < self._share * _parts(party) for party in parties
+        )
 
     def close(self) -> None:
         """Let nobody wait any more."""
@@ -126,7 +137,10 @@ class Shares:
 
     def _make_room(self, parties: tuple[Party, ...]) -> bool:
         """Return whether there is room to wait, if need be of somebody else's."""
-        if any(self._waiting[party] >= self._party_waiting_max for party in parties):
+        if any(
+            self._waiting[party] >= self._party_waiting_max * _parts(party)
+            for party in parties
+        ):
             return False
         if sum(map(len, self._lanes.values())) < self._waiting_max:
             return True
@@ -135,7 +149,7 @@ class Shares:
             return False  # It would be next to go itself.
         last = self._lanes[longest][-1]
         self._leave(longest, last)
-        last.set_exception(_busy())
+        last.set_exception(busy())
         return True
 
     def _waiting_of(self, parties: tuple[Party, ...]) -> int:
@@ -158,7 +172,13 @@ class Shares:
         _count(self._waiting, lane, -1)
 
 
-def _busy() -> ServiceUnavailable:
+def _parts(party: Party) -> int:
+    """Return how many shares a party has."""
+    return 1 if party[0] == "address" else 2
+
+
+def busy() -> ServiceUnavailable:
+    """Return what is raised where a call is not made."""
     return ServiceUnavailable.because(
         Reason.BUSY,
         "the proxy waits for too many answers of the registry or its API already; try"

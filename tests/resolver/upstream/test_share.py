@@ -63,15 +63,26 @@ def play(count: int, share: int, scene: Any, **bounds: int) -> None:
 @pytest.mark.parametrize("kind", [0, 1, 2], ids=["address", "login", "application"])
 def test_nobody_has_more_than_a_share(kind: int) -> None:
     """One address, login or application that fills its share delays no other."""
+    share = 2 if kind == 0 else 4
     names = [
         "/".join("same" if place == kind else f"{number}" for place in range(3))
-        for number in range(3)
+        for number in range(share + 1)
     ]
 
     async def scene(turns: Turns) -> None:
         await turns.want(*names, "9/9/9")
-        assert turns.got == [*names[:2], "9/9/9"]
-        assert await turns.end(names[0]) == [names[2]]
+        assert turns.got == [*names[:share], "9/9/9"]
+        assert await turns.end(names[0]) == [names[share]]
+
+    play(10, 2, scene)
+
+
+def test_one_address_leaves_room_in_an_application() -> None:
+    """Another one that asks for the same application waits for nobody."""
+
+    async def scene(turns: Turns) -> None:
+        await turns.want("a//f", "a//f", "a//f", "b//f")
+        assert turns.got == ["a//f", "a//f", "b//f"]
 
     play(10, 2, scene)
 
@@ -105,7 +116,7 @@ def test_equals_take_turns() -> None:
     [
         (["a/k", "b/l", "c/m"], {"waiting_max": 2}),
         (["a/k", "a/l", "a/m"], {"party_waiting_max": 2}),
-        (["a/k", "b/k", "c/k"], {"party_waiting_max": 2}),
+        (["a/k", "b/k", "c/k"], {"party_waiting_max": 1}),
     ],
     ids=["all", "address", "login"],
 )
