@@ -408,9 +408,14 @@ class Connections:
         return self._counts[address] >= self._limits.share
 
     def _let_in_beyond(self, name: str) -> None:
-        """Take note of a spare client, in whose place an older one may have to go."""
+        """Take note of a spare client, in whose place one may have to go.
+
+        That is the oldest of the address that has the most of them.
+        """
         if len(self._spare) >= SPARE_MAX:
-            oldest = next(iter(self._spare))
+            holders = {each: self._clients[each].address for each in self._spare}
+            (most, _), *_ = Counter(holders.values()).most_common(1)
+            oldest = next(each for each in self._spare if holders[each] == most)
             del self._spare[oldest]
             self._clients[oldest].writer.transport.abort()
         self._spare[name] = None

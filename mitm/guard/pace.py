@@ -14,7 +14,8 @@ if sys.platform != "win32":
 
 BYTES_PER_SECOND = 1000
 """Less than any line has on which an image could be pulled."""
-WINDOW_SECONDS = 30
+WINDOW_SECONDS = 120
+"""A machine that writes to a slow disk, or a line that fails, may need a while."""
 
 
 class Pace:

@@ -149,6 +149,20 @@ def test_spare_ones_are_few(side: Side) -> None:
     asyncio.run(steps())
 
 
+def test_flood_keeps_no_health_check_out(side: Side) -> None:
+    """Of the spare ones an address with many gives way before one with few (T8)."""
+
+    async def steps() -> None:
+        for _ in range(2):
+            side.connections.begin_request(side.connect().flow)
+        check = side.connect(address="192.0.2.9")
+        flood = [side.connect(address="192.0.2.1") for _ in range(2 * SPARE_MAX)]
+        assert not check.writer.transport.is_aborted
+        assert sum(made.writer.transport.is_aborted for made in flood) == SPARE_MAX + 1
+
+    asyncio.run(steps())
+
+
 async def idle_seconds(made: Any) -> int:
     """Return for how long the client may send nothing."""
     deadline: float = made.stream.reader._deadline
