@@ -19,8 +19,8 @@ from queue import SimpleQueue
 
 logger = logging.getLogger(__name__)
 
-PIECES_MAX = 4096
-"""Lines that wait to be written; the log of some minutes, and about a megabyte."""
+LENGTH_MAX = 1 << 20
+"""Bytes that wait to be written: the log of some minutes."""
 FINISH_SECONDS = 2
 """How long the end waits for what is still to be written."""
 UNREAD = "nobody reads them"
@@ -29,19 +29,19 @@ UNREAD = "nobody reads them"
 class Output(io.RawIOBase):
     """A file that is written to by a thread; whoever writes goes on at once."""
 
-    def __init__(self, descriptor: int, pieces_max: int = PIECES_MAX) -> None:
+    def __init__(self, descriptor: int, length_max: int = LENGTH_MAX) -> None:
         super().__init__()
         self.dropped = 0
         """Lines, since the start."""
         self.name = descriptor
         self._pieces: SimpleQueue[bytes | None] = SimpleQueue()
-        self._pieces_max = pieces_max
+        self._length_max = length_max
         self._is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
         self._room = select.poll()
         self._room.register(descriptor, select.POLLOUT)
         self._lock = threading.RLock()
         self._left = 0
-        """Pieces that the thread has not written yet."""
+        """Bytes that the thread has not written yet."""
         self._unsaid = 0
         self._reason = ""
         self._is_torn = False
@@ -68,8 +68,8 @@ class Output(io.RawIOBase):
         with self._lock:
             if not (self._left or self._unsaid) and self._takes(piece):
                 self._put(piece)
-            elif is_own or self._left < self._pieces_max:
-                self._left += 1
+            elif is_own or self._left + len(piece) <= self._length_max:
+                self._left += len(piece)
                 self._pieces.put(piece)
             else:
                 self._drop(piece, UNREAD)
@@ -92,7 +92,7 @@ class Output(io.RawIOBase):
         while (piece := self._pieces.get()) is not None:
             is_written = self._put(piece)
             with self._lock:
-                self._left -= 1
+                self._left -= len(piece)
             if is_written:
                 self._say_what_was_dropped()
 
@@ -119,7 +119,7 @@ class Output(io.RawIOBase):
 
     def _say_what_was_dropped(self) -> None:
         """Log it, unless more is likely to be dropped in a moment."""
-        if not self._unsaid or self._left > self._pieces_max // 2:
+        if not self._unsaid or self._left > self._length_max // 2:
             return
         with self._lock:
             lines, self._unsaid = self._unsaid, 0

@@ -72,6 +72,8 @@ LOCATION_LENGTH = len("v2/") + 4
 """How much of a location is shown: enough to tell two apart, too little to use it."""
 DIGEST_LENGTH = len("sha256:") + 12
 COMMIT_LENGTH = 7
+PATH_LENGTH_MAX = 1000
+"""Characters of a path that is told; the longest that means anything has 400."""
 UNKNOWN_PORT = "-"
 EMPTY_BASIC = "Og=="
 """What some clients send where nobody is logged in: base64 of a colon."""
@@ -530,8 +532,9 @@ def brief_location(name: str | None) -> str | None:
 
 
 def shown_path(path: str) -> str:
-    """Return the path without its query, in characters that print."""
-    return printable(path.partition("?")[0])
+    """Return the path without its query, in characters that print, and not too many."""
+    begin = path.partition("?")[0][:PATH_LENGTH_MAX]
+    return printable(begin)[:PATH_LENGTH_MAX]
 
 
 def _login(authorization: str) -> Login:

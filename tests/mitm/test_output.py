@@ -49,7 +49,7 @@ def test_lines_are_written_in_order(tmp_path: Path) -> None:
 def test_pipe_that_nobody_reads(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever writes goes on; what is too much is counted, and said to the reader."""
     with pipe() as (read, write):
-        output = Output(write, pieces_max=10)
+        output = Output(write, length_max=10 * len(LINE))
         fitting = PIPE_SIZE // len(LINE)
         for _ in range(fitting + 100):
             output.write(LINE)
@@ -61,6 +61,17 @@ def test_pipe_that_nobody_reads(caplog: pytest.LogCaptureFixture) -> None:
         output.finish()
     assert received == LINE * kept
     assert drops(caplog) == [f"{dropped} {DROPPED}: {UNREAD}"]
+
+
+def test_what_waits_is_bounded_in_bytes() -> None:
+    """A few lines that are very long take no more memory than many short ones."""
+    with pipe() as (read, write):
+        output = Output(write, length_max=1 << 16)
+        for _ in range(100):
+            output.write(b"x" * (1 << 12) + b"\n")
+        assert output._left <= 1 << 16
+        assert output.dropped >= 80
+        os.set_blocking(read, False)
 
 
 def test_disk_that_is_full_for_a_while(

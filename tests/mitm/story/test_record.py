@@ -10,7 +10,16 @@ from mitmproxy import http
 from mitmproxy.io import FlowReader, FlowWriter
 from mitmproxy.test import tflow
 
-from mitm.story.record import KEY, AliasRecord, Kind, Login, Outcome, Record
+from mitm.story.record import (
+    KEY,
+    PATH_LENGTH_MAX,
+    AliasRecord,
+    Kind,
+    Login,
+    Outcome,
+    Record,
+    shown_path,
+)
 from resolver import errors
 from resolver.errors import Reason
 from resolver.upstream.observer import CacheState
@@ -73,6 +82,13 @@ def test_request_that_begins(
     assert record.request_id == (request_id or flow.id)
     assert (record.client[0], record.login) == (client, login)
     assert record.path == r"/v2/\n"
+
+
+@pytest.mark.parametrize("sign", ["x", "\x80", "\n"])
+def test_long_path_is_cut(sign: str) -> None:
+    """Of a path of 60 kB the log has a line, in whatever characters it is."""
+    assert shown_path(f"/{sign * 60_000}?x").startswith("/")
+    assert len(shown_path(f"/{sign * 60_000}?x")) <= PATH_LENGTH_MAX
 
 
 def test_record_comes_back_from_a_file() -> None:
