@@ -24,7 +24,15 @@ _BEGIN = b"HTTP/"
 
 
 class TrailerlessReader(ChunkedReader):
-    """Reads a body in chunks, and drops its trailers (RFC 9112 section 7.1.2)."""
+    """Reads a body in chunks, and drops its trailers (RFC 9112 section 7.1.2).
+
+    What is there comes as one piece, however small its chunks are: what mitmproxy does
+    with a piece costs the same whatever its size.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_over = False
 
     def __call__(self, buffer: ReceiveBuffer) -> h11.Data | h11.EndOfMessage | None:
         """Return the next piece, or the end; nothing where more has to come.
@@ -33,10 +41,17 @@ class TrailerlessReader(ChunkedReader):
             h11.ProtocolError: the chunks are none, or what is between them is too long.
 
         """
-        event = super().__call__(buffer)
+        if self._is_over:
+            return h11.EndOfMessage()
+        pieces: list[bytes] = []
+        while isinstance(event := super().__call__(buffer), h11.Data):
+            pieces.append(bytes(event.data))
         if event is None and len(buffer) > LINE_LENGTH_MAX:
             raise h11.RemoteProtocolError("a line between two chunks is too long")
-        return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) else event
+        self._is_over = event is not None
+        if pieces:
+            return h11.Data(data=b"".join(pieces))
+        return h11.EndOfMessage() if self._is_over else None
 
 
 class StrictClient(_http1.Http1Client):
