@@ -22,7 +22,7 @@ from resolver.grammar.payload import parse_payload
 from resolver.grammar.reference import Alias, Digest, Location, Slug, parse_digest
 
 DIGESTS_MAX = 20_000
-"""About 500 bytes each; an image of ten layers takes twelve."""
+"""At one location each, of some 500 bytes; an image of ten layers takes twelve."""
 PLACES_MAX = 8
 """So many locations of one digest are known: releases often share layers."""
 NAMES_MAX = 1000
@@ -49,7 +49,7 @@ class Index:
 
     def __init__(self, digests_max: int = DIGESTS_MAX) -> None:
         self._places: LRUCache[tuple[Slug, str], tuple[Place, ...]] = LRUCache(
-            digests_max
+            digests_max, getsizeof=len
         )
         self._by_name: LRUCache[tuple[str, Alias], Location] = LRUCache(digests_max)
         self._last: LRUCache[tuple[str, Slug], Alias] = LRUCache(digests_max)

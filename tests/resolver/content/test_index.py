@@ -49,9 +49,16 @@ def test_memory_is_bounded() -> None:
     index.add(SLUG, [digest(3)], place(1))
     assert len(index) == 3
     assert not index.places(SLUG, digest(1))
+
+
+def test_places_are_bounded() -> None:
+    """Many for one digest count as many, and there are not too many for any."""
+    index = Index(digests_max=PLACES_MAX)
+    index.add(SLUG, [digest(1)], place(1))
     for number in range(2 * PLACES_MAX):
         index.add(SLUG, [digest(0)], place(number))
     assert len(index.places(SLUG, digest(0))) == PLACES_MAX
+    assert not index.places(SLUG, digest(1))
 
 
 IMAGE = {
