@@ -14,6 +14,8 @@ def deaf(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
     with ExitStack() as stack:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         listener = stack.enter_context(socket.socket(family))
+        # What was connected there a moment ago may still be on its way out.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
         listener.listen(0)
         # What waits to be accepted takes all the room that there is.

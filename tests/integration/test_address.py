@@ -9,6 +9,7 @@ import requests
 
 from demo.proxy import Proxy
 from localcloud.server import Request, Response, Server
+from serve import free_port
 from tests.deaf import deaf
 from tests.integration.fault import OPTIONS, port_of
 from tests.integration.session import TIMEOUT, plain_session
@@ -82,14 +83,13 @@ def test_address_that_takes_no_connection(
 def test_address_that_dies(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """The request that finds out goes to the other one, and the client sees nothing."""
     ends = [stack.enter_context(ExitStack()) for _ in range(2)]
-    first = serving(ends[0], DEAD)
-    port = port_of(first.url)
-    servers = [first, serving(ends[1], LIVE, port)]
+    port = free_port()
+    servers = [serving(ends[0], DEAD, port), serving(ends[1], LIVE, port)]
     known_to_the_proxy(monkeypatch, f"{DEAD}+{LIVE}")
     proxy = Proxy(f"http://{NAME}:{port}", arguments=SCRIPT)
     stack.enter_context(proxy)
     assert get(proxy).ok
-    number = 0 if first.requests else 1
+    number = 0 if servers[0].requests else 1
     used, other = servers[number], servers[1 - number]
     assert (len(used.requests), len(other.requests)) == (1, 0)
     ends[number].close()
