@@ -30,6 +30,8 @@ AFTERMATH_SECONDS = TIMEOUT_SECONDS + 1
 LASTING_SECONDS = (0.5, 2.5)
 PEACE_SECONDS = (6.0, 14.0)
 RETRY_SECONDS = 0.2
+RETRY_AFTER = ("Retry-After", str(TIMEOUT_SECONDS))
+"""For so long the proxy asks nothing for a login, though the fault may be over."""
 IN_BODY = b"\r\n\r\n"
 IN_BLOB = b"application/octet-stream"
 IN_MANIFEST = b'"schemaVersion"'
@@ -87,7 +89,7 @@ FAULTS: dict[tuple[str, str], Fault | Callable[[Scene], object]] = {
     (API, "cut off"): Fault(Failure.CUT, IN_BODY, 10),
     (API, "stalling"): Fault(Failure.STALL, IN_BODY, 10),
     (API, "says 500"): lambda scene: scene.answer(500, b""),
-    (API, "says 429"): lambda scene: scene.answer(429, b"", ("Retry-After", "7")),
+    (API, "says 429"): lambda scene: scene.answer(429, b"", RETRY_AFTER),
     (API, "speaks no JSON"): lambda scene: scene.answer(200, b"<html>"),
     (API, "of a wrong shape"): lambda scene: scene.answer(200, b'{"d":[{}]}'),
     (REGISTRY, "down"): lambda scene: scene.registry.refuse(),

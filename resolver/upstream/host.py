@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import chain, zip_longest
 from selectors import EVENT_WRITE, DefaultSelector
-from threading import Lock, Thread
+from threading import Lock
 
 from cachetools import LRUCache, TTLCache
+
+from resolver.upstream.threads import start_thread
 
 LOOK_UP_SECONDS = 10
 """How long a thread waits for an address."""
@@ -99,7 +101,7 @@ def first_to_accept(addresses: Addresses, port: int) -> str:
 class _Errand[R]:
     """A question that is asked once, for all that have it."""
 
-    answer: Future[R] = field(default_factory=Future)
+    answer: Future[R]
     expiry: float = float("inf")
     """When it has to be asked again; not before there is an answer."""
 
@@ -184,38 +186,25 @@ class Hosts:
             last = errands.get(key)
             if last and last.expiry > self._clock():
                 return last.answer
-            errand = _Errand[R]()
-            errand.answer.set_running_or_notify_cancel()
             try:
-                # What the system looks up cannot be ended; nobody waits for it at the
-                # end of the program, and there is one thread for each host.
-                Thread(
-                    target=self._run,
-                    args=(errand, question, memory),
-                    name="balena-host",
-                    daemon=True,
-                ).start()
+                # What the system looks up cannot be ended; there is one for each host.
+                answer = start_thread("balena-host", question)
             except RuntimeError:
-                # The system has no thread left; what was so a moment ago may still be.
+                # There is none left; what was so a moment ago may still be.
                 if last and not last.answer.exception():
                     return last.answer
-                errand.answer.set_exception(OSError("there is no thread to ask for it"))
-                return errand.answer
-            errands[key] = errand
-            return errand.answer
+                failed = Future[R]()
+                failed.set_exception(OSError("there is no thread to ask for it"))
+                return failed
+            errand = errands[key] = _Errand(answer)
+        answer.add_done_callback(lambda _: self._remember(errand, memory))
+        return answer
 
-    def _run[R](
-        self, errand: _Errand[R], question: Callable[[], R], memory: _Memory
-    ) -> None:
+    def _remember[R](self, errand: _Errand[R], memory: _Memory) -> None:
         success_seconds, failure_seconds = memory
-        try:
-            answer = question()
-        except OSError as error:
-            errand.expiry = self._clock() + failure_seconds
-            errand.answer.set_exception(error)
-        else:
-            errand.expiry = self._clock() + success_seconds
-            errand.answer.set_result(answer)
+        is_failed = errand.answer.exception() is not None
+        seconds = failure_seconds if is_failed else success_seconds
+        errand.expiry = self._clock() + seconds
 
 
 def _at_once[R](answer: R) -> Future[R]:

@@ -2,15 +2,17 @@
 
 Every blocking call that a client waits for passes `Threads.run`, so this is the place
 for whatever is to hold for all of them: each has a share of the threads (`Shares`), and
-none holds one while it pauses (`Pause`).
+none holds one while it pauses (`Pause`). A call has a thread of its own, which ends
+with it: a pool would keep hundreds after the first busy minute.
 """
 
 import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from itertools import count
+from threading import Thread
 
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.upstream.deadline import Deadline
@@ -18,10 +20,34 @@ from resolver.upstream.pause import Pause, current_try
 from resolver.upstream.share import Party, Shares, busy
 
 
+def start_thread[R](name: str, function: Callable[[], R]) -> Future[R]:
+    """Return what a function returns or raises, which runs in a thread.
+
+    Nobody waits for the thread at the end of the program.
+
+    Raises:
+        RuntimeError: the system has no thread left.
+
+    """
+    future = Future[R]()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            outcome = function()
+        except BaseException as error:  # noqa: BLE001 - it is for who waits
+            future.set_exception(error)
+        else:
+            future.set_result(outcome)
+
+    Thread(target=run, name=name, daemon=True).start()
+    return future
+
+
 class Threads:
     """A number of threads that do one kind of work, so that no other waits for it.
 
-    They begin when they are needed. Belongs to one event loop.
+    Belongs to one event loop.
     """
 
     def __init__(
@@ -33,7 +59,7 @@ class Threads:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Let no party have more than its share of the threads."""
-        self._pool = ThreadPoolExecutor(number, thread_name_prefix=name)
+        self._name = name
         self._shares = Shares(number, share or number)
         self._sleep = sleep
 
@@ -69,9 +95,8 @@ class Threads:
         return self._shares.is_free(parties)
 
     def close(self) -> None:
-        """Let go of the threads, without waiting for what they still do."""
+        """Let nobody wait for a thread any more; what they do goes on."""
         self._shares.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _run_once[*A, R](
         self,
@@ -81,17 +106,9 @@ class Threads:
         parties: tuple[Party, ...],
     ) -> R:
         await self._shares.take(parties)
-        is_refused = False
-
-        def work() -> R:
-            if is_refused:
-                raise busy()
-            return context.run(function, *arguments)
-
         try:
-            job = self._pool.submit(work)
-        except RuntimeError as error:  # The system has no thread left.
-            is_refused = True  # It is in the queue of those that there are.
+            job = start_thread(self._name, lambda: context.run(function, *arguments))
+        except RuntimeError as error:  # The system has none left.
             self._shares.give_back(parties)
             raise busy() from error
         call = asyncio.wrap_future(job)
@@ -102,12 +119,8 @@ class Threads:
                 done.exception()  # Whoever waited for it may be gone.
 
         call.add_done_callback(end)
-        try:
-            # A thread goes on when nobody waits for it any more, and has its share.
-            return await asyncio.shield(call)
-        except asyncio.CancelledError:
-            job.cancel()
-            raise
+        # A thread goes on when nobody waits for it any more, and has its share.
+        return await asyncio.shield(call)
 
 
 @asynccontextmanager
