@@ -23,6 +23,8 @@ READ_LENGTH_MAX = 3 * REQUEST_LENGTH_MAX
 a record of which the end is missing."""
 HEAD_LENGTH_MAX = 256 << 10
 """Bytes of the head of a registry's answer."""
+HOOK_TURNS = 50
+"""Turns of the event loop, in which what is there has passed the hook of its head."""
 LINGER_SECONDS = 5
 LINGER_LENGTH_MAX = 16 << 20
 """For how long, and for how many bytes, a client is heard out that was answered early.
@@ -125,9 +127,10 @@ class RequestReader(LimitedReader):
         while self._is_lingering and data:
             data = await super().read(size)
         if self._left < READ_LENGTH_MAX - REQUEST_LENGTH_MAX:
-            # Much may be there at once; let mitmproxy see what it has before there is
-            # more of it.
-            await asyncio.sleep(0)
+            # Much may be there at once; let mitmproxy see what it has, and a hook judge
+            # it, before there is more of it.
+            for _ in range(HOOK_TURNS):
+                await asyncio.sleep(0)
         return data
 
     def expect_request(self) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any
 
+from resolver.errors import Reason, ServiceUnavailable
+
 
 class Flights[K: Hashable, R]:
     """Makes one call for each key at a time; belongs to one event loop."""
@@ -16,7 +18,17 @@ class Flights[K: Hashable, R]:
         return key in self._tasks
 
     async def join(self, key: K, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Return what the call returns or raises, or the one that is under way."""
+        """Return what the call returns or raises, or the one that is under way.
+
+        That one may have begun long ago. Where its time is over the call is made, as
+        there is time left for it.
+        """
+        if task := self._tasks.get(key):
+            try:
+                return await asyncio.shield(task)
+            except ServiceUnavailable as error:
+                if error.reason is not Reason.TIMEOUT:
+                    raise
         task = self._tasks.get(key)
         if task is None:
             # Begun at once, so that what it takes from others is counted at once.

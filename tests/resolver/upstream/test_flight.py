@@ -5,6 +5,7 @@ import gc
 
 import pytest
 
+from resolver.errors import Reason, ServiceUnavailable
 from resolver.upstream.flight import Flights
 
 
@@ -54,6 +55,29 @@ def test_all_get_the_outcome_of_one_call() -> None:
         assert await flights.join("a", call) == 3
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("reason", [Reason.TIMEOUT, Reason.STATUS])
+def test_who_joins_late_has_time_of_its_own(reason: Reason) -> None:
+    """A call whose time is over is made anew for them; one that failed is not."""
+
+    async def play() -> list[int | BaseException]:
+        flights = Flights[str, int]()
+        first = Call(ServiceUnavailable.because(reason, "no answer"))
+        second = Call()
+        second.gate.set()
+        tasks = [
+            asyncio.create_task(flights.join("a", call))
+            for call in (first, second, second)
+        ]
+        await asyncio.sleep(0)
+        first.gate.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    failed, *others = asyncio.run(play())
+    assert isinstance(failed, ServiceUnavailable)
+    is_over = reason is Reason.TIMEOUT
+    assert others == ([1, 1] if is_over else [failed, failed])
 
 
 @pytest.mark.parametrize("keys", ["aa", "a"], ids=["shared", "nobody waits"])
