@@ -26,12 +26,13 @@ RUN PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=/bytecode /venv/bin/python -c \
 
 FROM packages AS proxy-code
 WORKDIR /app
-COPY *.py mitm.conf ./
+COPY addon.py mitm.conf ./
+COPY registry_proxy registry_proxy
 COPY mitm mitm
 COPY resolver resolver
 RUN chmod -R a+rX . \
     && PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=/bytecode /venv/bin/python -c \
-        'import addon, serve, resolver.__main__'
+        'import addon, registry_proxy.__main__, registry_proxy.serve, resolver.__main__'
 
 
 # sly has no wheel; it is plain Python, so nothing is compiled for it.
@@ -67,7 +68,7 @@ CMD ["python", "-m", "localcloud", "--host", "0.0.0.0", "--public-host", "localc
 
 
 FROM ${PYTHON_IMAGE} AS proxy
-# Where mitmproxy keeps its certificate authority and reads its options, which serve.py
+# Where mitmproxy keeps its certificate authority and reads its options, which the command
 # links there too; mitmweb counts on them. The user is a number, so that Kubernetes can
 # see that it is not root.
 RUN install -d -m 0700 -o 10001 -g 10001 /var/lib/mitmproxy \
@@ -102,4 +103,5 @@ LABEL org.opencontainers.image.title="balena registry proxy" \
 # It runs mitmdump in its own process, which takes SIGTERM: transfers go on for GRACE_PERIOD
 # seconds. `docker stop` waits for 10 unless it is told to: `--stop-timeout 30`.
 STOPSIGNAL SIGTERM
-CMD ["python", "serve.py"]
+ENTRYPOINT ["python", "-m", "registry_proxy"]
+CMD ["run"]

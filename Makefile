@@ -3,9 +3,10 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+COMMAND := $(BIN)/python -m registry_proxy
 # Processes of `make test`: more than two cores, because tests of servers often wait.
 WORKERS ?= 4
-SOURCES := addon.py serve.py trust.py mitm resolver localcloud demo report soak bench tests
+SOURCES := addon.py registry_proxy mitm resolver localcloud demo report soak bench tests
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench image resolve check format requirements sbom clean distclean
@@ -21,25 +22,25 @@ $(VENV)/installed: requirements-dev.txt
 	@touch $@
 
 run: install ## serve balenaCloud, or what the variables say
-	@exec $(BIN)/python serve.py
+	@exec $(COMMAND) run
 
 demo: install ## pull a sample release through the proxy, offline; ONCE=1 ends after it
-	@exec $(BIN)/python -m demo
+	@exec $(COMMAND) demo
 
 debug-demo: install ## the same with good and bad pulls, to look at in mitmweb
-	@exec $(BIN)/python -m demo.debug
+	@exec $(COMMAND) debug-demo
 
 web: install ## like run, with mitmweb to look at what clients and registry say
-	@exec $(BIN)/python serve.py mitmweb
+	@exec $(COMMAND) web
 
 console: install ## the same in the terminal, with mitmproxy
-	@exec $(BIN)/python serve.py mitmproxy
+	@exec $(COMMAND) console
 
 report: install ## make a page of FLOWS=<saved flow file>, to attach to a bug report
-	@$(BIN)/python -m report "$$FLOWS" $(if $(OUT),-o "$$OUT")
+	@$(COMMAND) report "$$FLOWS" $(if $(OUT),-o "$$OUT")
 
 trust: install ## print what makes clients trust the proxy at HOST=<host>[:<port>]
-	@$(BIN)/python trust.py "$$HOST"
+	@$(COMMAND) trust "$$HOST"
 
 unit: install ## run the tests that start no servers
 	$(BIN)/python -m pytest -q --numprocesses=auto -m "not server" $(addprefix --ignore=tests/,browser client container golden integration)
@@ -66,7 +67,7 @@ image: ## build the container image, and say how large it is
 	@tools/image
 
 resolve: install ## show what REF=<org>/<app>[/<version>] stands for; ALL=1 lists the releases
-	@$(BIN)/python -m resolver $(if $(ALL),--all) "$$REF"
+	@$(COMMAND) resolve $(if $(ALL),--all) "$$REF"
 
 check: install ## format, lint and types
 	$(BIN)/ruff format --check $(SOURCES)

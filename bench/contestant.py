@@ -8,7 +8,7 @@
     node       a plain reverse proxy in Node.js
     peer       another checkout of this project, or a proxy that runs already
 
-A checkout is started by its own `serve.py`, and by the Python that runs this one: then
+A checkout is started by its own command, and by the Python that runs this one: then
 nothing differs but the code.
 """
 
@@ -23,11 +23,13 @@ from urllib.parse import urlsplit
 
 from bench.program import Command, ProgramError, find, run, serving
 from bench.site import Site
-from serve import free_port
+from registry_proxy.serve import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 NODE_FOLDER = Path(__file__).parent / "node"
 DIRECT, PROXY, BARE, NODE, PEER = "direct", "proxy", "mitmdump", "node", "peer"
+_STARTS = {"registry_proxy": ("-m", "registry_proxy", "run"), "serve.py": ("serve.py",)}
+"""How a checkout is started, by what it has; older ones have `serve.py`."""
 _PROC = Path("/proc")
 _USER, _SYSTEM = 11, 12
 """Where the times are in `stat`, behind the name of the program."""
@@ -79,10 +81,12 @@ def checkout(
     site: Site, registry: str, folder: Path, name: str, *options: str, **more: str
 ) -> Contestant:
     """Return a checkout of this project, with more words for mitmdump and variables."""
-    if not (folder / "serve.py").is_file():
+    found = (words for name, words in _STARTS.items() if (folder / name).exists())
+    start = next(found, ())
+    if not start:
         raise ProgramError(
-            f"PEER: {folder} has no serve.py; write the folder of another checkout, or"
-            " the URL of a proxy as http://localhost:5000"
+            f"PEER: {folder} is no checkout of this project; write the"
+            " folder of one, or the URL of a proxy as http://localhost:5000"
         )
     port = free_port()
     environment = {
@@ -96,7 +100,7 @@ def checkout(
         **more,
     }
     url = f"{'https' if environment['TLS'] else 'http'}://localhost:{port}"
-    command = (sys.executable, folder / "serve.py")
+    command = (sys.executable, *start)
     return Contestant(
         name, url, is_ours=True, command=command, environment=environment, folder=folder
     )

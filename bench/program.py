@@ -13,7 +13,7 @@ from pathlib import Path
 
 from demo.proxy import StartError
 from demo.terminal import interrupt_once
-from serve import raise_open_files
+from registry_proxy.serve import raise_open_files
 
 START_SECONDS = 60
 STOP_SECONDS = 10

@@ -4,17 +4,20 @@ Everything runs on this machine: localcloud stands for balenaCloud. With ONCE se
 the environment it ends after the pulls.
 """
 
-import os
 import re
 import sys
+from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from demo.client import Client, PullError
 from demo.proxy import Proxy, StartError
-from demo.terminal import PREFERRED_PORT, say, until_ended
+from demo.terminal import PREFERRED_PORT, add_arguments, say, until_ended
 from localcloud.cloud import LocalCloud
 from mitm.story.quantity import describe_size
-from serve import free_port
+from registry_proxy.serve import free_port
+
+__all__ = ["add_arguments", "run"]
 
 BROWSER = ("--set", "web_open_browser=false")
 WEB = re.compile(r"flows are shown at (\S+)")
@@ -50,7 +53,7 @@ PULLS = (
 )
 
 
-def main() -> int:
+def run(options: Namespace, environment: Mapping[str, str]) -> int:
     """Return the exit status."""
     try:
         with (
@@ -69,7 +72,7 @@ def main() -> int:
                 say(f"{pull.reference:<36} {pull.purpose}")
                 say(f"  {outcome(url, pull, cloud)}")
             page = web_url(proxy)
-            if not os.environ.get("ONCE"):
+            if not (options.once or environment.get("ONCE")):
                 say(COMMANDS.format(page=page, host=proxy.host, cloud=cloud))
                 wait()
     except StartError as error:
@@ -94,7 +97,3 @@ def outcome(url: str, pull: Pull, cloud: LocalCloud) -> str:
     except PullError as error:
         return str(error)
     return f"pulled {describe_size(size)}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

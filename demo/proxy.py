@@ -10,7 +10,7 @@ from typing import Self
 
 import requests
 
-import serve
+from registry_proxy import ROOT, serve
 
 START_SECONDS = 60
 """How long a slow machine may take to start mitmproxy."""
@@ -62,7 +62,7 @@ class Proxy:
         # The next line has no shell, and arguments of our own making.
         self.process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "mitm.program", self._program, *arguments],
-            cwd=serve.ROOT,
+            cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

@@ -3,12 +3,20 @@
 import signal
 import sys
 import threading
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 PREFERRED_PORT = 8080
 """The usual port, because it is the easiest to type."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare when it ends."""
+    parser.add_argument(
+        "--once", action="store_true", help="end after it, as with ONCE=1"
+    )
 
 
 def say(text: str) -> None:

@@ -1,8 +1,9 @@
 """The one table of options: the addon's own, and the variables that set them.
 
-`serve.py` turns variables into options with it, `settings` reads the options with it,
-and ``python -m mitm.option`` prints it for the README. It is plain Python: `serve.py`
-runs before mitmproxy is loaded. What follows it are the options of mitmproxy's that
+`registry_proxy` turns variables and the options of its command line into options of
+mitmproxy's with it, `settings` reads those with it, and ``python -m mitm.option``
+prints it for the documentation. It is plain Python, because it is read before mitmproxy
+is loaded. What follows it are the options of mitmproxy's that
 are required and refused.
 """
 
@@ -60,7 +61,7 @@ class ValueRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A row: an option of the addon, a variable of `serve.py`, or what is both.
+    """A row: an option of the addon, a variable, or what is both.
 
     The type of the default is that of the option; an empty one is none.
     """

@@ -1,7 +1,7 @@
 """A program of mitmproxy's in this process: ``python -m mitm.program mitmdump …``.
 
-It is what `serve.py` becomes once the environment is read. mitmproxy is loaded last,
-because that takes a second.
+It is what `registry-proxy run` becomes once the environment is read. mitmproxy is
+loaded last, because that takes a second.
 """
 
 import io

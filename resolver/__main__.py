@@ -13,7 +13,12 @@ if sys.version_info < (3, 12):  # noqa: UP036 - whoever has an older one is told
         )
     )
 
-from resolver.release.command import main
+import os
+from argparse import ArgumentParser
+
+from resolver.release import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = ArgumentParser(prog="python -m resolver", description=command.__doc__)
+    command.add_arguments(parser)
+    sys.exit(command.run(parser.parse_args(), os.environ))

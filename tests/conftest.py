@@ -12,8 +12,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-import serve
-import trust
+from registry_proxy import serve, trust
 
 TESTS = Path(__file__).parent
 SHARING = ("browser", "client", "container")
@@ -41,8 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
-        serve.link_options(serve.CONFDIR)
-        trust.authority_file(serve.CONFDIR)
+        confdir = serve.confdir({})
+        serve.link_options(confdir)
+        trust.authority_file(confdir)
 
 
 class _Groups(LoadScopeScheduling):  # type: ignore[misc]  # untyped

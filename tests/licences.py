@@ -10,7 +10,7 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
-import serve
+from registry_proxy import ROOT
 
 IMAGE = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
 OWN_WORDS = {
@@ -29,7 +29,7 @@ SILENT = {"mitmproxy-linux": "MIT", "mitmproxy-rs": "MIT"}
 
 def packages() -> Iterator[str]:
     """Yield the packages that the image has installed."""
-    lines = (serve.ROOT / "requirements.txt").read_text().splitlines()
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
     for line in lines:
         if re.match(r"\w", line):
             requirement = Requirement(line.rstrip(" \\"))

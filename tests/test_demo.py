@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-import serve
 from demo.client import Client, PullError
 from demo.proxy import Proxy
 from localcloud import LocalCloud
+from registry_proxy import ROOT
 
 SECONDS = 60
 
@@ -23,8 +23,8 @@ SECONDS = 60
 def demo(**variables: str) -> Iterator[subprocess.Popen[str]]:
     """Run the demo, in a process group of its own, as a terminal would."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "demo"],
-        cwd=serve.ROOT,
+        [sys.executable, "-m", "registry_proxy", "demo"],
+        cwd=ROOT,
         env={"PATH": os.environ["PATH"], **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -12,19 +12,19 @@ import pytest
 import requests
 from ruamel.yaml import YAML
 
-import serve
 from demo.proxy import Proxy
 from localcloud.cloud import LocalCloud
 from mitm import option
 from mitm.guard.reader import REQUEST_LENGTH_MAX
+from registry_proxy import ROOT
+from registry_proxy.serve import free_port
 from resolver.grammar.endpoint import PING_PATH, READY_PATH
-from serve import free_port
 from tests.integration.tool import find_tool, run
 
-NGINX = (serve.ROOT / "deploy" / "nginx" / "nginx.conf").read_text()
-HAPROXY = (serve.ROOT / "deploy" / "haproxy" / "haproxy.cfg").read_text()
-FOLDER = serve.ROOT / "deploy" / "kubernetes"
-DOCKERFILE = (serve.ROOT / "Dockerfile").read_text()
+NGINX = (ROOT / "deploy" / "nginx" / "nginx.conf").read_text()
+HAPROXY = (ROOT / "deploy" / "haproxy" / "haproxy.cfg").read_text()
+FOLDER = ROOT / "deploy" / "kubernetes"
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OLDEST = "1.30"
 """Of Kubernetes, as kustomization.yaml says."""
 PATCH = "tls-patch.yaml"

@@ -8,19 +8,19 @@ from mitmproxy.options import Options
 from mitmproxy.tools.dump import DumpMaster
 from ruamel.yaml import YAML
 
-import serve
 from mitm.guard.connection import Connections, Limits
 from mitm.option import format_table
 from mitm.story.metrics import PREFIX, Metrics
 from mitm.story.record import Record
 from mitm.version import VERSION
+from registry_proxy import ROOT
 from resolver.upstream.observer import ApiRequest, Endpoint
 from tests.integration.tool import PACKAGES
 
-README = (serve.ROOT / "README.md").read_text()
-SECURITY = (serve.ROOT / "docs" / "security.md").read_text()
-MAKEFILE = (serve.ROOT / "Makefile").read_text()
-CONF = YAML(typ="safe").load((serve.ROOT / "mitm.conf").read_text())
+README = (ROOT / "README.md").read_text()
+SECURITY = (ROOT / "docs" / "security.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+CONF = YAML(typ="safe").load((ROOT / "mitm.conf").read_text())
 
 
 def test_options_are_documented() -> None:
@@ -55,7 +55,7 @@ def test_metrics_are_documented() -> None:
 
 def test_version_is_that_of_the_project() -> None:
     """The metrics tell the version that pyproject.toml names."""
-    project = tomllib.loads((serve.ROOT / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["version"] == VERSION
 
 
@@ -77,10 +77,10 @@ def test_keys_of_mitm_conf_exist() -> None:
 
 def test_architecture_names_files_that_there_are() -> None:
     """Who looks for something by the page finds it."""
-    page = (serve.ROOT / "docs" / "architecture.md").read_text()
+    page = (ROOT / "docs" / "architecture.md").read_text()
     names = set(re.findall(r"`([\w/]+\.py)`", page))
-    rooms = [*serve.ROOT.glob("resolver/*/"), *serve.ROOT.glob("mitm/*/"), serve.ROOT]
-    rooms += [serve.ROOT / "mitm", serve.ROOT / "resolver"]
+    rooms = [*ROOT.glob("resolver/*/"), *ROOT.glob("mitm/*/"), ROOT]
+    rooms += [ROOT / "mitm", ROOT / "resolver"]
     missing = {
         name for name in names if not any((room / name).exists() for room in rooms)
     }
@@ -89,12 +89,12 @@ def test_architecture_names_files_that_there_are() -> None:
 
 def test_programs_of_the_tests_are_listed() -> None:
     """Who lacks one is told what to install; README and CI have the whole list."""
-    tests = "".join(path.read_text() for path in (serve.ROOT / "tests").rglob("*.py"))
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
     found = set(re.findall(r"\bfind_tool\(\"([\w-]+)\"", tests))
     assert found <= {*PACKAGES} <= set(re.findall(r"\"([\w-]+)\"", tests))
     section = README.partition("\nThe tests use ")[2].partition("\nLicence")[0]
     listed = set(re.findall(r"[\w.-]+\w", section))
-    installed = set(re.findall(r"[\w.-]+\w", (serve.ROOT / ".ci" / "run").read_text()))
+    installed = set(re.findall(r"[\w.-]+\w", (ROOT / ".ci" / "run").read_text()))
     for package in PACKAGES.values():
         assert package in listed
         assert package in installed
@@ -103,7 +103,7 @@ def test_programs_of_the_tests_are_listed() -> None:
 def test_every_claim_of_security_is_tried() -> None:
     """Each numbered claim of docs/security.md is in the docstring of a test."""
     claims = set(re.findall(r"^\| (T\d+) \|", SECURITY, re.MULTILINE))
-    tests = (serve.ROOT / "tests").rglob("test_*.py")
+    tests = (ROOT / "tests").rglob("test_*.py")
     texts = "".join(path.read_text() for path in tests)
     assert len(claims) > 10
     assert claims == set(re.findall(r"\((T\d+)\)", texts))

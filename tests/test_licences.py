@@ -2,11 +2,11 @@
 
 import re
 
-import serve
+from registry_proxy import ROOT
 from tests.licences import format_table, licence_of, packages
 
-SECURITY = (serve.ROOT / "docs" / "security.md").read_text()
-DOCKERFILE = (serve.ROOT / "Dockerfile").read_text()
+SECURITY = (ROOT / "docs" / "security.md").read_text()
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OWN = "Apache-2.0"
 
 

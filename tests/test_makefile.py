@@ -13,8 +13,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from mitmproxy.certs import Cert
 
-import serve
-import trust
+from registry_proxy import ROOT, trust
 
 
 def make(folder: Path, *words: str) -> str:
@@ -34,7 +33,7 @@ def make(folder: Path, *words: str) -> str:
 @pytest.fixture
 def used(tmp_path: Path) -> Path:
     """A folder with the Makefile, an authority, and what targets made."""
-    shutil.copy(serve.ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "Makefile", tmp_path)
     trust.authority_file(tmp_path / ".mitmproxy")
     (tmp_path / "resolver" / "__pycache__").mkdir(parents=True)
     (tmp_path / "venv").mkdir()
@@ -68,12 +67,12 @@ def test_bill_of_materials(tmp_path: Path) -> None:
     """It is valid, the same each time, and has what requirements.txt pins."""
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     for path in (first, second):
-        make(serve.ROOT, "sbom", f"OUT={path}")
+        make(ROOT, "sbom", f"OUT={path}")
     text = first.read_text()
     assert text == second.read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)
-    pins = (serve.ROOT / "requirements.txt").read_text()
+    pins = (ROOT / "requirements.txt").read_text()
     pinned = set(re.findall(r"^([\w.-]+)==([\w.]+)", pins, re.MULTILINE))
     components = bill["components"]
     assert {(each["name"], each["version"]) for each in components} == pinned

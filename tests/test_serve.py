@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import serve
 from mitm.option import VARIABLES, ValueRefused
+from registry_proxy import ROOT, serve
 
 FILE = str(Path(__file__).resolve())
 ARGUMENTS = (
@@ -173,5 +173,5 @@ def test_limit_of_open_files_is_raised(
 
 def test_mitmproxy_is_not_loaded() -> None:
     """It takes a second, and a wrong variable is named before."""
-    code = "import serve, sys; sys.exit('mitmproxy' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=serve.ROOT, check=True)
+    code = "import registry_proxy.serve, sys; sys.exit('mitmproxy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

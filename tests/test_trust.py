@@ -11,8 +11,8 @@ import pytest
 from mitmproxy.certs import CertStore
 from mitmproxy.options import CONF_BASENAME, KEY_SIZE
 
-import serve
-import trust
+from mitm.option import ValueRefused
+from registry_proxy import ROOT, trust
 from tests.authority import DAY, Authority
 
 HOST = "registry.example.com"
@@ -74,7 +74,8 @@ def test_what_cannot_be_used_is_named_in_one_line(
 ) -> None:
     """The program fails, and prints nothing that could be pasted."""
     done = subprocess.run(
-        [sys.executable, serve.ROOT / "trust.py", host],
+        [sys.executable, "-m", "registry_proxy", "trust", host],
+        cwd=ROOT,
         env=variables,
         capture_output=True,
         text=True,
@@ -89,12 +90,12 @@ def test_authority_is_made_before_the_first_start(tmp_path: Path) -> None:
     """Mitmproxy uses it afterwards; what is printed of it is there to compare."""
     folder = tmp_path / "new" / "confdir"
     environment = {"CONFDIR": str(folder)}
-    printed = trust.main([HOST], environment)
+    printed = trust.describe_trust(HOST, environment)
     used = CertStore.from_store(folder, CONF_BASENAME, KEY_SIZE).default_ca
     assert printed.count(used.to_pem().decode()) == 2
     assert folder.stat().st_mode & 0o777 == 0o700
     assert (folder / trust.KEY_FILE).stat().st_mode & 0o777 == 0o600
-    assert trust.main([HOST], environment) == printed
+    assert trust.describe_trust(HOST, environment) == printed
     assert str(folder / trust.CERTIFICATE_FILE) in printed
     assert used.fingerprint().hex() in printed.replace(":", "").lower()
     assert f"valid until  {used.notafter.date()}" in printed
@@ -103,9 +104,9 @@ def test_authority_is_made_before_the_first_start(tmp_path: Path) -> None:
 
 def test_authority_of_ones_own(tmp_path: Path) -> None:
     """One that lies where mitmproxy takes it is handed out, and its key stays shut."""
-    trust.main([HOST], {"CONFDIR": str(tmp_path)})
+    trust.describe_trust(HOST, {"CONFDIR": str(tmp_path)})
     pem = put_authority(tmp_path, DAY)
-    printed = trust.main([HOST], {"CONFDIR": str(tmp_path)})
+    printed = trust.describe_trust(HOST, {"CONFDIR": str(tmp_path)})
     assert printed.count(pem) == 2
     assert (tmp_path / trust.CERTIFICATE_FILE).read_text() == pem
 
@@ -113,17 +114,17 @@ def test_authority_of_ones_own(tmp_path: Path) -> None:
 def test_authority_that_has_ended(tmp_path: Path) -> None:
     """Nobody is told to trust it; the message says what to do."""
     put_authority(tmp_path, -DAY)
-    with pytest.raises(trust.TrustError, match="delete mitmproxy-ca"):
-        trust.main([HOST], {"CONFDIR": str(tmp_path)})
+    with pytest.raises(ValueRefused, match="delete mitmproxy-ca"):
+        trust.describe_trust(HOST, {"CONFDIR": str(tmp_path)})
 
 
 def test_notes(tmp_path: Path) -> None:
     """It is said where the authority does not matter, or the name does."""
     environment = {"CONFDIR": str(tmp_path), "TLS": "authority"}
-    plain = trust.main([HOST], environment)
-    without = trust.main([HOST], {**environment, "TLS": "off"})
-    own = trust.main([HOST], {**environment, "TLS_CERT": "own.pem"})
-    address = trust.main(["[2001:db8::1]"], environment)
+    plain = trust.describe_trust(HOST, environment)
+    without = trust.describe_trust(HOST, {**environment, "TLS": "off"})
+    own = trust.describe_trust(HOST, {**environment, "TLS_CERT": "own.pem"})
+    address = trust.describe_trust("[2001:db8::1]", environment)
     assert "TLS_CERT is set" in own
     assert "TLS_CERT is set" not in plain
     assert "started with TLS=authority" in without
@@ -135,7 +136,7 @@ def test_notes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", [HOST, f"{HOST}:443", "[2001:db8::1]"])
 def test_every_client_is_told_the_same_host(tmp_path: Path, host: str) -> None:
     """Shells understand the commands, and each folder is that of the registry."""
-    printed = trust.main([host], {"CONFDIR": str(tmp_path)})
+    printed = trust.describe_trust(host, {"CONFDIR": str(tmp_path)})
     sections = re.split(rf"^{trust.HEADING}", printed, flags=re.MULTILINE)[1:]
     for section in sections:
         if not section.startswith("Windows"):

@@ -49,7 +49,7 @@ def use_format(log_format: LogFormat) -> None:
 
 
 def guard_output() -> None:
-    """Let the log of mitmdump hold nothing up, also where `serve.py` did not start it.
+    """Let the log of mitmdump hold nothing up, also where `mitmdump -s` started it.
 
     The interfaces keep the output that they draw on.
     """

@@ -1,13 +1,12 @@
-"""``python -m resolver <reference>``: what it stands for, without any proxy.
+"""Show what a name stands for, without any proxy.
 
 The API key is read from BALENA_API_KEY; without it, public applications are seen.
 The API is that of API_URL, or of API_HOST or DNS_TLD, or balenaCloud's.
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from resolver.errors import AccessDenied, RegistryError
 from resolver.grammar.credential import credential_of_environment
@@ -26,12 +25,28 @@ SECONDS = 30
 EXAMPLE = "balenablocks/browser-aarch64/2.3"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the reference, and what is to be shown of it."""
+    parser.add_argument(
+        "reference",
+        metavar="REF",
+        nargs="?",
+        help="<org>/<app>[/<version|commit>[/<service>]] or <org>/<app>:<version>;"
+        " a registry's host may stand before it",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="list the releases of the application"
+    )
+
+
+def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Print what was asked for, and return the exit status."""
-    options = _parse_options(arguments)
+    if not options.reference:
+        sys.stderr.write(f"REF is missing: name a release, as in {EXAMPLE}\n")
+        return 2
     try:
-        url = api_url(os.environ)
-        text = _answer(options.reference, url, os.environ, show_all=options.all)
+        url = api_url(environment)
+        text = _answer(options.reference, url, environment, show_all=options.all)
     except (RegistryError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -77,25 +92,3 @@ def _answer(
         raise explain_denial(alias.slug, api, credential, deadline) from error
     finally:
         transport.close()
-
-
-def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m resolver", description=__doc__)
-    parser.add_argument(
-        "reference",
-        metavar="REF",
-        nargs="?",
-        help="<org>/<app>[/<version|commit>[/<service>]] or <org>/<app>:<version>;"
-        " a registry's host may stand before it",
-    )
-    parser.add_argument(
-        "--all", action="store_true", help="list the releases of the application"
-    )
-    options = parser.parse_args(arguments)
-    if not options.reference:
-        parser.exit(2, f"REF is missing: name a release, as in {EXAMPLE}\n")
-    return options
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,14 +3,13 @@
 import tempfile
 from pathlib import Path
 
-import serve
 from demo.debug import BROWSER, PULLS, outcome, web_url
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from report import __main__ as report
+from registry_proxy import ROOT, command
 from tests.browser.browser import Browser, browsing
 
-FOLDER = serve.ROOT / "docs" / "images"
+FOLDER = ROOT / "docs" / "images"
 REFUSED = "refused: balenablocks/browser-aarch64 has no release 9.9.9"
 FOUND = "token for balenablocks/browser-aarch64/2.3"
 MANIFEST = "manifest of balenablocks/browser-aarch64/2.3"
@@ -56,7 +55,7 @@ def take_mitmweb(browser: Browser, url: str) -> None:
 def take_report(browser: Browser, flows: Path) -> None:
     """Take the beginning of a report, and a pull that failed."""
     page = flows.with_suffix(".html")
-    report.main([str(flows), "-o", str(page)])
+    command.main(["report", str(flows), "-o", str(page)])
     browser.resize(1280, 900)
     browser.open(page.as_uri())
     browser.find("#contents")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import serve
+from registry_proxy import ROOT
 from tests.integration.tool import (
     STOP_SECONDS,
     SYSTEM_FOLDERS,
@@ -23,7 +23,7 @@ from tests.integration.tool import (
     running,
 )
 
-_TOOL = serve.ROOT / "tools" / "clients"
+_TOOL = ROOT / "tools" / "clients"
 _FOLDERS = (*SYSTEM_FOLDERS.split(":"), "/usr/libexec/docker/cli-plugins")
 _NOT_MADE = 3
 _MAKING_FAILED = 4

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-import serve
+from registry_proxy import ROOT
 from tests.client.client import Client
 from tests.client.front import Front
 from tests.client.machine import Machine
@@ -22,7 +22,7 @@ WORDS = {
     "alpine": "'alpine' does not name a release: use <org>/<app>",
     WITH_WRONG_KEY: "does not accept these credentials",
 }
-README = (serve.ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 _ROW = re.compile(r"^\| `(\S+)` \| `([^`]+)` \| [^|`]+ \|$", re.MULTILINE)
 _TABLE = README.partition("| pulled | docker says |")[2].partition("\n\n")[0]
 SHOWN = _ROW.findall(_TABLE)

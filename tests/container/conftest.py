@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import serve
+from registry_proxy import ROOT
 from tests.container.engine import Engine, engine_running
 
 BASE = "python-base"
@@ -22,7 +22,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 def image(engine: Engine) -> str:
     """The image, as `make image` builds it."""
     name = "registry-proxy"
-    script = serve.ROOT / "tools" / "image"
+    script = ROOT / "tools" / "image"
     printed = engine.build([script], IMAGE=name, PYTHON_IMAGE=BASE)
     assert f"\n{name}: " in printed
     assert printed.endswith(" MB compressed\n")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import serve
+from registry_proxy import ROOT
 from tests.client.client import docker_engine
 from tests.integration.tool import ToolError, find_tool, run
 
@@ -52,7 +52,7 @@ class Engine:
         path = self.folder / f"{name}.tar"
         with path.open("wb") as output:
             subprocess.run(
-                [serve.ROOT / "tools" / "base-image", *programs],
+                [ROOT / "tools" / "base-image", *programs],
                 env=self.environment,
                 stdout=output,
                 timeout=BUILD_SECONDS,
@@ -66,7 +66,7 @@ class Engine:
         """Return what a builder prints, which has the network of this machine."""
         done = subprocess.run(
             [*command, "--network=host"],
-            cwd=serve.ROOT,
+            cwd=ROOT,
             env={**self.environment, **variables},
             text=True,
             stdout=subprocess.PIPE,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-import serve
 from localcloud.sample import sample_images
 from mitm import option
-from serve import free_port
+from registry_proxy import ROOT
+from registry_proxy.serve import free_port
 from tests.client.client import Skopeo
 from tests.container.conftest import BASE
 from tests.container.engine import Engine
@@ -39,7 +39,7 @@ class Compose:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._compose = (
             *(find_tool("docker-compose"), "--project-name", "registry-proxy-test"),
-            *("--file", serve.ROOT / "compose.yaml"),
+            *("--file", ROOT / "compose.yaml"),
         )
         self.variables = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **variables}
 
@@ -117,7 +117,7 @@ def test_ports_are_published_on_loopback_alone() -> None:
 
 
 def test_variables_of_the_proxy_are_passed() -> None:
-    """Each variable that serve.py reads reaches the container, or what is published."""
+    """Each variable that is read reaches the container, or what is published."""
     passed = dict.fromkeys({*option.VARIABLES} - IN_THE_CONTAINER, "1")
     listening = {"LISTEN_HOST": "0.0.0.0", "PROXY_PORT": "5000"}
     services = Compose(passed | listening).services()

@@ -8,8 +8,8 @@ import pytest
 
 from localcloud import LocalCloud
 from mitm.version import VERSION
-from report import __main__ as report
-from serve import free_port
+from registry_proxy import command
+from registry_proxy.serve import free_port
 from tests.client.client import Skopeo
 from tests.container.conftest import BASE
 from tests.container.engine import Engine, container
@@ -55,7 +55,10 @@ def test_pull(
         assert Skopeo(tmp_path).pull(f"{host}/balenablocks/browser-aarch64/2.3.8")
         flows = tmp_path / "flows"
         engine.docker("cp", f"{name}:/var/lib/mitmproxy/flows", flows)
-        assert report.main([str(flows), "-o", str(tmp_path / "flows.html")]) == 0
+        assert (
+            command.main(["report", str(flows), "-o", str(tmp_path / "flows.html")])
+            == 0
+        )
         engine.docker("stop", "--time", "20", name)
         assert "stopped: no request was cut off" in engine.docker("logs", name)
         assert engine.inspect(name)["State"]["ExitCode"] == 0

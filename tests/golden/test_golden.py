@@ -20,10 +20,10 @@ import requests
 from mitmproxy import http
 from mitmproxy.io import FlowReader
 
-import serve
 from demo.proxy import Proxy
 from localcloud import LocalCloud, sample
 from localcloud.relay import Relay
+from registry_proxy import ROOT, serve
 from tests.golden import script, told
 from tests.golden.plain import LENGTH_MAX, Plain, each_kind, pattern
 from tests.golden.play import MANIFESTS, TIMEOUT, Play
@@ -93,7 +93,7 @@ def staged(
                 f"127.0.0.1:{registry.port}": "REGISTRY",
                 f"127.0.0.1:{api.port}": "API",
                 f"127.0.0.1:{proxy.port}": "PROXY",
-                str(serve.ROOT): "ROOT",
+                str(ROOT): "ROOT",
                 MANIFESTS: "<manifests>",
             }
             plain = Plain(cloud, places)
@@ -196,7 +196,7 @@ def ask_mitmdump(folder: Path, flows: Path | None = None) -> list[str]:
     done = subprocess.run(
         [
             Path(sys.executable).parent / "mitmdump",
-            *("--set", f"confdir={folder}", "-n", "-s", str(serve.ROOT / "addon.py")),
+            *("--set", f"confdir={folder}", "-n", "-s", str(ROOT / "addon.py")),
             *("-q", "-s", told.__file__),
         ],
         env=os.environ | ({"FLOWS": str(flows)} if flows else {}),
@@ -236,8 +236,16 @@ def test_tags_select(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     compare("export", "\n".join(sorted(set(plain.text(exported).splitlines()))))
     compare("views", plain.text(views))
     page = tmp_path / "page.html"
-    report = [sys.executable, "-m", "report", str(saved), "-o", str(page)]
-    subprocess.run(report, cwd=serve.ROOT, check=True, capture_output=True)
+    report = [
+        sys.executable,
+        "-m",
+        "registry_proxy",
+        "report",
+        str(saved),
+        "-o",
+        str(page),
+    ]
+    subprocess.run(report, cwd=ROOT, check=True, capture_output=True)
     compare("report", report_text(plain, page.read_text()))
 
 

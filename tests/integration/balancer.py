@@ -9,15 +9,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
-import serve
 from demo.proxy import Proxy
 from localcloud.relay import Relay
-from serve import free_port
+from registry_proxy import ROOT
+from registry_proxy.serve import free_port
 from tests.integration.fault import port_of
 from tests.integration.registry import Installation
 from tests.integration.tool import find_tool, listens, running, wait_until
 
-CONFIG = serve.ROOT / "deploy" / "haproxy" / "haproxy.cfg"
+CONFIG = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
 GRACE_SECONDS = 20
 END_SECONDS = 30
 _SERVERS = re.compile(r"^ *server-template .*$", re.MULTILINE)

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-import serve
 from demo.proxy import Proxy
 from mitm.option import VARIABLES
+from registry_proxy import ROOT
 from tests.client.client import Docker
 from tests.integration.balena.engine import BuildEngine, find_node
 from tests.integration.registry import Installation
 from tests.integration.tool import ToolError, find_tool, run
 
-PAGE = (serve.ROOT / "docs" / "openbalena.md").read_text()
+PAGE = (ROOT / "docs" / "openbalena.md").read_text()
 SHOWN_HOST = "proxy.example.com:8443"
 SHOWN_KEY = "<API key>"
 PRIVATE_LOCATION = "875ff9869a2373a5d97612c498e0bcf1"

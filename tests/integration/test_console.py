@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
-import serve
 from demo.client import Client
 from localcloud import LocalCloud
+from registry_proxy import ROOT, serve
 from tests.integration.session import plain_session
 
 SECONDS = 60
@@ -53,7 +53,8 @@ def console(**variables: str) -> Iterator[Console]:
     size = struct.pack("HHHH", ROWS, COLUMNS, 0, 0)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
     process = subprocess.Popen(
-        [sys.executable, serve.ROOT / "serve.py", "mitmproxy"],
+        [sys.executable, "-m", "registry_proxy", "console"],
+        cwd=ROOT,
         env={"PATH": os.environ["PATH"], "TERM": "xterm", **variables},
         stdin=theirs,
         stdout=theirs,

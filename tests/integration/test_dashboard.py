@@ -10,14 +10,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-import serve
 from demo.proxy import Proxy
 from localcloud.cloud import LocalCloud
-from serve import free_port
+from registry_proxy import ROOT
+from registry_proxy.serve import free_port
 from tests.integration.session import TIMEOUT, logged_in, plain_session
 from tests.integration.tool import find_tool, listens, run, running, wait_until
 
-DEPLOY = serve.ROOT / "deploy"
+DEPLOY = ROOT / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "registry-proxy.json").read_text())
 VARIABLES = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
 PROMETHEUS = DEPLOY / "prometheus"

@@ -11,12 +11,12 @@ import pytest
 import requests
 from mitmproxy.io import FlowReader
 
-import serve
 from demo.client import Client
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.account import KEYS, SESSION
 from localcloud.relay import Failure, Fault, Relay
+from registry_proxy import serve
 from tests.authority import Authority
 from tests.integration.fault import ALIAS, IN_BLOB, MANIFEST, port_of
 from tests.integration.mitmweb import Mitmweb
@@ -154,7 +154,7 @@ def test_no_token_by_tls_and_http2(cloud: LocalCloud, tmp_path: Path) -> None:
     certificate = authority.server_file(tmp_path)
     curl: tuple[str | Path, ...] = (
         *(find_tool("curl"), "--disable", "--silent", "--show-error", "--fail"),
-        *("--noproxy", "*", "--cacert", serve.CONFDIR / "mitmproxy-ca-cert.pem"),
+        *("--noproxy", "*", "--cacert", serve.confdir({}) / "mitmproxy-ca-cert.pem"),
         *("--max-time", str(TIMEOUT), "--http2", "--write-out", "%{http_version}"),
     )
     with (

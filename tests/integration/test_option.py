@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import requests
 
-import serve
 from demo.proxy import Proxy, StartError
 from localcloud import LocalCloud
 from mitm.option import REFUSED, REQUIRED
+from registry_proxy import serve
 from tests.authority import Authority
 from tests.integration.mitmweb import mitmweb
 from tests.integration.session import TIMEOUT

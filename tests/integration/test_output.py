@@ -13,11 +13,11 @@ from typing import IO
 import pytest
 import requests
 
-import serve
 from demo.proxy import LISTENING
 from localcloud import LocalCloud
 from mitm import interrupt
 from mitm.option import VARIABLES
+from registry_proxy import ROOT, serve
 from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.tool import wait_until
 
@@ -36,8 +36,8 @@ def running(
     port = serve.free_port()
     kept = {name: text for name, text in os.environ.items() if name not in VARIABLES}
     process = subprocess.Popen(
-        command or [sys.executable, "serve.py"],
-        cwd=serve.ROOT,
+        command or [sys.executable, "-m", "registry_proxy", "run"],
+        cwd=ROOT,
         env={
             **kept,
             "REGISTRY_URL": cloud.registry_url,
@@ -152,7 +152,7 @@ def test_errors_of_the_start_are_told(cloud: LocalCloud) -> None:
     assert told.endswith("Error logged during startup, exiting...\n")
 
 
-@pytest.mark.parametrize("program", ["mitmdump", "mitmweb"])
+@pytest.mark.parametrize("command", ["run", "web"])
 @pytest.mark.parametrize(
     ("moment", "statuses"),
     [
@@ -165,18 +165,18 @@ def test_errors_of_the_start_are_told(cloud: LocalCloud) -> None:
     ],
 )
 def test_interrupted_at_the_start(
-    cloud: LocalCloud, tmp_path: Path, program: str, moment: str, statuses: set[int]
+    cloud: LocalCloud, tmp_path: Path, command: str, moment: str, statuses: set[int]
 ) -> None:
     """Ctrl-C is a line and status 130; once it serves it is an end like any other."""
     path = tmp_path / "log"
-    command = (sys.executable, "serve.py", program)
+    words = (sys.executable, "-m", "registry_proxy", command)
     variables = {
-        "ARGS": "--no-web-open-browser" if program == "mitmweb" else "",
+        "ARGS": "--no-web-open-browser" if command == "web" else "",
         "PYTHONPROFILEIMPORTTIME": "1",
     }
     with (
         path.open("wb") as log,
-        running(cloud, log, *command, **variables) as (process, _),
+        running(cloud, log, *words, **variables) as (process, _),
     ):
         wait_until(lambda: moment in path.read_text(), moment)
         process.send_signal(signal.SIGINT)

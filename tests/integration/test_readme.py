@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-import serve
 from demo.proxy import Proxy
+from registry_proxy import ROOT
 from tests.client.client import Docker
 from tests.integration.registry import Installation
 from tests.integration.tool import find_tool, run
 
-README = (serve.ROOT / "README.md").read_text()
-DEBUGGING = (serve.ROOT / "docs" / "debugging.md").read_text()
+README = (ROOT / "README.md").read_text()
+DEBUGGING = (ROOT / "docs" / "debugging.md").read_text()
 SHOWN_HOST = "localhost:8080"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -56,7 +56,7 @@ def test_commands_print_what_is_shown(
     for text in examples:
         command, _, output = text.partition("\n")
         script = command.replace(SHOWN_HOST, proxy.host) + expected_end
-        shell = ("sh", "-c", f"cd '{serve.ROOT}'; {script}")
+        shell = ("sh", "-c", f"cd '{ROOT}'; {script}")
         printed = run(*shell, environment=environment).replace(proxy.host, SHOWN_HOST)
         checker, example = doctest.OutputChecker(), doctest.Example(command, output)
         difference = checker.output_difference(example, printed, _FLAGS)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import serve
 from demo.proxy import Proxy, StartError
 from localcloud import LocalCloud
+from registry_proxy import serve
 from tests.authority import Authority, tls_context
 from tests.client.client import Skopeo
 from tests.integration.fault import ALIAS, LOCATION
@@ -20,7 +20,7 @@ from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.tool import has_traceback, wait_until
 
 TLS = {"TLS": "authority"}
-OWN_AUTHORITY = serve.CONFDIR / "mitmproxy-ca-cert.pem"
+OWN_AUTHORITY = serve.confdir({}) / "mitmproxy-ca-cert.pem"
 PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n" + BYE
 BEGIN_KEY = "-----BEGIN PRIVATE KEY-----"
 

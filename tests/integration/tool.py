@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-import serve
+from registry_proxy import ROOT
 
 COMMAND_SECONDS = 120
 START_SECONDS = 60
@@ -135,7 +135,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 def has_traceback(log: str) -> bool:
     """Return whether code of ours failed; mitmproxy, told to end, may itself."""
-    return any(f'File "{serve.ROOT}/{part}' in log for part in ("addon.py", "mitm/"))
+    return any(f'File "{ROOT}/{part}' in log for part in ("addon.py", "mitm/"))
 
 
 def listens(port: int) -> bool:

@@ -8,16 +8,15 @@ from pathlib import Path
 
 from mitmproxy.certs import Cert
 
-import serve
-import trust
 from demo.proxy import Proxy
-from serve import free_port
+from registry_proxy import ROOT, trust
+from registry_proxy.serve import free_port
 from tests.authority import Authority
 from tests.client.machine import ADDRESS, NAME, Machine
 from tests.client.place import HERE, Place
 from tests.integration.tool import find_tool, listens, running
 
-NGINX = serve.ROOT / "deploy" / "nginx" / "nginx.conf"
+NGINX = ROOT / "deploy" / "nginx" / "nginx.conf"
 SAVE = "Linux, macOS"
 SYSTEM = "Debian"
 USER = "podman, buildah, skopeo, for one user"
@@ -47,7 +46,7 @@ def signed_by_mitmproxy(
     port = free_port()
     variables = {"CONFDIR": str(folder / "confdir"), "PROXY_PORT": str(port)}
     tls = {"TLS": "authority"}
-    way = Way(f"{name}:{port}", trust.main([name], variables))
+    way = Way(f"{name}:{port}", trust.describe_trust(name, variables))
     with Proxy(registry_url, port=port, environment=_EVERYWHERE | variables | tls):
         yield way
 

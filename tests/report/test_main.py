@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from report.__main__ import main
+from registry_proxy.command import main
 from tests.report.flow import docker_pull, refused_pull, save
 
 
@@ -20,7 +20,7 @@ def test_page_is_named_after_the_flows(
     flows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The page stands in the current folder, and what is printed says where."""
-    assert main([str(flows)]) == 0
+    assert main(["report", str(flows)]) == 0
     page = tmp_path / "here" / "my.flows.html"
     assert page.read_text().startswith("<!DOCTYPE html>")
     assert capsys.readouterr().out == f"2 pulls, 7 requests, 1 failed: {page}\n"
@@ -40,7 +40,7 @@ def test_errors(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What cannot be done is said in one line, and the exit status is 1."""
-    assert main(arguments) == 1
+    assert main(["report", *arguments]) == 1
     printed = capsys.readouterr()
     assert printed.err.startswith(message)
     assert printed.err.count("\n") == 1
@@ -50,5 +50,5 @@ def test_errors(
 def test_flows_stay_as_they_are(flows: Path) -> None:
     """The flow file is never written to."""
     before = flows.read_bytes()
-    main([str(flows), "-o", str(flows)])
+    main(["report", str(flows), "-o", str(flows)])
     assert flows.read_bytes() == before

@@ -1,4 +1,4 @@
-"""`python -m resolver` shows what an alias stands for, and why."""
+"""`registry-proxy resolve` shows what an alias stands for, and why."""
 
 import ast
 import io
@@ -12,7 +12,8 @@ import pytest
 
 import resolver
 from localcloud import LocalCloud
-from resolver.release.command import api_url, main
+from registry_proxy.command import main
+from resolver.release.command import api_url
 
 DIGEST = "438c89b9296e35e8614bf6cd4db06d58144e913e5d7af8adf30ee12db26b8936"
 BROWSER = "balenablocks/browser-aarch64"
@@ -22,7 +23,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
     """Return the exit status and what was printed."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        status = main(arguments)
+        status = main(["resolve", *arguments])
     return status, out.getvalue(), err.getvalue()
 
 
@@ -133,9 +134,7 @@ def test_missing_reference(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a reference, or with the empty one of `make`, there is an example."""
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
+    assert main(["resolve", *arguments]) == 2
     assert capsys.readouterr().err == (
         "REF is missing: name a release, as in balenablocks/browser-aarch64/2.3\n"
     )

@@ -18,6 +18,7 @@ import pytest
 
 from localcloud.relay import Relay
 from localcloud.server import Response
+from registry_proxy.serve import free_port
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import Call, Event
@@ -30,7 +31,6 @@ from resolver.upstream.transport import (
     Verification,
     parse_retry_after,
 )
-from serve import free_port
 from tests.resolver.fake import LOCATION, SOON, ident
 from tests.resolver.server import HANG_UP, connected
 

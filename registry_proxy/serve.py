@@ -1,28 +1,15 @@
-"""Starts mitmproxy with the addon, as the environment says: `make run`, the container.
+"""Serve the registry under the names that people use.
 
-Without an argument it runs mitmdump; `mitmweb` and `mitmproxy` are the interfaces
-in which flows are looked at (`make web`, `make console`). The variables are those of
-the README's table. An explicit URL beats a host name, a host name beats DNS_TLD.
+An explicit URL beats a host name, a host name beats DNS_TLD. What follows `--` goes to
+mitmproxy, as what stands in ARGS does.
 """
 
-# isort: off
-import sys
-
-try:
-    from mitm import interrupt
-except KeyboardInterrupt:
-    sys.stderr.write("registry proxy: interrupted\n")
-    sys.exit(130)
-if __name__ == "__main__":
-    # Before the rest is loaded, so that Ctrl-C ends that too without a traceback.
-    interrupt.install()
-# isort: on
-
-import os
 import random
 import re
 import shlex
 import socket
+import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from itertools import pairwise
@@ -31,13 +18,11 @@ from typing import Any
 
 from mitm import program
 from mitm.option import DEFAULTS, OPTIONS, ValueRefused, parse_variables
+from registry_proxy import IS_CHECKOUT, ROOT
 
 if sys.platform != "win32":
     import resource
 
-ROOT = Path(__file__).resolve().parent
-CONFDIR = ROOT / ".mitmproxy"
-"""Where mitmproxy finds its options and keeps its certificate authority."""
 CONF = ROOT / "mitm.conf"
 WEB_COLUMNS = ("status", "comment", "time")
 FREE_PORTS = range(10_240, 32_768)
@@ -48,6 +33,8 @@ _VARIABLE_OF = {row.name: row.variable for row in OPTIONS} | {
     "balena_metrics_listen": "METRICS_PORT",
 }
 """The variable behind each option."""
+PROGRAMS = {"run": "mitmdump", "web": "mitmweb", "console": "mitmproxy"}
+"""The program of mitmproxy's behind each command."""
 _LISTEN_FLAGS = frozenset({"--listen-host", "--listen-port", "-p"})
 
 
@@ -122,18 +109,31 @@ def arguments_of(name: str, environment: Mapping[str, str]) -> list[str]:
     return [*web, *mitmdump_arguments(environment)]
 
 
-def main(name: str = "mitmdump") -> None:
-    """Run the program, or end with one line that names the variable at fault."""
-    if name not in program.PROGRAMS:
-        names = ", ".join(program.PROGRAMS)
-        sys.exit(f"registry proxy: {name!r} is not one of {names}")
-    try:
-        arguments = arguments_of(name, os.environ)
-        link_options(confdir(os.environ))
-    except ValueRefused as error:
-        sys.exit(f"registry proxy: {error}")
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare what is handed on to mitmproxy."""
+    parser.add_argument(
+        "arguments",
+        metavar="-- ARGUMENT",
+        nargs="*",
+        help="more arguments for mitmproxy, after those of ARGS",
+    )
+
+
+def run(options: Namespace, environment: Mapping[str, str]) -> int:
+    """Become the program, until it ends.
+
+    Raises:
+        ValueRefused: as `mitmdump_arguments`, or nothing can be written to CONFDIR.
+
+    """
+    words = (environment.get("ARGS", ""), shlex.join(options.arguments))
+    variables = {**environment, "ARGS": " ".join(filter(None, words))}
+    name = PROGRAMS[options.command]
+    arguments = arguments_of(name, variables)
+    link_options(confdir(variables))
     raise_open_files()
     program.run(name, arguments)
+    return 0
 
 
 def free_port(preferred: int = 0) -> int:
@@ -152,7 +152,7 @@ def free_port(preferred: int = 0) -> int:
 def confdir(environment: Mapping[str, str]) -> Path:
     """Return the folder of mitmproxy's authority, and of the link to its options."""
     text = environment.get("CONFDIR", "")
-    return Path(text).expanduser().resolve() if text else CONFDIR
+    return Path(text).expanduser().resolve() if text else _usual_confdir(environment)
 
 
 def link_options(folder: Path) -> None:
@@ -268,5 +268,9 @@ def _apart(word: str) -> tuple[str, ...]:
     return (flag, rest) if flag == "--set" and rest else (word,)
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:2])
+def _usual_confdir(environment: Mapping[str, str]) -> Path:
+    """Return the checkout's own, or for a wheel the user's."""
+    if IS_CHECKOUT:
+        return ROOT / ".mitmproxy"
+    data = environment.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "registry-proxy"

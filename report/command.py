@@ -1,4 +1,4 @@
-"""``python -m report FLOWS``: a page about the pulls in a flow file.
+"""Make a page about the pulls in a flow file.
 
 FLOWS is what mitmproxy saves: with ``-w``, with the download of mitmweb, or with the
 key ``w`` of its console.
@@ -6,7 +6,7 @@ key ``w`` of its console.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from report.grouping import group_requests
@@ -14,9 +14,20 @@ from report.page import Page, render
 from report.recording import RecordingError, read_recording
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flow file and the page."""
+    parser.add_argument("flows", metavar="FLOWS", nargs="?", help="the flow file")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="PAGE",
+        type=Path,
+        help="the page, otherwise <flow file>.html here",
+    )
+
+
+def run(options: argparse.Namespace, _environment: Mapping[str, str]) -> int:
     """Make the page, print where it is, and return the exit status."""
-    options = _parse_options(arguments)
     try:
         sys.stdout.write(f"{_make(options.flows, options.output)}\n")
     except RecordingError as error:
@@ -25,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _make(flows: str, output: Path | None) -> str:
+def _make(flows: str | None, output: Path | None) -> str:
     """Write the page, and return what is to be said of it.
 
     Raises:
@@ -45,16 +56,3 @@ def _make(flows: str, output: Path | None) -> str:
     except OSError as error:
         raise RecordingError(f"{target}: {error.strerror or error}") from error
     return f"{page.summary}: {target.resolve()}"
-
-
-def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="report", description=__doc__)
-    parser.add_argument("flows", help="the flow file")
-    parser.add_argument(
-        "-o", "--output", type=Path, help="the page, otherwise <flow file>.html here"
-    )
-    return parser.parse_args(arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

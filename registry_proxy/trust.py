@@ -1,4 +1,4 @@
-"""Prints what makes clients trust this proxy: `make trust HOST=registry.example.com`.
+"""Print what makes clients trust this proxy.
 
 With TLS=authority mitmproxy signs a certificate for each name that clients ask for,
 with an authority that it makes when it starts first. It is made here if there is none
@@ -6,19 +6,19 @@ yet, so that it can be handed out before.
 """
 
 import ipaddress
-import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from mitmproxy.certs import Cert, CertStore
 from mitmproxy.options import CONF_BASENAME, KEY_SIZE
 
-import serve
-from mitm.option import Tls
+from mitm.option import Tls, ValueRefused
+from registry_proxy import serve
 from resolver.grammar.url import parse_host
 
 HEADING = "# == "
@@ -126,26 +126,44 @@ ADDRESS = """\
 """
 
 
-class TrustError(ValueError):
-    """There is nothing that clients could be told; the message is one line."""
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the host."""
+    parser.add_argument(
+        "host",
+        metavar="HOST",
+        nargs="?",
+        default="",
+        help="the host of references, as in registry.example.com:8443",
+    )
 
 
-def main(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Return what is to be printed.
+def run(options: Namespace, environment: Mapping[str, str]) -> int:
+    """Print it.
 
     Raises:
-        TrustError: HOST or a variable has a value that cannot work.
+        ValueRefused: as `describe_trust`.
 
     """
-    host = registry_host("".join(arguments[:1]), environment)
+    sys.stdout.write(describe_trust(options.host, environment))
+    return 0
+
+
+def describe_trust(text: str, environment: Mapping[str, str]) -> str:
+    """Return what is to be printed for the host.
+
+    Raises:
+        ValueRefused: HOST or a variable has a value that cannot work.
+
+    """
+    host = registry_host(text, environment)
     folder = serve.confdir(environment)
     try:
         path = authority_file(folder)
         certificate = Cert.from_pem(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise TrustError(f"CONFDIR: {folder}: {error}") from error
+        raise ValueRefused(f"CONFDIR: {folder}: {error}") from error
     if certificate.has_expired():
-        raise TrustError(
+        raise ValueRefused(
             f"CONFDIR: the authority in {folder} ended on"
             f" {certificate.notafter:%Y-%m-%d}: delete {CONF_BASENAME}-ca* there,"
             " restart the proxy, and hand out the new one"
@@ -160,11 +178,11 @@ def registry_host(text: str, environment: Mapping[str, str]) -> str:
     it would not be taken for a host.
 
     Raises:
-        TrustError: it is no host, or PROXY_PORT is no port.
+        ValueRefused: it is no host, or PROXY_PORT is no port.
 
     """
     if not text:
-        raise TrustError("HOST is missing: make trust HOST=registry.example.com")
+        raise ValueRefused("HOST is missing: make trust HOST=registry.example.com")
     _check("HOST", text, text, "registry.example.com or registry.example.com:8443")
     name = _PORT.sub("", text)
     if name == text:
@@ -225,13 +243,6 @@ def _check(variable: str, value: str, host: str, example: str) -> None:
     try:
         parse_host(host)
     except ValueError as error:
-        raise TrustError(
+        raise ValueRefused(
             f"{variable}: {value!r} cannot be used; write it as in {example}"
         ) from error
-
-
-if __name__ == "__main__":
-    try:
-        sys.stdout.write(main(sys.argv[1:], os.environ))
-    except TrustError as error:
-        sys.exit(f"registry proxy: {error}")

@@ -4,20 +4,23 @@ Everything runs on this machine: localcloud stands for balenaCloud. With ONCE se
 the environment it ends after the pull, with the pull's exit status.
 """
 
-import os
 import sys
+from argparse import Namespace
+from collections.abc import Mapping
 
 from demo.client import Client, PullError
 from demo.proxy import Proxy, StartError
-from demo.terminal import PREFERRED_PORT, say, until_ended
+from demo.terminal import PREFERRED_PORT, add_arguments, say, until_ended
 from localcloud.cloud import LocalCloud
-from serve import free_port
+from registry_proxy.serve import free_port
+
+__all__ = ["add_arguments", "run"]
 
 SAMPLE = "balenablocks/browser-aarch64/2.3.8"
 PRIVATE = "balenablocks/private-block"
 
 
-def main() -> int:
+def run(options: Namespace, environment: Mapping[str, str]) -> int:
     """Return the exit status."""
     try:
         with (
@@ -32,7 +35,7 @@ def main() -> int:
             line = next(line for line in lines if f"{SAMPLE} is" in line)
             say(f"   the proxy's log: {line.partition('] ')[2]}")
             say(f"Pulled {size / 1e6:.1f} MB, all digests as they should be.")
-            if not os.environ.get("ONCE"):
+            if not (options.once or environment.get("ONCE")):
                 say(_commands(proxy, cloud))
                 wait()
     except (PullError, StartError) as error:
@@ -54,7 +57,3 @@ A private application needs a login; this key exists in this demo only:
   docker login -u carol -p {key} {host}
   docker pull {host}/{PRIVATE}
 Ctrl-C ends everything."""
-
-
-if __name__ == "__main__":
-    sys.exit(main())
