@@ -19,7 +19,7 @@ from bench.load import TIMEOUT, Client, Work, measure
 from bench.program import ProgramError
 from bench.site import BLOB, PULLED, Site
 from bench.table import MEGA, Figures, Turn
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 
 AREAS = {"work": "What one replica does", "memory": "Memory of one replica"}
 CONNECTIONS = 16

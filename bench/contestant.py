@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from bench.program import Command, ProgramError, find, run, serving
 from bench.site import Site
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 NODE_FOLDER = Path(__file__).parent / "node"

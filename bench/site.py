@@ -12,7 +12,7 @@ from localcloud.cloud import LocalCloud, Ports, tls_context
 from localcloud.image import Description, Image, build_image
 from localcloud.publication import push_images
 from localcloud.sample import machine_architecture
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 
 TOKEN_PATH = "/auth/v1/token"  # noqa: S105 - a path
 PULLED = "bench/pulled/1.0.0"

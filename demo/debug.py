@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 from demo.client import Client, PullError
 from demo.proxy import Proxy, StartError
-from demo.terminal import PREFERRED_PORT, add_arguments, say, until_ended
+from demo.terminal import add_arguments, chosen_port, say, until_ended
 from localcloud.cloud import LocalCloud
 from mitm.story.quantity import describe_size
-from registry_proxy.serve import free_port
 
 __all__ = ["add_arguments", "run"]
 
@@ -56,12 +55,14 @@ PULLS = (
 def run(options: Namespace, environment: Mapping[str, str]) -> int:
     """Return the exit status."""
     try:
+        port, or_any = chosen_port(environment)
         with (
             until_ended() as wait,
             LocalCloud() as cloud,
             Proxy(
                 cloud.registry_url,
-                port=free_port(PREFERRED_PORT),
+                port=port,
+                or_any=or_any,
                 arguments=BROWSER,
                 program="mitmweb",
             ) as proxy,

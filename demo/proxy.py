@@ -1,5 +1,6 @@
 """A registry proxy that is started as `make run` does it and ends with its context."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,9 @@ START_SECONDS = 60
 STOP_SECONDS = 10
 LISTENING = " listening at "
 """What mitmproxy prints once it has the port."""
+TAKEN = "address already in use"
+"""What it prints where it cannot have it."""
+_PORT = re.compile(rf"{LISTENING}\S*?:(\d+)\b")
 
 
 class StartError(RuntimeError):
@@ -30,22 +34,29 @@ class Proxy:
         self,
         registry_url: str,
         *,
-        port: int | None = None,
+        port: int = 0,
+        or_any: bool = False,
         environment: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
         program: str = "mitmdump",
     ) -> None:
-        self.port = port or serve.free_port()
+        self.port = port
+        """Where it listens; with 0, or where `or_any` says so, once it does."""
+        self._or_any = or_any
         self._program = program
-        self.host = f"localhost:{self.port}"
         self._variables = {
             "REGISTRY_URL": registry_url,
-            "PROXY_PORT": str(self.port),
             "GRACE_PERIOD": "0",
             **(environment or {}),
         }
         self._arguments = arguments
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        # To append to, because whoever reads it moves the place of the next write.
+        self._output = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - see __exit__
+
+    @property
+    def host(self) -> str:
+        """Host and port, as they stand in references."""
+        return f"localhost:{self.port}"
 
     @property
     def log(self) -> str:
@@ -55,8 +66,20 @@ class Proxy:
 
     def __enter__(self) -> Self:
         serve.link_options(serve.confdir(self._variables))
+        try:
+            self._start()
+        except StartError:
+            if not (self._or_any and TAKEN in self.log):
+                raise
+            self.port = 0
+            self._output.truncate(0)
+            self._start()
+        return self
+
+    def _start(self) -> None:
+        variables = {"PROXY_PORT": str(self.port), **self._variables}
         arguments = [
-            *serve.arguments_of(self._program, self._variables),
+            *serve.arguments_of(self._program, variables),
             *self._arguments,
         ]
         # The next line has no shell, and arguments of our own making.
@@ -70,9 +93,8 @@ class Proxy:
         try:
             self._wait()
         except BaseException:
-            self._stop()
+            self._end()
             raise
-        return self
 
     def __exit__(
         self,
@@ -80,7 +102,8 @@ class Proxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stop()
+        self._end()
+        self._output.close()
 
     def _wait(self) -> None:
         """Wait until it answers."""
@@ -89,8 +112,10 @@ class Proxy:
             if self.process.poll() is not None:
                 break
             # Before it listens, another server on the port could answer.
-            if LISTENING in self.log and self._answers():
-                return
+            if listening := _PORT.search(self.log):
+                self.port = int(listening[1])
+                if self._answers():
+                    return
             time.sleep(0.05)
         raise StartError(f"{self._program} does not serve; it said:\n{self.log}")
 
@@ -103,11 +128,10 @@ class Proxy:
                 return False
             return True
 
-    def _stop(self) -> None:
+    def _end(self) -> None:
         self.process.terminate()
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self._output.close()

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 
 from demo.client import Client, PullError
 from demo.proxy import Proxy, StartError
-from demo.terminal import PREFERRED_PORT, add_arguments, say, until_ended
+from demo.terminal import add_arguments, chosen_port, say, until_ended
 from localcloud.cloud import LocalCloud
-from registry_proxy.serve import free_port
 
 __all__ = ["add_arguments", "run"]
 
@@ -23,10 +22,11 @@ PRIVATE = "balenablocks/private-block"
 def run(options: Namespace, environment: Mapping[str, str]) -> int:
     """Return the exit status."""
     try:
+        port, or_any = chosen_port(environment)
         with (
             until_ended() as wait,
             LocalCloud() as cloud,
-            Proxy(cloud.registry_url, port=free_port(PREFERRED_PORT)) as proxy,
+            Proxy(cloud.registry_url, port=port, or_any=or_any) as proxy,
         ):
             say(f"localcloud: API {cloud.api_url}, registry {cloud.registry_url}")
             say(f"registry proxy: http://{proxy.host}\n\nPulling {SAMPLE}")

@@ -4,9 +4,12 @@ import signal
 import sys
 import threading
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
+
+from mitm.option import parse_variables
+from registry_proxy.port import LOOPBACK, check_place
 
 PREFERRED_PORT = 8080
 """The usual port, because it is the easiest to type."""
@@ -17,6 +20,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--once", action="store_true", help="end after it, as with ONCE=1"
     )
+
+
+def chosen_port(environment: Mapping[str, str]) -> tuple[int, bool]:
+    """Return the port that the environment names, or the usual one, or any other.
+
+    Raises:
+        ValueRefused: the one that it names cannot be had.
+
+    """
+    port: int | None = parse_variables(environment).get("PROXY_PORT")
+    if port is None:
+        return PREFERRED_PORT, True
+    check_place(LOOPBACK, port, "LISTEN_HOST", "PROXY_PORT")
+    return port, False
 
 
 def say(text: str) -> None:

@@ -23,7 +23,7 @@ from mitm.parser import (
     parse_port,
     word,
 )
-from resolver.grammar.url import parse_url
+from resolver.grammar.url import PORT_MAX, parse_url
 from resolver.storage.address import parse_allowed
 
 
@@ -99,7 +99,9 @@ TABLE: dict[Option, str] = {
     Option("", "LISTEN_HOST", "127.0.0.1", address("PROXY_PORT")): (
         "Address to listen on; `0.0.0.0` for all."
     ),
-    Option("", "PROXY_PORT", 8080, parse_port): "Port to listen on.",
+    Option("", "PROXY_PORT", 8080, number(0, PORT_MAX, "port")): (
+        "Port to listen on; 0 is a free one, which the log names."
+    ),
     Option("balena_public_url", "PUBLIC_URL", "", parse_url): (
         "URL under which clients reach this proxy, the base of the realm that they"
         " are given. If empty, it is what each client used."

@@ -18,9 +18,12 @@ from typing import Protocol, cast
 from mitm import interrupt
 from mitm.option import TABLE, VARIABLES, ValueRefused
 from mitm.version import VERSION
+from registry_proxy import IS_CHECKOUT
 from registry_proxy.spelling import check_spelling
 
 _SHORT = 5
+_BROKEN_PIPE = 128 + 13
+"""The status of a program that SIGPIPE ended."""
 _OF_THE_API = ("API_URL", "API_HOST", "DNS_TLD")
 _OF_THE_AUTHORITY = ("PROXY_PORT", "CONFDIR", "TLS", "TLS_CERT")
 
@@ -110,11 +113,16 @@ def _run(name: str, words: Sequence[str]) -> int:
         if (text := getattr(options, variable, None)) is not None
     }
     try:
-        check_spelling(os.environ)
+        # Another project's make may run what is installed, with variables of its own.
+        check_spelling(os.environ, is_of_make=IS_CHECKOUT)
         return module.run(options, os.environ | chosen)
     except ValueRefused as error:
         sys.stderr.write(f"registry proxy: {error}\n")
         return 1
+    except BrokenPipeError:
+        # Whoever read it has seen enough; nothing is written when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
 
 
 def _add_variables(parser: ArgumentParser, variables: Sequence[str]) -> None:

@@ -4,10 +4,8 @@ An explicit URL beats a host name, a host name beats DNS_TLD. What follows `--` 
 mitmproxy, as what stands in ARGS does.
 """
 
-import random
 import re
 import shlex
-import socket
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Mapping
@@ -19,13 +17,13 @@ from typing import Any
 from mitm import program
 from mitm.option import DEFAULTS, OPTIONS, ValueRefused, parse_variables
 from registry_proxy import IS_CHECKOUT, ROOT
+from registry_proxy.port import LOOPBACK, check_place, free_port, is_free
 
 if sys.platform != "win32":
     import resource
 
 CONF = ROOT / "mitm.conf"
 WEB_COLUMNS = ("status", "comment", "time")
-FREE_PORTS = range(10_240, 32_768)
 OPEN_FILES = 16384
 """As many as one process of mitmproxy can make use of, and more."""
 _VARIABLE_OF = {row.name: row.variable for row in OPTIONS} | {
@@ -78,15 +76,12 @@ def mitmweb_arguments(environment: Mapping[str, str]) -> list[str]:
     values = DEFAULTS | chosen
     port, proxy_port = values["WEB_PORT"], values["PROXY_PORT"]
     if "WEB_PORT" not in chosen:
-        port = free_port(0 if port == proxy_port else port)
+        # mitmweb cannot be told to take any free one.
+        port = port if port != proxy_port and is_free(LOOPBACK, port) else free_port()
     elif port == proxy_port:
         raise ValueRefused(
             f"WEB_PORT: {port} is the port of the proxy itself; choose another, as"
-            f" {DEFAULTS['WEB_PORT'] + 1}"
-        )
-    elif free_port(port) != port:
-        raise ValueRefused(
-            f"WEB_PORT: {port} is taken; choose another, or none for a free one"
+            f" WEB_PORT={DEFAULTS['WEB_PORT'] + 1}"
         )
     return _set(
         f"web_port={port}",
@@ -130,23 +125,29 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
     variables = {**environment, "ARGS": " ".join(filter(None, words))}
     name = PROGRAMS[options.command]
     arguments = arguments_of(name, variables)
+    check_places(variables)
     link_options(confdir(variables))
     raise_open_files()
     program.run(name, arguments)
     return 0
 
 
-def free_port(preferred: int = 0) -> int:
-    """Return a port of loopback on which nobody listens, the preferred one if free.
+def check_places(environment: Mapping[str, str]) -> None:
+    """See whether everything can listen where it is told to.
 
-    It is below those that systems give to connections that go out, so that none of
-    them takes it before somebody listens there.
+    Raises:
+        ValueRefused: it cannot.
+
     """
-    ports = [preferred] * bool(preferred) + random.sample(FREE_PORTS, 100)
-    for port in ports:
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise ValueRefused("no port of loopback is free")
+    chosen = parse_variables(environment)
+    values = DEFAULTS | chosen
+    listen = values["LISTEN_HOST"]
+    check_place(listen, values["PROXY_PORT"], "LISTEN_HOST", "PROXY_PORT")
+    if port := values["METRICS_PORT"]:
+        host = values["METRICS_HOST"] or listen
+        check_place(host, port, "METRICS_HOST", "METRICS_PORT")
+    if port := chosen.get("WEB_PORT"):
+        check_place(LOOPBACK, port, "WEB_PORT", "WEB_PORT")
 
 
 def confdir(environment: Mapping[str, str]) -> Path:
@@ -214,7 +215,7 @@ def _metrics(chosen: Mapping[str, Any], listen: str, proxy_port: int) -> str:
     if port == proxy_port:
         raise ValueRefused(
             f"METRICS_PORT: {port} is the port of the proxy itself; choose another, as"
-            " 9090"
+            " METRICS_PORT=9090"
         )
     host = host or ("127.0.0.1" if listen == "localhost" else listen)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,8 +1,8 @@
 """Variables that nobody reads, because they are misspelt.
 
-What is given to `make` by name is meant for this project, so a name that means nothing
-is refused. The environment has much that is others'; there a name that is close to one
-of ours is worth a warning.
+What is given to this project's make by name is meant for it, so a name that means
+nothing is refused. The environment has much that is others'; there a name that is close
+to one of ours is worth a warning.
 """
 
 import shlex
@@ -12,53 +12,59 @@ from difflib import get_close_matches
 
 from mitm.option import VARIABLES, ValueRefused
 
-OF_TARGETS = (
-    *("ALL", "ARGS", "CLIENTS", "CONTAINER", "FLOWS", "HOST", "IMAGE", "MINUTES"),
-    *("ONCE", "OUT", "OUTPUT", "PEER", "PIP_INDEX_URL", "PYTHON", "PYTHON_IMAGE"),
-    *("REF", "SECONDS", "VENV", "WORKERS", "BALENA_API_KEY"),
+OF_TARGETS = frozenset(
+    {
+        *("ALL", "ARGS", "CLIENTS", "CONTAINER", "FLOWS", "HOST", "IMAGE", "MINUTES"),
+        *("ONCE", "OUT", "OUTPUT", "PEER", "PIP_INDEX_URL", "PYTHON", "PYTHON_IMAGE"),
+        *("REF", "SECONDS", "VENV", "WORKERS"),
+    }
 )
 """What targets of the Makefile take beside the variables of the table."""
-_LIKENESS = 0.85
+_LIKELY = 0.5
+_NEARLY = 0.85
+"""How alike two names are, from 0 to 1."""
 
 
-def check_spelling(environment: Mapping[str, str]) -> None:
-    """Look for names that are likely to be one of ours.
+def check_spelling(environment: Mapping[str, str], *, is_of_make: bool) -> None:
+    """Look for names that are likely to be one of ours; warn of those.
 
     Raises:
-        ValueRefused: a variable of make's command line is none that there is.
+        ValueRefused: make's command line has a variable that there is none of.
 
     """
-    for name, text in _of_make(environment.get("MAKEFLAGS", "")).items():
-        if name not in VARIABLES and name not in OF_TARGETS:
+    known = OF_TARGETS.union(VARIABLES)
+    given = _given_to_make(environment.get("MAKEFLAGS", "")) if is_of_make else {}
+    for name, text in given.items():
+        if name not in known:
             meant = _meant(name)
-            advice = (
-                f"write {meant}={text}"
-                if meant
-                else f"there are {', '.join(VARIABLES)}"
-            )
+            advice = f"write {meant}={text}" if meant else f"there are {_listed(known)}"
             raise ValueRefused(f"{name}: there is no such variable; {advice}")
-    for name in environment.keys() - {*VARIABLES, *OF_TARGETS}:
-        if close := get_close_matches(name, VARIABLES, n=1, cutoff=_LIKENESS):
+    for name in sorted(environment.keys() - known):
+        if near := get_close_matches(name, VARIABLES, n=1, cutoff=_NEARLY):
             sys.stderr.write(
-                f"registry proxy: {name} is set, and nobody reads it: {close[0]} may"
-                " be meant\n"
+                f"registry proxy: {name} is set, and has no effect: {near[0]} may be"
+                " meant\n"
             )
 
 
-def _of_make(flags: str) -> dict[str, str]:
-    """Return the variables of make's command line, as make hands them on."""
-    _, separator, rest = f" {flags}".partition(" -- ")
+def _given_to_make(flags: str) -> dict[str, str]:
+    """Return the variables of make's command line, as it hands them on."""
+    _, _, rest = f" {flags}".partition(" -- ")
     try:
-        words = shlex.split(rest) if separator else []
-    except ValueError:  # A quote in a value, which make writes as it is.
+        words = shlex.split(rest)
+    except ValueError:  # A quote within a value, which make leaves as it is.
         words = rest.split()
-    return {
-        name: text for name, equals, text in (w.partition("=") for w in words) if equals
-    }
+    pairs = (word.partition("=") for word in words)
+    return {name: text for name, equals, text in pairs if equals}
 
 
 def _meant(name: str) -> str:
     """Return the variable that was most likely meant, or nothing."""
-    having = [variable for variable in VARIABLES if name.upper() in variable.split("_")]
-    close = get_close_matches(name.upper(), VARIABLES, n=1, cutoff=0.5)
-    return "PROXY_PORT" if name.upper() == "PORT" else next(iter([*close, *having]), "")
+    word = name.upper()
+    # PORT is PROXY_PORT, and not METRICS_PORT: the table begins with the usual ones.
+    whole = [each for each in VARIABLES if word in each.split("_")]
+    return next(iter(whole or get_close_matches(word, VARIABLES, 1, _LIKELY)), "")
+
+
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names))

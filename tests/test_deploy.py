@@ -17,7 +17,7 @@ from localcloud.cloud import LocalCloud
 from mitm import option
 from mitm.guard.reader import REQUEST_LENGTH_MAX
 from registry_proxy import ROOT
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from resolver.grammar.endpoint import PING_PATH, READY_PATH
 from tests.integration.tool import find_tool, run
 

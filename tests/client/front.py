@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from demo.proxy import Proxy
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.authority import Authority
 from tests.client.client import Client
 from tests.client.machine import ADDRESS, NAME

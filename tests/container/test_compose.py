@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from localcloud.sample import sample_images
 from mitm import option
 from registry_proxy import ROOT
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.client.client import Skopeo
 from tests.container.conftest import BASE
 from tests.container.engine import Engine

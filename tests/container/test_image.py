@@ -9,7 +9,7 @@ import pytest
 from localcloud import LocalCloud
 from mitm.version import VERSION
 from registry_proxy import command
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.client.client import Skopeo
 from tests.container.conftest import BASE
 from tests.container.engine import Engine, container

@@ -24,6 +24,7 @@ from demo.proxy import Proxy
 from localcloud import LocalCloud, sample
 from localcloud.relay import Relay
 from registry_proxy import ROOT, serve
+from registry_proxy.port import free_port
 from tests.golden import script, told
 from tests.golden.plain import LENGTH_MAX, Plain, each_kind, pattern
 from tests.golden.play import MANIFESTS, TIMEOUT, Play
@@ -212,7 +213,7 @@ def ask_mitmdump(folder: Path, flows: Path | None = None) -> list[str]:
 
 def test_tags_select(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Answers, log, metrics, saved and exported flows, explanations and report."""
-    saved, har, port = tmp_path / "flows", tmp_path / "flows.har", serve.free_port()
+    saved, har, port = tmp_path / "flows", tmp_path / "flows.har", free_port()
     arguments = ("-w", str(saved), "--set", f"hardump={har}")
     variables = {"METRICS_PORT": str(port)}
     with staged(monkeypatch, variables, *arguments) as stage:

@@ -12,7 +12,7 @@ from typing import Self
 from demo.proxy import Proxy
 from localcloud.relay import Relay
 from registry_proxy import ROOT
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.integration.fault import port_of
 from tests.integration.registry import Installation
 from tests.integration.tool import find_tool, listens, running, wait_until

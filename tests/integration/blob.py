@@ -9,7 +9,7 @@ import requests
 
 from demo.proxy import Proxy
 from localcloud.server import Server
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.integration.fault import ALIAS, LOCATION
 from tests.integration.registry import Installation, serving
 from tests.integration.session import TIMEOUT, logged_in, plain_session

@@ -10,7 +10,7 @@ import requests
 
 from demo.debug import BROWSER, WEB, web_url
 from demo.proxy import Proxy
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.tool import wait_until
 

@@ -10,7 +10,7 @@ from typing import Any
 from localcloud.cloud import LocalCloud
 from localcloud.image import Image
 from localcloud.publication import push_images
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.authority import tls_context
 from tests.integration.tool import find_tool, listens, running
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.integration.tool import find_tool, listens, running
 
 NAME = "storage.test"

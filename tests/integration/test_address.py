@@ -9,7 +9,7 @@ import requests
 
 from demo.proxy import Proxy
 from localcloud.server import Request, Response, Server
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.deaf import deaf
 from tests.integration.fault import OPTIONS, port_of
 from tests.integration.session import TIMEOUT, plain_session

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from demo.client import Client
 from localcloud import LocalCloud
-from registry_proxy import ROOT, serve
+from registry_proxy import ROOT
+from registry_proxy.port import free_port
 from tests.integration.session import plain_session
 
 SECONDS = 60
@@ -72,7 +73,7 @@ def console(**variables: str) -> Iterator[Console]:
 
 def test_key_explains_a_flow(cloud: LocalCloud, tmp_path: Path) -> None:
     """`y` tells what happened to the flow in focus; no terminal, no console."""
-    port, folder = serve.free_port(), str(tmp_path)
+    port, folder = free_port(), str(tmp_path)
     with console(
         HOME=folder,
         CONFDIR=folder,

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from demo.proxy import Proxy
 from localcloud.cloud import LocalCloud
 from registry_proxy import ROOT
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.integration.session import TIMEOUT, logged_in, plain_session
 from tests.integration.tool import find_tool, listens, run, running, wait_until
 

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from demo.proxy import Proxy, StartError
 from localcloud.relay import Failure, Fault
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.client.client import Skopeo
 from tests.integration.blob import first_layer
 from tests.integration.fault import ALIAS, IN_BLOB, OPTIONS, parts, with_token

@@ -9,7 +9,7 @@ import requests
 
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.authority import Authority
 from tests.client.machine import NAME, Machine
 from tests.integration.session import TIMEOUT, plain_session

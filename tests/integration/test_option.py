@@ -9,7 +9,7 @@ import requests
 from demo.proxy import Proxy, StartError
 from localcloud import LocalCloud
 from mitm.option import REFUSED, REQUIRED
-from registry_proxy import serve
+from registry_proxy.port import free_port
 from tests.authority import Authority
 from tests.integration.mitmweb import mitmweb
 from tests.integration.session import TIMEOUT
@@ -65,7 +65,7 @@ def test_every_option_that_leads_past_is_tried() -> None:
 
 def test_refused_later_on_the_page(cloud: LocalCloud, tmp_path: Path) -> None:
     """Set on mitmweb's page each stays what it was, and the page is told why."""
-    port = serve.free_port()
+    port = free_port()
     with mitmweb(cloud.registry_url, tmp_path) as (proxy, web):
         before = {name: web.option(name) for name in ("mode", *WRONG)}
         second = [*before["mode"], f"regular@127.0.0.1:{port}"]

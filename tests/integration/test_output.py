@@ -18,6 +18,7 @@ from localcloud import LocalCloud
 from mitm import interrupt
 from mitm.option import VARIABLES
 from registry_proxy import ROOT, serve
+from registry_proxy.port import free_port
 from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.tool import wait_until
 
@@ -33,7 +34,7 @@ def running(
     cloud: LocalCloud, output: int | IO[bytes], *command: str, **variables: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Start the proxy with that as standard output and error; yield it and its URL."""
-    port = serve.free_port()
+    port = free_port()
     kept = {name: text for name, text in os.environ.items() if name not in VARIABLES}
     process = subprocess.Popen(
         command or [sys.executable, "-m", "registry_proxy", "run"],
@@ -77,7 +78,7 @@ def use(process: subprocess.Popen[bytes], url: str) -> None:
 
 def test_full_disk(cloud: LocalCloud) -> None:
     """The proxy starts, serves and ends as ever, and the metrics count the lines."""
-    port = str(serve.free_port())
+    port = str(free_port())
     with (
         Path("/dev/full").open("wb") as full,
         running(cloud, full, METRICS_PORT=port) as (process, url),
@@ -128,7 +129,7 @@ def test_mitmdump_that_is_started_by_hand(cloud: LocalCloud, tmp_path: Path) -> 
     serve.link_options(tmp_path)
     read, write = os.pipe()
     fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-    port = serve.free_port()
+    port = free_port()
     command = (
         *(str(Path(sys.executable).parent / "mitmdump"), "-s", "addon.py"),
         *("--set", f"confdir={tmp_path}"),

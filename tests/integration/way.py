@@ -10,7 +10,7 @@ from mitmproxy.certs import Cert
 
 from demo.proxy import Proxy
 from registry_proxy import ROOT, trust
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from tests.authority import Authority
 from tests.client.machine import ADDRESS, NAME, Machine
 from tests.client.place import HERE, Place

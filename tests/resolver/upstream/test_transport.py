@@ -18,7 +18,7 @@ import pytest
 
 from localcloud.relay import Relay
 from localcloud.server import Response
-from registry_proxy.serve import free_port
+from registry_proxy.port import free_port
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import Call, Event

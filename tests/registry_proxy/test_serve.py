@@ -10,6 +10,7 @@ import pytest
 
 from mitm.option import VARIABLES, ValueRefused
 from registry_proxy import ROOT, serve
+from registry_proxy.port import free_port
 
 FILE = str(Path(__file__).resolve())
 ARGUMENTS = (
@@ -37,7 +38,7 @@ ARGUMENTS = (
     ("METRICS_PORT=90", "balena_metrics_listen=127.0.0.1:90"),
     ("METRICS_PORT=90 LISTEN_HOST=::1", "balena_metrics_listen=[::1]:90"),
     ("METRICS_PORT=90 METRICS_HOST=0.0.0.0", "balena_metrics_listen=0.0.0.0:90"),
-    (f"WEB_PORT={(port := serve.free_port())}", f"web_port={port}"),
+    (f"WEB_PORT={(port := free_port())}", f"web_port={port}"),
     ("""ARGS="-w 'a file'" """, "a file"),
 )
 
@@ -88,9 +89,8 @@ def test_link_to_a_certificate_stays_one(tmp_path: Path) -> None:
         ("DNS_TLD='balena cloud'", "registry.example.com"),
         ("LISTEN_HOST=0.0.0.0/0", "registry.example.com"),
         ("LISTEN_HOST=127.0.0.1:9090", "the port as PROXY_PORT"),
-        ("PROXY_PORT=http", "'http' is no port; write a number from 1 to 65535"),
-        ("PROXY_PORT=0", "0 is not between 1 and 65535"),
-        ("PROXY_PORT=65536", "65536 is not between 1 and 65535"),
+        ("PROXY_PORT=http", "'http' is no port; write a number from 0 to 65535"),
+        ("PROXY_PORT=65536", "65536 is not between 0 and 65535"),
         ("TRUST_PROXY=maybe", "'maybe' is neither true nor false"),
         ("GRACE_PERIOD=-1", "-1 is not between 0 and 3600"),
         ("GRACE_PERIOD=25s", "'25s' is no number of seconds; write a number from 0"),
@@ -104,7 +104,7 @@ def test_link_to_a_certificate_stays_one(tmp_path: Path) -> None:
         ("TLS_CERT=/nowhere.pem", "there is no file '/nowhere.pem'"),
         (f"TLS_KEY={FILE}", "set TLS_CERT=/path/to/chain.pem"),
         (f"TLS=off TLS_CERT={FILE}", "off contradicts TLS_CERT"),
-        ("WEB_PORT=8080", "choose another, as 8082"),
+        ("WEB_PORT=8080", "choose another, as WEB_PORT=8082"),
         ("""ARGS="--set 'x" """, "close what is quoted"),
         ("ARGS='--set http2=true'", "change it there"),
         ("ARGS='--set=mode=regular'", "change it there"),
