@@ -9,37 +9,39 @@ WORKERS ?= 4
 SOURCES := addon.py registry_proxy mitm resolver localcloud demo report soak bench tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench image resolve check format requirements sbom clean distclean
+.PHONY: help install install-runtime install-demo run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench image resolve check format requirements sbom clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-install: $(VENV)/installed ## set up .venv, which the other targets do by themselves
+install: ## set up .venv for everything; targets set up what they need by themselves
+	@VENV=$(VENV) tools/install everything
 
-$(VENV)/installed: requirements-dev.txt
-	python="$$(tools/find-python)" && "$$python" -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@touch $@
+install-runtime:
+	@VENV=$(VENV) tools/install runtime
 
-run: install ## serve balenaCloud, or what the variables say
+install-demo:
+	@VENV=$(VENV) tools/install demo
+
+run: install-runtime ## serve balenaCloud, or what the variables say
 	@exec $(COMMAND) run
 
-demo: install ## pull a sample release through the proxy, offline; ONCE=1 ends after it
+demo: install-demo ## pull a sample release through the proxy, offline; ONCE=1 ends after it
 	@exec $(COMMAND) demo
 
-debug-demo: install ## the same with good and bad pulls, to look at in mitmweb
+debug-demo: install-demo ## the same with good and bad pulls, to look at in mitmweb
 	@exec $(COMMAND) debug-demo
 
-web: install ## like run, with mitmweb to look at what clients and registry say
+web: install-runtime ## like run, with mitmweb to look at what clients and registry say
 	@exec $(COMMAND) web
 
-console: install ## the same in the terminal, with mitmproxy
+console: install-runtime ## the same in the terminal, with mitmproxy
 	@exec $(COMMAND) console
 
-report: install ## make a page of FLOWS=<saved flow file>, to attach to a bug report
+report: install-runtime ## make a page of FLOWS=<saved flow file>, to attach to a bug report
 	@$(COMMAND) report "$$FLOWS" $(if $(OUT),-o "$$OUT")
 
-trust: install ## print what makes clients trust the proxy at HOST=<host>[:<port>]
+trust: install-runtime ## print what makes clients trust the proxy at HOST=<host>[:<port>]
 	@$(COMMAND) trust "$$HOST"
 
 unit: install ## run the tests that start no servers
@@ -66,7 +68,7 @@ bench: install ## compare with doing without the proxy, and with PEER=<folder or
 image: ## build the container image, and say how large it is
 	@tools/image
 
-resolve: install ## show what REF=<org>/<app>[/<version>] stands for; ALL=1 lists the releases
+resolve: install-runtime ## show what REF=<org>/<app>[/<version>] stands for; ALL=1 lists the releases
 	@$(COMMAND) resolve $(if $(ALL),--all) "$$REF"
 
 check: install ## format, lint and types
@@ -82,6 +84,8 @@ requirements: install ## pin the newest versions that fit pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group localcloud -c requirements-dev.txt -o requirements-localcloud.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group install -c requirements-dev.txt -o requirements-uv.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group build -c requirements-dev.txt -o requirements-build.txt
 
 sbom: install ## write what the proxy runs on to OUT=sbom.json, a CycloneDX bill of materials
 	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-reproducible -o "$(or $(OUT),sbom.json)"
