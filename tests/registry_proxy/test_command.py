@@ -94,7 +94,13 @@ def test_taken_port_is_told_in_one_line() -> None:
 def test_misspelt_variable_of_make() -> None:
     """The line has what make was told, spelt right."""
     done = subprocess.run(
-        ["make", "--old-file=install", f"VENV={sys.prefix}", "run", "PORT=9000"],
+        [
+            "make",
+            "--old-file=install-runtime",
+            f"VENV={sys.prefix}",
+            "run",
+            "PORT=9000",
+        ],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
