@@ -146,6 +146,7 @@ class RegistryProxy:
             self._settings.public_url or ", ".join(urls),
             self._settings.api_url or "the one that the registry names",
         )
+        self._announcement = asyncio.create_task(self._endpoints.announce())
 
     def done(self) -> None:
         """Let go of threads and connections; what is saved now has no secrets."""
@@ -196,9 +197,10 @@ class RegistryProxy:
         route.restore_name(data)
         if self._settings:
             is_registry = data.server.address == self._settings.registry.address
-            self._connections.connected(
-                data, reader.REGISTRY if is_registry else reader.STORAGE
-            )
+            kind = reader.REGISTRY if is_registry else reader.STORAGE
+            name, port, *_ = data.server.address or ("", 0)
+            host = settings.format_host(name, port)
+            self._connections.connected(data, f"{kind} {host}")
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Let go of a connection that did not come about."""
@@ -378,7 +380,7 @@ class _Boundary:
 def _fail(flow: http.HTTPFlow, exchange: Exchange, error: errors.RegistryError) -> None:
     if exchange.record:
         exchange.record.failed(error)
-    reply.fail(flow, error)
+    reply.fail(flow, error, exchange.record.request_id if exchange.record else "")
 
 
 def _is_open(flow: http.HTTPFlow) -> bool:

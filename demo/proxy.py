@@ -50,6 +50,7 @@ class Proxy:
             **(environment or {}),
         }
         self._arguments = arguments
+        self._told = 0
         # To append to, because whoever reads it moves the place of the next write.
         self._output = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - see __exit__
 
@@ -63,6 +64,13 @@ class Proxy:
         """The output so far."""
         self._output.seek(0)
         return self._output.read().decode()
+
+    def news(self) -> str:
+        """Return what was printed since this was asked last, in whole lines."""
+        text = self.log
+        end = text.rfind("\n") + 1
+        begin, self._told = self._told, max(end, self._told)
+        return text[begin:end]
 
     def __enter__(self) -> Self:
         serve.link_options(serve.confdir(self._variables))

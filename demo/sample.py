@@ -10,12 +10,13 @@ from collections.abc import Mapping
 
 from demo.client import Client, PullError
 from demo.proxy import Proxy, StartError
-from demo.terminal import add_arguments, chosen_port, say, until_ended
+from demo.terminal import add_arguments, chosen_port, say, show, until_ended
 from localcloud.cloud import LocalCloud
 
 __all__ = ["add_arguments", "run"]
 
 SAMPLE = "balenablocks/browser-aarch64/2.3.8"
+_LOOK_SECONDS = 0.2
 PRIVATE = "balenablocks/private-block"
 
 
@@ -33,11 +34,13 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
             size = Client(f"http://{proxy.host}", say).pull(SAMPLE)
             lines = proxy.log.splitlines()
             line = next(line for line in lines if f"{SAMPLE} is" in line)
-            say(f"   the proxy's log: {line.partition('] ')[2]}")
+            say(f"   the proxy's log: {line[line.index('GET ') :]}")
             say(f"Pulled {size / 1e6:.1f} MB, all digests as they should be.")
             if not (options.once or environment.get("ONCE")):
                 say(_commands(proxy, cloud))
-                wait()
+                proxy.news()
+                while not wait(_LOOK_SECONDS):
+                    show(proxy.news())
     except (PullError, StartError) as error:
         sys.stderr.write(f"\nThe pull failed: {error}\n")
         return 1
@@ -56,4 +59,5 @@ Still serving. Try, in another terminal:
 A private application needs a login; this key exists in this demo only:
   docker login -u carol -p {key} {host}
   docker pull {host}/{PRIVATE}
+What they ask for is in the proxy's log, which follows.
 Ctrl-C ends everything."""

@@ -40,13 +40,18 @@ def say(text: str) -> None:
     """Print a line; one that ends in a carriage return is written over."""
     if text.endswith("\r") and not sys.stdout.isatty():
         return
-    sys.stdout.write(text if text.endswith("\r") else f"{text}\n")
+    show(text if text.endswith("\r") else f"{text}\n")
+
+
+def show(text: str) -> None:
+    """Print it as it is, at once."""
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 
 @contextmanager
-def until_ended() -> Iterator[Callable[[], object]]:
-    """Yield a wait for Ctrl-C and its like, which end everything in the context."""
+def until_ended() -> Iterator[Callable[..., bool]]:
+    """Yield a wait for Ctrl-C and its like, for so many seconds or for ever."""
     end = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -104,6 +104,10 @@ class Endpoints:
         self._health = Health(self._upstream)
         self._observers.add(self._health)
 
+    async def announce(self) -> None:
+        """Log whether registry and API can be reached."""
+        await self._health.announce()
+
     async def handle(
         self, flow: http.HTTPFlow, exchange: Exchange, connections: Connections
     ) -> None:
@@ -288,14 +292,15 @@ class Endpoints:
             registry = await self._tokens.registry_service()
             header = str(forward.challenge_for(error, endpoint, token_url, registry))
             record.error = error
-            reply.fail(flow, error, ("WWW-Authenticate", header))
+            name = record.request_id
+            reply.fail(flow, error, name, ("WWW-Authenticate", header))
             return
         if isinstance(found, TagPage):
             links = (("Link", found.link),) if found.link else ()
             reply.answer(flow, 200, found.body, *reply.JSON_HEADERS, *links)
             return
         host = self._upstream.host
-        record.forwarded(found)
+        record.forwarded(found, self._upstream.host)
         alias = None if found.alias is None else str(found.alias)
         view = answer.View(url, token_url, host, alias, found.location, found.scope)
         route = await self._find_blob(flow, endpoint, found, address)

@@ -326,9 +326,10 @@ def _explain_refused_token(flow: http.HTTPFlow, response: http.Response) -> None
         jwt = flow.request.headers.get("authorization", "").partition(" ")[2]
         issued = claims.read_claims(jwt)
         logger.warning(
-            "the registry refuses a token: it was issued at %s for %s s, the registry's"
-            " clock says %s; if it is not over, clocks or keys of API and registry"
-            " differ",
+            "the registry %s refuses a token: it was issued at %s for %s s, the"
+            " registry's clock says %s; if it is not over, clocks or keys of API and"
+            " registry differ",
+            flow.request.host,
             issued.issued_at,
             issued.expires_in,
             response.headers.get("date", "nothing"),

@@ -11,6 +11,7 @@ from resolver.grammar.reference import printable
 
 JSON_HEADERS = (("Content-Type", "application/json"), errors.API_VERSION_HEADER)
 NO_STORE = ("Cache-Control", "no-store")
+ID_LENGTH = 8
 REASON_LENGTH_MAX = 400
 """Characters; longer than any message, and short enough for every status line."""
 
@@ -25,22 +26,27 @@ def answer(
 
 
 def fail(
-    flow: http.HTTPFlow, error: errors.RegistryError, *headers: tuple[str, str]
+    flow: http.HTTPFlow,
+    error: errors.RegistryError,
+    request_id: str,
+    *headers: tuple[str, str],
 ) -> None:
-    """Answer the flow with an OCI error.
+    """Answer the flow with an OCI error, which ends with the beginning of the id.
 
-    Its message is the reason phrase as well: of an answer to HEAD it is all that
-    containerd, BuildKit and docker with the containerd store show (rule R8), and of a
-    503 all that docker's classic store does. Of a 404 some show nothing, and get a 403.
+    So whoever was refused can say which line of the log is about it. The message is
+    the reason phrase as well: of an answer to HEAD it is all that containerd, BuildKit
+    and docker with the containerd store show (rule R8), and of a 503 all that docker's
+    classic store does. Of a 404 some show nothing, and get a 403.
     """
     client = Client(flow.request.headers.get("user-agent", ""))
     is_missing = isinstance(error, errors.ReleaseUnknown | errors.TagUnknown)
     if is_missing and client.hides_missing(flow.request.method):
         error = errors.AccessDenied(error.message)
-    body = errors.error_body(error.code, error.message)
+    mark = f" [{brief_id(request_id)}]" if request_id else ""
+    body = errors.error_body(error.code, f"{error.message}{mark}")
     answer(flow, error.status, body, *JSON_HEADERS, *error.headers, *headers)
     if flow.response:
-        flow.response.reason = reason_phrase(error.message)
+        flow.response.reason = reason_phrase(error.message, mark)
 
 
 def last_page(
@@ -71,9 +77,14 @@ def last_page(
     return page
 
 
-def reason_phrase(message: str) -> str:
+def reason_phrase(message: str, mark: str = "") -> str:
     """Return the message as a status line can have it (RFC 9112 section 4)."""
-    return printable(message)[:REASON_LENGTH_MAX]
+    return printable(message)[: REASON_LENGTH_MAX - len(mark)] + mark
+
+
+def brief_id(request_id: str) -> str:
+    """Return as much of a request's id as a person is shown."""
+    return request_id[:ID_LENGTH]
 
 
 def fields(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

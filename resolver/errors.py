@@ -97,6 +97,8 @@ class RegistryError(Exception):
         super().__init__(message)
         self.message = message
         self.headers = headers
+        self.explanation = ""
+        """Which server is at fault, and why: for the log, and not for clients."""
 
     @classmethod
     def with_retry_after(cls, message: str, seconds: int) -> Self:

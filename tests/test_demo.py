@@ -48,6 +48,22 @@ def is_group_running(group: int) -> bool:
     return True
 
 
+def test_log_of_other_pulls_is_shown() -> None:
+    """What another terminal asks for has its line here, and then Ctrl-C ends it."""
+    with demo(PROXY_PORT="0") as process:
+        assert process.stdout
+        lines = iter(process.stdout.readline, "")
+        url = next(
+            line.split()[-1] for line in lines if line.startswith("registry pro")
+        )
+        next(line for line in lines if "Ctrl-C ends everything." in line)
+        requests.get(f"{url}/v2/alpine/manifests/latest", timeout=SECONDS)
+        line = next(line for line in lines if "manifest latest of alpine" in line)
+        assert " WARNING [127.0.0.1:" in line
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(SECONDS) == 0
+
+
 def test_once_ends_with_the_status_of_the_pull() -> None:
     """ONCE=1 pulls, ends with status 0, and nothing of it goes on."""
     with demo(ONCE="1") as process:

@@ -33,7 +33,6 @@ IDLE_ADDONS = {
     "mapremote": ("map_remote",),
     "modifybody": ("modify_body",),
     "modifyheaders": ("modify_headers",),
-    "nextlayer": (),
     "onboarding": ("onboarding",),
     "proxyauth": ("proxyauth",),
     "readfilestdin": ("rfile",),
@@ -46,10 +45,7 @@ IDLE_ADDONS = {
     "updatealtsvc": (),
     "upstreamauth": ("upstream_auth",),
 }
-"""Those without work, and the options that would give them some.
-
-Which layer is next, `mitm.courier` asks mitmproxy's addon itself.
-"""
+"""Those without work, and the options that would give them some."""
 
 
 def remove_idle_addons() -> Collection[str]:

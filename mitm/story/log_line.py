@@ -8,20 +8,21 @@ beginning only (rule R15).
 import logging
 from typing import Any
 
+from mitm import reply
 from mitm.story.record import Kind, Outcome, Record, brief_location
-from mitm.story.words import begin_of_location, describe_release, no_answer
+from mitm.story.words import begin_of_location, describe_release, no_answer, server
 
 logger = logging.getLogger("balena.request")
 
 RECORD = "request"
 """The attribute of a log record that has the request's own."""
-ID_LENGTH = 8
-"""How much of a request's id a person is shown."""
 _LEVELS = {
     Outcome.SERVED: logging.INFO,
     Outcome.CHALLENGED: logging.DEBUG,
     Outcome.ABORTED: logging.INFO,
 }
+_OF_OTHERS = (Outcome.FAILED, Outcome.LIMITED)
+"""What registry and storage are to blame for, so that they are named."""
 _QUIET = (Kind.PING, Kind.READY)
 """Health checks come every few seconds, for ever."""
 
@@ -47,7 +48,7 @@ def describe(record: Record) -> str:
     has_size = record.bytes and record.location and not is_token
     size = f"{record.bytes} bytes " if has_size else ""
     parts.append(f"{size}in {record.seconds:.3f} s")
-    result, request_id = ", ".join(parts), record.request_id[:ID_LENGTH]
+    result, request_id = ", ".join(parts), reply.brief_id(record.request_id)
     return f"{record.method} {record.subject}: {result} [{request_id}]"
 
 
@@ -60,6 +61,7 @@ def facts(record: Record) -> dict[str, Any]:
         "method": record.method,
         "status": record.status,
         "code": record.error and record.error.code,
+        "cause": (record.error and record.error.explanation) or None,
         "alias": record.alias,
         "digest": record.digest,
         "release": record.release,
@@ -94,11 +96,14 @@ def _aliases(record: Record) -> list[dict[str, Any]]:
 
 
 def _result(record: Record) -> str:
-    if record.error:
-        return f"{record.status} {record.error.code}, {record.error.message}"
+    if error := record.error:
+        why = f" ({error.explanation})" if error.explanation else ""
+        return f"{record.status} {error.code}, {error.message}{why}"
     if record.failure:
         return no_answer(record)
     outcomes = _outcomes(record) if record.kind is Kind.TOKEN else ""
+    if record.is_forwarded and record.outcome in _OF_OTHERS:
+        return f"{record.status} from the {server(record)}"
     return outcomes or str(record.status)
 
 

@@ -258,6 +258,8 @@ class Record:
     forward_begin: float = 0.0
     is_forwarded: bool = False
     has_token: bool = False
+    registry: str = ""
+    """The host that is asked, if one is."""
     error: errors.RegistryError | None = None
     """The answer of the proxy's own."""
     reader: AnswerReader | None = None
@@ -404,8 +406,9 @@ class Record:
             self.digest = str(wanted.reference)
         self.alias = brief_location(wanted.name) or str(wanted.name)
 
-    def forwarded(self, forward: Forward) -> None:
+    def forwarded(self, forward: Forward, registry: str) -> None:
         """Take note that the request goes to the registry."""
+        self.registry = registry
         self.warning = forward.warning
         self.is_forwarded = True
         self.forward_begin = time.monotonic()

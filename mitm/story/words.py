@@ -112,12 +112,17 @@ def no_answer(record: Record) -> str:
     """Say whose fault it is that there is no answer, or none to its end."""
     if record.outcome is Outcome.ABORTED:
         return f"the client went away, {record.failure}"
-    return f"not answered by the {sender(record)}, {record.failure}"
+    return f"not answered by the {server(record)}, {record.failure}"
 
 
 def sender(record: Record) -> str:
     """Say who sends the answer."""
     return "storage" if record.storage else "registry"
+
+
+def server(record: Record) -> str:
+    """Say who sends the answer, and at which host."""
+    return f"{sender(record)} {record.storage or record.registry}".rstrip()
 
 
 def describe_release(target: AliasRecord) -> str:

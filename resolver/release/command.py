@@ -48,7 +48,8 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
         url = api_url(environment)
         text = _answer(options.reference, url, environment, show_all=options.all)
     except (RegistryError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
+        why = getattr(error, "explanation", "")
+        sys.stderr.write(f"{error} ({why})\n" if why else f"{error}\n")
         return 1
     sys.stdout.write(f"{text}\n")
     return 0

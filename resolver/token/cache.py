@@ -181,7 +181,9 @@ class ResolutionCache:
             if entry is None or isinstance(entry.outcome, Refusal):
                 raise
             logger.warning(
-                "%s is taken from the cache beyond its time: %s", key.alias, error
+                "%s is taken from the cache beyond its time: %s",
+                key.alias,
+                error.explanation or error,
             )
             return Lookup(entry.outcome, CacheState.STALE)
         self._keep(key, resolution, self._ttl, stale=STALE_SECONDS)

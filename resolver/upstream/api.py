@@ -65,7 +65,7 @@ class Api:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = url
+        self.url = url
         self._transport = transport
         self._observer = observer
         self._clock = clock
@@ -82,7 +82,7 @@ class Api:
         authorization = None if credential.key is None else f"Bearer {credential.key}"
 
         def ask(version: str) -> Answer:
-            url = f"{self._url}/{version}/{query}"
+            url = f"{self.url}/{version}/{query}"
             return self._get(url, authorization, deadline)
 
         with self._observed(Endpoint.RELEASE):
@@ -117,7 +117,7 @@ class Api:
         parameters = [("scope", str(scope)) for scope in scopes]
         if service is not None:
             parameters.insert(0, ("service", service))
-        url = f"{self._url}{TOKEN_PATH}?{urlencode(parameters)}"
+        url = f"{self.url}{TOKEN_PATH}?{urlencode(parameters)}"
         with self._observed(Endpoint.TOKEN):
             answer = self._get(url, credential.authorization, deadline)
             if answer.status == HTTPStatus.UNAUTHORIZED:
@@ -135,10 +135,12 @@ class Api:
         begin = time.monotonic()
         try:
             yield
-        except RateLimited:
+        except RateLimited as error:
+            error.explanation = f"by {self.url}"
             self._observer.note(Failure(Part.API, Reason.LIMITED))
             raise
         except ServiceUnavailable as error:
+            error.explanation = error.explanation or f"by {self.url}"
             reason = error.reason or Reason.SENSELESS
             self._observer.note(Failure(Part.API, reason))
             raise

@@ -1,13 +1,20 @@
 """The words for a server that gives no answer: for the log, and for clients."""
 
-import logging
+import socket
+import ssl
 from urllib.parse import urlsplit
 
 import requests
 
 from resolver.errors import Reason, ServiceUnavailable
 
-logger = logging.getLogger(__name__)
+_CAUSES = (
+    (socket.gaierror, "there is no such host"),
+    (ConnectionRefusedError, "it refuses the connection"),
+    (ConnectionResetError, "it reset the connection"),
+    (TimeoutError, "it takes too long"),
+)
+"""The words for what is wrong most often."""
 
 
 class TooLarge(requests.RequestException):
@@ -21,12 +28,13 @@ def origin(url: str) -> str:
 
 
 def unreachable(url: str, error: Exception) -> ServiceUnavailable:
-    """Log why there is no answer, and return what the client is told."""
-    logger.warning("%s does not answer: %s", origin(url), cause(error))
-    return ServiceUnavailable.because(
+    """Return what the client is told; the log is told why."""
+    unavailable = ServiceUnavailable.because(
         _reason(error, _bottom(error)),
         "the registry or its API does not answer at the moment; try again later",
     )
+    unavailable.explanation = f"{origin(url)} does not answer: {cause(error)}"
+    return unavailable
 
 
 def _bottom(error: BaseException) -> BaseException:
@@ -49,7 +57,12 @@ def cause(error: Exception) -> str:
         # Its message has the header in it, and the one that varies is the login.
         return "InvalidHeader: the login has characters that no header can have"
     bottom = _bottom(error)
-    return f"{type(bottom).__name__}: {bottom}" if bottom is not error else repr(error)
+    usual = next((text for kind, text in _CAUSES if isinstance(bottom, kind)), "")
+    if isinstance(bottom, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {bottom.verify_message}"
+    if usual or bottom is error:
+        return usual or repr(error)
+    return f"{type(bottom).__name__}: {bottom}"
 
 
 def _reason(error: Exception, bottom: BaseException) -> Reason:

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 10
 """How long a part counts as reachable after it was heard, or as not, after a check."""
+_NAMES = {Part.REGISTRY: "registry", Part.API: "API"}
 CHECK_SECONDS = 5
 """How long a check waits for an answer."""
 
@@ -43,6 +44,8 @@ class _Finding:
     at: float
     """By the clock that nobody sets."""
     sight: Sight
+    explanation: str = ""
+    """Why the part is not reachable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Health:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self._upstream = upstream
         self._clock = clock
         self._wall_clock = wall_clock
         self._probes: Mapping[Part, Callable[[Deadline], None]] = {
@@ -98,13 +102,15 @@ class Health:
     def note(self, event: Event) -> None:
         """Take note of a part that just answered."""
         if isinstance(event, Contact):
-            self._find(event.part, is_reachable=True)
+            self._find(event.part)
 
-    def _find(self, part: Part, *, is_reachable: bool) -> Sight:
+    def _find(self, part: Part, error: RegistryError | None = None) -> Sight:
+        is_reachable = error is None
         before = self._findings.get(part)
         seen_at = before.sight.seen_at if before else None
         sight = Sight(is_reachable, self._wall_clock() if is_reachable else seen_at)
-        self._findings[part] = _Finding(self._clock(), sight)
+        explanation = (error.explanation or error.message) if error else ""
+        self._findings[part] = _Finding(self._clock(), sight, explanation)
         return sight
 
     async def check(self, *, is_stopping: bool = False) -> Readiness:
@@ -114,12 +120,31 @@ class Health:
         if readiness.is_ready != self._was_ready:
             self._was_ready = readiness.is_ready
             level = logging.INFO if readiness.is_ready else logging.WARNING
-            logger.log(level, "readiness: %s", readiness.body.decode())
+            why = "".join(f"; {finding.explanation}" for finding in self._failing())
+            logger.log(level, "readiness: %s%s", readiness.body.decode(), why)
         return readiness
+
+    async def announce(self) -> None:
+        """Log of each part whether it can be reached, and why not."""
+        for part in Part:
+            sight = await self._look(part)
+            if sight.is_reachable:
+                url = self._upstream.url_of(part)
+                logger.info("the %s %s can be reached", _NAMES[part], url)
+                continue
+            why = self._findings[part].explanation
+            if part is Part.API and why == self._findings[Part.REGISTRY].explanation:
+                why = "it cannot be asked without the registry"
+            logger.warning("the %s cannot be reached: %s", _NAMES[part], why)
 
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
         self._threads.close()
+
+    def _failing(self) -> list[_Finding]:
+        """Return what is known of the parts that are not reachable, each cause once."""
+        failing = (each for each in self._findings.values() if each.explanation)
+        return list({each.explanation: each for each in failing}.values())
 
     async def _look(self, part: Part) -> Sight:
         finding = self._findings.get(part)
@@ -133,7 +158,7 @@ class Health:
             async with time_limit(deadline, f"{part} does not answer in time"):
                 await self._threads.run(self._probes[part], deadline)
         except RateLimited:
-            return self._find(part, is_reachable=True)
-        except RegistryError:
-            return self._find(part, is_reachable=False)
-        return self._find(part, is_reachable=True)
+            return self._find(part)
+        except RegistryError as error:
+            return self._find(part, error)
+        return self._find(part)

@@ -76,6 +76,12 @@ class Upstream:
         self.backend = self.backend or self._observed(self._ask, deadline)
         return self.backend
 
+    def url_of(self, part: Part) -> str:
+        """Return where the part is, or nothing where nobody has named the API yet."""
+        if part is Part.REGISTRY:
+            return self._registry_url
+        return self._api_url or (self.backend.api.url if self.backend else "")
+
     async def connected(self, threads: Threads, deadline: Deadline) -> Backend:
         """Return the same; all who ask at the same time wait for one answer.
 
@@ -100,8 +106,9 @@ class Upstream:
         service = challenge.service or self.host
         if (service, challenge.origin) != (backend.service, backend.origin):
             logger.warning(
-                "the registry goes by another name, or names another token endpoint,"
-                " than before: it is asked anew"
+                "the registry %s goes by another name, or names another token endpoint,"
+                " than before: it is asked anew",
+                self.host,
             )
             self.backend = None
 
@@ -130,6 +137,7 @@ class Upstream:
         try:
             return call(deadline)
         except ServiceUnavailable as error:
+            error.explanation = error.explanation or f"by {self._registry_url}"
             reason = error.reason or Reason.SENSELESS
             self._observer.note(Failure(Part.REGISTRY, reason))
             raise

@@ -160,7 +160,7 @@ def test_registry_names_a_sound_api_or_none(header: str, registry_url: str) -> N
         check_shown(error)
         assert upstream.backend is None
         return
-    url, challenge = backend.api._url, parse_challenge(header)
+    url, challenge = backend.api.url, parse_challenge(header)
     assert challenge
     assert url.partition("://")[2] in re.sub(r"[\t\r\n]", "", challenge.realm)
     assert ORIGIN.fullmatch(url)

@@ -18,7 +18,7 @@ _PATTERNS = tuple(
     for pattern, text in (
         (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "<id>"),
         (r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?", "<time>"),
-        (r"(?m)^\[\d\d:\d\d:\d\d\.\d+\]", "[<time>]"),
+        (r"(?m)^20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d+", "<time>"),
         (r"\b\d\d:\d\d:\d\d(\.\d+)?", "<time>"),
         (r"\b\d+(\.\d+)? ms\b|\b\d+\.\d+ s\b", "<time>"),
         (r"\b[\d,.]+ (bytes|[kM]B)\b", "<size>"),

@@ -62,6 +62,8 @@ def test_every_variable_of_a_target_is_known() -> None:
         if name
     }
     of_make = {"BIN", "COMMAND", "SOURCES", "MAKEFILE_LIST", "HOME", "STATE"}
-    of_others = {"XDG_CACHE_HOME", "PYENV_ROOT", "PIP_CERT", "SSL_CERT_FILE"}
+    of_others = {"XDG_CACHE_HOME", "PYENV_ROOT", "PIP_CERT", "SSL_CERT_FILE"} | {
+        "UV_DEFAULT_INDEX"
+    }
     of_apt = {"ORIGIN", "RELEASE", "REPO_URI"}
     assert read - of_make - of_others - of_apt <= OF_TARGETS.union(VARIABLES)

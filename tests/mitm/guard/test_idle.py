@@ -13,7 +13,7 @@ from mitmproxy.test import taddons
 from mitm.guard.idle import IDLE_ADDONS, remove_idle_addons
 
 KEPT = {
-    *("proxyserver", "scriptloader", "termlog", "tlsconfig"),
+    *("nextlayer", "proxyserver", "scriptloader", "termlog", "tlsconfig"),
 }
 
 

@@ -42,7 +42,7 @@ def request(path: str = MANIFEST, method: str = "GET", **known: Any) -> Record:
     if answer := known.pop("answer", None):
         record.issued(answer)
     if known.pop("is_sent", False):
-        record.forwarded(Forward("/", "Bearer x", location=Location(LOCATION)))
+        record.forwarded(Forward("/", "Bearer x", location=Location(LOCATION)), "h.io")
     for name, value in known.items():
         setattr(record, name, value)
     return record

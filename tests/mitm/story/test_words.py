@@ -44,8 +44,13 @@ def test_comment_says_how_it_ended(
 @pytest.mark.parametrize(
     ("is_client_there", "storage", "comment", "line"),
     [
-        (True, None, "failed: {}: it broke", "not answered by the registry, it broke"),
-        (True, "s", "failed: {}: it broke", "not answered by the storage, it broke"),
+        (
+            True,
+            None,
+            "failed: {}: it broke",
+            "not answered by the registry h.io, it broke",
+        ),
+        (True, "s", "failed: {}: it broke", "not answered by the storage s, it broke"),
         (False, None, "{}: the client went away", "the client went away, it broke"),
     ],
     ids=["registry", "storage", "client"],

@@ -19,6 +19,8 @@ TOKEN = f"{API}/auth/v1/token"
 MOMENT = 1795454692
 DOWN = ServiceUnavailable("down")
 ISSUED = answer({"token": "a.b.c"})
+REACHED = f"the registry {REGISTRY} can be reached"
+UNREACHED = "the API cannot be reached:"
 
 
 class Watch:
@@ -136,3 +138,30 @@ def test_change_is_logged_once(watch: Watch, caplog: pytest.LogCaptureFixture) -
         watch.now += FRESH_SECONDS
     levels = [record.levelno for record in caplog.records]
     assert levels == [logging.WARNING, logging.INFO]
+
+
+@pytest.mark.parametrize(
+    ("registry", "api", "lines"),
+    [
+        (challenged(), ISSUED, [REACHED, f"the API {API} can be reached"]),
+        (challenged(), answer({}, 500), [REACHED, f"{UNREACHED} by {API}"]),
+        (
+            *(ServiceUnavailable("down"), ISSUED),
+            [
+                f"the registry cannot be reached: by {REGISTRY}",
+                f"{UNREACHED} it cannot be asked without the registry",
+            ],
+        ),
+    ],
+    ids=["both", "no API", "no registry"],
+)
+def test_each_part_has_a_line_at_the_start(
+    registry: Reply, api: Reply, lines: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says whether it can be reached, by name, and why not."""
+    caplog.set_level(logging.INFO)
+    with closing(Watch(registry, api)) as watch:
+        asyncio.run(watch.health.announce())
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == len(lines)
+    assert all(text.startswith(line) for text, line in zip(said, lines, strict=True))

@@ -206,10 +206,10 @@ def test_api_is_of_the_registrys_own_domain(
     header = challenged(f'Bearer realm="https://{api}/auth/v1/token"')
     ours, _ = upstream(header, registry_url=f"https://{registry}")
     if is_named:
-        assert ours.connect(SOON).api._url == f"https://{api}"
+        assert ours.connect(SOON).api.url == f"https://{api}"
         return
     host = api.strip("[]")
     with pytest.raises(ServiceUnavailable, match=f"{re.escape(host)}.*API_URL"):
         ours.connect(SOON)
     named, _ = upstream(header, f"https://{api}", f"https://{registry}")
-    assert named.connect(SOON).api._url == f"https://{api}"
+    assert named.connect(SOON).api.url == f"https://{api}"
