@@ -87,14 +87,15 @@ class Play:
         self, response: HTTPResponse, body: bytes, asked: str
     ) -> Sequence[str]:
         """Return the answer, or to what request it was the same before."""
-        said = f"< {response.status} {response.reason}"
+        reason = self._plain.text(response.reason)
+        said = f"< {response.status} {reason}"
         headers = self._plain.answer(response.headers.items(), body)
         lines = [said, *(f"< {line}" for line in headers)]
         if b'"token"' in body:
             token = json.loads(body)["token"]
             lines += map(self._plain.text, token_lines(token))
         text = self._plain.body(body)
-        same = f'"message": "{response.reason}"'
+        same = f'"message": "{reason}"'
         lines += text.replace(same, '"message": <the reason>').splitlines()
         first = self._answers.setdefault("\n".join(lines), asked)
         if first is asked or len(lines) == 1:

@@ -140,7 +140,7 @@ def saved_lines(plain: Plain, flow: http.HTTPFlow) -> str:
     if response:
         body = response.raw_content or b""
         lines += [
-            f"-- {response.status_code} {response.reason}",
+            f"-- {response.status_code} {plain.text(response.reason)}",
             *plain.answer(list(response.headers.items()), body),
             *([plain.body(body)] if body else []),
         ]

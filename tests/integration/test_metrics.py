@@ -56,6 +56,8 @@ def measured(installation: Installation) -> Iterator[tuple[Proxy, Meter]]:
     port = free_port()
     variables = {"METRICS_PORT": str(port)}
     with Proxy(installation.url, environment=variables) as proxy:
+        # What the proxy asks at the start is counted too.
+        wait_until(lambda: "the API http" in proxy.log, "the API was asked")
         yield proxy, Meter(port)
 
 
