@@ -9,7 +9,7 @@ WORKERS ?= 4
 SOURCES := addon.py registry_proxy mitm resolver localcloud demo report soak bench tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-runtime install-demo run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench image resolve check format requirements sbom clean distclean
+.PHONY: help install install-runtime install-demo run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench dist image resolve check format requirements sbom clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -65,8 +65,11 @@ capacity: install ## measure what one replica can do
 bench: install ## compare with doing without the proxy, and with PEER=<folder or URL>
 	@$(BIN)/python -m bench $(ARGS)
 
-image: ## build the container image, and say how large it is
-	@tools/image
+dist: install ## build the source distribution and the wheel into dist/
+	@VENV=$(VENV) tools/dist
+
+image: ## build the container image; BUILD_ARGS go to the builder, as --no-cache
+	@tools/image $(BUILD_ARGS)
 
 resolve: install-runtime ## show what REF=<org>/<app>[/<version>] stands for; ALL=1 lists the releases
 	@$(COMMAND) resolve $(if $(ALL),--all) "$$REF"
@@ -86,12 +89,13 @@ requirements: install ## pin the newest versions that fit pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group localcloud -c requirements-dev.txt -o requirements-localcloud.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group install -c requirements-dev.txt -o requirements-uv.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group build -c requirements-dev.txt -o requirements-build.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group bill -c requirements-dev.txt -o requirements-bill.txt
 
 sbom: install ## write what the proxy runs on to OUT=sbom.json, a CycloneDX bill of materials
 	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-reproducible -o "$(or $(OUT),sbom.json)"
 
 clean: ## remove what the targets made, but for the authority that clients trust
-	rm -rf $(VENV) tests/integration/balena/node_modules bench/node/node_modules sbom.json .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/integration/balena/node_modules bench/node/node_modules dist sbom.json .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove that authority as well, after its fingerprint was shown

@@ -35,6 +35,8 @@ class Command:
     module: str
     purpose: str
     variables: Sequence[str] = ()
+    extra: str = ""
+    """The extra of the wheel that it needs."""
 
 
 class Module(Protocol):
@@ -62,9 +64,11 @@ COMMANDS = {
     "console": Command(
         "registry_proxy.serve", "the same with mitmproxy, in the terminal", VARIABLES
     ),
-    "demo": Command("demo.sample", "pull a sample release, offline", ["PROXY_PORT"]),
+    "demo": Command(
+        "demo.sample", "pull a sample release, offline", ["PROXY_PORT"], "demo"
+    ),
     "debug-demo": Command(
-        "demo.debug", "good and bad pulls in mitmweb, offline", ["PROXY_PORT"]
+        "demo.debug", "good and bad pulls in mitmweb, offline", ["PROXY_PORT"], "demo"
     ),
     "resolve": Command(
         "resolver.release.command", "show what a name stands for", _OF_THE_API
@@ -96,7 +100,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, words: Sequence[str]) -> int:
     command = COMMANDS[name]
-    module = cast("Module", import_module(command.module))
+    try:
+        module = cast("Module", import_module(command.module))
+    except ModuleNotFoundError as error:
+        if not command.extra:
+            raise
+        sys.stderr.write(
+            f"registry-proxy: {name} needs {error.name}, which is not installed;"
+            f" install balena-registry-proxy[{command.extra}], as in: pipx install"
+            f" 'balena-registry-proxy[{command.extra}]'\n"
+        )
+        return 1
     parser = ArgumentParser(
         prog=f"registry-proxy {name}", description=module.__doc__, allow_abbrev=False
     )

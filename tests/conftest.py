@@ -22,7 +22,12 @@ PULLING = ("tests/client/test_build.py", "tests/client/test_pull.py")
 SERVING = (
     *(*SHARING, "golden", "integration"),
     *("localcloud/test_cloud.py", "report/test_recorded_pulls.py"),
-    *("test_demo.py", "registry_proxy/test_command.py", "registry_proxy/test_trust.py"),
+    *(
+        "test_demo.py",
+        "test_wheel.py",
+        "registry_proxy/test_command.py",
+        "registry_proxy/test_trust.py",
+    ),
 )
 """What starts servers, which `make unit` does without."""
 FIRST = ("client", "container", "integration")
