@@ -20,8 +20,20 @@ RUN rm -f /venv/lib/python3*/site-packages/zstandard/_cffi.*.so \
 # Nothing can be written once it runs, so the bytecode has to be there: that of what is
 # used, and of Python's own library, from which python:slim removed it.
 RUN PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=/bytecode /venv/bin/python -c \
-    'import cachetools, prometheus_client, requests, semver; \
+    'import cachetools, jinja2, prometheus_client, requests, semver; \
     from mitmproxy.tools import dump, main'
+
+
+# What the image is made of, as `make sbom` writes it.
+FROM ${PYTHON_IMAGE} AS bill
+ARG PIP_INDEX_URL
+COPY requirements-bill.txt /
+RUN python3 -m venv /venv \
+    && /venv/bin/pip install --quiet --disable-pip-version-check --no-cache-dir \
+        --require-hashes --only-binary :all: -r /requirements-bill.txt
+COPY requirements.txt pyproject.toml /
+RUN /venv/bin/python -W ignore -m cyclonedx_py requirements /requirements.txt \
+    --pyproject /pyproject.toml --output-reproducible -o /sbom.cdx.json
 
 
 FROM packages AS proxy-code
@@ -29,10 +41,12 @@ WORKDIR /app
 COPY addon.py mitm.conf ./
 COPY registry_proxy registry_proxy
 COPY mitm mitm
+COPY report report
 COPY resolver resolver
 RUN chmod -R a+rX . \
     && PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=/bytecode /venv/bin/python -c \
-        'import addon, registry_proxy.__main__, registry_proxy.serve, resolver.__main__'
+        'import addon, registry_proxy.__main__, registry_proxy.serve, resolver.__main__; \
+        import registry_proxy.trust, report.command'
 
 
 # sly has no wheel; it is plain Python, so nothing is compiled for it.
@@ -78,6 +92,7 @@ COPY --from=packages /venv /venv
 COPY --from=packages /bytecode /bytecode
 COPY --from=proxy-code /app /app
 COPY --from=proxy-code /bytecode/app /bytecode/app
+COPY --from=bill /sbom.cdx.json /usr/share/registry-proxy/sbom.cdx.json
 ENV PATH=/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPYCACHEPREFIX=/bytecode PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     HOME=/var/lib/mitmproxy CONFDIR=/var/lib/mitmproxy LISTEN_HOST=0.0.0.0

@@ -14,9 +14,19 @@ from mitm.option import VARIABLES, ValueRefused
 
 OF_TARGETS = frozenset(
     {
-        *("ALL", "ARGS", "CLIENTS", "CONTAINER", "FLOWS", "HOST", "IMAGE", "MINUTES"),
+        *(
+            "ALL",
+            "ARGS",
+            "BUILD_ARGS",
+            "CLIENTS",
+            "CONTAINER",
+            "FLOWS",
+            "HOST",
+            "IMAGE",
+            "MINUTES",
+        ),
         *("ONCE", "OUT", "OUTPUT", "PEER", "PIP_INDEX_URL", "PYTHON", "PYTHON_IMAGE"),
-        *("REF", "SECONDS", "VENV", "WORKERS"),
+        *("PLATFORMS", "REF", "SECONDS", "VENV", "WORKERS"),
     }
 )
 """What targets of the Makefile take beside the variables of the table."""

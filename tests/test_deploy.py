@@ -16,6 +16,7 @@ from demo.proxy import Proxy
 from localcloud.cloud import LocalCloud
 from mitm import option
 from mitm.guard.reader import REQUEST_LENGTH_MAX
+from mitm.version import VERSION
 from registry_proxy import ROOT
 from registry_proxy.port import free_port
 from resolver.grammar.endpoint import PING_PATH, READY_PATH
@@ -72,7 +73,7 @@ def test_folder_is_applied_as_it_stands() -> None:
     (image,) = KUSTOMIZATION["images"]
     (container,) = rendered["Deployment"]["spec"]["template"]["spec"]["containers"]
     assert CONTAINER["image"] == image["name"]
-    assert container["image"] == f"{image['newName']}:{image['newTag']}"
+    assert container["image"] == f"{image['name']}:{VERSION}"
     names = {path.name for path in FOLDER.iterdir()}
     assert names == {*KUSTOMIZATION["resources"], PATCH, "kustomization.yaml"}
     files = {f"{kind.lower()}.yaml" for kind in rendered}

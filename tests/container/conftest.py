@@ -8,6 +8,8 @@ from registry_proxy import ROOT
 from tests.container.engine import Engine, engine_running
 
 BASE = "python-base"
+IMAGE = "registry-proxy"
+"""The name that `make image` gives it."""
 
 
 @pytest.fixture(scope="package")
@@ -21,9 +23,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.fixture(scope="package")
 def image(engine: Engine) -> str:
     """The image, as `make image` builds it."""
-    name = "registry-proxy"
     script = ROOT / "tools" / "image"
-    printed = engine.build([script], IMAGE=name, PYTHON_IMAGE=BASE)
-    assert f"\n{name}: " in printed
+    printed = engine.build([script], PYTHON_IMAGE=BASE)
+    assert f"\n{IMAGE}: " in printed
     assert printed.endswith(" MB compressed\n")
-    return name
+    return IMAGE
