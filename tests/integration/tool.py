@@ -43,6 +43,7 @@ PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "skopeo": "skopeo",
+    "systemd-analyze": "systemd",
     "umount": "util-linux",
     "update-ca-certificates": "ca-certificates",
     "wget": "wget",
@@ -138,10 +139,10 @@ def has_traceback(log: str) -> bool:
     return any(f'File "{ROOT}/{part}' in log for part in ("addon.py", "mitm/"))
 
 
-def listens(port: int) -> bool:
+def listens(port: int, host: str = "127.0.0.1") -> bool:
     """Return whether somebody accepts connections on a port of loopback."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
     except OSError:
         return False
     return True
