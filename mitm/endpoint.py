@@ -105,7 +105,8 @@ class Endpoints:
         self._observers.add(self._health)
 
     async def announce(self) -> None:
-        """Log whether registry and API can be reached."""
+        """Log whether registry and API can be reached; in a task of its own."""
+        own_request.hidden.set(True)
         await self._health.announce()
 
     async def handle(

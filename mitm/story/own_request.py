@@ -34,6 +34,9 @@ _DROPPED_HEADERS = frozenset({"content-encoding", "transfer-encoding", "set-cook
 served: ContextVar[http.HTTPFlow | None] = ContextVar("served", default=None)
 """The client's flow that is being answered."""
 
+hidden: ContextVar[bool] = ContextVar("hidden", default=False)
+"""Whether what is asked for now is nothing that a client waits for."""
+
 
 def is_watched() -> bool:
     """Return whether anybody looks at flows, or saves them."""
@@ -54,7 +57,9 @@ class OwnRequests:
 
     def note(self, event: Event) -> None:
         """Show a call; in the context of whoever asked, mostly in a worker thread."""
-        if self._loop and isinstance(event, Call) and is_watched():
+        if hidden.get() or not self._loop:
+            return
+        if isinstance(event, Call) and is_watched():
             self._loop.call_soon_threadsafe(self._show, event, served.get())
 
     def _show(self, call: Call, asked_for: http.HTTPFlow | None) -> None:

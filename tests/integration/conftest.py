@@ -16,6 +16,7 @@ from tests.client.client import (
     docker_engine,
 )
 from tests.integration.registry import Installation, add_twins, installed
+from tests.integration.tool import wait_for_start
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +31,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 def proxy(installation: Installation) -> Iterator[Proxy]:
     """The proxy in front of it."""
     with Proxy(installation.url) as running:
+        wait_for_start(running)
         yield running
 
 

@@ -14,6 +14,7 @@ from tests.deaf import deaf
 from tests.integration.fault import OPTIONS, port_of
 from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.storage import NAME, SCRIPT, known_to_the_proxy
+from tests.integration.tool import wait_for_start
 
 DEAD, LIVE = "127.0.0.2", "127.0.0.1"
 PATH = f"/v2/v2/{'a' * 32}"
@@ -88,6 +89,10 @@ def test_address_that_dies(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) ->
     known_to_the_proxy(monkeypatch, f"{DEAD}+{LIVE}")
     proxy = Proxy(f"http://{NAME}:{port}", arguments=SCRIPT)
     stack.enter_context(proxy)
+    # What the proxy asked at the start is none of this.
+    wait_for_start(proxy)
+    for server in servers:
+        server.requests.clear()
     assert get(proxy).ok
     number = 0 if servers[0].requests else 1
     used, other = servers[number], servers[1 - number]

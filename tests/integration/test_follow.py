@@ -33,6 +33,7 @@ from tests.integration.storage import (
     known_to_the_proxy,
     storing,
 )
+from tests.integration.tool import wait_for_start
 
 ALLOWED = {**FOLLOW, "BLOBS_ALLOW": f"{ADDRESS}/32"}
 
@@ -60,6 +61,7 @@ def front(stored: Stored) -> Iterator[Proxy]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         known_to_the_proxy(monkeypatch)
         with Proxy(stored[0].url, environment=ALLOWED, arguments=SCRIPT) as running:
+            wait_for_start(running)
             yield running
 
 

@@ -18,7 +18,7 @@ from tests.integration.fault import ALIAS, IN_BLOB, OPTIONS, parts, with_token
 from tests.integration.raw import connected, get, send
 from tests.integration.registry import Installation
 from tests.integration.session import TIMEOUT, get_token, plain_session
-from tests.integration.tool import ToolError, wait_until
+from tests.integration.tool import ToolError, wait_for_start, wait_until
 
 PREFIX = "balena_proxy_"
 Samples = dict[tuple[str, frozenset[str]], float]
@@ -57,7 +57,7 @@ def measured(installation: Installation) -> Iterator[tuple[Proxy, Meter]]:
     variables = {"METRICS_PORT": str(port)}
     with Proxy(installation.url, environment=variables) as proxy:
         # What the proxy asks at the start is counted too.
-        wait_until(lambda: "the API http" in proxy.log, "the API was asked")
+        wait_for_start(proxy)
         yield proxy, Meter(port)
 
 

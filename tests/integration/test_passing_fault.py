@@ -1,7 +1,7 @@
 """What a balancer says once is not remembered for the registry's or the API's word."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -46,13 +46,15 @@ def status_of(proxy: Proxy) -> tuple[int, str]:
         return answer.status_code, answer.text
 
 
-def test_basic_challenge_of_a_balancer(cloud: LocalCloud, proxy: Proxy) -> None:
+def test_basic_challenge_of_a_balancer(cloud: LocalCloud) -> None:
     """The error names it; when it is over, tokens have the registry's own service."""
-    with failing(cloud.registry, {"/v2/": BASIC}):
-        status, body = status_of(proxy)
-        assert status == 503
-        assert "status 401 with a challenge of 'Basic'" in body
-    get_token(f"http://{proxy.host}", ALIAS)
+    with ExitStack() as stack:
+        with failing(cloud.registry, {"/v2/": BASIC}):
+            proxy = stack.enter_context(Proxy(cloud.registry_url))
+            status, body = status_of(proxy)
+            assert status == 503
+            assert "status 401 with a challenge of 'Basic'" in body
+        get_token(f"http://{proxy.host}", ALIAS)
     assert f"service={cloud.registry_host.replace(':', '%3A')}" in (
         cloud.requests[-1].target
     )

@@ -245,6 +245,8 @@ def test_replica_without_registry_is_alive(
     """What all replicas miss is no reason to let none of them answer."""
     with Replica("replica1", installation) as replica:
         replica.registry.refuse()
+        replica.proxy.__exit__(None, None, None)
+        replica.start()  # And so it never heard of the registry.
         with balancing(tmp_path, [replica]) as balancer, plain_session() as session:
             wait_until(lambda: balancer.is_checked(replica), "it passes the check")
             assert session.get(f"{replica.url}/ready").status_code == 503

@@ -52,7 +52,9 @@ class Registry:
         """Let the last number of answers count for all further connections."""
         self._end = end
         self._answers = list(answers)
+        self._lock = threading.Lock()
         self.requests: list[bytes] = []
+        """Those of clients; the proxy itself asks for /v2/ when it starts."""
         self.answered = 0
 
     def accept(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
@@ -61,31 +63,36 @@ class Registry:
             while True:
                 connection = listener.accept()[0]
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                answers = self._answers
-                count = answers.pop(0) if len(answers) > 1 else answers[0]
-                arguments = (connection, tls, count)
                 threading.Thread(
-                    target=self._serve, args=arguments, daemon=True
+                    target=self._serve, args=(connection, tls), daemon=True
                 ).start()
 
-    def _serve(
-        self, plain: socket.socket, tls: ssl.SSLContext | None, answers: int
-    ) -> None:
+    def _serve(self, plain: socket.socket, tls: ssl.SSLContext | None) -> None:
         with (
             suppress(OSError),
             plain,
             tls.wrap_socket(plain, server_side=True) if tls else plain as connection,
         ):
-            for number in range(answers + 1):
+            request = connection.recv(65536)
+            while request.startswith(b"GET /v2/ HTTP/"):
+                connection.sendall(OK)
                 request = connection.recv(65536)
+            for _ in range(self._next_count()):
                 if not request:
                     return
                 self.requests.append(request)
-                if number == answers:
-                    self._end(connection)
-                    return
                 connection.sendall(HEAD if request.startswith(b"HEAD") else OK)
                 self.answered += 1
+                request = connection.recv(65536)
+            if request:
+                self.requests.append(request)
+                self._end(connection)
+
+    def _next_count(self) -> int:
+        """Return how many answers the next connection gives."""
+        with self._lock:
+            answers = self._answers
+            return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
 @contextmanager

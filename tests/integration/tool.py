@@ -1,6 +1,7 @@
 """The programs that the tests run beside Python: found, or a reason to skip."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ from typing import NoReturn
 
 import pytest
 
+from demo.proxy import Proxy
 from registry_proxy import ROOT
 
 COMMAND_SECONDS = 120
@@ -123,6 +125,12 @@ def running(
         yield process
     finally:
         _end(process)
+
+
+def wait_for_start(proxy: Proxy) -> None:
+    """Return once the proxy has asked registry and API whether they are there."""
+    told = re.compile("the API (http|cannot)")
+    wait_until(lambda: told.search(proxy.log) is not None, "the API was asked")
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
