@@ -1,4 +1,4 @@
-# `make help` lists the targets. Variables of `make run` are in the README's table; make
+# `make help` lists the targets. Variables of `make run` are in docs/settings.md; make
 # passes those of its command line, and the environment, to what it runs.
 
 VENV := .venv

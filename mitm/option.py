@@ -205,7 +205,7 @@ TABLE: dict[Option, str] = {
     ),
     Option("", "ARGS", "", str): "More arguments for mitmdump.",
 }
-"""Each row, and what mitmproxy and the README say about it."""
+"""Each row, and what mitmproxy and docs/settings.md say about it."""
 OPTIONS = tuple(row for row in TABLE if row.name)
 VARIABLES = tuple(row.variable for row in TABLE if row.variable)
 DEFAULTS: dict[str, Any] = {
@@ -285,7 +285,7 @@ def parse_options(options: Mapping[str, str | int]) -> dict[str, Any]:
 
 
 def format_table() -> str:
-    """Return the table in Markdown, as it stands in the README."""
+    """Return the table in Markdown, as it stands in docs/settings.md."""
     lines = ["| variable | option | default | meaning |", "|---|---|---|---|"]
     for row, meaning in TABLE.items():
         default = str(row.default).lower()

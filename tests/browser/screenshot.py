@@ -1,4 +1,7 @@
-"""Takes the pictures of the documentation from the real thing: `make screenshots`."""
+"""Takes the pictures of the documentation from the real thing: `make screenshots`.
+
+Each is taken twice, for readers of light and of dark pages.
+"""
 
 import tempfile
 from pathlib import Path
@@ -10,9 +13,10 @@ from registry_proxy import ROOT, command
 from tests.browser.browser import Browser, browsing
 
 FOLDER = ROOT / "docs" / "images"
+SCHEMES = {"light": "", "dark": "-dark"}
+"""What the browser's user prefers, and how the names of the pictures end."""
 REFUSED = "refused: balenablocks/browser-aarch64 has no release 9.9.9"
 FOUND = "token for balenablocks/browser-aarch64/2.3"
-MANIFEST = "manifest of balenablocks/browser-aarch64/2.3"
 
 
 def main() -> None:
@@ -30,37 +34,44 @@ def main() -> None:
     ):
         for pull in PULLS:
             outcome(f"http://{proxy.host}", pull, cloud)
-        take_mitmweb(browser, web_url(proxy))
-        take_report(browser, Path(folder) / "flows")
+        report = write_report(Path(folder) / "flows")
+        for scheme, ending in SCHEMES.items():
+            browser.prefer(scheme)
+            take_mitmweb(browser, web_url(proxy), ending)
+            take_report(browser, report, ending)
 
 
-def take_mitmweb(browser: Browser, url: str) -> None:
+def take_mitmweb(browser: Browser, url: str, ending: str) -> None:
     """Take the flow list, and what is to be seen of single flows."""
-    browser.resize(1280, 900)
+    browser.resize(1280, 1040)
     browser.open(url)
-    browser.find_text("td.col-comment", FOUND)
-    browser.picture(FOLDER / "flows.png")
-    browser.resize(1600, 900)
-    for comment, tab, name in (
-        (REFUSED, "Request", "refused.png"),
-        (FOUND, "Response", "claims.png"),
-        (MANIFEST, "Response", "manifest.png"),
+    browser.find_text("td.col-comment", REFUSED)
+    browser.picture(FOLDER / f"flows{ending}.png")
+    for comment, tab, heading, name in (
+        (REFUSED, "Request", "No", "refused"),
+        (FOUND, "Response", "registry", "claims"),
     ):
         browser.find_text("td.col-comment", comment).click()
         browser.find_text("nav a", tab).click()
-        browser.find_text(".contentview h5", "registry" if tab != "Request" else "No")
-        browser.picture(FOLDER / name)
+        browser.find_text(".contentview h5", heading)
+        browser.picture(FOLDER / f"{name}{ending}.png")
 
 
-def take_report(browser: Browser, flows: Path) -> None:
-    """Take the beginning of a report, and a pull that failed."""
+def write_report(flows: Path) -> Path:
+    """Return the page about what was pulled."""
     page = flows.with_suffix(".html")
     command.main(["report", str(flows), "-o", str(page)])
-    browser.resize(1280, 900)
+    return page
+
+
+def take_report(browser: Browser, page: Path, ending: str) -> None:
+    """Take the beginning of a report, and a pull that failed."""
+    browser.resize(1280, 760)
     browser.open(page.as_uri())
     browser.find("#contents")
-    browser.picture(FOLDER / "report.png")
-    browser.picture(FOLDER / "waterfall.png", "#pull-1")
+    browser.picture(FOLDER / f"report{ending}.png")
+    browser.resize(1280, 1040)
+    browser.picture(FOLDER / f"waterfall{ending}.png", "#pull-1")
 
 
 if __name__ == "__main__":

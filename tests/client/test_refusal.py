@@ -22,11 +22,11 @@ WORDS = {
     "alpine": "'alpine' does not name a release: use <org>/<app>",
     WITH_WRONG_KEY: "does not accept these credentials",
 }
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs" / "references.md").read_text()
 _ROW = re.compile(r"^\| `(\S+)` \| `([^`]+)` \| [^|`]+ \|$", re.MULTILINE)
-_TABLE = README.partition("| pulled | docker says |")[2].partition("\n\n")[0]
+_TABLE = PAGE.partition("| pulled | docker says |")[2].partition("\n\n")[0]
 SHOWN = _ROW.findall(_TABLE)
-"""What the README says that docker says of a pull."""
+"""What the page says that docker says of a pull."""
 
 
 def refusal(
@@ -39,7 +39,7 @@ def refusal(
 
 
 @pytest.mark.parametrize("client", [("sid", "docker c8d")], indirect=True, ids=str)
-def test_readme_quotes_docker(machine: Machine, plain: Front, client: Client) -> None:
+def test_page_quotes_docker(machine: Machine, plain: Front, client: Client) -> None:
     """The table of failures has the words that its user sees."""
     assert len(SHOWN) > 6
     for name, shown in SHOWN:

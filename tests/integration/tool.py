@@ -50,7 +50,7 @@ PACKAGES = {
     "update-ca-certificates": "ca-certificates",
     "wget": "wget",
 }
-"""What has each program, as the README names it: Debian's packages for the most."""
+"""What has each program, as CONTRIBUTING.md names it: mostly Debian's packages."""
 
 
 class ToolError(RuntimeError):
