@@ -93,8 +93,9 @@ TABLE: dict[Option, str] = {
     ),
     Option("balena_api_url", "API_URL", "", parse_url): (
         "URL of the balena API, where releases are looked up and tokens issued. If"
-        " nothing names the API, the registry's own challenge does, on the same host or"
-        " below the same registered domain; an API elsewhere has to be named here."
+        " nothing names it, the registry's own challenge does, provided that it is on"
+        " the same host or below the same registered domain; an API elsewhere has to be"
+        " named here."
     ),
     Option("", "LISTEN_HOST", "127.0.0.1", address("PROXY_PORT")): (
         "Address to listen on; `0.0.0.0` for all."
@@ -103,81 +104,81 @@ TABLE: dict[Option, str] = {
         "Port to listen on; 0 is a free one, which the log names."
     ),
     Option("balena_public_url", "PUBLIC_URL", "", parse_url): (
-        "URL under which clients reach this proxy, the base of the realm that they"
-        " are given. If empty, it is what each client used."
+        "URL under which clients reach this proxy, and so the base of the realm that"
+        " they are given. If empty, it is the URL that each client used."
     ),
     Option("balena_trust_forwarded", "TRUST_PROXY", default=False, parse=parse_flag): (
-        "Believe `Forwarded`, `X-Forwarded-Proto` and `X-Forwarded-Host` about the"
-        " URL that the client used. Only for a reverse proxy in front that sets them"
-        " itself: any client can write them."
+        "Trust `Forwarded`, `X-Forwarded-Proto` and `X-Forwarded-Host` for the URL that"
+        " the client used. Only behind a reverse proxy that sets them itself: any"
+        " client can write them."
     ),
     Option("balena_tags", "TAGS", Tags.SELECT.value, word(Tags)): (
-        "What the tag of `<org>/<app>` does: `select` a release, so that"
-        " `<org>/<app>:2.3` pulls what `<org>/<app>/2.3` does, or `ignore`, so that it"
-        " means nothing."
+        "What a tag on `<org>/<app>` does: with `select` it selects a release, so that"
+        " `<org>/<app>:2.3` pulls what `<org>/<app>/2.3` does; with `ignore` it means"
+        " nothing."
     ),
     Option("balena_tags_max", "", 20, number(1, 60, "number of releases")): (
-        "Releases among which a tag selects for clients that ask for a token before"
-        " they name a tag, as docker's classic store does: the target release and the"
-        " greatest final ones, 60 at most. Fewer if the token would not fit into a"
-        " header of 8 kB; any other is found by its path."
+        "How many releases a token for `<org>/<app>` lists, 60 at most: the target"
+        " release and the greatest final ones. Clients that ask for a token before they"
+        " name a tag, such as docker's classic store, select among these; any other is"
+        " found by its path. Fewer if the token would not fit into a header of 8 kB."
     ),
     Option("balena_cache_ttl", "", 300, number(0, 86400)): (
-        "Seconds for which it is remembered what an alias stands for, for each"
-        " credential. 0 asks the API each time. Permission is never remembered."
+        "Seconds for which the proxy remembers what an alias stands for, separately for"
+        " each credential. 0 asks the API each time. Permission is never remembered."
     ),
     Option("balena_api_timeout", "", 10, number(1, 60)): (
-        "Seconds for a whole token request: looking up releases, retries, and the"
+        "Seconds for a whole token request: the look-up of releases, retries, and the"
         " API's answer. Clients give up after 15."
     ),
     Option("balena_registry_timeout", "", 10, number(1, 600)): (
-        "Seconds in which the registry, or the storage of a blob, has to be connected"
-        " and to answer, and for which it may be silent within a blob. Then the client"
-        " gets an error, or a broken transfer."
+        "Seconds for the registry, or the storage of a blob, to accept a connection, to"
+        " answer, and to continue a blob. After that the client gets an error, or a"
+        " broken transfer."
     ),
     Option("balena_request_timeout", "", 30, number(1, 600)): (
-        "Seconds in which a client has to send a whole request, from its first byte"
-        " on. Then it gets 408, and its connection is closed."
+        "Seconds for a client to send a whole request, from its first byte on. After"
+        " that it gets 408, and its connection is closed."
     ),
     Option("balena_idle_timeout", "", 120, number(1, 3600)): (
-        "Seconds for which a client's connection is kept open without a request. Has"
-        " to be longer than a load balancer in front keeps it."
+        "Seconds for which a client's idle connection is kept open. Has to be longer"
+        " than a load balancer in front keeps it."
     ),
     Option(
         "balena_connections_max", "", 0, number(0, 100_000, "number of connections")
     ): (
-        "Connections of clients at the same time; one address may have half of them,"
+        "Connections of clients at the same time, of which one address may have half,"
         " unless `balena_trust_forwarded` says that all come from a reverse proxy."
-        " Beyond them the longest idle one is closed; if none is idle the new one gets"
-        " 503, but for health checks. 0 is what the limit of open files allows, 4096 at"
-        " most."
+        " Beyond the limit the longest idle one is closed; if none is idle, the new one"
+        " gets 503, except for health checks. 0 means what the limit of open files"
+        " allows, 4096 at most."
     ),
     Option("balena_grace_period", "GRACE_PERIOD", 25, number(0, 3600)): (
-        "Seconds for which running transfers go on after SIGTERM, while nobody else"
+        "Seconds for which running transfers may go on after SIGTERM, while nobody else"
         " is let in. 0 ends them at once."
     ),
     Option("balena_blobs", "BLOBS", Blobs.REDIRECT.value, word(Blobs)): (
-        "`redirect` passes the registry's redirect of a blob on to the client;"
-        " `follow` fetches the blob for it, where clients reach the proxy and not the"
+        "`redirect` passes the registry's redirect of a blob on to the client; `follow`"
+        " fetches the blob for it, for clients that reach the proxy but not the"
         " storage."
     ),
     Option("balena_blobs_allow", "BLOBS_ALLOW", "", parse_allowed): (
-        "Hosts, addresses and networks that a blob may be fetched from although they"
-        " are not on the internet, with commas, as in `minio.example.com,10.1.0.0/16`."
-        " The registry's own host is one of them."
+        "Hosts, addresses and networks from which blobs may be fetched although they"
+        " are not on the internet, separated by commas, as in"
+        " `minio.example.com,10.1.0.0/16`. The registry's own host is always allowed."
     ),
     Option("balena_tls", "TLS", Tls.OFF.value, word(Tls)): (
         "`off` is plain HTTP alone, unless `balena_tls_cert` names a certificate;"
         " `authority` serves TLS as well, with certificates that mitmproxy's own"
-        " authority signs for each host, and that clients have to be told to trust."
+        " authority signs for each host. Clients have to be told to trust it."
     ),
     Option("balena_tls_cert", "TLS_CERT", "", parse_file): (
-        "PEM file of the proxy's own certificate and its chain; read again when it"
-        " changes. With it the port serves TLS as well as plain HTTP."
+        "PEM file of the proxy's own certificate with its chain; read again when it"
+        " changes. With it, the port serves TLS as well as plain HTTP."
     ),
     Option("balena_tls_key", "TLS_KEY", "", parse_file): (
-        "PEM file of the key to that certificate. If empty, the key is in the file of"
-        " the certificate."
+        "PEM file of the key to that certificate. If empty, the key is in the"
+        " certificate's file."
     ),
     Option("", "CONFDIR", ".mitmproxy", str): (
         "Folder of mitmproxy's certificate authority, and of the link to `mitm.conf`."
@@ -187,7 +188,7 @@ TABLE: dict[Option, str] = {
         " If empty, nothing is counted."
     ),
     Option("", "METRICS_PORT", "", parse_port): (
-        "Port of `balena_metrics_listen`; without it nothing is counted."
+        "Port of `balena_metrics_listen`; without it, nothing is counted."
     ),
     Option("", "METRICS_HOST", "", address("METRICS_PORT")): (
         "Address of `balena_metrics_listen`. If empty, it is `LISTEN_HOST`."
@@ -197,11 +198,11 @@ TABLE: dict[Option, str] = {
     ),
     Option("balena_show_secrets", "", default=False, parse=parse_flag): (
         "Leave API keys and tokens in flows, and so in whatever is saved or exported."
-        " Only for debugging on your own: who has the file can use them."
+        " Only for debugging on your own: whoever has the file can use them."
     ),
     Option("", "WEB_PORT", 8081, parse_port): (
-        "Port of mitmweb's page, for `make web`. Without the variable it is another"
-        " one where 8081 is taken."
+        "Port of mitmweb's page, for `make web`. If it is not set and 8081 is taken,"
+        " another one."
     ),
     Option("", "ARGS", "", str): "More arguments for mitmdump.",
 }
