@@ -75,6 +75,14 @@ class Proxy:
     def __enter__(self) -> Self:
         serve.link_options(serve.confdir(self._variables))
         try:
+            self._start_somewhere()
+        except BaseException:
+            self._output.close()
+            raise
+        return self
+
+    def _start_somewhere(self) -> None:
+        try:
             self._start()
         except StartError:
             if not (self._or_any and TAKEN in self.log):
@@ -82,7 +90,6 @@ class Proxy:
             self.port = 0
             self._output.truncate(0)
             self._start()
-        return self
 
     def _start(self) -> None:
         variables = {"PROXY_PORT": str(self.port), **self._variables}
