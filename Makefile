@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 COMMAND := $(BIN)/python -m registry_proxy
 # Processes of `make test`: more than two cores, because tests of servers often wait.
 WORKERS ?= 4
-SOURCES := addon.py registry_proxy mitm resolver localcloud demo report soak bench tests
+SOURCES := addon.py registry_proxy mitm resolver localcloud demo report soak bench tests tools/size
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-runtime install-demo run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench dist image resolve check format requirements sbom clean distclean
@@ -83,13 +83,14 @@ format: install ## format the code
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-requirements: install ## pin the newest versions that fit pyproject.toml
+requirements: install ## pin the newest versions that fit pyproject.toml, and measure them
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group localcloud -c requirements-dev.txt -o requirements-localcloud.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group install -c requirements-dev.txt -o requirements-uv.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group build -c requirements-dev.txt -o requirements-build.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.12 --upgrade --generate-hashes --no-header --group bill -c requirements-dev.txt -o requirements-bill.txt
+	@$(BIN)/python tools/size
 
 sbom: install ## write what the proxy runs on to OUT=sbom.json, a CycloneDX bill of materials
 	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.txt --pyproject pyproject.toml --output-reproducible -o "$(or $(OUT),sbom.json)"

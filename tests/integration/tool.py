@@ -33,6 +33,7 @@ PACKAGES = {
     "docker-compose": "docker-compose",
     "docker-registry": "docker-registry",
     "dockerd": "docker.io",
+    "flock": "util-linux",
     "haproxy": "haproxy",
     "ip": "iproute2",
     "kubectl": "kubectl",
@@ -47,6 +48,7 @@ PACKAGES = {
     "skopeo": "skopeo",
     "systemd-analyze": "systemd",
     "umount": "util-linux",
+    "unshare": "util-linux",
     "update-ca-certificates": "ca-certificates",
     "wget": "wget",
 }
