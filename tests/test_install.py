@@ -256,6 +256,18 @@ def test_wrong_hash_is_refused(checkout: Checkout) -> None:
     assert checkout.packages() == {"one": "1.0"}
 
 
+def test_pin_without_hash_is_refused(checkout: Checkout) -> None:
+    """Nobody would notice another package in its place."""
+    checkout.pin("", "one==1.0\n")
+    done = checkout.install("runtime")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "tools/install: the packages cannot be installed, as said above;"
+        " the next call goes on from here"
+    )
+    assert checkout.packages() == {}
+
+
 @pytest.mark.parametrize("uv", [_REAL_UV.name, "none"])
 def test_index_that_cannot_be_reached(checkout: Checkout, uv: str) -> None:
     """The last line says so, and what to set, whether uv is there or not."""
@@ -313,12 +325,15 @@ def test_ended_while_python_makes_it(checkout: Checkout) -> None:
 def test_python_that_has_gone_is_noticed(checkout: Checkout, target: str) -> None:
     """The environment of another Python is of no use, so it is made anew."""
     checkout.install("runtime")
+    mark = checkout.venv / "mark"
+    mark.touch()
     for name in ("python", "python3"):
         link = checkout.venv / "bin" / name
         link.unlink()
         link.symlink_to(target)
     assert checkout.install("runtime").stdout.startswith(".venv: setting up runtime")
     assert checkout.packages() == {"one": "1.0"}
+    assert not mark.exists()
 
 
 def test_folder_of_something_else_is_kept(checkout: Checkout) -> None:
