@@ -298,7 +298,11 @@ class RegistryProxy:
             flow.error = None
             self.response(flow)
             return
-        error_page.prepare_page(flow, is_led_away=exchange.route is not None)
+        error_page.prepare_page(
+            flow,
+            request_id=exchange.record.request_id if exchange.record else "",
+            is_led_away=exchange.route is not None,
+        )
         reason = redaction.without_bytes(flow.error.msg if flow.error else "unknown")
         reason = reason.removeprefix(route.REFUSED)
         if flow.error:

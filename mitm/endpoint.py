@@ -221,7 +221,7 @@ class Endpoints:
                 str(record.client[0]),
             )
         if decision.route:
-            storage.rewrite_body(response)
+            storage.rewrite_body(response, record.request_id)
         else:
             rewrite_body(response, decision)
 

@@ -36,7 +36,6 @@ from resolver.token import claims
 
 logger = logging.getLogger(__name__)
 
-REQUEST_ID_HEADER = "X-Request-Id"
 UNREADABLE = (
     "the registry's answer is packed in a way that cannot be read; try again later"
 )
@@ -138,7 +137,7 @@ class Exchange:
     def name(self, flow: http.HTTPFlow) -> None:
         """Let the client know under which name the log has its request."""
         if self.record and flow.response:
-            flow.response.headers[REQUEST_ID_HEADER] = self.record.request_id
+            flow.response.headers[reply.REQUEST_ID_HEADER] = self.record.request_id
 
     def keep_error(self, response: http.Response) -> None:
         """Keep the body of an error of ours, for the time when the registry's has come.

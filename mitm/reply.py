@@ -12,6 +12,8 @@ from resolver.grammar.reference import printable
 JSON_HEADERS = (("Content-Type", "application/json"), errors.API_VERSION_HEADER)
 NO_STORE = ("Cache-Control", "no-store")
 ID_LENGTH = 8
+"""How much of a request's id a person is shown, in messages and in the log."""
+REQUEST_ID_HEADER = "X-Request-Id"
 REASON_LENGTH_MAX = 400
 """Characters; longer than any message, and short enough for every status line."""
 
@@ -42,16 +44,16 @@ def fail(
     is_missing = isinstance(error, errors.ReleaseUnknown | errors.TagUnknown)
     if is_missing and client.hides_missing(flow.request.method):
         error = errors.AccessDenied(error.message)
-    mark = f" [{brief_id(request_id)}]" if request_id else ""
-    body = errors.error_body(error.code, f"{error.message}{mark}")
+    body = errors.error_body(error.code, with_id(error.message, request_id))
     answer(flow, error.status, body, *JSON_HEADERS, *error.headers, *headers)
     if flow.response:
-        flow.response.reason = reason_phrase(error.message, mark)
+        flow.response.reason = reason_phrase(error.message, request_id)
 
 
 def last_page(
     error: errors.RegistryError,
     *,
+    request_id: str = "",
     status: int | None = None,
     reason: str = "",
     has_body: bool = True,
@@ -60,26 +62,38 @@ def last_page(
 
     Args:
         error: what the client is told.
+        request_id: that of the request, where the log has it.
         status: another one than that of the error.
         reason: another reason phrase than the error's message.
         has_body: whether the request takes a body in its answer.
 
     """
     headers = [*JSON_HEADERS, *error.headers, ("Connection", "close")]
-    body = errors.error_body(error.code, error.message)
+    if request_id:
+        headers.append((REQUEST_ID_HEADER, request_id))
+    body = errors.error_body(error.code, with_id(error.message, request_id))
     response = http.Response.make(
         status or error.status, body, http.Headers(fields(headers))
     )
-    response.reason = reason or reason_phrase(error.message)
+    response.reason = reason or reason_phrase(error.message, request_id)
     if not has_body:
         response.raw_content = b""
     page: bytes = http1.assemble_response(response)
     return page
 
 
-def reason_phrase(message: str, mark: str = "") -> str:
-    """Return the message as a status line can have it (RFC 9112 section 4)."""
-    return printable(message)[: REASON_LENGTH_MAX - len(mark)] + mark
+def with_id(message: str, request_id: str) -> str:
+    """Return the message with the beginning of the request's id, if there is one."""
+    return f"{message} [{brief_id(request_id)}]" if request_id else message
+
+
+def reason_phrase(message: str, request_id: str = "") -> str:
+    """Return the message as a status line can have it (RFC 9112 section 4).
+
+    Where it is cut, the id stays.
+    """
+    room = REASON_LENGTH_MAX - len(with_id("", request_id))
+    return with_id(printable(message)[:room], request_id)
 
 
 def brief_id(request_id: str) -> str:

@@ -13,7 +13,7 @@ from mitmproxy import http
 
 from mitm import redaction, secret
 from mitm.exchange import Exchange
-from mitm.reply import JSON_HEADERS, fields
+from mitm.reply import JSON_HEADERS, fields, with_id
 from mitm.settings import Settings
 from resolver import errors
 from resolver.content import answer, forward
@@ -167,7 +167,7 @@ def rewrite_head(
         response.stream = True
 
 
-def rewrite_body(response: http.Response) -> None:
+def rewrite_body(response: http.Response, request_id: str) -> None:
     """Put our own words in the place of the storage's, which name it."""
     if response.stream:
         return
@@ -176,4 +176,5 @@ def rewrite_body(response: http.Response) -> None:
     if status == HTTPStatus.PRECONDITION_FAILED:
         what = f"answers with status {status}"
     code = _CODES.get(status, errors.ErrorCode.UNAVAILABLE)
-    response.content = errors.error_body(code, f"the storage of the registry {what}")
+    message = with_id(f"the storage of the registry {what}", request_id)
+    response.content = errors.error_body(code, message)

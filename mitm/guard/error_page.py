@@ -17,18 +17,24 @@ _has_body: ContextVar[bool] = ContextVar("has_body", default=True)
 """Whether the page is for a request that takes a body in its answer."""
 _silent: ContextVar[str] = ContextVar("silent", default=_SILENT)
 """Who did not answer it."""
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""By which the log has the request that was not answered."""
 
 
-def prepare_page(flow: http.HTTPFlow, *, is_led_away: bool = False) -> None:
+def prepare_page(
+    flow: http.HTTPFlow, *, request_id: str = "", is_led_away: bool = False
+) -> None:
     """Say for which flow the next page is, from its `error` hook.
 
     mitmproxy makes the page right after that hook, in the same task.
 
     Args:
         flow: the one that failed.
+        request_id: that of its request; nothing where that was not even read.
         is_led_away: whether the storage was asked, and not the registry.
 
     """
+    _request_id.set(request_id)
     _has_body.set(flow.request.method != "HEAD")
     _silent.set("storage of the registry" if is_led_away else _SILENT)
 
@@ -48,6 +54,7 @@ def error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - 
     Its own page is HTML with the reason in it, and the reason names internal
     addresses (rule R13).
     """
+    request_id = ""
     error: errors.RegistryError = errors.RequestInvalid(
         "this is not a sound HTTP request for a registry"
     )
@@ -56,4 +63,7 @@ def error_page(status_code: int, message: str = "") -> bytes:  # noqa: ARG001 - 
             errors.Reason.CONNECTION,
             f"the {_silent.get()} does not answer at the moment; try again later",
         )
-    return last_page(error, status=status_code, has_body=_has_body.get())
+        request_id = _request_id.get()
+    return last_page(
+        error, request_id=request_id, status=status_code, has_body=_has_body.get()
+    )
