@@ -5,6 +5,7 @@ loaded last, because that takes a second.
 """
 
 import io
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,9 @@ def run(program: str, arguments: Sequence[str]) -> None:
     else:
         _write_lines(sys.stdout, sys.stderr)
     from mitmproxy.tools import main  # noqa: PLC0415
+
+    # "Loading script" comes before this addon, and so in another format than the rest.
+    logging.getLogger("mitmproxy.addons.script").setLevel(logging.WARNING)
 
     sys.argv = [program, *arguments]
     try:

@@ -107,6 +107,7 @@ def guard_output() -> None:
     output.guard()
     for handler in _handlers():
         handler.file = sys.stdout
+    use_format(LogFormat.TEXT)  # Until the options are read.
 
 
 def _text_formatter(handler: TermLogHandler) -> logging.Formatter:

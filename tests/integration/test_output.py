@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,6 +125,32 @@ def test_pipe_whose_reader_is_gone(cloud: LocalCloud) -> None:
         os.close(write)
 
 
+def test_journal(cloud: LocalCloud) -> None:
+    """Where systemd's journal reads, each line begins with its priority, and no date.
+
+    Of its own pipe the variable says so; where output goes elsewhere it says nothing.
+    """
+    read, write = os.pipe()
+    status = os.fstat(write)
+    stream = f"{status.st_dev}:{status.st_ino}"
+    with (
+        os.fdopen(read) as journal,
+        running(cloud, write, JOURNAL_STREAM=stream) as (_, url),
+    ):
+        os.close(write)
+        with plain_session() as session:
+            wait_until(lambda: serves(session, url), "an answer")
+            session.get(url + REFUSED, timeout=TIMEOUT)
+        lines = []
+        for line in journal:
+            lines.append(line)
+            if " GET " in line:
+                break
+    assert any(re.match(r"<6>reverse proxy to ", line) for line in lines)
+    assert re.match(r"<4>\[127\.0\.0\.1:\d+\] GET ", lines[-1])
+    assert [line for line in lines if not re.match("<[3-7]>", line)] == []
+
+
 def test_mitmdump_that_is_started_by_hand(cloud: LocalCloud, tmp_path: Path) -> None:
     """There too the addon lets nobody wait for a reader, once it is loaded."""
     serve.link_options(tmp_path)
@@ -161,7 +188,7 @@ def test_errors_of_the_start_are_told(cloud: LocalCloud) -> None:
         ("mitm.option", {interrupt.STATUS}),
         ("mitmproxy.options", {interrupt.STATUS}),
         # mitmproxy may take the signal or not yet.
-        ("Loading script", {interrupt.STATUS, 0}),
+        ("mitm.endpoint", {interrupt.STATUS, 0}),
         (LISTENING, {0}),
     ],
 )
