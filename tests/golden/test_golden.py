@@ -28,6 +28,7 @@ from registry_proxy.port import free_port
 from tests.golden import script, told
 from tests.golden.plain import LENGTH_MAX, Plain, each_kind, pattern
 from tests.golden.play import MANIFESTS, TIMEOUT, Play
+from tests.integration.tool import wait_for_start
 
 EXPECTED = Path(__file__).with_name("expected")
 OPTIONS = (
@@ -98,6 +99,8 @@ def staged(
                 MANIFESTS: "<manifests>",
             }
             plain = Plain(cloud, places)
+            # At any other time this would come between what is asked.
+            wait_for_start(proxy)
             yield Stage(cloud, registry, api, proxy, plain, Play(proxy, plain))
     sample.sample_images.cache_clear()
 
