@@ -38,7 +38,6 @@ from mitm.guard import (
     inbound,
     memory,
     plain,
-    reader,
     stop,
 )
 from mitm.story import journal, log_format, log_level, own_request, record, words
@@ -60,6 +59,7 @@ class RegistryProxy:
     def __init__(self) -> None:
         self._is_running = False
         self._idle_options: Collection[str] = ()
+        self._announcement: asyncio.Task[None] | None = None
         self._settings: settings.Settings | None = None
         self._endpoints: endpoint.Endpoints
         self._connections = connection.Connections()
@@ -155,6 +155,8 @@ class RegistryProxy:
         absence.begin()
         for flow, exchange in list(self._exchanges.items()):
             exchange.forget(flow)
+        if self._announcement:
+            self._announcement.cancel()
         self._certificate.stop()
         self._journal.close()
         if self._settings:
@@ -196,11 +198,8 @@ class RegistryProxy:
         """Listen to the registry, or to the storage, with a limit."""
         route.restore_name(data)
         if self._settings:
-            is_registry = data.server.address == self._settings.registry.address
-            kind = reader.REGISTRY if is_registry else reader.STORAGE
-            name, port, *_ = data.server.address or ("", 0)
-            host = settings.format_host(name, port)
-            self._connections.connected(data, f"{kind} {host}")
+            peer = route.peer_of(data, self._settings.registry.address)
+            self._connections.connected(data, peer)
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Let go of a connection that did not come about."""
@@ -336,7 +335,7 @@ class RegistryProxy:
             return False
         logger.info(
             "the %s closed or refused a connection: asked again on a new one",
-            words.sender(exchange.record),
+            words.server(exchange.record),
             extra={"client": flow.client_conn.peername},
         )
         return True

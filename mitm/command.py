@@ -164,7 +164,7 @@ async def _show(endpoints: Endpoints, text: str) -> None:
         resolution = await endpoints.look_up(reference.alias, asker)
         _say(description.describe_resolution(resolution, reference))
     except errors.RegistryError as error:
-        _say(str(error))
+        _say(error.in_log)
 
 
 def _say(text: str) -> None:

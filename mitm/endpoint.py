@@ -301,13 +301,14 @@ class Endpoints:
             reply.answer(flow, 200, found.body, *reply.JSON_HEADERS, *links)
             return
         host = self._upstream.host
-        record.forwarded(found, self._upstream.host)
+        record.forwarded(found, host)
         alias = None if found.alias is None else str(found.alias)
         view = answer.View(url, token_url, host, alias, found.location, found.scope)
         route = await self._find_blob(flow, endpoint, found, address)
         exchange.decision = Decision(endpoint, found, view, route)
         if route:
             record.storage = route.destination.host
+            record.host = route.destination.netloc
             storage.rewrite_request(flow, exchange, route, found.authorization)
         else:
             rewrite_request(flow, exchange, exchange.decision)

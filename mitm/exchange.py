@@ -255,7 +255,7 @@ def rewrite_head(
 ) -> None:
     """Rewrite the head of the registry's answer, and say whether it is streamed."""
     if response.status_code == HTTPStatus.UNAUTHORIZED:
-        _explain_refused_token(flow, response)
+        _explain_refused_token(flow, response, decision.view.registry_host)
     # Latin-1 keeps every byte of a header as it is.
     view = decision.view
     fields = answer.pass_on(response.headers.fields, answer.ANSWER_HEADERS)
@@ -318,7 +318,9 @@ def _is_endless(flow: http.HTTPFlow, response: http.Response) -> bool:
     return length < 0
 
 
-def _explain_refused_token(flow: http.HTTPFlow, response: http.Response) -> None:
+def _explain_refused_token(
+    flow: http.HTTPFlow, response: http.Response, host: str
+) -> None:
     """Log what an operator has to compare where tokens are refused (rule R15)."""
     said = challenge.parse_challenge(response.headers.get("www-authenticate", ""))
     if said and said.error == "invalid_token":
@@ -328,7 +330,7 @@ def _explain_refused_token(flow: http.HTTPFlow, response: http.Response) -> None
             "the registry %s refuses a token: it was issued at %s for %s s, the"
             " registry's clock says %s; if it is not over, clocks or keys of API and"
             " registry differ",
-            flow.request.host,
+            host,
             issued.issued_at,
             issued.expires_in,
             response.headers.get("date", "nothing"),

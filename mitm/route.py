@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from mitmproxy.proxy import server_hooks
 
 from resolver.storage.redirect import Route
+from resolver.storage.url import Url
 from resolver.upstream.host import CONNECT_SECONDS, Hosts
 
 REFUSED = "Connection killed: "
@@ -103,6 +104,13 @@ async def choose_address(
 async def _result[R](answer: Future[R]) -> R:
     """Wait for the answer of a thread; one that is there costs no turn of the loop."""
     return answer.result() if answer.done() else await asyncio.wrap_future(answer)
+
+
+def peer_of(data: server_hooks.ServerConnectionHookData, registry: Address) -> str:
+    """Return who was connected to, for the log: with the port, unless it is usual."""
+    address, scheme = data.server.address, "https" if data.server.tls else "http"
+    kind = "registry" if address == registry else "storage"
+    return f"the {kind} {Url(scheme, *address, '/').netloc if address else ''}".rstrip()
 
 
 def restore_name(data: server_hooks.ServerConnectionHookData) -> Address | None:

@@ -154,7 +154,7 @@ def rewrite_head(
         return
     if status != HTTPStatus.PRECONDITION_FAILED:  # Which the client itself asked for.
         logger.warning(
-            "the storage %s answers with status %d", route.destination.host, status
+            "the storage %s answers with status %d", route.destination.netloc, status
         )
     if status not in _CODES and status < HTTPStatus.INTERNAL_SERVER_ERROR:
         response.status_code = HTTPStatus.BAD_GATEWAY

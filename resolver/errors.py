@@ -97,8 +97,28 @@ class RegistryError(Exception):
         super().__init__(message)
         self.message = message
         self.headers = headers
-        self.explanation = ""
+        self.server = ""
+        """The URL of the one at fault, without a path: for the log alone."""
+        self.cause = ""
+        """Why that gave no answer, in words: for the log alone."""
+
+    @property
+    def explanation(self) -> str:
         """Which server is at fault, and why: for the log, and not for clients."""
+        if self.cause:
+            return f"{self.server} does not answer: {self.cause}"
+        return f"by {self.server}" if self.server else ""
+
+    @property
+    def in_log(self) -> str:
+        """The message with the explanation, if there is one."""
+        return (
+            f"{self.message} ({self.explanation})" if self.explanation else self.message
+        )
+
+    def blame(self, server: str) -> None:
+        """Say whose fault it is, unless that is known already."""
+        self.server = self.server or server
 
     @classmethod
     def with_retry_after(cls, message: str, seconds: int) -> Self:
@@ -272,6 +292,11 @@ class ServiceUnavailable(RegistryError):
     code, status = ErrorCode.UNAVAILABLE, 503
     reason: Reason | None = None
     """Why, for the metrics; None where neither of the two is at fault."""
+
+    def blame(self, server: str) -> None:
+        """Say whose fault it is; nobody's where the proxy itself is busy."""
+        if self.reason is not Reason.BUSY:
+            super().blame(server)
 
     @classmethod
     def because(cls, reason: Reason, message: str) -> Self:

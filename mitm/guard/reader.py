@@ -36,7 +36,7 @@ PIECE_LENGTH = 256 << 10
 KEPT_SECONDS = 4
 """How long a connection is kept for another request. Servers close theirs after 5
 seconds (Node.js) or 75 (nginx), and a request that is on its way then is lost."""
-REGISTRY, STORAGE = "the registry", "the storage"
+REGISTRY = "the registry"
 """Who is listened to, in the log."""
 
 

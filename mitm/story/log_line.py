@@ -41,7 +41,7 @@ def describe(record: Record) -> str:
     is_token = record.kind is Kind.TOKEN
     if record.release and not is_token:
         parts.append(f"release {record.release}")
-    if record.storage:
+    if record.storage and record.outcome not in _OF_OTHERS:
         parts.append("from the storage")
     if record.warning:
         parts.append(record.warning)
@@ -97,8 +97,7 @@ def _aliases(record: Record) -> list[dict[str, Any]]:
 
 def _result(record: Record) -> str:
     if error := record.error:
-        why = f" ({error.explanation})" if error.explanation else ""
-        return f"{record.status} {error.code}, {error.message}{why}"
+        return f"{record.status} {error.code}, {error.in_log}"
     if record.failure:
         return no_answer(record)
     outcomes = _outcomes(record) if record.kind is Kind.TOKEN else ""

@@ -258,8 +258,8 @@ class Record:
     forward_begin: float = 0.0
     is_forwarded: bool = False
     has_token: bool = False
-    registry: str = ""
-    """The host that is asked, if one is."""
+    host: str = ""
+    """The one that is asked, if one is: with its port, unless that is the usual one."""
     error: errors.RegistryError | None = None
     """The answer of the proxy's own."""
     reader: AnswerReader | None = None
@@ -406,9 +406,9 @@ class Record:
             self.digest = str(wanted.reference)
         self.alias = brief_location(wanted.name) or str(wanted.name)
 
-    def forwarded(self, forward: Forward, registry: str) -> None:
-        """Take note that the request goes to the registry."""
-        self.registry = registry
+    def forwarded(self, forward: Forward, host: str) -> None:
+        """Take note that the request goes to the registry, at this host."""
+        self.host = host
         self.warning = forward.warning
         self.is_forwarded = True
         self.forward_begin = time.monotonic()
@@ -449,6 +449,7 @@ class Record:
         self.error = error
         if self.is_forwarded and isinstance(error, errors.ServiceUnavailable):
             self.reason = error.reason
+            error.blame(self.host)
 
     @contextmanager
     def asking_api(self) -> Iterator[None]:

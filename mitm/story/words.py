@@ -122,7 +122,7 @@ def sender(record: Record) -> str:
 
 def server(record: Record) -> str:
     """Say who sends the answer, and at which host."""
-    return f"{sender(record)} {record.storage or record.registry}".rstrip()
+    return f"{sender(record)} {record.host or record.storage or ''}".rstrip()
 
 
 def describe_release(target: AliasRecord) -> str:

@@ -243,12 +243,14 @@ class Locator:
         try:
             async with time_limit(deadline, late):
                 location = await self._ask(search, parties, deadline)
-        except RateLimited:
+        except RateLimited as error:
             self._observer.note(Failure(Part.REGISTRY, Reason.LIMITED))
+            error.blame(self._registry_url)
             raise
         except ServiceUnavailable as error:
             reason = error.reason or Reason.SENSELESS
             self._observer.note(Failure(Part.REGISTRY, reason))
+            error.blame(self._registry_url)
             raise
         if location:
             slug = search.alias.slug

@@ -48,8 +48,8 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
         url = api_url(environment)
         text = _answer(options.reference, url, environment, show_all=options.all)
     except (RegistryError, ValueError) as error:
-        why = getattr(error, "explanation", "")
-        sys.stderr.write(f"{error} ({why})\n" if why else f"{error}\n")
+        said = error.in_log if isinstance(error, RegistryError) else error
+        sys.stderr.write(f"{said}\n")
         return 1
     sys.stdout.write(f"{text}\n")
     return 0

@@ -99,7 +99,8 @@ class Redirects:
                 break
             self.saw_redirect(here, method)
             if followed == REDIRECTS_MAX:
-                raise refuse(f"there are more than {REDIRECTS_MAX} in a row")
+                reason = f"there are more than {REDIRECTS_MAX} in a row"
+                raise refuse(reason, by=here.netloc)
             here = parse_redirect(location, here)
             is_registry = is_registry and here.origin == self._registry.origin
         if here is begin:

@@ -7,6 +7,7 @@ shown but its host.
 import logging
 import re
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Self
 from urllib.parse import urljoin, urlsplit
@@ -72,24 +73,25 @@ def parse_redirect(location: str, origin: Url) -> Url:
         RedirectRefused: it is no URL of a web server, or leads away from TLS.
 
     """
+    refused = partial(refuse, by=origin.netloc)
     if len(location) > URL_LENGTH_MAX or not _TEXT.fullmatch(location):
-        raise refuse("its URL is too long, or has characters that no URL has")
+        raise refused("its URL is too long, or has characters that no URL has")
     try:
         if (reference := urlsplit(location)).scheme and not reference.netloc:
-            raise refuse("its URL has no host")
+            raise refused("its URL has no host")
         parts = urlsplit(urljoin(origin.text, location))
         if parts.scheme not in USUAL_PORTS:
-            raise refuse("its URL is neither https nor http")
+            raise refused("its URL is neither https nor http")
         if "@" in parts.netloc:
-            raise refuse("its URL has a login in it")
+            raise refused("its URL has a login in it")
         parse_host(parts.netloc)
         host, port = parts.hostname or "", parts.port or USUAL_PORTS[parts.scheme]
     except ValueError as error:
-        raise refuse("its URL has no host that can be read") from error
+        raise refused("its URL has no host that can be read") from error
     if is_ambiguous(host) or host.endswith("."):
-        raise refuse(f"{host} is neither a name nor an address in its usual form")
+        raise refused(f"{host} is neither a name nor an address in its usual form")
     if origin.scheme == "https" != parts.scheme:
-        raise refuse(f"it leads from https to http, at {host}")
+        raise refused(f"it leads from https to http, at {host}")
     query = f"?{parts.query}" if parts.query else ""
     return Url(parts.scheme, host, port, (parts.path or "/") + query)
 
@@ -110,9 +112,16 @@ def is_ambiguous(host: str) -> bool:
     return False
 
 
-def refuse(reason: str) -> RedirectRefused:
-    """Log for the operator why a redirect is not followed; return what clients get."""
-    logger.warning("a redirect of a blob is not followed: %s", reason)
+def refuse(reason: str, by: str = "") -> RedirectRefused:
+    """Log for the operator why a redirect is not followed; return what clients get.
+
+    Args:
+        reason: in words.
+        by: the host that redirects, where the reason names none.
+
+    """
+    who = f" by {by}" if by else ""
+    logger.warning("a redirect of a blob%s is not followed: %s", who, reason)
     return RedirectRefused(
         "the registry keeps this blob where the proxy may not get it from; the proxy's"
         " operator finds the reason in the log"

@@ -183,7 +183,7 @@ class ResolutionCache:
             logger.warning(
                 "%s is taken from the cache beyond its time: %s",
                 key.alias,
-                error.explanation or error,
+                error.in_log,
             )
             return Lookup(entry.outcome, CacheState.STALE)
         self._keep(key, resolution, self._ttl, stale=STALE_SECONDS)

@@ -139,17 +139,18 @@ class TokenService:
 
         """
         deadline = Deadline.after(self._timeout)
-        async with time_limit(
-            deadline,
+        late = (
             f"the balena API did not answer within {self._timeout:g} seconds;"
-            " try again later",
-        ):
-            try:
+            " try again later"
+        )
+        try:
+            async with time_limit(deadline, late):
                 return await self._answer(request, address_party(address), deadline)
-            except ServiceUnavailable as error:
-                if error.reason is Reason.BUSY:
-                    self._observer.note(Failure(Part.API, Reason.BUSY))
-                raise
+        except ServiceUnavailable as error:
+            if error.reason is Reason.BUSY:
+                self._observer.note(Failure(Part.API, Reason.BUSY))
+            error.blame(self._upstream.asked_url)
+            raise
 
     async def registry_service(self) -> str:
         """Return the service for a challenge of ours, which should never change.
@@ -160,8 +161,12 @@ class TokenService:
         """
         deadline = Deadline.after(self._timeout)
         late = "the registry does not answer; try again later"
-        async with time_limit(deadline, late):
-            return (await self._upstream.connected(self._threads, deadline)).service
+        try:
+            async with time_limit(deadline, late):
+                return (await self._upstream.connected(self._threads, deadline)).service
+        except ServiceUnavailable as error:
+            error.blame(self._upstream.asked_url)
+            raise
 
     async def look_up(self, name: str, credential: Credential) -> Resolution:
         """Return what an alias stands for, for somebody who wants to know.
@@ -274,17 +279,25 @@ class TokenService:
             return Lookup(refusal, CacheState.HIT)
         purpose.set(str(alias))
         resolver = ApiResolver(backend.api, backend.hosts, tags=self._tags)
-        try:
-            lookup = await self._cache.resolve(
-                alias,
-                credential,
-                lambda: self._threads.run(
+
+        async def load() -> Resolution:
+            try:
+                return await self._threads.run(
                     resolver.resolve,
                     alias,
                     credential,
                     deadline,
                     parties=(*parties, ("application", alias.slug)),
-                ),
+                )
+            except ServiceUnavailable as error:
+                error.blame(backend.api.url)
+                raise
+
+        try:
+            lookup = await self._cache.resolve(
+                alias,
+                credential,
+                load,
                 # Whose share is used up waits, and nobody else for its turn.
                 None if self._threads.is_free(parties) else parties,
             )

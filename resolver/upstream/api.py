@@ -136,11 +136,11 @@ class Api:
         try:
             yield
         except RateLimited as error:
-            error.explanation = f"by {self.url}"
+            error.blame(self.url)
             self._observer.note(Failure(Part.API, Reason.LIMITED))
             raise
         except ServiceUnavailable as error:
-            error.explanation = error.explanation or f"by {self.url}"
+            error.blame(self.url)
             reason = error.reason or Reason.SENSELESS
             self._observer.note(Failure(Part.API, reason))
             raise

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from http.client import RemoteDisconnected
 from urllib.parse import urlsplit
 
 import requests
@@ -9,12 +10,15 @@ import requests
 from resolver.errors import Reason, ServiceUnavailable
 
 _CAUSES = (
-    (socket.gaierror, "there is no such host"),
     (ConnectionRefusedError, "it refuses the connection"),
+    (RemoteDisconnected, "it closed the connection"),
     (ConnectionResetError, "it reset the connection"),
     (TimeoutError, "it takes too long"),
+    (requests.Timeout, "it takes too long"),
 )
 """The words for what is wrong most often."""
+_NO_HOST = (socket.EAI_NONAME, socket.EAI_NODATA)
+"""Of a look-up; what else goes wrong is the fault of DNS servers, or of the network."""
 
 
 class TooLarge(requests.RequestException):
@@ -33,7 +37,8 @@ def unreachable(url: str, error: Exception) -> ServiceUnavailable:
         _reason(error, _bottom(error)),
         "the registry or its API does not answer at the moment; try again later",
     )
-    unavailable.explanation = f"{origin(url)} does not answer: {cause(error)}"
+    unavailable.cause = cause(error)
+    unavailable.blame(origin(url))
     return unavailable
 
 
@@ -57,6 +62,9 @@ def cause(error: Exception) -> str:
         # Its message has the header in it, and the one that varies is the login.
         return "InvalidHeader: the login has characters that no header can have"
     bottom = _bottom(error)
+    if isinstance(bottom, socket.gaierror):
+        is_known = bottom.errno in _NO_HOST
+        return "there is no such host" if is_known else "its name cannot be looked up"
     usual = next((text for kind, text in _CAUSES if isinstance(bottom, kind)), "")
     if isinstance(bottom, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {bottom.verify_message}"

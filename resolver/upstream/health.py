@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from resolver.errors import RateLimited, RegistryError
+from resolver.errors import RateLimited, Reason, RegistryError
 from resolver.grammar.timestamp import format_timestamp
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.flight import Flights
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 10
 """How long a part counts as reachable after it was heard, or as not, after a check."""
+_TRY_AGAIN = "; try again later"
+"""What clients are told at the end, and operators know."""
 _NAMES = {Part.REGISTRY: "registry", Part.API: "API"}
 CHECK_SECONDS = 5
 """How long a check waits for an answer."""
@@ -45,7 +47,7 @@ class _Finding:
     """By the clock that nobody sets."""
     sight: Sight
     explanation: str = ""
-    """Why the part is not reachable."""
+    """Who it is that is not reachable, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Health:
         before = self._findings.get(part)
         seen_at = before.sight.seen_at if before else None
         sight = Sight(is_reachable, self._wall_clock() if is_reachable else seen_at)
-        explanation = (error.explanation or error.message) if error else ""
+        explanation = self._explain(part, error) if error else ""
         self._findings[part] = _Finding(self._clock(), sight, explanation)
         return sight
 
@@ -129,17 +131,27 @@ class Health:
         for part in Part:
             sight = await self._look(part)
             if sight.is_reachable:
-                url = self._upstream.url_of(part)
-                logger.info("the %s %s can be reached", _NAMES[part], url)
-                continue
-            why = self._findings[part].explanation
-            if part is Part.API and why == self._findings[Part.REGISTRY].explanation:
-                why = "it cannot be asked without the registry"
-            logger.warning("the %s cannot be reached: %s", _NAMES[part], why)
+                logger.info("%s can be reached", self._name(part))
+            else:
+                logger.warning("%s", self._findings[part].explanation)
 
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""
         self._threads.close()
+
+    def _name(self, part: Part) -> str:
+        """Return the part with its URL, as far as that is known."""
+        return f"the {_NAMES[part]} {self._upstream.url_of(part)}".rstrip()
+
+    def _explain(self, part: Part, error: RegistryError) -> str:
+        """Return who it is that is not reachable, and why, in words."""
+        name, registry = self._name(part), self._upstream.url_of(Part.REGISTRY)
+        error.blame(registry if part is Part.REGISTRY else self._upstream.asked_url)
+        if error.server == registry != self._upstream.url_of(part):
+            return f"{name} cannot be asked without the registry {registry}"
+        reason = error.cause or error.message.removesuffix(_TRY_AGAIN)
+        is_silent = error.cause or getattr(error, "reason", None) is Reason.TIMEOUT
+        return f"{name} {'cannot be reached' if is_silent else 'fails'}: {reason}"
 
     def _failing(self) -> list[_Finding]:
         """Return what is known of the parts that are not reachable, each cause once."""
@@ -155,7 +167,9 @@ class Health:
     async def _ask(self, part: Part) -> Sight:
         deadline = Deadline.after(CHECK_SECONDS)
         try:
-            async with time_limit(deadline, f"{part} does not answer in time"):
+            async with time_limit(
+                deadline, f"it does not answer within {CHECK_SECONDS} s"
+            ):
                 await self._threads.run(self._probes[part], deadline)
         except RateLimited:
             return self._find(part)

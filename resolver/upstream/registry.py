@@ -82,6 +82,11 @@ class Upstream:
             return self._registry_url
         return self._api_url or (self.backend.api.url if self.backend else "")
 
+    @property
+    def asked_url(self) -> str:
+        """Who is waited for where the API is asked, which the registry names first."""
+        return self.backend.api.url if self.backend else self._registry_url
+
     async def connected(self, threads: Threads, deadline: Deadline) -> Backend:
         """Return the same; all who ask at the same time wait for one answer.
 
@@ -137,7 +142,7 @@ class Upstream:
         try:
             return call(deadline)
         except ServiceUnavailable as error:
-            error.explanation = error.explanation or f"by {self._registry_url}"
+            error.blame(self._registry_url)
             reason = error.reason or Reason.SENSELESS
             self._observer.note(Failure(Part.REGISTRY, reason))
             raise

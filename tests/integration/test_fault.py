@@ -70,6 +70,9 @@ def test_api_that_fails(whole: Parts, fault: Fault | Response) -> None:
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
     assert str(whole.api.port) not in answer.text
+    name = f" [{answer.headers['X-Request-Id'][:8]}]"
+    (line,) = [line for line in whole.proxy.log.splitlines() if line.endswith(name)]
+    assert f"http://127.0.0.1:{whole.api.port}" in line
     whole.mend()
     assert pulls(whole)
 
@@ -94,6 +97,12 @@ def test_registry_that_fails(whole: Parts, fault: Fault) -> None:
     assert answer.status_code == 502
     assert answer.json()["errors"][0]["code"] == "UNAVAILABLE"
     assert str(whole.registry.port) not in answer.text
+    name = f" [{answer.headers['X-Request-Id'][:8]}]"
+    assert answer.json()["errors"][0]["message"].endswith(name)
+    assert answer.reason.endswith(name)
+    lines = [line for line in whole.proxy.log.splitlines() if line.endswith(name)]
+    assert len(lines) == 1
+    assert f"by the registry localhost:{whole.registry.port}" in lines[0]
     whole.mend()
     assert pulls(whole)
 

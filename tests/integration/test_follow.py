@@ -273,11 +273,19 @@ def test_error_of_the_storage(signing: LocalCloud) -> None:
     """Clients are told in our own words, and to wait; the next pull works."""
     _, storage = servers(signing)
     body = b"<Error><HostId>storage-7</HostId></Error>"
+    place = f"127.0.0.1:{port_of(storage.url)}"
     storage.interpose = lambda _: Response(401, STORAGE_ANSWER, body)
     with following(signing.registry_url) as proxy, blob_of(proxy) as blob:
         answers = blob.ask(), blob.ask("HEAD")
         storage.interpose = None
         assert blob.is_whole(blob.ask())
+        said = proxy.log
+    name = answers[0].headers["X-Request-Id"][:8]
+    assert answers[0].json()["errors"][0]["message"].endswith(f" [{name}]")
+    lines = [line for line in said.splitlines() if line.endswith(f" [{name}]")]
+    assert len(lines) == 1
+    assert f"502 from the storage {place}" in lines[0]
+    assert f"the storage {place} answers with status 401" in said
     for answer in answers:
         assert answer.status_code == 502
         assert "storage-7" not in answer.text + str(answer.headers)

@@ -102,6 +102,10 @@ def test_certificate_that_is_not_believed(
             assert answer.json()["errors"][0]["code"] == "UNAVAILABLE"
             assert "localhost" not in answer.text
         assert proxy.log.lower().count(said) >= 2
+        line = f"the registry {cloud.registry_url} cannot be reached: its certificate"
+        wait_until(lambda: line in proxy.log, "a line of the start")
+        line = f"the API cannot be asked without the registry {cloud.registry_url}"
+        wait_until(lambda: line in proxy.log, "another one")
 
 
 def test_both_schemes_on_one_port(

@@ -50,7 +50,12 @@ def test_comment_says_how_it_ended(
             "failed: {}: it broke",
             "not answered by the registry h.io, it broke",
         ),
-        (True, "s", "failed: {}: it broke", "not answered by the storage s, it broke"),
+        (
+            True,
+            "s",
+            "failed: {}: it broke",
+            "not answered by the storage s:8443, it broke",
+        ),
         (False, None, "{}: the client went away", "the client went away, it broke"),
     ],
     ids=["registry", "storage", "client"],
@@ -60,6 +65,7 @@ def test_broken_transfer_says_whose_fault_it_is(
 ) -> None:
     """A registry that breaks off is a failure; a client that goes away is none."""
     flow, record = tflow.tflow(), request(BLOB, is_sent=True, storage=storage)
+    record.host = f"{storage}:8443" if storage else record.host
     record.broken("it broke", is_client_there=is_client_there)
     words.tell(flow, record)
     assert flow.comment == comment.format(SHORT)

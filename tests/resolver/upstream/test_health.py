@@ -20,7 +20,6 @@ MOMENT = 1795454692
 DOWN = ServiceUnavailable("down")
 ISSUED = answer({"token": "a.b.c"})
 REACHED = f"the registry {REGISTRY} can be reached"
-UNREACHED = "the API cannot be reached:"
 
 
 class Watch:
@@ -144,12 +143,16 @@ def test_change_is_logged_once(watch: Watch, caplog: pytest.LogCaptureFixture) -
     ("registry", "api", "lines"),
     [
         (challenged(), ISSUED, [REACHED, f"the API {API} can be reached"]),
-        (challenged(), answer({}, 500), [REACHED, f"{UNREACHED} by {API}"]),
+        (
+            challenged(),
+            answer({}, 500),
+            [REACHED, f"the API {API} fails: the balena API"],
+        ),
         (
             *(ServiceUnavailable("down"), ISSUED),
             [
-                f"the registry cannot be reached: by {REGISTRY}",
-                f"{UNREACHED} it cannot be asked without the registry",
+                f"the registry {REGISTRY} fails: down",
+                f"the API cannot be asked without the registry {REGISTRY}",
             ],
         ),
     ],
