@@ -10,11 +10,14 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from demo.client import Client, PullError
 from demo.proxy import Proxy, StartError
 from demo.terminal import add_arguments, chosen_port, say, until_ended
 from localcloud.cloud import LocalCloud
 from mitm.story.quantity import describe_size
+from pull.client import Client
+from pull.fault import Fault
+from pull.login import nobody, with_key
+from pull.reference import parse_reference
 
 __all__ = ["add_arguments", "run"]
 
@@ -67,11 +70,10 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
                 program="mitmweb",
             ) as proxy,
         ):
-            url = f"http://{proxy.host}"
-            say(f"registry proxy: {url}, in front of localcloud\n")
+            say(f"registry proxy: http://{proxy.host}, in front of localcloud\n")
             for pull in PULLS:
                 say(f"{pull.reference:<36} {pull.purpose}")
-                say(f"  {outcome(url, pull, cloud)}")
+                say(f"  {outcome(proxy.host, pull, cloud)}")
             page = web_url(proxy)
             if not (options.once or environment.get("ONCE")):
                 say(COMMANDS.format(page=page, host=proxy.host, cloud=cloud))
@@ -90,11 +92,12 @@ def web_url(proxy: Proxy) -> str:
     return match[1]
 
 
-def outcome(url: str, pull: Pull, cloud: LocalCloud) -> str:
+def outcome(host: str, pull: Pull, cloud: LocalCloud) -> str:
     """Pull, and return in words what came of it."""
     key = cloud.keys.get(pull.user, WRONG_KEY) if pull.user else None
+    client = Client(lambda _: None, find_login=with_key(key) if key else nobody)
     try:
-        size = Client(url, lambda _: None, key).pull(pull.reference)
-    except PullError as error:
-        return str(error)
+        size = client.pull(parse_reference(f"{host}/{pull.reference}"))
+    except Fault as fault:
+        return str(fault)
     return f"pulled {describe_size(size)}"

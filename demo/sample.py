@@ -8,10 +8,12 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping
 
-from demo.client import Client, PullError
 from demo.proxy import Proxy, StartError
 from demo.terminal import add_arguments, chosen_port, say, show, until_ended
 from localcloud.cloud import LocalCloud
+from pull.client import Client
+from pull.fault import Fault
+from pull.reference import parse_reference
 
 __all__ = ["add_arguments", "run"]
 
@@ -31,7 +33,8 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
         ):
             say(f"localcloud: API {cloud.api_url}, registry {cloud.registry_url}")
             say(f"registry proxy: http://{proxy.host}\n\nPulling {SAMPLE}")
-            size = Client(f"http://{proxy.host}", say).pull(SAMPLE)
+            client = Client(say, has_bars=sys.stdout.isatty())
+            size = client.pull(parse_reference(f"{proxy.host}/{SAMPLE}"))
             lines = proxy.log.splitlines()
             line = next(line for line in lines if f"{SAMPLE} is" in line)
             say(f"   the proxy's log: {line[line.index('GET ') :]}")
@@ -41,7 +44,7 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
                 proxy.news()
                 while not wait(_LOOK_SECONDS):
                     show(proxy.news())
-    except (PullError, StartError) as error:
+    except (Fault, StartError) as error:
         sys.stderr.write(f"\nThe pull failed: {error}\n")
         return 1
     return 0

@@ -73,6 +73,9 @@ COMMANDS = {
     "resolve": Command(
         "resolver.release.command", "show what a name stands for", _OF_THE_API
     ),
+    "pull": Command(
+        "pull.command", "pull an image, and say what is wrong", ["PROXY_PORT"]
+    ),
     "trust": Command(
         "registry_proxy.trust", "print what makes clients trust it", _OF_THE_AUTHORITY
     ),

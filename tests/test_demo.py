@@ -11,9 +11,6 @@ from contextlib import contextmanager
 import pytest
 import requests
 
-from demo.client import Client, PullError
-from demo.proxy import Proxy
-from localcloud import LocalCloud
 from registry_proxy import ROOT
 
 SECONDS = 60
@@ -95,14 +92,3 @@ def test_signal_ends_everything(number: signal.Signals) -> None:
         process.communicate(timeout=SECONDS)
         assert process.returncode == 0
         assert not is_group_running(process.pid)
-
-
-def test_image_of_two_platforms_is_pulled() -> None:
-    """The client of the demo follows an index to an image, and says why it cannot."""
-    steps: list[str] = []
-    with LocalCloud() as cloud, Proxy(cloud.registry_url) as proxy:
-        url = f"http://{proxy.host}"
-        Client(url, steps.append).pull("otherorg/tracker/5.0.0")
-        with pytest.raises(PullError, match=r"404 NAME_UNKNOWN: .* no release 9\.9\.9"):
-            Client(url, steps.append).pull("balenablocks/browser-aarch64/9.9.9")
-    assert len([line for line in steps if "with the token" in line]) == 2

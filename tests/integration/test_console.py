@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
-from demo.client import Client
 from localcloud import LocalCloud
+from pull.client import Client
+from pull.reference import parse_reference
 from registry_proxy import ROOT
 from registry_proxy.port import free_port
 from tests.integration.session import plain_session
@@ -84,7 +85,7 @@ def test_key_explains_a_flow(cloud: LocalCloud, tmp_path: Path) -> None:
         url = f"http://localhost:{port}"
         with plain_session() as session:
             assert session.get(f"{url}/ping", timeout=SECONDS).text == "pong"
-        assert Client(url, lambda _: None).pull(ALIAS)
+        assert Client(lambda _: None).pull(parse_reference(f"{url}/{ALIAS}"))
         shown.read_until("/auth/v1/token?scope")
         shown.terminal.write(b"jjy")
         shown.read_until("is release 2.3.8+rev2")

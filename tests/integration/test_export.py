@@ -11,11 +11,13 @@ import pytest
 import requests
 from mitmproxy.io import FlowReader
 
-from demo.client import Client
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.account import KEYS, SESSION
 from localcloud.relay import Failure, Fault, Relay
+from pull.client import Client
+from pull.login import nobody, with_key
+from pull.reference import parse_reference
 from registry_proxy import serve
 from tests.authority import Authority
 from tests.integration.fault import ALIAS, IN_BLOB, MANIFEST, port_of
@@ -242,7 +244,9 @@ def test_option_shows_everything(watched: Watched) -> None:
     web, key, url = watched.web, watched.key, watched.url
     web.set(balena_show_secrets=True)
     assert watched.proxy.log.count(WARNING) == 1
-    assert Client(url, lambda _: None, key).pull(ALIAS) > 1_000_000
+    find = with_key(key) if key else nobody
+    reference = parse_reference(f"{url}/{ALIAS}")
+    assert Client(lambda _: None, find_login=find).pull(reference) > 1_000_000
     web.clear()
     token = ask_with_form(url, key).json()["token"]
     assert manifest(url, token).status_code == 200

@@ -11,9 +11,10 @@ from threading import Event
 import pytest
 import requests
 
-from demo.client import Client as SmallClient
 from localcloud.relay import Failure, Fault
 from localcloud.server import Response
+from pull.client import Client as SmallClient
+from pull.reference import parse_reference
 from tests.client.client import Docker, Skopeo
 from tests.integration.balancer import Balancer, Replica, balancing
 from tests.integration.fault import ALIAS, IN_BLOB, LOCATION, MANIFEST
@@ -192,7 +193,9 @@ def test_rolling_restart(whole: Balanced, skopeo: Skopeo) -> None:
     """Replicas are restarted one after another, and no pull fails or is cut off."""
     pulls: tuple[Callable[[], object], ...] = (
         lambda: skopeo.pull(f"{whole.balancer.host}/{ALIAS}"),
-        lambda: SmallClient(whole.balancer.url, lambda _: None).pull(ALIAS),
+        lambda: SmallClient(lambda _: None).pull(
+            parse_reference(f"{whole.balancer.url}/{ALIAS}")
+        ),
     )
     over = Event()
     with ThreadPoolExecutor(len(pulls)) as background:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from demo.client import Client
 from demo.proxy import Proxy
 from localcloud import LocalCloud
+from pull.client import Client
+from pull.reference import parse_reference
 from tests.integration.session import get_token
 from tests.report.html import page_of
 
@@ -24,7 +25,7 @@ def test_no_secret_of_the_recording_is_told(tmp_path: Path) -> None:
         key = cloud.keys["carol"]
         with Proxy(cloud.registry_url, arguments=options) as proxy:
             url = f"http://{proxy.host}"
-            Client(url, lambda _step: None).pull(RELEASE)
+            Client(lambda _: None).pull(parse_reference(f"{url}/{RELEASE}"))
             token = get_token(url, PRIVATE, key=key)
             with pytest.raises(requests.HTTPError):
                 get_token(url, RELEASE, key=WRONG_KEY)

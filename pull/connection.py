@@ -1,0 +1,262 @@
+"""HTTP as container clients speak it: to registry, token server and storage.
+
+Redirects are followed as docker does it, and a login goes to no other host than the
+first. The proxies of the environment are used (HTTPS_PROXY, HTTP_PROXY, NO_PROXY),
+but for loopback. Certificates are trusted that the system trusts, and those that
+docker or podman keep for the host.
+"""
+
+import os
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
+from urllib3.util.ssl_ import create_urllib3_context
+
+from mitm.version import VERSION
+from pull import diagnosis
+from pull.fault import Cause, Fault
+from pull.place import TIMEOUT, Place, Role
+from pull.reference import is_loopback
+
+BODY_MAX = 4 << 20
+"""Bytes of a manifest or a token's answer; as much as registries take."""
+REDIRECTS_MAX = 5
+_CHUNK = 1 << 18
+_FOLDERS = ("/etc/docker/certs.d", "/etc/containers/certs.d")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class Broken(Exception):
+    """An answer broke off, or no more of it comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose certificates count."""
+
+    file: Path | None = None
+    """PEM file of more authorities."""
+    is_insecure: bool = False
+    """Whether any certificate will do."""
+
+    def context(self, host: str) -> ssl.SSLContext:
+        """Return how the host is verified.
+
+        Raises:
+            Fault: the file has no certificates.
+
+        """
+        if self.is_insecure:
+            return create_urllib3_context(cert_reqs=ssl.CERT_NONE)
+        context = ssl.create_default_context()
+        more = os.environ.get("REQUESTS_CA_BUNDLE")
+        for path in filter(None, (self.file, Path(more) if more else None)):
+            try:
+                context.load_verify_locations(path)
+            except OSError as error:  # An SSLError is one as well.
+                raise Fault(
+                    Cause.TLS,
+                    f"{path} has no certificates of an authority: {error.strerror}",
+                    "name a PEM file, which begins with -----BEGIN CERTIFICATE-----",
+                ) from error
+        own = Path("~/.config/containers/certs.d").expanduser()
+        for folder in (*_FOLDERS, own):
+            with suppress(OSError):
+                for path in (Path(folder) / host).glob("*.crt"):
+                    context.load_verify_locations(path)
+        return context
+
+
+class Answer:
+    """An answer whose head is there, and who gave it."""
+
+    def __init__(self, place: Place, response: requests.Response) -> None:
+        self.place = place
+        self.status = response.status_code
+        self.headers = response.headers
+        self._response = response
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the body as it comes.
+
+        Raises:
+            Broken: it breaks off; the message says how.
+
+        """
+        try:
+            while chunk := self._response.raw.read1(_CHUNK, decode_content=False):
+                yield chunk
+        except (HTTPError, OSError) as error:
+            raise Broken(diagnosis.breaking(error)) from error
+
+    def read(self) -> bytes:
+        """Return the whole body of what is short, and end the answer.
+
+        Raises:
+            Fault: it is not short, or does not come whole in time.
+
+        """
+        body, end = b"", time.monotonic() + TIMEOUT
+        try:
+            for chunk in self.chunks():
+                body += chunk
+                if len(body) > BODY_MAX or time.monotonic() > end:
+                    how = f"is too long or too slow, at {len(body)} bytes"
+                    raise diagnosis.broken(self.place, how)
+        except Broken as error:
+            raise diagnosis.broken(self.place, str(error)) from error
+        finally:
+            self.close()
+        return body
+
+    @property
+    def clock(self) -> float | None:
+        """How many seconds the server's clock is ahead of this machine's."""
+        with suppress(ValueError):
+            date = parsedate_to_datetime(self.headers.get("Date", ""))
+            return date.timestamp() - time.time()
+        return None
+
+    def close(self) -> None:
+        """End it, with its connection where that is not at its end."""
+        self._response.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Connection:
+    """Connections to all that take part in a pull, as long as the context lasts."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._session = requests.Session()
+        # No .netrc; proxies and authorities of the environment are named below.
+        self._session.trust_env = False
+        self._session.verify = not trust.is_insecure
+        self._session.headers.update(
+            {
+                "User-Agent": f"registry-proxy/{VERSION}",
+                "Accept-Encoding": "identity",
+            }
+        )
+        if trust.is_insecure:
+            urllib3.disable_warnings(InsecureRequestWarning)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._session.close()
+
+    def ask(
+        self,
+        role: Role,
+        url: str,
+        *,
+        authorization: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Return the answer, of the host at the end of all redirects.
+
+        Raises:
+            Fault: there is none.
+
+        """
+        sent = dict(headers or {})
+        if query:
+            url += f"{'&' if '?' in url else '?'}{urlencode(query)}"
+        if authorization:
+            sent["Authorization"] = authorization
+        for _ in range(REDIRECTS_MAX):
+            answer = self._send(role, url, sent, form)
+            target = answer.headers.get("Location")
+            if answer.status not in _REDIRECTS or not target:
+                return answer
+            answer.close()
+            before, url = url, urljoin(url, target)
+            if _origin(before) != _origin(url):
+                sent.pop("Authorization", None)
+                role = Role.STORAGE if role is Role.REGISTRY else role
+        raise Fault(
+            Cause.STORAGE if role is Role.STORAGE else Cause.REGISTRY,
+            f"{answer.place} redirects more than {REDIRECTS_MAX} times",
+            "look at where its redirects lead: they form a circle",
+        )
+
+    def _send(
+        self,
+        role: Role,
+        url: str,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None,
+    ) -> Answer:
+        place = Place(role, url)
+        self._check(place)
+        loopback = is_loopback(urlsplit(url).netloc)
+        proxies = {} if loopback else get_environ_proxies(url)
+        proxy = proxies.get(place.scheme) or proxies.get("all")
+        place = Place(role, url, str(proxy) if proxy else None)
+        try:
+            response = self._session.request(
+                "GET" if form is None else "POST",
+                url,
+                headers=dict(headers),
+                data=form,
+                stream=True,
+                timeout=TIMEOUT,
+                allow_redirects=False,
+                proxies=proxies,
+            )
+        except (requests.RequestException, HTTPError, UnicodeError) as error:
+            raise diagnosis.unreachable(place, error) from error
+        return Answer(place, response)
+
+    def _check(self, place: Place) -> None:
+        """Prepare to verify the host.
+
+        Raises:
+            Fault: it is none.
+
+        """
+        if not place.is_sound:
+            raise diagnosis.senseless(place)
+        prefix = f"https://{place.netloc}".lower()
+        if place.scheme == "https" and prefix not in self._session.adapters:
+            self._session.mount(prefix, _Adapter(self._trust.context(place.netloc)))
+
+
+class _Adapter(HTTPAdapter):
+    """Verifies by a context of ours, with a proxy in the way or without."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower()

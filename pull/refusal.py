@@ -1,0 +1,281 @@
+"""Answers that are not as hoped: which cause, which sentence, which next step."""
+
+import re
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from mitm.story.quantity import read_seconds
+from pull.connection import Answer
+from pull.fault import Cause, Fault, shown
+from pull.login import Login, is_balena
+from pull.place import Role
+from pull.reference import Reference
+from resolver.errors import ErrorCode
+from resolver.grammar.challenge import Challenge
+from resolver.grammar.credential import KEY_VARIABLE
+from resolver.grammar.payload import parse_payload, read_error
+from resolver.grammar.timestamp import format_timestamp
+from resolver.token.claims import Token, pullable_names, read_payload, read_token
+
+CLOCK_SECONDS = 60
+"""By how much clocks may differ, as registries allow."""
+_XML = re.compile(r"<(?P<field>Code|Message)>(?P<text>[^<]*)</")
+_ENCODING = "utf-8"
+_ANEW = "push it anew as an OCI image or as docker's schema 2"
+_ADVICE: dict[str | int, tuple[Cause, str]] = {
+    ErrorCode.NAME_INVALID: (
+        Cause.NAME,
+        "write it as that says; at the proxy it is <org>/<app>/<version>",
+    ),
+    ErrorCode.NAME_UNKNOWN: (
+        Cause.RELEASE,
+        "choose what is there; registry-proxy resolve --all <org>/<app> lists it",
+    ),
+    ErrorCode.BLOB_UNKNOWN: (
+        Cause.STORAGE,
+        "push the image anew: its manifest is there, and this part is not",
+    ),
+    HTTPStatus.NOT_FOUND: (Cause.MANIFEST, "check the name, and the tag or digest"),
+    HTTPStatus.NOT_ACCEPTABLE: (Cause.MANIFEST, _ANEW),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (Cause.MANIFEST, _ANEW),
+}
+"""By the code of an error, or else by its status."""
+_LOOK = (Cause.REGISTRY, "look at its log")
+
+
+@dataclass(slots=True)
+class Situation:
+    """What is known so far of a pull."""
+
+    reference: Reference
+    challenge: Challenge | None = None
+    login: Login | None = None
+    token: str = field(default="", repr=False)
+    clocks: dict[Role, float] = field(default_factory=dict)
+    """Seconds that a server's clock is ahead of this machine's."""
+
+    def now(self, role: Role) -> float:
+        """Return what the clock of a server says, as far as is known."""
+        return time.time() + self.clocks.get(role, 0.0)
+
+    @property
+    def realm(self) -> str:
+        """Where the registry sends for tokens; nothing where it does not."""
+        return self.challenge.realm if self.challenge else ""
+
+
+def said(answer: Answer, body: bytes) -> str:
+    """Return status and words of an answer."""
+    if error := read_error(body):
+        return f"{answer.status} {shown(error[0])}: {shown(error[1])}"
+    phrase = next((s.phrase for s in HTTPStatus if s == answer.status), "")
+    status = f"{answer.status} {phrase}".strip()
+    if is_page(answer, body):
+        return f"{status}, with a page of HTML"
+    text = body[:4096].decode(_ENCODING, "replace")
+    if fields := [match["text"] for match in _XML.finditer(text)]:
+        return f"{status}: {shown(': '.join(fields))}"
+    try:
+        payload = parse_payload(body)
+    except ValueError:
+        return f"{status}: {shown(text)}" if text.strip() else status
+    for name in ("details", "message", "error_description", "error"):
+        if isinstance(payload, dict) and isinstance(payload.get(name), str):
+            return f"{status}: {shown(payload[name])}"
+    return status
+
+
+def is_page(answer: Answer, body: bytes) -> bool:
+    """Return whether it is a page for browsers."""
+    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind == "text/html" or body.lstrip()[:9].lower().startswith(
+        (b"<!doctype", b"<html")
+    )
+
+
+def refused(situation: Situation, answer: Answer, body: bytes) -> Fault:
+    """Return what is wrong by an answer that nobody hoped for."""
+    words = f"{answer.place} answers {said(answer, body)}"
+    later = answer.headers.get("Retry-After")
+    wait = f"in {shown(later)} seconds" if later else "in a minute"
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        advice = f"try again {wait}; with a login there may be more room"
+        return Fault(Cause.LIMIT, words, advice)
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        is_registry = answer.place.role is Role.REGISTRY
+        cause = Cause.REGISTRY if is_registry else answer.place.fault
+        return Fault(cause, words, f"try again {wait}, or look at its log")
+    if answer.place.role is Role.TOKEN:
+        return _no_token(situation, answer, words)
+    if answer.place.role is Role.STORAGE:
+        return Fault(
+            Cause.STORAGE,
+            words,
+            "pull again for another URL; if it stays so, compare the clocks of"
+            " registry and storage, and the storage's rights",
+        )
+    return _no_content(situation, answer, body, words)
+
+
+def _no_token(situation: Situation, answer: Answer, words: str) -> Fault:
+    login = situation.login
+    if answer.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return Fault(
+            Cause.REALM,
+            f"{words}, so no tokens are issued where the registry's challenge says",
+            "set the realm of the registry right; for the proxy that is API_URL or"
+            " PUBLIC_URL",
+        )
+    if login is None:
+        return Fault(Cause.LOGIN, f"{words}, and no login was sent", _how(situation))
+    return wrong_login(situation, words)
+
+
+def wrong_login(situation: Situation, words: str) -> Fault:
+    """Return what is wrong with a login that was sent."""
+    login = situation.login
+    assert login is not None, "one was sent"  # noqa: S101
+    sentence = f"{words}; the login {shown(login.user)} from {login.source} is wrong"
+    if is_balena(situation.realm) and not login.is_like_key:
+        return Fault(
+            Cause.LOGIN,
+            f"{sentence}, and it does not look like a balena API key, which has 32"
+            " letters and digits; is it the password of an account?",
+            "make an API key in balenaCloud's dashboard, under Preferences, Access"
+            f" tokens; then: {_how(situation)}",
+        )
+    return Fault(
+        Cause.LOGIN, f"{sentence}, or has expired", f"log in anew: {_how(situation)}"
+    )
+
+
+def _how(situation: Situation) -> str:
+    host = shown(situation.reference.host)
+    if is_balena(situation.realm):
+        return (
+            f"set {KEY_VARIABLE} to a balena API key, or docker login {host} with the"
+            " key as password"
+        )
+    return f"docker login {host}, or --username with {KEY_VARIABLE} as the password"
+
+
+def _no_content(situation: Situation, answer: Answer, body: bytes, words: str) -> Fault:
+    error = read_error(body)
+    code = error[0] if error else ""
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        return token_rejected(situation, words)
+    if answer.status == HTTPStatus.FORBIDDEN:
+        return _denied(situation, words)
+    if code == ErrorCode.MANIFEST_UNKNOWN and _token(situation).aliases.refusals:
+        code = ErrorCode.NAME_UNKNOWN
+    cause, advice = _ADVICE.get(code) or _ADVICE.get(answer.status) or _LOOK
+    return Fault(cause, words, advice)
+
+
+def _denied(situation: Situation, words: str) -> Fault:
+    if situation.login is None:
+        return Fault(Cause.LOGIN, f"{words}; no login was sent", _how(situation))
+    name = situation.reference.name
+    return Fault(
+        Cause.RIGHTS,
+        f"{words}; the login was taken, and may not pull {name}",
+        "check the name, and let the owner of the login be given the right",
+    )
+
+
+def no_registry(answer: Answer, body: bytes) -> Fault:
+    """Return what is wrong where something else than a registry answers."""
+    return Fault(
+        Cause.REGISTRY,
+        f"{answer.place.address} is no registry: {answer.place} answers"
+        f" {said(answer, body)}",
+        "check host and port: a registry answers /v2/ with 200 or 401; a web server, a"
+        " login page of the network or another program may be there",
+    )
+
+
+def token_rejected(situation: Situation, words: str) -> Fault:
+    """Return why a registry may not take the token that was issued for it."""
+    name, payload = situation.reference.name, read_payload(_token(situation).jwt)
+    if fault := _other_time(situation, words, payload):
+        return fault
+    audience, challenge = payload.get("aud"), situation.challenge
+    audiences = audience if isinstance(audience, list) else [audience]
+    service = challenge.service if challenge else None
+    if service and audience is not None and service not in audiences:
+        return Fault(
+            Cause.REALM,
+            f"{words}: the token is for the service"
+            f" {shown(', '.join(map(str, audiences)))}, and the registry is"
+            f" {shown(service)}",
+            "give registry and token server the same name of the service",
+        )
+    token = _token(situation)
+    names = pullable_names(token.jwt)
+    if location := token.claimed.get(name):
+        return Fault(
+            Cause.NAME,
+            f"{words}: this registry knows the image as {location} alone",
+            "pull it by its name from the proxy, or from here by that one",
+        )
+    if names is None or name in names or name in token.aliases.candidates:
+        return Fault(
+            Cause.REALM,
+            f"{words}: it does not take the token that was issued for it",
+            "compare the issuer and the certificates that the registry trusts with"
+            " those of the token server",
+        )
+    if situation.login is None:
+        return Fault(
+            Cause.LOGIN,
+            f"{words}: without a login, the token has no right to pull {name}",
+            _how(situation),
+        )
+    return Fault(
+        Cause.RIGHTS,
+        f"{words}: the token has no right to pull {name}, only"
+        f" {shown(', '.join(sorted(names or ()))) or 'nothing'}",
+        "check the name, and let the owner of the login be given the right",
+    )
+
+
+def _token(situation: Situation) -> Token:
+    return read_token(situation.token)
+
+
+def _other_time(
+    situation: Situation, words: str, payload: dict[str, object]
+) -> Fault | None:
+    """Return that the token is not of the registry's present, if it is not."""
+    begin, end = read_seconds(payload.get("nbf")), read_seconds(payload.get("exp"))
+    begin = begin or read_seconds(payload.get("iat"))
+    now = situation.now(Role.REGISTRY)
+    is_early = begin is not None and begin > now + CLOCK_SECONDS
+    is_late = end is not None and end < now - CLOCK_SECONDS
+    if not (is_early or is_late):
+        return None
+    span = " to ".join(format_timestamp(t) for t in (begin, end) if t is not None)
+    clocks = ", ".join(
+        f"that of the {role} {format_timestamp(situation.now(role))}"
+        for role in (Role.REGISTRY, Role.TOKEN)
+        if role in situation.clocks
+    )
+    return Fault(
+        Cause.CLOCK,
+        f"{words}: the token holds from {span}; this machine's clock says"
+        f" {format_timestamp(time.time())}" + (f", {clocks}" if clocks else ""),
+        f"set the clock of {_slow(situation)} by NTP",
+    )
+
+
+def _slow(situation: Situation) -> str:
+    """Return whose clock differs from those of the others."""
+    registry = situation.clocks.get(Role.REGISTRY, 0.0)
+    issuer = situation.clocks.get(Role.TOKEN, 0.0)
+    is_apart = abs(registry - issuer) > CLOCK_SECONDS
+    if is_apart and abs(issuer) <= CLOCK_SECONDS:
+        return "the registry"
+    if is_apart and abs(registry) <= CLOCK_SECONDS:
+        return "the token server"
+    return "registry and token server"
