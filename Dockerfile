@@ -41,6 +41,7 @@ WORKDIR /app
 COPY addon.py mitm.conf ./
 COPY registry_proxy registry_proxy
 COPY mitm mitm
+COPY pull pull
 COPY report report
 COPY resolver resolver
 RUN chmod -R a+rX . \

@@ -67,6 +67,8 @@ class _Transfer:
 
     def take(self, answer: Answer) -> str:
         """Take what the answer has of it; return how it ended."""
+        if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return "ends"
         if self.count and not _goes_on(answer, self.count):
             self._restart()
         try:

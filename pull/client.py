@@ -30,6 +30,7 @@ from resolver.token.claims import read_claims, read_token
 EXPIRES_SECONDS = 60
 """For how long a token holds that does not say it."""
 _HIDDEN = "(secret)"
+_FIRST_BYTE = "bytes=0-0"
 
 
 class Client:
@@ -91,9 +92,7 @@ class Client:
         self._step(f"ask for the manifest, without a token\n     GET {path}")
         answer = self._ask(path)
         if answer.status == HTTPStatus.UNAUTHORIZED:
-            header = answer.headers.get("WWW-Authenticate", "")
-            self._log_in(header, answer)
-            answer.close()
+            self._log_in(answer.headers.get("WWW-Authenticate", ""), answer)
             manifest = self._manifest(version)
         else:
             manifest = self._checked(answer, version)
@@ -233,11 +232,7 @@ class Client:
     def _checked(self, answer: Answer, version: str) -> Manifest:
         """Return the manifest that was answered, checked against its digest."""
         body = answer.read()
-        if answer.status == HTTPStatus.UNAUTHORIZED and self._here.login:
-            if self._here.challenge is None:
-                words = f"{answer.place} answers {refusal.said(answer, body)}"
-                raise refusal.wrong_login(self._here, words)
-        elif refusal.is_page(answer, body):
+        if refusal.is_page(answer, body):
             raise refusal.no_registry(answer, body)
         if answer.status != HTTPStatus.OK:
             self._check_registry(answer.status)
@@ -311,7 +306,7 @@ class Client:
 
     def _touch(self, blob: Descriptor) -> None:
         # Not by HEAD: a signed URL of a storage is good for GET alone.
-        self._ask_blob(blob, "bytes=0-0").close()
+        self._ask_blob(blob, _FIRST_BYTE).close()
         self._tell(f"     {blob.short} {blob.size / 1e6:8.3f} MB, there")
 
     def _ask_blob(self, blob: Descriptor, span: str | None) -> Answer:
@@ -328,11 +323,10 @@ class Client:
             answer.close()
             self._get_token(is_silent=True)
             answer = self._ask(path, headers)
-        # An empty blob has no byte in any range.
-        unsatisfied = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
         fine = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
-        if not blob.size:
-            fine.add(unsatisfied)
+        if span and (span != _FIRST_BYTE or not blob.size):
+            # It has no more bytes, which is right for an empty one.
+            fine.add(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
         if answer.status not in fine:
             raise refusal.refused(self._here, answer, answer.read())
         if answer.place.role is Role.STORAGE:

@@ -10,7 +10,7 @@ import os
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -145,6 +145,8 @@ class Connection:
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
+        # Whatever is left half read is closed with the rest.
+        self._answers = ExitStack()
         self._session = requests.Session()
         # No .netrc; proxies and authorities of the environment are named below.
         self._session.trust_env = False
@@ -162,6 +164,7 @@ class Connection:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._answers.close()
         self._session.close()
 
     def ask(
@@ -227,7 +230,7 @@ class Connection:
             )
         except (requests.RequestException, HTTPError, UnicodeError) as error:
             raise diagnosis.unreachable(place, error) from error
-        return Answer(place, response)
+        return self._answers.enter_context(Answer(place, response))
 
     def _check(self, place: Place) -> None:
         """Prepare to verify the host.

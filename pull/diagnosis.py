@@ -212,10 +212,10 @@ def _silence(error: Exception) -> str:
     match bottom:
         case ConnectionRefusedError():
             return "refuses the connection: nobody listens there"
+        case http.client.RemoteDisconnected():  # It is a ConnectionResetError as well.
+            return "closed the connection without an answer"
         case ConnectionResetError():
             return "reset the connection"
-        case http.client.RemoteDisconnected():
-            return "closed the connection without an answer"
     return f"gives no answer: {_reason(bottom)}"
 
 

@@ -11,7 +11,7 @@ from pull.manifest import Descriptor
 
 WIDTH = 24
 _BEGIN = "     {desc} [{bar:" + str(WIDTH) + "}] "
-_FORMAT = _BEGIN + "{n_fmt:>8} of {total_fmt}, {rate_fmt}, {remaining} left"
+_FORMAT = _BEGIN + "{n_fmt:>8}B of {total_fmt}B, {rate_fmt}, {remaining} left"
 
 type Tell = Callable[[str], None]
 

@@ -119,7 +119,6 @@ def refused(situation: Situation, answer: Answer, body: bytes) -> Fault:
 
 
 def _no_token(situation: Situation, answer: Answer, words: str) -> Fault:
-    login = situation.login
     if answer.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return Fault(
             Cause.REALM,
@@ -127,15 +126,14 @@ def _no_token(situation: Situation, answer: Answer, words: str) -> Fault:
             "set the realm of the registry right; for the proxy that is API_URL or"
             " PUBLIC_URL",
         )
+    return _no_login(situation, words)
+
+
+def _no_login(situation: Situation, words: str) -> Fault:
+    """Return what is wrong where a login is wanted, or another one."""
+    login = situation.login
     if login is None:
         return Fault(Cause.LOGIN, f"{words}, and no login was sent", _how(situation))
-    return wrong_login(situation, words)
-
-
-def wrong_login(situation: Situation, words: str) -> Fault:
-    """Return what is wrong with a login that was sent."""
-    login = situation.login
-    assert login is not None, "one was sent"  # noqa: S101
     sentence = f"{words}; the login {shown(login.user)} from {login.source} is wrong"
     if is_balena(situation.realm) and not login.is_like_key:
         return Fault(
@@ -164,7 +162,7 @@ def _no_content(situation: Situation, answer: Answer, body: bytes, words: str) -
     error = read_error(body)
     code = error[0] if error else ""
     if answer.status == HTTPStatus.UNAUTHORIZED:
-        return token_rejected(situation, words)
+        return (token_rejected if situation.token else _no_login)(situation, words)
     if answer.status == HTTPStatus.FORBIDDEN:
         return _denied(situation, words)
     if code == ErrorCode.MANIFEST_UNKNOWN and _token(situation).aliases.refusals:

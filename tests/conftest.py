@@ -25,6 +25,7 @@ SERVING = (
     *(
         "test_demo.py",
         "test_wheel.py",
+        "pull/test_registry.py",
         "registry_proxy/test_command.py",
         "registry_proxy/test_trust.py",
     ),

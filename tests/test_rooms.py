@@ -28,6 +28,11 @@ ROOMS = {
         *("guard", "settings", "story", "exchange", "retry", "courier", "route"),
         *("replay", "storage", "endpoint", "view", "command", "top"),
     ),
+    "pull": (
+        *("fault", "reference", "place", "login", "manifest", "progress"),
+        *("diagnosis", "connection", "blob", "layout", "refusal", "client"),
+        *("command", "top"),
+    ),
 }
 """The rooms of each package, from the lowest to the highest."""
 
@@ -101,9 +106,15 @@ def test_rooms_are_there(package: str) -> None:
     assert folders <= set(ROOMS[package]) <= folders | files | {"top"}
 
 
-def test_resolver_knows_no_mitmproxy() -> None:
-    """It is plain Python, good for any other proxy."""
-    strangers = {"addon", "mitm", "mitmproxy", "serve", "pytest"}
-    for module in modules("resolver"):
+@pytest.mark.parametrize(
+    ("package", "strangers"),
+    [
+        ("resolver", {"addon", "mitm", "mitmproxy", "serve", "pytest"}),
+        ("pull", {"addon", "mitmproxy", "registry_proxy", "pytest"}),
+    ],
+)
+def test_plain_python(package: str, strangers: set[str]) -> None:
+    """They know no mitmproxy, and so are good for any other proxy."""
+    for module in modules(package):
         used = {name.partition(".")[0] for name in imports(module)}
         assert not used & strangers, module
