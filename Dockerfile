@@ -20,7 +20,7 @@ RUN rm -f /venv/lib/python3*/site-packages/zstandard/_cffi.*.so \
 # Nothing can be written once it runs, so the bytecode has to be there: that of what is
 # used, and of Python's own library, from which python:slim removed it.
 RUN PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=/bytecode /venv/bin/python -c \
-    'import cachetools, jinja2, prometheus_client, requests, semver; \
+    'import cachetools, jinja2, prometheus_client, requests, semver, tqdm; \
     from mitmproxy.tools import dump, main'
 
 
@@ -47,7 +47,7 @@ COPY resolver resolver
 RUN chmod -R a+rX . \
     && PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=/bytecode /venv/bin/python -c \
         'import addon, registry_proxy.__main__, registry_proxy.serve, resolver.__main__; \
-        import registry_proxy.trust, report.command'
+        import registry_proxy.trust, pull.command, report.command'
 
 
 # sly has no wheel; it is plain Python, so nothing is compiled for it.

@@ -115,6 +115,5 @@ class _Transfer:
 
 def _goes_on(answer: Answer, count: int) -> bool:
     """Return whether the answer begins where the last one ended."""
-    begin = answer.headers.get("Content-Range", "").removeprefix("bytes ")
-    is_part = answer.status == HTTPStatus.PARTIAL_CONTENT
-    return is_part and begin.partition("-")[0] == str(count)
+    span = answer.headers.get("Content-Range", "").removeprefix("bytes ")
+    return span.partition("-")[0] == str(count)

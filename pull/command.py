@@ -5,11 +5,13 @@ or written to a folder that skopeo and others read. The password of a login is r
 BALENA_API_KEY, or from what `docker login` has kept.
 """
 
+import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
+from mitm import interrupt
 from mitm.option import DEFAULTS, parse_variables
 from mitm.story.quantity import describe_size
 from pull.client import Client
@@ -65,32 +67,41 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
 
     """
     port = (DEFAULTS | parse_variables(environment))["PROXY_PORT"]
-    tell = _say_nothing if options.quiet else _say
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Files that were begun are taken away.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
-        reference = parse_reference(
-            options.reference,
-            usual_host=f"localhost:{port}",
-            is_plain=options.plain_http,
-        )
-        client = Client(
-            tell,
-            trust=Trust(options.ca, options.insecure),
-            find_login=Logins(environment, options.username),
-            platform=options.platform,
-            has_bars=sys.stdout.isatty() and not options.quiet,
-            is_check=options.check,
-        )
-        tell(f"Pulling {reference.name}, {reference.version}, from {reference.url}")
-        if options.insecure:
-            tell("   no certificate is verified: whoever is between can read the login")
-        layout = Layout(options.output) if options.output else None
-        size = client.pull(reference, None if options.check else layout)
+        _pull(options, environment, f"localhost:{port}")
     except Fault as fault:
         sys.stdout.flush()
         sys.stderr.write(f"error ({fault.cause}): {fault}\nnext: {fault.advice}\n")
         return 1
-    tell(_result(options, describe_size(size)))
+    except KeyboardInterrupt:
+        sys.stderr.write(interrupt.LINE.decode())
+        return interrupt.STATUS
     return 0
+
+
+def _pull(options: Namespace, environment: Mapping[str, str], usual_host: str) -> None:
+    tell = _say_nothing if options.quiet else _say
+    reference = parse_reference(
+        options.reference, usual_host=usual_host, is_plain=options.plain_http
+    )
+    client = Client(
+        tell,
+        trust=Trust(options.ca, options.insecure),
+        find_login=Logins(environment, options.username),
+        platform=options.platform,
+        has_bars=sys.stdout.isatty() and not options.quiet,
+        is_check=options.check,
+    )
+    tell(f"Pulling {reference.name}, {reference.version}, from {reference.url}")
+    if options.insecure:
+        tell("   no certificate is verified: whoever is between can read the login")
+    layout = Layout(options.output) if options.output else None
+    size = client.pull(reference, None if options.check else layout)
+    tell(_result(options, describe_size(size)))
 
 
 def _result(options: Namespace, size: str) -> str:

@@ -1,15 +1,22 @@
 """Transfers that break: they go on where they were."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from localcloud.relay import Failure
 from localcloud.relay import Fault as Cut
 from localcloud.server import Request, Response
 from pull import blob, connection
-from pull.fault import Cause
+from pull.blob import fetch
+from pull.connection import Answer
+from pull.fault import Cause, Fault
 from pull.layout import Layout
+from pull.manifest import Descriptor
+from pull.place import Place, Role
+from pull.progress import progress
 from tests.pull.site import LAYER, MARK, Site, digest_of
 
 
@@ -43,6 +50,36 @@ def test_storage_without_ranges(site: Site, tmp_path: Path) -> None:
     site.pull(layout=Layout(tmp_path))
     path = tmp_path / "blobs" / digest_of(LAYER).replace(":", "/")
     assert path.read_bytes() == LAYER
+
+
+class Endless(Answer):
+    """An answer that goes on for ever."""
+
+    def __init__(self) -> None:
+        place = Place(Role.STORAGE, "http://storage.example")
+        super().__init__(place, requests.Response())
+        self.given = 0
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield more and more."""
+        while self.given < 10 * len(LAYER):
+            self.given += len(LAYER)
+            yield LAYER
+
+    def close(self) -> None:
+        """Leave it; there is no connection."""
+
+
+def test_no_more_is_taken_than_there_should_be() -> None:
+    """Nobody fills the disk with a blob that does not end."""
+    answer = Endless()
+    descriptor = Descriptor("", digest_of(LAYER), len(LAYER))
+    with (
+        progress(descriptor, lambda _: None, has_bar=False) as bar,
+        pytest.raises(Fault, match="is longer than the 256000 bytes"),
+    ):
+        fetch(lambda _: answer, descriptor, None, bar)
+    assert answer.given == 2 * len(LAYER)
 
 
 @pytest.mark.parametrize(

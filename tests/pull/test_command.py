@@ -1,12 +1,19 @@
 """The command: what it prints where, and how it ends."""
 
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from localcloud.relay import Failure
+from localcloud.relay import Fault as Cut
+from registry_proxy import ROOT
 from registry_proxy.command import main
-from tests.pull.site import NAME, Site
+from tests.integration.tool import wait_until
+from tests.pull.site import MARK, NAME, Site
 
 
 def test_pull(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,6 +53,28 @@ def test_fault(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = printed.err.splitlines()
     assert first.startswith(f"error (realm): the registry {site.registry.host} answers")
     assert second.startswith("next: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_leaves_nothing_begun(
+    site: Site, tmp_path: Path, number: signal.Signals
+) -> None:
+    """A pull that somebody ends has a line and a status, and no part of a blob."""
+    site.line.fail(Cut(Failure.STALL, MARK, 100_000))
+    words = ("pull", f"{site.registry.host}/{NAME}", "--output", str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, "-m", "registry_proxy", *words],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        # The configuration has two bytes, and does not come whole either.
+        wait_until(lambda: bool(list(tmp_path.rglob(".partial*"))), "the blob")
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "registry proxy: interrupted\n")
+    assert not list(tmp_path.rglob(".partial*"))
 
 
 def test_insecure_is_said(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
