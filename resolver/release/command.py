@@ -1,7 +1,8 @@
 """Show what a name stands for, without any proxy.
 
 The API key is read from BALENA_API_KEY; without it, public applications are seen.
-The API is that of API_URL, or of API_HOST or DNS_TLD, or balenaCloud's.
+The API is that of API_URL, or of API_HOST or DNS_TLD, or balenaCloud's; it is asked by
+the proxy that HTTPS_PROXY names, unless NO_PROXY names the API.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from resolver.release.release import parse_application
 from resolver.release.resolution import ApiResolver, deny
 from resolver.upstream.api import Api
 from resolver.upstream.deadline import Deadline
+from resolver.upstream.outgoing import Proxies
 from resolver.upstream.transport import Transport, Verification
 
 SECONDS = 30
@@ -77,7 +79,7 @@ def _answer(
     alias = reference.alias
     credential = credential_of_environment(environment)
     verification = Verification(ca_file=environment.get("REQUESTS_CA_BUNDLE"))
-    transport = Transport(verification)
+    transport = Transport(verification, proxies=Proxies.of(environment))
     api, deadline = Api(url, transport), Deadline.after(SECONDS)
     try:
         if not show_all:

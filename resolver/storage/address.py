@@ -5,32 +5,30 @@ on, to a cloud's metadata service, into the network behind it. So an address has
 public, or the operator has to allow it. A name is looked up once, and the connection
 goes to the address that was checked: a second look-up might find another one (DNS
 rebinding).
+
+Where a forward proxy goes for the host, the proxy looks the name up and connects, and
+what may be reached is its operator's to say. What is inner by its address, or by what
+the name is known as here, is refused all the same.
 """
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv6Network, ip_address, ip_network
 
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.grammar.reference import shorten
 from resolver.grammar.url import parse_host
-from resolver.storage.url import is_ambiguous, refuse
-from resolver.upstream.host import LOOK_UP_SECONDS, Hosts
+from resolver.storage.url import Url, is_ambiguous, refuse
+from resolver.upstream.host import LOOK_UP_SECONDS, Address, Hosts, Network
+from resolver.upstream.outgoing import NONE, Proxies
 
 logger = logging.getLogger(__name__)
 
+NAME_SECONDS = 1
+"""How long a name is looked up that a proxy knows; here perhaps nobody does."""
 OPTION = "balena_blobs_allow (BLOBS_ALLOW)"
-
-type Address = IPv4Address | IPv6Address
-type Network = IPv4Network | IPv6Network
 
 NAT64 = IPv6Network("64:ff9b::/96")
 """The IPv4 address stands in the last four bytes (RFC 6052); of networks without IPv4
@@ -102,11 +100,31 @@ def is_public(address: Address) -> bool:
 class Addresses:
     """The addresses of the hosts that a registry redirects to. For many threads."""
 
-    def __init__(self, own_host: str, allowed: Allowed, hosts: Hosts) -> None:
+    def __init__(
+        self, own_host: str, allowed: Allowed, hosts: Hosts, proxies: Proxies = NONE
+    ) -> None:
         """Let everything through to the registry's own host, and to what is allowed."""
+        self._proxies = proxies
         self._open = allowed.hosts | {own_host.lower()}
         self._allowed = allowed
         self._hosts = hosts
+
+    def reach(self, destination: Url) -> Sequence[str]:
+        """Return the addresses of a URL's host; none where a proxy goes for it. Blocks.
+
+        Raises:
+            RedirectRefused: as in `find`.
+            ServiceUnavailable: as in `find`.
+
+        """
+        scheme, host, port = destination.origin
+        if not self._proxies.find(scheme, host, port):
+            return self.find(host, port)
+        if host not in self._open:
+            with suppress(OSError):
+                for text in self._hosts.look_up(host, port).result(NAME_SECONDS):
+                    self._check(host, text)
+        return ()
 
     def find(self, host: str, port: int) -> Sequence[str]:
         """Return the host's addresses, each of which may be connected to. Blocks.

@@ -49,7 +49,8 @@ class Route:
 
     destination: Url
     addresses: Sequence[str]
-    """All of the host's, which were checked; one of them is connected to."""
+    """All of the host's, which were checked; one of them is connected to. None where a
+    proxy goes for the host."""
     is_registry: bool
     """Whether it is the registry itself, which may see its token again."""
 
@@ -84,6 +85,7 @@ class Redirects:
         """
         here = begin = self._registry.at(path)
         is_registry = True
+        addresses: Sequence[str] = ()
         for followed in count():
             if not self._may_redirect(here.origin, method):
                 break
@@ -102,10 +104,10 @@ class Redirects:
                 reason = f"there are more than {REDIRECTS_MAX} in a row"
                 raise refuse(reason, by=here.netloc)
             here = parse_redirect(location, here)
+            addresses = self._addresses.reach(here)
             is_registry = is_registry and here.origin == self._registry.origin
         if here is begin:
             return None
-        addresses = self._addresses.find(here.host, here.port)
         return Route(here, addresses, is_registry)
 
     def saw_redirect(self, where: Url | None, method: str) -> None:

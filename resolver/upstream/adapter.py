@@ -1,4 +1,4 @@
-"""The connections that requests makes: to which address, and whom they trust."""
+"""The connections that requests makes: where to, by which proxy, and trusting whom."""
 
 import ssl
 import threading
@@ -13,10 +13,13 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+from urllib3.poolmanager import ProxyManager
 from urllib3.util.ssl_ import create_urllib3_context
 
 from resolver.grammar.url import USUAL_PORTS
+from resolver.upstream.failure import ProxyFailed, ProxyRefused, blame_proxy, cause
 from resolver.upstream.host import Hosts
+from resolver.upstream.outgoing import LOGIN_REFUSED, Proxies, Proxy
 from resolver.upstream.stream import pools
 
 type AddressOf = Callable[[str, int], str]
@@ -33,20 +36,27 @@ class Adapter(HTTPAdapter):
         ca_folder: str | None,
         hosts: Hosts,
         address_of: AddressOf,
+        proxies: Proxies,
     ) -> None:
         """Keep so many connections to one server, and add their sockets to a set."""
         self._ca_folder = ca_folder
         self._hosts = hosts
         self._address_of = address_of
+        self._proxies = proxies
+        self._proxy_at: dict[str, Proxy] = {}
+        """By the URLs that the library has of them, which say nothing of a login."""
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
         super().__init__(pool_connections=connections, pool_maxsize=connections)
-        self.poolmanager.pool_classes_by_scheme = pools(sockets)
+        self._pools = pools(sockets)
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def send(
         self, request: requests.PreparedRequest, *args: Any, **options: Any
     ) -> requests.Response:
         """Send a request, and let its next try go to another address if need be."""
+        if proxy := self._proxies.find_for(str(request.url)):
+            return self._send_by(proxy, request, *args, **options)
         try:
             return super().send(request, *args, **options)
         except requests.ConnectionError as error:
@@ -57,6 +67,54 @@ class Adapter(HTTPAdapter):
                 place: Any = failure.pool
                 self._hosts.failed(place.host, place.port)
             raise
+
+    def _send_by(
+        self,
+        proxy: Proxy,
+        request: requests.PreparedRequest,
+        *args: Any,
+        **options: Any,
+    ) -> requests.Response:
+        """Send a request by a proxy, which looks the server's name up."""
+        try:
+            address = self._hosts.find(proxy.host, proxy.port)
+        except OSError as error:
+            raise ProxyFailed(
+                f"{proxy.name} cannot be found: {cause(error)}"
+            ) from error
+        url = proxy.url_at(address)
+        self._proxy_at[url] = proxy
+        if proxy.scheme == "https":
+            self._context(options["verify"])
+        options["proxies"] = {"all": url}
+        try:
+            response = super().send(request, *args, **options)
+        except requests.ConnectionError as error:
+            if isinstance(error, requests.exceptions.ProxyError):
+                self._hosts.failed(address, proxy.port)
+            if blamed := blame_proxy(proxy, error):
+                raise blamed from error
+            raise
+        if response.status_code == LOGIN_REFUSED:
+            response.close()
+            raise ProxyRefused(proxy.refusal(LOGIN_REFUSED, ""))
+        return response
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> ProxyManager:
+        """Return what makes connections by the proxy at a URL."""
+        manager: ProxyManager = super().proxy_manager_for(
+            proxy,
+            proxy_ssl_context=self._tls,
+            proxy_assert_hostname=self._proxy_at[proxy].host,
+            **options,
+        )
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """Return what the proxy alone is told."""
+        login = self._proxy_at[proxy].authorization
+        return {"Proxy-Authorization": login} if login else {}
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
@@ -77,6 +135,8 @@ class Adapter(HTTPAdapter):
         scheme, name = place["scheme"], place["host"]
         if scheme == "https":
             tls = {"ssl_context": self._context(verify), "cert_reqs": tls["cert_reqs"]}
+        if self._proxies.find_for(str(request.url)):
+            return place, tls
         port = place["port"] or USUAL_PORTS[scheme]
         try:
             address = self._address_of(name, port)

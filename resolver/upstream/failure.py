@@ -1,13 +1,17 @@
 """The words for a server that gives no answer: for the log, and for clients."""
 
+import re
 import socket
 import ssl
+from http import HTTPStatus
 from http.client import RemoteDisconnected
 from urllib.parse import urlsplit
 
 import requests
 
 from resolver.errors import Reason, ServiceUnavailable
+from resolver.grammar.reference import printable
+from resolver.upstream.outgoing import Proxy
 
 _CAUSES = (
     (ConnectionRefusedError, "it refuses the connection"),
@@ -19,10 +23,21 @@ _CAUSES = (
 """The words for what is wrong most often."""
 _NO_HOST = (socket.EAI_NONAME, socket.EAI_NODATA)
 """Of a look-up; what else goes wrong is the fault of DNS servers, or of the network."""
+REASON_LENGTH_MAX = 80
+_NO_TUNNEL = re.compile(r"Tunnel connection failed: (?P<status>\d{3}) ?(?P<reason>.*)")
+"""What `http.client` says of a proxy that makes no connection."""
 
 
 class TooLarge(requests.RequestException):
     """An answer is longer than any that makes sense."""
+
+
+class ProxyFailed(requests.ConnectionError):
+    """A proxy cannot be reached, or cannot reach the server; the next try may do."""
+
+
+class ProxyRefused(requests.RequestException):
+    """A proxy does not let us through."""
 
 
 def origin(url: str) -> str:
@@ -31,13 +46,29 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def unreachable(url: str, error: Exception) -> ServiceUnavailable:
+def blame_proxy(proxy: Proxy, error: Exception) -> requests.RequestException | None:
+    """Return the error in words about the proxy, if it is the proxy's."""
+    if match := _NO_TUNNEL.match(str(_bottom(error))):
+        status = int(match["status"])
+        text = proxy.refusal(status, printable(match["reason"])[:REASON_LENGTH_MAX])
+        is_passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return ProxyFailed(text) if is_passing else ProxyRefused(text)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return ProxyFailed(f"{proxy.name} does not answer: {cause(error)}")
+    return None
+
+
+def unreachable(
+    url: str, error: Exception, proxy: Proxy | None = None
+) -> ServiceUnavailable:
     """Return what the client is told; the log is told why."""
     unavailable = ServiceUnavailable.because(
         _reason(error, _bottom(error)),
         "the registry or its API does not answer at the moment; try again later",
     )
-    unavailable.cause = cause(error)
+    is_blamed = isinstance(error, (ProxyFailed, ProxyRefused))
+    way = f" through {proxy.name}" if proxy and not is_blamed else ""
+    unavailable.cause = f"{cause(error)}{way}"
     unavailable.blame(origin(url))
     return unavailable
 
@@ -56,6 +87,8 @@ def cause(error: Exception) -> str:
     exception at the bottom has the reason alone. Of a URL that cannot be read it has
     all that there is, and so it is not asked.
     """
+    if isinstance(error, (ProxyFailed, ProxyRefused)):
+        return str(error)
     if isinstance(error, requests.exceptions.InvalidURL):
         return type(error).__name__
     if isinstance(error, requests.exceptions.InvalidHeader):

@@ -14,7 +14,13 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+)
 from itertools import chain, zip_longest
 from selectors import EVENT_WRITE, DefaultSelector
 from threading import Lock
@@ -39,6 +45,8 @@ DELAY_SECONDS = 0.25
 """Between two addresses that are tried at once (RFC 8305 section 5)."""
 HOSTS_MAX = 1000
 
+type Address = IPv4Address | IPv6Address
+type Network = IPv4Network | IPv6Network
 type Addresses = Sequence[str]
 """Those of one host, the one to try first at the beginning."""
 type LookUp = Callable[[str, int], Addresses]
@@ -47,6 +55,14 @@ type _Key = tuple[Hashable, int]
 type _Memory = tuple[float, float]
 """For how many seconds an answer is remembered, and for how many that there is none."""
 type Race = Callable[[Addresses, int], str]
+
+
+def parse_address(host: str) -> Address | None:
+    """Return the address that a host is, or None where it is a name."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 def look_up_host(host: str, port: int) -> Addresses:
@@ -141,7 +157,7 @@ class Hosts:
 
     def look_up(self, host: str, port: int) -> Future[Addresses]:
         """Return all addresses of a host, in time; it fails with an OSError."""
-        if _is_address(host):
+        if parse_address(host):
             return _at_once([host])
         return self._ask(
             self._names,
@@ -212,14 +228,6 @@ def _at_once[R](answer: R) -> Future[R]:
     future = Future[R]()
     future.set_result(answer)
     return future
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _in_turns(addresses: Addresses) -> Addresses:

@@ -75,7 +75,8 @@ def pools(sockets: WeakSet[socket]) -> dict[str, type[HTTPConnectionPool]]:
 
     class Response(HTTPResponse):
         def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
-            sockets.add(sock)
+            # TLS within the TLS of a proxy is urllib3's own, and has the socket in it.
+            sockets.add(getattr(sock, "socket", sock))
             super().__init__(sock, *args, **options)
             # The socket's timeout is what the whole request has left.
             self.fp = _WholeLines(_TimedStream(self.fp.detach(), sock))

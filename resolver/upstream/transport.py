@@ -2,9 +2,9 @@
 
 Blocking, meant for worker threads. Every request has a deadline that covers its
 retries, the head and the body of the answer, however slowly they come; answers are
-read up to a limit, redirects are not followed, and neither cookies nor the environment
-(`.netrc`, proxies) add anything to it: requests are sent by an adapter of the library,
-without the session that does so.
+read up to a limit, redirects are not followed, and neither cookies nor `.netrc` add
+anything to it: requests are sent by an adapter of the library, without the session
+that does so. The proxies that they go by are those of `outgoing`.
 
 Retries are our own, because `urllib3.Retry` knows no deadline: it would sleep as long
 as a ``Retry-After`` says, and hold its thread.
@@ -24,12 +24,14 @@ from weakref import WeakSet
 import requests
 from urllib3.exceptions import HTTPError
 
+from resolver.errors import ServiceUnavailable
 from resolver.upstream.adapter import Adapter, AddressOf
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.failure import TooLarge, cause, origin, unreachable
 from resolver.upstream.host import CONNECT_SECONDS, Hosts
 from resolver.upstream.limit import Limits
 from resolver.upstream.observer import NOBODY, Call, Observer, purpose
+from resolver.upstream.outgoing import NONE, Proxies
 from resolver.upstream.pause import TRIES, Pause, current_try
 
 BODY_LENGTH_MAX = 4 << 20
@@ -107,6 +109,7 @@ class Transport:
         observer: Observer = NOBODY,
         hosts: Hosts | None = None,
         address_of: AddressOf | None = None,
+        proxies: Proxies = NONE,
     ) -> None:
         self._sleep = sleep
         self._observer = observer
@@ -121,7 +124,9 @@ class Transport:
             verification.ca_folder,
             hosts,
             address_of or hosts.find,
+            proxies,
         )
+        self._proxies = proxies
 
     def get(
         self,
@@ -196,17 +201,20 @@ class Transport:
         try:
             answer = self._limited(request) or self._call(request, deadline)
         except requests.exceptions.SSLError as error:
-            raise unreachable(url, error) from error  # No try mends a certificate.
+            raise self._unreachable(url, error) from error  # No try mends that.
         except requests.ConnectionError as error:
             if is_last or self._is_closed or pause >= deadline.remaining:
-                raise unreachable(url, error) from error
+                raise self._unreachable(url, error) from error
             raise Pause(pause) from error
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise unreachable(url, error) from error
+            raise self._unreachable(url, error) from error
         pause = max(pause, answer.retry_after or 0)
         if answer.status not in retried or is_last or pause >= deadline.remaining / 2:
             return answer
         raise Pause(pause)
+
+    def _unreachable(self, url: str, error: Exception) -> ServiceUnavailable:
+        return unreachable(url, error, self._proxies.find_for(url))
 
     def _limited(self, request: _Request) -> Answer | None:
         """Return the server's answer where the login is known to be limited."""
@@ -263,10 +271,13 @@ class Transport:
         remaining = deadline.remaining
         if not remaining:
             raise requests.Timeout("the time for the request is over")
+        # By a proxy nobody knows when the server itself has accepted the connection.
+        is_proxied = self._proxies.find_for(request.url) is not None
+        connecting = remaining if is_proxied else min(CONNECT_SECONDS, remaining)
         message = requests.Request(request.method, request.url, request.headers)
         with self._adapter.send(
             message.prepare(),
-            timeout=(min(CONNECT_SECONDS, remaining), remaining),
+            timeout=(connecting, remaining),
             verify=self._verify,
             stream=True,
         ) as response:

@@ -12,7 +12,9 @@ from resolver.storage.address import (
     is_public,
     parse_allowed,
 )
+from resolver.storage.url import Url
 from resolver.upstream.host import FAILURE_SECONDS, REMEMBERED_SECONDS, Hosts
+from resolver.upstream.outgoing import NONE, Proxies
 
 HOST = "s3.example.com"
 PUBLIC = (
@@ -95,12 +97,14 @@ class Names:
             raise answer
         return answer
 
-    def addresses(self, own: str = "registry", allowed: str = "") -> Addresses:
+    def addresses(
+        self, own: str = "registry", allowed: str = "", proxies: Proxies = NONE
+    ) -> Addresses:
         """Return the addresses as a proxy with these options knows them."""
         hosts = Hosts(
             look_up=self, race=lambda all_, _: all_[0], clock=lambda: self.now
         )
-        return Addresses(own, parse_allowed(allowed), hosts)
+        return Addresses(own, parse_allowed(allowed), hosts, proxies)
 
 
 def test_address_is_the_one_that_was_checked() -> None:
@@ -150,6 +154,45 @@ def test_host_is_allowed_or_refused(
     except RedirectRefused:
         address = "refused"
     assert address == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "found", "allowed", "is_reached"),
+    [
+        (HOST, ["8.8.8.8"], "", True),
+        (HOST, socket.gaierror("nobody here knows it"), "", True),
+        (HOST, ["10.0.0.1"], "", False),
+        (HOST, ["10.0.0.1"], "10.0.0.0/8", True),
+        (HOST, ["10.0.0.1"], HOST, True),
+        ("10.0.0.1", [], "", False),
+        ("169.254.169.254", [], "", False),
+        ("8.8.8.8", [], "", True),
+    ],
+)
+def test_host_that_a_proxy_goes_for(
+    host: str, found: Sequence[str] | OSError, allowed: str, *, is_reached: bool
+) -> None:
+    """What is known here to be inner is refused; the rest is the proxy's affair."""
+    proxies = Proxies.of({"https_proxy": "http://proxy.test:3128"})
+    addresses = Names(found).addresses(allowed=allowed, proxies=proxies)
+    destination = Url("https", host, 443, "/")
+    if is_reached:
+        assert addresses.reach(destination) == ()
+    else:
+        with pytest.raises(RedirectRefused):
+            addresses.reach(destination)
+
+
+def test_host_that_no_proxy_goes_for() -> None:
+    """It is checked, and has to be found, as if there were no proxy."""
+    variables = {"https_proxy": "http://proxy.test:3128", "no_proxy": HOST}
+    names = Names(["8.8.8.8"], ["10.0.0.1"])
+    addresses = names.addresses(proxies=Proxies.of(variables))
+    assert addresses.reach(Url("https", HOST, 443, "/")) == ["8.8.8.8"]
+    names.now = REMEMBERED_SECONDS + 1
+    for scheme in ("http", "https"):
+        with pytest.raises(RedirectRefused):
+            addresses.reach(Url(scheme, HOST, 443, "/"))
 
 
 def test_name_that_is_not_found(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,6 +21,7 @@ from registry_proxy.port import free_port
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import Call, Event
+from resolver.upstream.outgoing import Proxies
 from resolver.upstream.pause import TRIES, Pause, current_try
 from resolver.upstream.transport import (
     BODY_LENGTH_MAX,
@@ -224,6 +225,32 @@ def test_slow_answer_is_given_up(ours: Transport, begin: bytes) -> None:
         over.set()
     assert time.monotonic() - started < 10
     assert failed.value.reason is Reason.TIMEOUT
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_slow_proxy_is_given_up(scheme: str) -> None:
+    """Nor is that, whether it makes a tunnel or answers itself."""
+    over = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        for _ in range(400):
+            connection.sendall(b"1")
+            if over.wait(0.05):
+                break
+
+    with answering(trickle) as url:
+        proxies = Proxies.of({"ALL_PROXY": url})
+        started = time.monotonic()
+        with (
+            closing(Transport(Verification(), proxies=proxies)) as ours,
+            pytest.raises(ServiceUnavailable) as failed,
+        ):
+            ours.get(f"{scheme}://registry.test/", deadline=Deadline.after(0.5))
+        over.set()
+    assert time.monotonic() - started < 10
+    place = url.removeprefix("http://")
+    assert f"through the proxy {place}: it takes too long" in failed.value.explanation
 
 
 @pytest.mark.parametrize(
