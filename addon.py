@@ -20,6 +20,7 @@ from mitm import (
     command,
     courier,
     endpoint,
+    outgoing,
     redaction,
     replay,
     reply,
@@ -72,7 +73,10 @@ class RegistryProxy:
             WeakKeyDictionary()
         )
         self._couriers = courier.Couriers(
-            self._exchanges, self._may_ask_again, self._connections.attend
+            self._exchanges,
+            self._may_ask_again,
+            self._forward,
+            self._connections.attend,
         )
         self._commands = command.Commands(self.current_endpoints)
 
@@ -187,6 +191,7 @@ class RegistryProxy:
                 values.registry.address,
                 self._routes(data.client),
                 follows=values.follows_redirects,
+                proxies=values.proxies,
             )
             seconds, has_others = await route.choose_address(
                 data, checked, self._hosts, values.limits.registry_seconds
@@ -198,8 +203,7 @@ class RegistryProxy:
         """Listen to the registry, or to the storage, with a limit."""
         route.restore_name(data)
         if self._settings:
-            peer = route.peer_of(data, self._settings.registry.address)
-            self._connections.connected(data, peer)
+            self._connections.connected(data, self._peer(data.server))
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Let go of a connection that did not come about."""
@@ -208,6 +212,11 @@ class RegistryProxy:
         if address and data.client.timestamp_end is None:  # It was not the client.
             self._hosts.failed(*address)
             data.server.error = None  # With it mitmproxy would not connect any more.
+
+    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        """Log in at a proxy that is asked for a tunnel."""
+        if self._settings:
+            outgoing.log_in(flow, self._settings.proxies)
 
     def server_disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Let go of the registry."""
@@ -246,8 +255,6 @@ class RegistryProxy:
         own_request.served.set(flow)
         with _Boundary(flow, exchange):
             await self._endpoints.handle(flow, exchange, self._connections)
-            if exchange.decision:
-                self._connections.forward_request(flow)
         exchange.name(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -303,7 +310,7 @@ class RegistryProxy:
             is_led_away=exchange.route is not None,
         )
         reason = redaction.without_bytes(flow.error.msg if flow.error else "unknown")
-        reason = reason.removeprefix(route.REFUSED)
+        reason = outgoing.explain(reason.removeprefix(route.REFUSED), exchange)
         if flow.error:
             flow.error.msg = reason
         if exchange.record:
@@ -339,6 +346,21 @@ class RegistryProxy:
             extra={"client": flow.client_conn.peername},
         )
         return True
+
+    def _forward(
+        self, flow: http.HTTPFlow, carrier: mitmproxy_connection.Server
+    ) -> None:
+        """Wait for the answer to a request that has a connection."""
+        is_tunnel = carrier is not flow.server_conn
+        peer = self._peer(flow.server_conn) if is_tunnel else ""
+        self._connections.forward_request(flow, carrier, peer)
+
+    def _peer(self, server: mitmproxy_connection.Server) -> str:
+        """Return in words who is at the other end."""
+        assert self._settings, "configure comes before every flow"  # noqa: S101
+        if proxy := self._settings.proxies.at(server.address):
+            return proxy.name
+        return route.peer_of(server, self._settings.registry.address)
 
     def _begin(self, flow: http.HTTPFlow) -> Exchange:
         exchange = self._exchanges[flow] = Exchange.begin(flow)

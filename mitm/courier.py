@@ -21,7 +21,7 @@ from mitmproxy.proxy.layers.http import (  # type: ignore[attr-defined]
 
 from mitm.exchange import Exchange
 from mitm.guard.parting import replace_http
-from mitm.retry import Judge, RetryingLayer
+from mitm.retry import Judge, RetryingLayer, Witness
 
 type Exchanges = MutableMapping[http.HTTPFlow, Exchange]
 type Attend = Callable[[connection.Client, layer.Layer], layer.Layer]
@@ -36,10 +36,15 @@ class Couriers:
     """Gives each connection of a client its courier."""
 
     def __init__(
-        self, exchanges: Exchanges, may_ask_again: Judge, attend: Attend
+        self,
+        exchanges: Exchanges,
+        may_ask_again: Judge,
+        connected: Witness,
+        attend: Attend,
     ) -> None:
         self._exchanges = exchanges
         self._may_ask_again = may_ask_again
+        self._connected = connected
         self._attend = attend
         self._served: WeakSet[connection.Client] = WeakSet()
         self._chooser: NextLayer | None = None
@@ -59,7 +64,9 @@ class Couriers:
             self._served.add(client)
             top = replace_http(
                 nextlayer.layer,
-                lambda http_layer: RetryingLayer(http_layer, self._may_ask_again),
+                lambda http_layer: RetryingLayer(
+                    http_layer, self._may_ask_again, self._connected
+                ),
             )
             nextlayer.layer = Courier(self._attend(client, top), self._exchanges)
 
@@ -84,6 +91,8 @@ class Courier(layer.Layer):
             exchange = self._exchanges.get(hook.flow)
             if exchange and exchange.secrets:
                 self._waiting[hook.flow] = exchange
+            else:
+                self._waiting.pop(hook.flow, None)  # Through a tunnel it was not seen.
         if self._sent and isinstance(event, events.ConnectionClosed):
             self._wait_again(event.connection)
         if self._waiting:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from mitm import reply, storage
+from mitm import outgoing, reply, storage
 from mitm.exchange import (
     Decision,
     Exchange,
@@ -80,6 +80,7 @@ class Endpoints:
             connections=service.SHARE,
             observer=self._observers,
             hosts=hosts,
+            proxies=settings.proxies,
         )
         self._upstream = Upstream(
             settings.registry_url,
@@ -185,6 +186,7 @@ class Endpoints:
         """
         if (decision := exchange.decision) is None:
             return
+        outgoing.check_head(response, exchange)
         if response.status_code == HTTPStatus.NOT_FOUND:
             self._forget(decision.forward)
         is_sound = response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
@@ -312,6 +314,7 @@ class Endpoints:
             storage.rewrite_request(flow, exchange, route, found.authorization)
         else:
             rewrite_request(flow, exchange, exchange.decision)
+        outgoing.lead(flow, exchange, self._settings.proxies)
 
     async def _find_blob(
         self,

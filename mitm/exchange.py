@@ -33,6 +33,7 @@ from resolver.grammar.client import Client
 from resolver.grammar.endpoint import Base, Content
 from resolver.storage.redirect import Route
 from resolver.token import claims
+from resolver.upstream.outgoing import Proxy
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,8 @@ class Exchange:
     """Whether nothing but the end of the connection is the end of the answer."""
     error_body: bytes | None = None
     """Our own, where the registry's answer could not be passed on."""
+    proxy: Proxy | None = None
+    """The forward proxy that the request goes by."""
     secrets: list[Secret] = field(default_factory=list)
     """Of the message that is sent next."""
 
@@ -172,6 +175,12 @@ class Exchange:
         if not shows_secrets:
             self.secrets.append(secret)
         if shows_secrets or (flow.is_replay and flow.response is None):
+            secret.reveal(flow)
+
+    def send_first(self, flow: http.HTTPFlow, secret: Secret) -> None:
+        """Let one be sent that no option shows, and that the others are put into."""
+        self.secrets.insert(0, secret)
+        if flow.is_replay and flow.response is None:
             secret.reveal(flow)
 
     def answer_token(self, flow: http.HTTPFlow, body: bytes) -> None:

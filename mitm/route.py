@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 
+from mitmproxy import connection
 from mitmproxy.proxy import server_hooks
 
 from resolver.storage.redirect import Route
 from resolver.storage.url import Url
 from resolver.upstream.host import CONNECT_SECONDS, Hosts
+from resolver.upstream.outgoing import NONE, Proxies
 
 REFUSED = "Connection killed: "
 """What mitmproxy puts before the reason why a connection did not come about."""
@@ -28,6 +30,7 @@ def connect(
     routes: Iterable[Route],
     *,
     follows: bool,
+    proxies: Proxies = NONE,
 ) -> Sequence[str]:
     """Name the server in the TLS handshake, not what the client called us.
 
@@ -39,6 +42,7 @@ def connect(
         registry: host and port of the registry.
         routes: where the blobs of this client are fetched.
         follows: whether redirects are followed at all.
+        proxies: those that go for others, and look their names up.
 
     Returns:
         The addresses that were checked, where there are such.
@@ -48,12 +52,17 @@ def connect(
     server.sni = registry[0]
     if name is None or name == registry:
         return ()
+    if proxy := proxies.at(name):
+        server.sni = proxy.host
+        return ()
     for route in routes:
         if (route.destination.host, route.destination.port) == name:
             server.sni = route.destination.host
             # One version of HTTP, whatever the client speaks: a storage's answer is
             # the same in both, and one of them is well tried.
             server.alpn_offers = [b"http/1.1"]
+            if not route.addresses:
+                server.error = "a proxy goes for it"
             return route.addresses
     if follows:
         server.error = "no blob is stored there"
@@ -106,9 +115,9 @@ async def _result[R](answer: Future[R]) -> R:
     return answer.result() if answer.done() else await asyncio.wrap_future(answer)
 
 
-def peer_of(data: server_hooks.ServerConnectionHookData, registry: Address) -> str:
+def peer_of(server: connection.Server, registry: Address) -> str:
     """Return who was connected to, for the log: with the port, unless it is usual."""
-    address, scheme = data.server.address, "https" if data.server.tls else "http"
+    address, scheme = server.address, "https" if server.tls else "http"
     kind = "registry" if address == registry else "storage"
     return f"the {kind} {Url(scheme, *address, '/').netloc if address else ''}".rstrip()
 

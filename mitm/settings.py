@@ -1,6 +1,7 @@
 """The settings: the addon's own options and mitmproxy's, checked and put together."""
 
 import logging
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from mitm.option import (
 from resolver.grammar.url import parse_url
 from resolver.storage.address import Allowed
 from resolver.upstream import transport
+from resolver.upstream.outgoing import NONE, Proxies
 
 if sys.platform != "win32":
     import resource
@@ -74,6 +76,8 @@ class Settings:
     """Whether those of blobs are, instead of being passed to the client."""
     blobs_allowed: Allowed
     verification: transport.Verification
+    proxies: Proxies = NONE
+    """Those that go for registry, API and storage."""
 
 
 def declare_options(loader: Loader) -> None:
@@ -140,6 +144,7 @@ def read_settings() -> Settings:
             ca_file=_read_path("ssl_verify_upstream_trusted_ca"),
             ca_folder=_read_path("ssl_verify_upstream_trusted_confdir"),
         ),
+        proxies=_read_proxies(),
     )
 
 
@@ -170,6 +175,20 @@ def _read_values() -> dict[str, Any]:
         return parse_options(values)
     except ValueRefused as error:
         raise exceptions.OptionsError(str(error)) from error
+
+
+def _read_proxies() -> Proxies:
+    """Return the proxies that the environment names, as every program's does."""
+    try:
+        proxies = Proxies.of(os.environ)
+    except ValueError as error:
+        raise exceptions.OptionsError(str(error)) from error
+    if proxies and ctx.options.connection_strategy != "lazy":
+        raise exceptions.OptionsError(
+            "connection_strategy: has to be lazy where HTTPS_PROXY is set; otherwise"
+            " mitmproxy connects before it is known by which proxy"
+        )
+    return proxies
 
 
 def _connections_of_files() -> int:

@@ -49,7 +49,7 @@ class Storage:
 
     def __init__(self, settings: Settings, observer: Observer, hosts: Hosts) -> None:
         own_host = Url.of(settings.registry_url).host
-        addresses = Addresses(own_host, settings.blobs_allowed, hosts)
+        addresses = Addresses(own_host, settings.blobs_allowed, hosts, settings.proxies)
         self._observer = observer
         self._transport = Transport(
             settings.verification,
@@ -57,6 +57,7 @@ class Storage:
             observer=observer,
             hosts=hosts,
             address_of=addresses.choose,
+            proxies=settings.proxies,
         )
         self._redirects = Redirects(settings.registry_url, addresses, self._transport)
         self._seconds = settings.limits.registry_seconds

@@ -25,7 +25,16 @@ ROOMS = {
     ),
     "mitm": (
         *("version", "output", "parser", "option", "redaction", "secret", "reply"),
-        *("guard", "settings", "story", "exchange", "retry", "courier", "route"),
+        *(
+            "guard",
+            "settings",
+            "story",
+            "exchange",
+            "outgoing",
+            "retry",
+            "courier",
+            "route",
+        ),
         *("replay", "storage", "endpoint", "view", "command", "top"),
     ),
     "pull": (

@@ -69,6 +69,8 @@ class _Client:
     """Whether it is one beyond the limit."""
     registry: dict[connection.Server, AnswerReader] = field(default_factory=dict)
     flows: dict[str, http.HTTPFlow] = field(default_factory=dict)
+    tunnels: dict[connection.Server, connection.Server] = field(default_factory=dict)
+    """What goes through each connection to a forward proxy."""
     may_go_elsewhere: bool = False
     """Whether a connection did not come about, and another address may be better."""
 
@@ -266,7 +268,8 @@ class Connections:
     def disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Forget a connection to the registry."""
         if client := self._clients.get(data.client.id):
-            client.registry.pop(data.server, None)
+            server = client.tunnels.pop(data.server, data.server)
+            client.registry.pop(server, None)
 
     def begin_request(self, flow: http.HTTPFlow) -> None:
         """Take note that a client's request begins."""
@@ -279,12 +282,26 @@ class Connections:
         if client := self._clients.get(flow.client_conn.id):
             client.reader.answer_request(is_multiplexed=_is_multiplexed(flow))
 
-    def forward_request(self, flow: http.HTTPFlow) -> None:
-        """Let the time begin in which the registry has to say something."""
-        if client := self._clients.get(flow.client_conn.id):
-            for server, reader in client.registry.items():
-                if server.address == (flow.request.host, flow.request.port):
-                    reader.expect_head()
+    def forward_request(
+        self, flow: http.HTTPFlow, carrier: connection.Server, peer: str
+    ) -> None:
+        """Let the time begin in which the registry has to say something.
+
+        Args:
+            flow: whose request has a connection now.
+            carrier: the connection, or the one to a proxy that it goes through.
+            peer: who is at its end, in words.
+
+        """
+        client, server = self._clients.get(flow.client_conn.id), flow.server_conn
+        if client is None:
+            return
+        if carrier is not server and (reader := client.registry.pop(carrier, None)):
+            client.registry[server] = reader
+            client.tunnels[carrier] = server
+            reader.peer = peer
+        if (reader := client.registry.get(server)) and not reader.is_awaited:
+            reader.expect_head()
 
     def may_ask_again(self, flow: http.HTTPFlow) -> bool:
         """Return whether another connection may have an answer that this one has not.

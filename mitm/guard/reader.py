@@ -214,7 +214,7 @@ class AnswerReader(LimitedReader):
     ) -> None:
         super().__init__(reader)
         self._piece_length = piece_length
-        self._peer = peer
+        self.peer = peer
         self._seconds = seconds
         self._traffic = traffic or Traffic()
         self._left: int | None = HEAD_LENGTH_MAX
@@ -233,7 +233,7 @@ class AnswerReader(LimitedReader):
 
     def expect_head(self) -> None:
         """Wait for an answer from now on."""
-        self._is_awaited = True
+        self.is_awaited = True
         self.taken = 0
         """Bytes of the answer that came, its head included."""
         self.wait(self._seconds)
@@ -247,12 +247,12 @@ class AnswerReader(LimitedReader):
 
     def give_up(self) -> None:
         """Take what came for all that comes, as if the other end had closed."""
-        self._is_awaited = False
+        self.is_awaited = False
         self.wait(0)
 
     def end_answer(self) -> None:
         """Expect nothing, and be ready for the head of another answer."""
-        self._is_awaited = False
+        self.is_awaited = False
         self.is_kept = True
         self._left = HEAD_LENGTH_MAX
         self.wait(min(KEPT_SECONDS, self._seconds))
@@ -265,14 +265,14 @@ class AnswerReader(LimitedReader):
             return
         self._left -= length
         if self._left < 0:
-            logger.warning("an answer of %s is too long to be held", self._peer)
+            logger.warning("an answer of %s is too long to be held", self.peer)
             raise ConnectionAbortedError("the answer is too long")
 
     def _expired(self) -> None:
-        if self._is_awaited:
+        if self.is_awaited:
             self.is_expired = True
             logger.warning(
                 "%s did not answer within %d s: connection closed",
-                self._peer,
+                self.peer,
                 self._seconds,
             )

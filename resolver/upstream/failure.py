@@ -94,16 +94,19 @@ def cause(error: Exception) -> str:
     if isinstance(error, requests.exceptions.InvalidHeader):
         # Its message has the header in it, and the one that varies is the login.
         return "InvalidHeader: the login has characters that no header can have"
-    bottom = _bottom(error)
+    return _describe(error, _bottom(error))
+
+
+def _describe(error: Exception, bottom: BaseException) -> str:
+    """Return the words for what began it."""
     if isinstance(bottom, socket.gaierror):
         is_known = bottom.errno in _NO_HOST
         return "there is no such host" if is_known else "its name cannot be looked up"
-    usual = next((text for kind, text in _CAUSES if isinstance(bottom, kind)), "")
     if isinstance(bottom, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {bottom.verify_message}"
-    if usual or bottom is error:
-        return usual or repr(error)
-    return f"{type(bottom).__name__}: {bottom}"
+    if usual := next((text for kind, text in _CAUSES if isinstance(bottom, kind)), ""):
+        return usual
+    return repr(error) if bottom is error else f"{type(bottom).__name__}: {bottom}"
 
 
 def _reason(error: Exception, bottom: BaseException) -> Reason:

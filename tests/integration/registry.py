@@ -40,17 +40,23 @@ def installed(
     *,
     tls: Path | None = None,
     redirect_to: str | None = None,
+    host: str = "localhost",
 ) -> Iterator[Installation]:
     """Run docker-registry on the images and the tokens of a localcloud.
 
-    With `tls`, a file of certificate and key, both speak TLS.
+    With `tls`, a file of certificate and key, both speak TLS. Whatever the name of
+    their host, they listen on loopback.
     """
     port = free_port()
     scheme = "https" if tls else "http"
-    url = f"{scheme}://localhost:{port}"
+    url = f"{scheme}://{host}:{port}"
     with ExitStack() as stack:
         cloud = stack.enter_context(
-            LocalCloud(registry_url=url, tls=tls_context(tls) if tls else None)
+            LocalCloud(
+                registry_url=url,
+                tls=tls_context(tls) if tls else None,
+                public_host=None if host == "localhost" else host,
+            )
         )
         seed(cloud.images, folder)
         bundle = folder / "token.pem"

@@ -46,6 +46,8 @@ PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "skopeo": "skopeo",
+    "squid": "squid",
+    "tinyproxy": "tinyproxy",
     "systemd-analyze": "systemd",
     "umount": "util-linux",
     "unshare": "util-linux",

@@ -75,7 +75,7 @@ def make_courier(
     asking = layer.NextLayer(proxied)
     chosen = Sending(flow, proxied)
     ctx.master.addons.add(Chooser(chosen))
-    couriers = Couriers(exchanges, lambda _: False, lambda _, top: top)
+    couriers = Couriers(exchanges, lambda _: False, lambda *_: None, lambda _, top: top)
     couriers.begin()
     couriers.send_one(asking)
     assert isinstance(asking.layer, Courier)
@@ -139,7 +139,7 @@ def test_connection_has_one_courier(
     flow: http.HTTPFlow, exchanges: dict[http.HTTPFlow, Exchange]
 ) -> None:
     """Layers that stand below others, as HTTP in TLS, are mitmproxy's to choose."""
-    couriers = Couriers(exchanges, lambda _: False, lambda _, top: top)
+    couriers = Couriers(exchanges, lambda _: False, lambda *_: None, lambda _, top: top)
     proxied = context.Context(flow.client_conn, ctx.options)
     ctx.master.addons.add(Chooser(Sending(flow, proxied)))
     above, below = layer.NextLayer(proxied), layer.NextLayer(proxied)

@@ -7,6 +7,7 @@ import pytest
 from mitmproxy import connection, ctx, http
 from mitmproxy.addons.export import Export
 from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.net.server_spec import ServerSpec
 from mitmproxy.proxy import commands, context, events, layer
 from mitmproxy.proxy.layers.http import (  # type: ignore[attr-defined]
     HttpErrorHook,
@@ -27,19 +28,22 @@ from tests.mitm.sample import SIGNATURE
 from tests.mitm.test_courier import SENT, SHOWN, Chooser
 
 GET = b"GET /v2/ HTTP/1.1\r\nHost: proxy.example\r\n\r\n"
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Wire:
     """What mitmproxy does around its layers, with connections of our own."""
 
-    def __init__(self, *errors: str | None) -> None:
+    def __init__(self, *errors: str | None, via: ServerSpec | None = None) -> None:
         """Let connections come about, or fail, in this order."""
         self._errors = deque(errors)
         self._exchanges: dict[http.HTTPFlow, Exchange] = {}
         self.sent: list[tuple[connection.Connection, bytes]] = []
         self.failures: list[http.HTTPFlow] = []
         self.asked: list[http.HTTPFlow] = []
+        self.carried: list[tuple[http.HTTPFlow, connection.Server]] = []
+        """Requests that had a connection, and what carried it."""
         self.client = tflow.tclient_conn()
         self.client.proxy_mode = ProxyMode.parse("reverse:http://registry.test")
         self.client.state = connection.ConnectionState.OPEN
@@ -47,9 +51,12 @@ class Wire:
         self.client.alpn = None
         proxied = context.Context(self.client, ctx.options)
         proxied.server.address = ("registry.test", 80)
+        proxied.server.via = via
         asking = layer.NextLayer(proxied)
         ctx.master.addons.add(Chooser(HttpLayer(proxied, HTTPMode.transparent)))
-        couriers = Couriers(self._exchanges, self._judge, lambda _, top: top)
+        couriers = Couriers(
+            self._exchanges, self._judge, self._note, lambda _, top: top
+        )
         couriers.begin()
         couriers.send_one(asking)
         assert asking.layer
@@ -59,6 +66,9 @@ class Wire:
     def _judge(self, flow: http.HTTPFlow) -> bool:
         self.asked.append(flow)
         return True
+
+    def _note(self, flow: http.HTTPFlow, carrier: connection.Server) -> None:
+        self.carried.append((flow, carrier))
 
     @property
     def registry(self) -> connection.Connection:
@@ -174,3 +184,27 @@ def test_post_is_not_asked_again() -> None:
     wire.receive(wire.client, GET.replace(b"GET", b"PUT"))
     wire.close(wire.registry)
     assert (len(wire.requests), wire.asked) == (2, [])
+
+
+def test_request_through_a_tunnel() -> None:
+    """What carries its connection is told, and a tunnel that ended is made anew."""
+    wire = Wire(None, None, via=("http", ("proxy.test", 3128)))
+    wire.receive(wire.client, GET)
+    assert wire.requests[-1].startswith(b"CONNECT registry.test:80 ")
+    wire.receive(wire.registry, ESTABLISHED)
+    assert SIGNATURE.encode() in wire.requests[-1]
+    flow, carrier = wire.carried[-1]
+    assert carrier is wire.registry
+    assert flow.server_conn is not carrier
+    wire.receive(carrier, OK)
+    wire.receive(wire.client, GET)
+    assert [peer for _, peer in wire.carried] == [carrier] * 2
+    wire.close(carrier)
+    other = wire.registry
+    assert other is not carrier
+    wire.receive(other, ESTABLISHED)
+    assert wire.carried[-1][1] is other
+    wire.receive(other, OK)
+    answers = b"".join(data for peer, data in wire.sent if peer is wire.client)
+    assert answers == OK * 2
+    assert not wire.failures

@@ -25,6 +25,7 @@ from resolver.storage.url import Url
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.host import Hosts
 from resolver.upstream.observer import NOBODY
+from resolver.upstream.outgoing import NONE, Proxies
 from resolver.upstream.transport import Verification
 from tests.mitm.exposure import sent
 
@@ -101,12 +102,14 @@ def test_registry_gets_its_token_again() -> None:
 
 
 def connecting(
-    address: Address, *routes: Route, follows: bool = True
+    address: Address, *routes: Route, follows: bool = True, proxies: Proxies = NONE
 ) -> server_hooks.ServerConnectionHookData:
     """Return a connection that is about to be made."""
     server = connection.Server(address=address)
     data = server_hooks.ServerConnectionHookData(server, tflow.tclient_conn())
-    checked = route.connect(data, REGISTRY_ADDRESS, routes, follows=follows)
+    checked = route.connect(
+        data, REGISTRY_ADDRESS, routes, follows=follows, proxies=proxies
+    )
     hosts = Hosts(look_up=lambda _host, _port: ["192.0.2.1"])
     asyncio.run(route.choose_address(data, checked, hosts, 10))
     return data
@@ -143,6 +146,16 @@ def test_connection_to_elsewhere_does_not_come_about() -> None:
     assert not connecting(STORAGE_ADDRESS, ROUTE).server.error
 
 
+def test_connection_to_a_proxy() -> None:
+    """It goes to an address of the proxy's, and to the storage only through it."""
+    proxies = Proxies.of({"HTTPS_PROXY": "http://proxy.test:3128"})
+    data = connecting(("proxy.test", 3128), proxies=proxies)
+    assert data.server.address == ("192.0.2.1", 3128)
+    assert restored(data) == ("proxy.test", 3128)
+    unchecked = Route(DESTINATION, (), is_registry=False)
+    assert connecting(STORAGE_ADDRESS, unchecked, proxies=proxies).server.error
+
+
 def test_connection_whose_address_nobody_could_choose() -> None:
     """A bug of ours on the way lets no name through to the system (T9, T11)."""
     server = connection.Server(address=STORAGE_ADDRESS)
@@ -173,6 +186,7 @@ def test_blobs_of_one_address_delay_no_other(
         blobs_allowed=Allowed(),
         verification=Verification(),
         limits=SimpleNamespace(registry_seconds=30),
+        proxies=NONE,
     )
     blobs = storage.Storage(cast("Settings", values), NOBODY, Hosts())
     gate, began = threading.Event(), threading.Semaphore(0)

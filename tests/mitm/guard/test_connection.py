@@ -265,10 +265,37 @@ def test_only_who_is_asked_has_to_answer(side: Side) -> None:
         )
         for reader in (registry, storage):
             reader.end_answer()
-        made.flow.request.host, made.flow.request.port = "storage", 443
-        side.connections.forward_request(made.flow)
-        assert [reader._is_awaited for reader in (registry, storage)] == [False, True]
+        _, server = side.connections._clients[made.client.id].registry
+        made.flow.server_conn = server
+        side.connections.forward_request(made.flow, server, "")
+        assert [reader.is_awaited for reader in (registry, storage)] == [False, True]
         assert side.connections.registry == 2
+
+    asyncio.run(steps())
+
+
+def test_tunnel_is_what_goes_through_it(side: Side) -> None:
+    """What listens to the proxy listens to the registry, once there is a way to it."""
+
+    async def steps() -> None:
+        made = side.connect()
+        reader = side.reach(made, ("proxy", 3128))
+        (carrier,) = side.connections._clients[made.client.id].registry
+        server = made.flow.server_conn = connection.Server(address=("registry", 443))
+        side.connections.begin_request(made.flow)
+        side.connections.forward_request(made.flow, carrier, "the registry")
+        assert (reader.peer, reader.is_awaited) == ("the registry", True)
+        assert side.connections.begin_answer(made.flow, is_streamed=False) is reader
+        side.connections.end_answer(made.flow)
+        assert (reader.is_awaited, reader.is_kept) == (False, True)
+        assert side.connections.may_ask_again(made.flow)
+        side.connections.forward_request(made.flow, carrier, "the registry")
+        assert reader.is_awaited
+        assert side.connections.registry == 1
+        gone = server_hooks.ServerConnectionHookData(carrier, made.client)
+        side.connections.disconnected(gone)
+        assert side.connections.registry == 0
+        assert server not in side.connections._clients[made.client.id].registry
 
     asyncio.run(steps())
 
@@ -286,10 +313,10 @@ def test_connection_rests_once_nobody_waits(side: Side) -> None:
         for flow in (made.flow, other):
             side.connections.begin_request(flow)
         side.connections.end_answer(made.flow)
-        assert (reader._is_awaited, reader.is_kept) == (True, False)
+        assert (reader.is_awaited, reader.is_kept) == (True, False)
         assert not side.connections.may_ask_again(other)
         side.connections.end_answer(other)
-        assert (reader._is_awaited, reader.is_kept) == (False, True)
+        assert (reader.is_awaited, reader.is_kept) == (False, True)
         assert side.connections.may_ask_again(other)
 
     asyncio.run(steps())
