@@ -103,7 +103,7 @@ def check_head(response: http.Response, exchange: Exchange) -> None:
             "the registry behind this proxy does not answer at the moment; try again"
             " later",
         )
-        error.explanation = exchange.proxy.refusal(status, "")
+        error.cause = exchange.proxy.refusal(status, "")
         raise error
 
 

@@ -27,9 +27,11 @@ OF_TARGETS = frozenset(
         ),
         *("ONCE", "OUT", "OUTPUT", "PEER", "PIP_INDEX_URL", "PYTHON", "PYTHON_IMAGE"),
         *("PLATFORMS", "REF", "SECONDS", "VENV", "WORKERS"),
+        *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
     }
 )
-"""What targets of the Makefile take beside the variables of the table."""
+"""What is taken beside the variables of the table: by targets of the Makefile, or as
+every program takes it (see `resolver.upstream.outgoing`)."""
 _LIKELY = 0.5
 _NEARLY = 0.85
 """How alike two names are, from 0 to 1."""

@@ -10,6 +10,7 @@ import pytest
 
 from mitm.option import TABLE, VARIABLES, parse_variables
 from registry_proxy import ROOT, serve
+from resolver.upstream.outgoing import Proxies
 from tests.integration.tool import find_tool, run
 
 FOLDER = ROOT / "deploy" / "systemd"
@@ -21,6 +22,8 @@ MDWE_MISSING = 77
 OF_THE_UNIT = {"CONFDIR"}
 """Set by the unit itself."""
 NOT_OF_A_SERVICE = {"WEB_PORT"}
+OUTGOING = {"HTTPS_PROXY", "NO_PROXY"}
+"""What is in no table of ours, as every program reads it."""
 _SETTING = re.compile(r"^#?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 
 
@@ -62,7 +65,8 @@ def test_settings_are_all_and_right() -> None:
     """Every variable is shown once or more, with a value that can be used."""
     settings = _SETTING.findall(SETTINGS)
     names = {name for name, _ in settings}
-    assert names == {*VARIABLES} - OF_THE_UNIT - NOT_OF_A_SERVICE
+    assert names - OUTGOING == {*VARIABLES} - OF_THE_UNIT - NOT_OF_A_SERVICE
+    assert Proxies.of(dict(settings))
     for name, value in settings:
         if name not in {"TLS_CERT", "TLS_KEY"}:
             parse_variables({"BLOBS": "follow", name: value})

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from mitmproxy import ctx
 from mitmproxy.addons.termlog import TermLogHandler
 from mitmproxy.contrib import click as miniclick
-from mitmproxy.log import LOG_COLORS
+from mitmproxy.log import ALERT, LOG_COLORS
 from mitmproxy.utils import human
 
 from mitm import output
@@ -21,6 +21,8 @@ from mitm.option import LogFormat
 from mitm.story.log_line import RECORD, facts
 
 _DATE_LENGTH = len("2026-11-29 13:02:11.096")
+_LEVELS = {ALERT: "INFO"}
+"""mitmproxy alerts the people at its interfaces; to a log that is nothing special."""
 _PRIORITIES = (
     (logging.CRITICAL, 2),
     (logging.ERROR, 3),
@@ -42,7 +44,11 @@ class TextFormatter(logging.Formatter):
         """Return the line, and below it a traceback if there is one."""
         moment = datetime.fromtimestamp(record.created).astimezone()
         date = moment.isoformat(sep=" ", timespec="milliseconds")[:_DATE_LENGTH]
-        start = self._style_of(f"{date} {record.levelname:<7}", fg="cyan", dim=True)
+        start = self._style_of(
+            f"{date} {_LEVELS.get(record.levelno, record.levelname):<7}",
+            fg="cyan",
+            dim=True,
+        )
         if client := getattr(record, "client", None):
             name = human.format_address(client)
             start += self._style_of(f" [{name}]", fg="yellow", dim=True)

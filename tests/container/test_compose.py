@@ -23,6 +23,8 @@ from tests.integration.tool import find_tool, run, wait_until
 REPLICAS = 3
 IN_THE_CONTAINER = {"LISTEN_HOST", "PROXY_PORT", "CONFDIR", "WEB_PORT"}
 """Variables with a meaning of their own there, or none: it serves no pages."""
+OUTGOING = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
+"""Those that every program reads."""
 ASKED = re.compile(r"status=200 .* replica=(replica\d+)")
 """How HAProxy's log tells of an answer of a replica."""
 HAPROXY_CONFIG = "/usr/local/etc/haproxy/haproxy.cfg"
@@ -118,7 +120,8 @@ def test_ports_are_published_on_loopback_alone() -> None:
 
 def test_variables_of_the_proxy_are_passed() -> None:
     """Each variable that is read reaches the container, or what is published."""
-    passed = dict.fromkeys({*option.VARIABLES} - IN_THE_CONTAINER, "1")
+    variables = {*option.VARIABLES, *OUTGOING} - IN_THE_CONTAINER
+    passed = dict.fromkeys(variables, "1")
     listening = {"LISTEN_HOST": "0.0.0.0", "PROXY_PORT": "5000"}
     services = Compose(passed | listening).services()
     assert services["single"]["environment"] == passed

@@ -29,7 +29,11 @@ def test_unknown_variable_of_make_is_refused(flags: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", ["", "w", "kj4", " -- ONCE=1", "s -- PROXY_PORT=9000 ARGS=-q\\ -w\\ a"]
+    "flags",
+    [
+        *("", "w", "kj4", " -- ONCE=1", " -- HTTPS_PROXY=http://proxy.test:3128"),
+        "s -- PROXY_PORT=9000 ARGS=-q\\ -w\\ a",
+    ],
 )
 def test_known_variables_pass(flags: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Flags of make are none, and nothing is said."""
