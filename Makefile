@@ -9,7 +9,7 @@ WORKERS ?= 4
 SOURCES := addon.py registry_proxy mitm resolver localcloud pull demo report soak bench tests tools/size
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-runtime install-demo run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench dist image resolve check format requirements sbom clean distclean
+.PHONY: help install install-runtime install-demo run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench dist image pull resolve check format requirements sbom clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,9 @@ dist: install ## build the source distribution and the wheel into dist/
 
 image: ## build the container image; BUILD_ARGS go to the builder, as --no-cache
 	@tools/image $(BUILD_ARGS)
+
+pull: install-runtime ## pull REF=<reference> step by step, and say what is wrong; OUTPUT=<folder> keeps it
+	@$(COMMAND) pull $(if $(OUTPUT),--output "$$OUTPUT") "$$REF"
 
 resolve: install-runtime ## show what REF=<org>/<app>[/<version>] stands for; ALL=1 lists the releases
 	@$(COMMAND) resolve $(if $(ALL),--all) "$$REF"
