@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from registry_proxy import ROOT
+from registry_proxy.spelling import OF_TARGETS
 from tests.integration.tool import find_tool, require_root
 
 LEVELS = ("runtime", "demo", "everything")
@@ -390,6 +391,13 @@ def test_unknown_level(checkout: Checkout) -> None:
     assert "'all' is no level: use runtime, demo or everything" in done.stderr
     described = checkout.install("--help").stdout
     assert all(level in described for level in LEVELS)
+
+
+def test_advice_can_be_followed() -> None:
+    """What it says to give to make, make's targets take."""
+    advised = re.findall(r"make ([A-Z_]+)=", (ROOT / "tools" / "install").read_text())
+    assert advised
+    assert set(advised) <= OF_TARGETS
 
 
 def pins(file: str) -> dict[str, str]:

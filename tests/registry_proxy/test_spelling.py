@@ -67,7 +67,7 @@ def test_every_variable_of_a_target_is_known() -> None:
     }
     of_make = {"BIN", "COMMAND", "SOURCES", "MAKEFILE_LIST", "HOME", "STATE"}
     of_others = {"XDG_CACHE_HOME", "PYENV_ROOT", "PIP_CERT", "SSL_CERT_FILE"} | {
-        "UV_DEFAULT_INDEX"
+        *("UV_FIND_LINKS", "UV_INDEX_STRATEGY")
     }
     of_apt = {"ORIGIN", "RELEASE", "REPO_URI"}
     assert read - of_make - of_others - of_apt <= OF_TARGETS.union(VARIABLES)
