@@ -1,4 +1,4 @@
-"""`make debug-demo`: good and bad pulls in mitmweb, to see how they look there.
+"""Make good and bad pulls in mitmweb, to see how they look there.
 
 Everything runs on this machine: localcloud stands for balenaCloud. With ONCE set in
 the environment it ends after the pulls.
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from demo.proxy import Proxy, StartError
-from demo.terminal import add_arguments, chosen_port, say, until_ended
+from demo.terminal import add_arguments, chosen_port, is_once, say, until_ended
 from localcloud.cloud import LocalCloud
 from mitm.story.quantity import describe_size
 from pull.client import Client
@@ -59,6 +59,8 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
     """Return the exit status."""
     try:
         port, or_any = chosen_port(environment)
+        is_short = is_once(options, environment)
+        say("starting a small balenaCloud and the registry proxy on this machine")
         with (
             until_ended() as wait,
             LocalCloud() as cloud,
@@ -75,7 +77,7 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
                 say(f"{pull.reference:<36} {pull.purpose}")
                 say(f"  {outcome(proxy.host, pull, cloud)}")
             page = web_url(proxy)
-            if not (options.once or environment.get("ONCE")):
+            if not is_short:
                 say(COMMANDS.format(page=page, host=proxy.host, cloud=cloud))
                 wait()
     except StartError as error:

@@ -1,4 +1,4 @@
-"""`make demo`: a pull of a sample release, step by step; then the proxy goes on.
+"""Pull a sample release, step by step; then the proxy goes on.
 
 Everything runs on this machine: localcloud stands for balenaCloud. With ONCE set in
 the environment it ends after the pull, with the pull's exit status.
@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 
 from demo.proxy import Proxy, StartError
-from demo.terminal import add_arguments, chosen_port, say, show, until_ended
+from demo.terminal import add_arguments, chosen_port, is_once, say, show, until_ended
 from localcloud.cloud import LocalCloud
 from pull.client import Client
 from pull.fault import Fault
@@ -26,6 +26,8 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
     """Return the exit status."""
     try:
         port, or_any = chosen_port(environment)
+        is_short = is_once(options, environment)
+        say("starting a small balenaCloud and the registry proxy on this machine")
         with (
             until_ended() as wait,
             LocalCloud() as cloud,
@@ -39,7 +41,7 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
             line = next(line for line in lines if f"{SAMPLE} is" in line)
             say(f"   the proxy's log: {line[line.index('GET ') :]}")
             say(f"Pulled {size / 1e6:.1f} MB, all digests as they should be.")
-            if not (options.once or environment.get("ONCE")):
+            if not is_short:
                 say(_commands(proxy, cloud))
                 proxy.news()
                 while not wait(_LOOK_SECONDS):

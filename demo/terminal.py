@@ -3,12 +3,13 @@
 import signal
 import sys
 import threading
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
-from mitm.option import parse_variables
+from mitm.option import ValueRefused, parse_variables
+from mitm.parser import parse_flag
 from registry_proxy.port import LOOPBACK, check_place
 
 PREFERRED_PORT = 8080
@@ -20,6 +21,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--once", action="store_true", help="end after it, as with ONCE=1"
     )
+
+
+def is_once(options: Namespace, environment: Mapping[str, str]) -> bool:
+    """Return whether it ends after its pulls.
+
+    Raises:
+        ValueRefused: ONCE is neither true nor false.
+
+    """
+    try:
+        return options.once or parse_flag(environment.get("ONCE") or "0")
+    except ValueError as error:
+        raise ValueRefused(f"ONCE: {error}; write ONCE=1") from error
 
 
 def chosen_port(environment: Mapping[str, str]) -> tuple[int, bool]:

@@ -92,10 +92,9 @@ TABLE: dict[Option, str] = {
         "Host of the API, served over TLS; beats `DNS_TLD`."
     ),
     Option("balena_api_url", "API_URL", "", parse_url): (
-        "URL of the balena API, where releases are looked up and tokens issued. If"
-        " nothing names it, the registry's own challenge does, provided that it is on"
-        " the same host or below the same registered domain; an API elsewhere has to be"
-        " named here."
+        "URL of the balena API, where releases are looked up and tokens issued. An API"
+        " on the registry's own host, or below the same registered domain, need not be"
+        " named: the registry names it. Any other has to be."
     ),
     Option("", "LISTEN_HOST", "127.0.0.1", address("PROXY_PORT")): (
         "Address to listen on; `0.0.0.0` for all."

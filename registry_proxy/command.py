@@ -13,13 +13,14 @@ from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Protocol, cast
 
 from mitm import interrupt
 from mitm.option import TABLE, VARIABLES, ValueRefused
 from mitm.version import VERSION
 from registry_proxy import IS_CHECKOUT
-from registry_proxy.spelling import check_spelling
+from registry_proxy.spelling import check_spelling, explain_word, option_of
 
 _SHORT = 5
 _BROKEN_PIPE = 128 + 13
@@ -96,9 +97,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         case [name, *rest] if name in COMMANDS:
             return _run(name, rest)
-    names = ", ".join(COMMANDS)
+    names = ", ".join(_present())
     sys.stderr.write(f"registry-proxy: {words[0]!r} is no command; there are {names}\n")
     return 2
+
+
+def _present() -> Mapping[str, Command]:
+    """Return the commands that are there; the image leaves the demos out."""
+    return {
+        name: command
+        for name, command in COMMANDS.items()
+        if find_spec(command.module.partition(".")[0])
+    }
 
 
 def _run(name: str, words: Sequence[str]) -> int:
@@ -108,10 +118,10 @@ def _run(name: str, words: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if not command.extra:
             raise
+        wheel = f"balena_registry_proxy-{VERSION}-py3-none-any.whl[{command.extra}]"
         sys.stderr.write(
             f"registry-proxy: {name} needs {error.name}, which is not installed;"
-            f" install balena-registry-proxy[{command.extra}], as in: pipx install"
-            f" 'balena-registry-proxy[{command.extra}]'\n"
+            f" install the wheel with its extra: pipx install --force './{wheel}'\n"
         )
         return 1
     parser = ArgumentParser(
@@ -123,7 +133,11 @@ def _run(name: str, words: Sequence[str]) -> int:
         # Twenty options side by side are read by nobody.
         parser.usage = f"{parser.prog} [options] [-- ARGUMENT ...]"
     _add_variables(parser, command.variables)
-    options = parser.parse_args(words)
+    ours, rest = _split(words)
+    options, strange = parser.parse_known_args(ours)
+    options.arguments = rest
+    if strange:
+        parser.error(explain_word(strange[0], command.variables))
     chosen = {
         variable: text
         for variable in command.variables
@@ -142,24 +156,40 @@ def _run(name: str, words: Sequence[str]) -> int:
         return _BROKEN_PIPE
 
 
+def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the words of the command, and those after two dashes."""
+    end = words.index("--") if "--" in words else len(words)
+    return words[:end], words[end + 1 :]
+
+
 def _add_variables(parser: ArgumentParser, variables: Sequence[str]) -> None:
     """Let each variable be an option too, with the words of the table."""
     for row, meaning in TABLE.items():
         if row.variable in variables:
-            default = f" [{row.default}]" if row.default not in ("", False) else ""
+            is_told = row.default not in ("", False) and row.variable != "CONFDIR"
+            default = f" [{row.default}]" if is_told else ""
             parser.add_argument(
-                f"--{row.variable.lower().replace('_', '-')}",
+                option_of(row.variable),
                 dest=row.variable,
                 metavar=row.variable,
                 default=SUPPRESS,
-                help=f"{meaning}{default}".replace("%", "%%").replace("`", ""),
+                help=f"{_by_option(meaning)}{default}".replace("%", "%%"),
             )
+
+
+def _by_option(meaning: str) -> str:
+    """Return what the table says, with the command line's own names."""
+    for row in TABLE:
+        if row.name and row.variable:
+            meaning = meaning.replace(f"`{row.name}`", option_of(row.variable))
+    return meaning.replace("`", "")
 
 
 def _describe() -> str:
     """Return what `registry-proxy --help` prints."""
-    width = max(map(len, COMMANDS))
-    rows = (f"  {name:<{width}}  {each.purpose}" for name, each in COMMANDS.items())
+    present = _present()
+    width = max(map(len, present))
+    rows = (f"  {name:<{width}}  {each.purpose}" for name, each in present.items())
     return "\n".join(
         (
             "usage: registry-proxy <command> [options]\n",

@@ -105,13 +105,7 @@ def arguments_of(name: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Declare what is handed on to mitmproxy."""
-    parser.add_argument(
-        "arguments",
-        metavar="-- ARGUMENT",
-        nargs="*",
-        help="more arguments for mitmproxy, after those of ARGS",
-    )
+    """Declare nothing: all that there is to tell are variables."""
 
 
 def run(options: Namespace, environment: Mapping[str, str]) -> int:
@@ -124,6 +118,8 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
     words = (environment.get("ARGS", ""), shlex.join(options.arguments))
     variables = {**environment, "ARGS": " ".join(filter(None, words))}
     name = PROGRAMS[options.command]
+    if name == "mitmproxy" and not sys.stdout.isatty():
+        raise ValueRefused("console needs a terminal; run and web need none")
     arguments = arguments_of(name, variables)
     check_places(variables)
     link_options(confdir(variables))

@@ -7,26 +7,17 @@ to one of ours is worth a warning.
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
 from mitm.option import VARIABLES, ValueRefused
 
 OF_TARGETS = frozenset(
     {
-        *(
-            "ALL",
-            "ARGS",
-            "BUILD_ARGS",
-            "CLIENTS",
-            "CONTAINER",
-            "FLOWS",
-            "HOST",
-            "IMAGE",
-            "MINUTES",
-        ),
-        *("ONCE", "OUT", "OUTPUT", "PEER", "PIP_INDEX_URL", "PYTHON", "PYTHON_IMAGE"),
-        *("PLATFORMS", "REF", "SECONDS", "VENV", "WORKERS"),
+        *("ALL", "ARGS", "BUILD_ARGS", "CLIENTS", "CONTAINER", "FLOWS", "HOST"),
+        *("IMAGE", "MINUTES", "ONCE", "OUT", "OUTPUT", "PEER", "PIP_CERT"),
+        *("PIP_INDEX_URL", "PLATFORMS", "PYTHON", "PYTHON_IMAGE", "REF", "SECONDS"),
+        *("VENV", "WORKERS"),
         *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
     }
 )
@@ -57,6 +48,22 @@ def check_spelling(environment: Mapping[str, str], *, is_of_make: bool) -> None:
                 f"registry proxy: {name} is set, and has no effect: {near[0]} may be"
                 " meant\n"
             )
+
+
+def option_of(variable: str) -> str:
+    """Return the variable as an option of the command line."""
+    return f"--{variable.lower().replace('_', '-')}"
+
+
+def explain_word(word: str, variables: Collection[str]) -> str:
+    """Return what to write in the place of a word that the command line cannot have."""
+    name, _, value = word.partition("=")
+    if name in variables:
+        return f"{word}: write {option_of(name)} {value}"
+    meant = _meant(name.lstrip("-").replace("-", "_"))
+    if word.startswith("-") and meant in variables:
+        return f"{name}: there is no such option; {option_of(meant)} may be meant"
+    return f"{word}: nobody reads this; what is for mitmproxy stands after --"
 
 
 def _given_to_make(flags: str) -> dict[str, str]:

@@ -182,7 +182,9 @@ def registry_host(text: str, environment: Mapping[str, str]) -> str:
 
     """
     if not text:
-        raise ValueRefused("HOST is missing: make trust HOST=registry.example.com")
+        raise ValueRefused(
+            "HOST is missing: name it as in references, registry.example.com:8443"
+        )
     _check("HOST", text, text, "registry.example.com or registry.example.com:8443")
     name = _PORT.sub("", text)
     if name == text:

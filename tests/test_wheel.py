@@ -167,9 +167,9 @@ def test_what_the_demo_lacks_is_said(bare: Installation) -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "registry-proxy: demo needs odata_query, which is not installed; install"
-        " balena-registry-proxy[demo], as in: pipx install"
-        " 'balena-registry-proxy[demo]'\n"
+        "registry-proxy: demo needs odata_query, which is not installed; install the"
+        " wheel with its extra: pipx install --force"
+        f" './balena_registry_proxy-{VERSION}-py3-none-any.whl[demo]'\n"
     )
 
 

@@ -171,7 +171,7 @@ class Candidates:
         else:
             message = (
                 f"{alias.slug} has no release {text} among the {len(self)} that tags"
-                f" find; {newest}; any other is pulled as {_path(alias, tag)}"
+                f" find; {newest}; if there is one, it is pulled as {_path(alias, tag)}"
             )
         return TagUnknown(message)
 

@@ -80,6 +80,42 @@ def test_words_behind_dashes_go_to_mitmproxy() -> None:
     assert version.stdout.startswith("Mitmproxy: ")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["LISTEN_HOST=0.0.0.0"], "LISTEN_HOST=0.0.0.0: write --listen-host 0.0.0.0"),
+        (
+            ["--port", "90"],
+            "--port: there is no such option; --proxy-port may",
+        ),
+        (["--proxy-prot=90"], "there is no such option; --proxy-port may be meant"),
+        (["9000"], "9000: nobody reads this; what is for mitmproxy stands after --"),
+    ],
+)
+def test_strange_word_is_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing starts that would ignore what somebody wrote."""
+    with pytest.raises(SystemExit) as ended:
+        main(["run", *words])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_console_needs_a_terminal() -> None:
+    """Without one there is a line in the place of a traceback."""
+    done = command("console", "--proxy-port", "0")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "console needs a terminal" in done.stderr
+
+
+def test_once_is_true_or_false() -> None:
+    """What is neither is named."""
+    done = command("demo", ONCE="maybe", PROXY_PORT="0")
+    assert done.returncode == 1
+    assert "ONCE: 'maybe' is neither true nor false; write ONCE=1" in done.stderr
+
+
 def test_taken_port_is_told_in_one_line() -> None:
     """Before mitmproxy is loaded, with a port that works."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -124,5 +160,5 @@ def test_reader_that_goes_away_is_no_error() -> None:
         timeout=SECONDS,
         check=False,
     )
-    assert done.stdout.startswith("localcloud: ")
+    assert done.stdout.startswith("starting a small balenaCloud")
     assert done.stderr == ""

@@ -113,7 +113,7 @@ def test_refusal_says_what_there_is(tag: str, path: str, *, is_whole: bool) -> N
     """Where there may be others it says how they are pulled."""
     assert Candidates(FLEET.rows, is_whole).error_for(ALIAS, tag).message == (
         f"{SLUG} has no release {tag} among the 11 that tags find; {NEWEST}; {TARGET};"
-        f" any other is pulled as {SLUG}/{path}"
+        f" if there is one, it is pulled as {SLUG}/{path}"
     )
 
 
