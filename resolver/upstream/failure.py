@@ -67,7 +67,7 @@ def unreachable(
         "the registry or its API does not answer at the moment; try again later",
     )
     is_blamed = isinstance(error, (ProxyFailed, ProxyRefused))
-    way = f" through {proxy.name}" if proxy and not is_blamed else ""
+    way = f", through {proxy.name}" if proxy and not is_blamed else ""
     unavailable.cause = f"{cause(error)}{way}"
     unavailable.blame(origin(url))
     return unavailable
