@@ -87,7 +87,8 @@ def _machine() -> str:
     """Return what it is measured on, in a sentence."""
     name = CPUINFO.read_text().partition("model name\t: ")[2].partition("\n")[0]
     versions = f"Python {platform.python_version()}, mitmproxy {version('mitmproxy')}"
-    machine = f"{name}, {os.cpu_count()} cores, {platform.platform()}"
+    system = f"{platform.system()} {platform.release().partition('-')[0]}"
+    machine = f"{name}, {os.cpu_count()} cores, {system}"
     return f"Measured on {machine}; {versions}.\n"
 
 

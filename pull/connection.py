@@ -1,9 +1,9 @@
 """HTTP as container clients speak it: to registry, token server and storage.
 
 Redirects are followed as docker does it, and a login goes to no other host than the
-first. The proxies of the environment are used (HTTPS_PROXY, HTTP_PROXY, NO_PROXY),
-but for loopback. Certificates are trusted that the system trusts, and those that
-docker or podman keep for the host.
+first. The proxies of the environment are used (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), as
+the registry proxy itself reads them. Certificates are trusted that the system trusts,
+and those that docker or podman keep for the host.
 """
 
 import os
@@ -20,7 +20,6 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 from urllib3.util.ssl_ import create_urllib3_context
 
@@ -28,7 +27,7 @@ from mitm.version import VERSION
 from pull import diagnosis
 from pull.fault import Cause, Fault
 from pull.place import TIMEOUT, Place, Role
-from pull.reference import is_loopback
+from resolver.upstream.outgoing import Proxies
 
 BODY_MAX = 4 << 20
 """Bytes of a manifest or a token's answer; as much as registries take."""
@@ -159,6 +158,12 @@ class Connection:
         )
         if trust.is_insecure:
             urllib3.disable_warnings(InsecureRequestWarning)
+        try:
+            self._proxies = Proxies.of(os.environ)
+        except ValueError as error:
+            advice = "set it right, or leave it out"
+            raise Fault(Cause.NETWORK, str(error), advice) from error
+        self._session.mount("http://", _Adapter(self._proxies))
 
     def __enter__(self) -> Self:
         return self
@@ -188,7 +193,7 @@ class Connection:
             url += f"{'&' if '?' in url else '?'}{urlencode(query)}"
         if authorization:
             sent["Authorization"] = authorization
-        for _ in range(REDIRECTS_MAX):
+        for _ in range(REDIRECTS_MAX + 1):
             answer = self._send(role, url, sent, form)
             target = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or not target:
@@ -197,11 +202,12 @@ class Connection:
             before, url = url, urljoin(url, target)
             if _origin(before) != _origin(url):
                 sent.pop("Authorization", None)
+                form = None  # An identity token may be in it.
                 role = Role.STORAGE if role is Role.REGISTRY else role
         raise Fault(
             Cause.STORAGE if role is Role.STORAGE else Cause.REGISTRY,
             f"{answer.place} redirects more than {REDIRECTS_MAX} times",
-            "look at where its redirects lead: they form a circle",
+            "look at where its redirects lead: perhaps they form a circle",
         )
 
     def _send(
@@ -213,10 +219,9 @@ class Connection:
     ) -> Answer:
         place = Place(role, url)
         self._check(place)
-        loopback = is_loopback(urlsplit(url).netloc)
-        proxies = {} if loopback else get_environ_proxies(url)
-        proxy = proxies.get(place.scheme) or proxies.get("all")
-        place = Place(role, url, str(proxy) if proxy else None)
+        proxy = self._proxies.find_for(url)
+        through = proxy.url_at(proxy.host) if proxy else None
+        place = Place(role, url, through)
         try:
             response = self._session.request(
                 "GET" if form is None else "POST",
@@ -226,7 +231,7 @@ class Connection:
                 stream=True,
                 timeout=TIMEOUT,
                 allow_redirects=False,
-                proxies=proxies,
+                proxies={place.scheme: through} if through else {},
             )
         except (requests.RequestException, HTTPError, UnicodeError) as error:
             raise diagnosis.unreachable(place, error) from error
@@ -243,15 +248,26 @@ class Connection:
             raise diagnosis.senseless(place)
         prefix = f"https://{place.netloc}".lower()
         if place.scheme == "https" and prefix not in self._session.adapters:
-            self._session.mount(prefix, _Adapter(self._trust.context(place.netloc)))
+            context = self._trust.context(place.netloc)
+            self._session.mount(prefix, _Adapter(self._proxies, context))
 
 
 class _Adapter(HTTPAdapter):
     """Verifies by a context of ours, with a proxy in the way or without."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
+    def __init__(self, proxies: Proxies, context: ssl.SSLContext | None = None) -> None:
+        self._proxies, self._context = proxies, context
         super().__init__()
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """Return the login at the proxy, which stands in no URL."""
+        parts = urlsplit(proxy)
+        found = self._proxies.at((parts.hostname or "", parts.port or 0))
+        login = found.authorization if found else None
+        return {"Proxy-Authorization": login} if login else {}
+
+    def cert_verify(self, *_arguments: Any, **_options: Any) -> None:
+        """Leave authorities to the context, which has those of the system."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._context, **options)

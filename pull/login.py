@@ -15,12 +15,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pull.fault import Cause, Fault, shown
-from pull.reference import HUB
+from pull.reference import HUB, is_loopback
 from resolver.errors import RequestInvalid
 from resolver.grammar.challenge import TOKEN_PATH
 from resolver.grammar.credential import KEY_VARIABLE, credential_of_environment
+from resolver.upstream.registry import is_of_one_owner
+
+BALENA_DOMAIN = "balena-cloud.com"
 
 HELPER_SECONDS = 15
 USER = "me"
@@ -98,9 +102,23 @@ class Logins:
                 f"put the key or password into {KEY_VARIABLE}; without --username the"
                 " login that docker keeps is used",
             )
-        if key and (is_balena(realm) or self._user is not None):
+        if key and (self._user is not None or self._may_have_key(host, realm)):
             return Login(self._user or USER, key, KEY_VARIABLE)
         return self._of_docker(host)
+
+    def _may_have_key(self, host: str, realm: str) -> bool:
+        """Return whether the key is sent there unasked.
+
+        Any registry can name a realm as balena's is, so that alone is no reason.
+        """
+        name = urlsplit(f"//{host}").hostname or ""
+        domain = self._environment.get("DNS_TLD") or BALENA_DOMAIN
+        is_ours = is_loopback(host) or name == domain or name.endswith(f".{domain}")
+        return (
+            is_ours
+            and is_balena(realm)
+            and is_of_one_owner(urlsplit(realm).hostname or "", name)
+        )
 
     def _of_docker(self, host: str) -> Login | None:
         config = self._config()

@@ -26,7 +26,7 @@ class Place:
     role: Role
     url: str = field(repr=False)
     proxy: str | None = field(default=None, repr=False)
-    """Its URL, which may have a login in it."""
+    """Its URL, without a login."""
 
     @property
     def scheme(self) -> str:

@@ -63,8 +63,10 @@ class Reference:
 
     @property
     def title(self) -> str:
-        """The name with the tag, as images are called in a layout."""
-        return f"{self.name}:{self.tag}"
+        """The name with tag or digest, as images are called in a layout."""
+        return (
+            f"{self.name}@{self.digest}" if self.digest else f"{self.name}:{self.tag}"
+        )
 
 
 def parse_reference(

@@ -3,8 +3,8 @@
 A command is told by variables of the environment. Each is an option of the command
 line as well, which beats the variable: `--proxy-port 9000` is `PROXY_PORT=9000`.
 Modules are loaded when they are needed, because mitmproxy takes a second. A module of a
-command has two functions: `add_arguments`, which declares what is no variable, and
-`run`, which returns the exit status.
+command has two functions: `add_arguments`, which declares the arguments that are not
+variables, and `run`, which returns the exit status.
 """
 
 import os
@@ -22,6 +22,7 @@ from mitm.version import VERSION
 from registry_proxy import IS_CHECKOUT
 from registry_proxy.spelling import check_spelling, explain_word, option_of
 
+_SERVING = ("run", "web", "console")
 _SHORT = 5
 _BROKEN_PIPE = 128 + 13
 """The status of a program that SIGPIPE ended."""
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case ["--version", *_]:
             sys.stdout.write(f"registry-proxy {VERSION}\n")
             return 0
-        case [name, *rest] if name in COMMANDS:
+        case [name, *rest] if name in _present():
             return _run(name, rest)
     names = ", ".join(_present())
     sys.stderr.write(f"registry-proxy: {words[0]!r} is no command; there are {names}\n")
@@ -136,6 +137,8 @@ def _run(name: str, words: Sequence[str]) -> int:
     ours, rest = _split(words)
     options, strange = parser.parse_known_args(ours)
     options.arguments = rest
+    if rest and name not in _SERVING:
+        parser.error(f"{rest[0]}: only {', '.join(_SERVING)} take words after --")
     if strange:
         parser.error(explain_word(strange[0], command.variables))
     chosen = {

@@ -153,7 +153,7 @@ def confdir(environment: Mapping[str, str]) -> Path:
 
 
 def link_options(folder: Path) -> None:
-    """Put `mitm.conf` where mitmproxy reads options, and nowhere else does it.
+    """Link `mitm.conf` to where mitmproxy reads its options.
 
     Raises:
         ValueRefused: nothing can be written there.

@@ -19,6 +19,8 @@ OF_TARGETS = frozenset(
         *("PIP_INDEX_URL", "PLATFORMS", "PYTHON", "PYTHON_IMAGE", "REF", "SECONDS"),
         *("VENV", "WORKERS"),
         *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
+        *("all_proxy", "https_proxy", "http_proxy", "no_proxy"),
+        *("BALENA_API_KEY", "DOCKER_CONFIG", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
     }
 )
 """What is taken beside the variables of the table: by targets of the Makefile, or as
@@ -32,7 +34,7 @@ def check_spelling(environment: Mapping[str, str], *, is_of_make: bool) -> None:
     """Look for names that are likely to be one of ours; warn of those.
 
     Raises:
-        ValueRefused: make's command line has a variable that there is none of.
+        ValueRefused: make's command line sets a variable that does not exist.
 
     """
     known = OF_TARGETS.union(VARIABLES)

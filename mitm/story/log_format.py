@@ -1,4 +1,4 @@
-"""The lines of the log: for people, or as JSON for machines.
+"""The lines of the log: for people, for systemd's journal, or as JSON.
 
 mitmdump writes its log by a handler of its own, which takes any formatter and file.
 """
@@ -81,7 +81,7 @@ class JsonFormatter(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC)
         line: dict[str, object] = {
             "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "level": record.levelname.lower(),
+            "level": _LEVELS.get(record.levelno, record.levelname).lower(),
             "message": record.getMessage(),
         }
         if client := getattr(record, "client", None):

@@ -21,7 +21,7 @@ _CAUSES = (
     (requests.Timeout, "it takes too long"),
 )
 """The words for what is wrong most often."""
-_NO_HOST = (socket.EAI_NONAME, socket.EAI_NODATA)
+_NO_HOST = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5))
 """Of a look-up; what else goes wrong is the fault of DNS servers, or of the network."""
 REASON_LENGTH_MAX = 80
 _NO_TUNNEL = re.compile(r"Tunnel connection failed: (?P<status>\d{3}) ?(?P<reason>.*)")

@@ -7,7 +7,7 @@
     NO_PROXY    = entry *( ( "," / " " ) entry )
     entry       = "*" / [ "." / "*." ] name [ ":" port ] / address / network
 
-They are read as curl and requests do: `HTTPS_PROXY` goes for URLs with https,
+They are read as most programs do: `HTTPS_PROXY` goes for URLs with https,
 `HTTP_PROXY` for those with http, and `ALL_PROXY` for either that has none; of each the
 name in lower case counts before the one in capitals. A name in `NO_PROXY` is that host
 and every one below it. This machine itself is reached without.
@@ -88,9 +88,11 @@ class Proxies:
         """
         https = _parse_proxy(*_find(environment, "https_proxy"))
         http = _parse_proxy(*_find(environment, "http_proxy"))
-        if not (https and http):
+        # One that is set and empty is switched off.
+        rest = [_is_set(environment, f"{each}_proxy") for each in ("https", "http")]
+        if not all(rest):
             every = _parse_proxy(*_find(environment, "all_proxy"))
-            https, http = https or every, http or every
+            https, http = (https if rest[0] else every), (http if rest[1] else every)
         if not (https or http):
             return cls()
         variable, text = _find(environment, "no_proxy")
@@ -105,6 +107,7 @@ class Proxies:
 
     def find(self, scheme: str, host: str, port: int) -> Proxy | None:
         """Return the proxy that goes for a host; None where it is reached without."""
+        host = host.lower()
         proxy = self.https if scheme == "https" else self.http
         return None if proxy is None or self._is_exempt(host, port) else proxy
 
@@ -137,6 +140,10 @@ class Proxies:
 
 NONE = Proxies()
 """Every host is reached without."""
+
+
+def _is_set(environment: Mapping[str, str], name: str) -> bool:
+    return name in environment or name.upper() in environment
 
 
 def _find(environment: Mapping[str, str], name: str) -> tuple[str, str]:

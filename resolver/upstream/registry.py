@@ -200,7 +200,7 @@ def _api_url(registry_url: str, origin: str | None) -> str:
     except ValueError as error:
         raise _senseless("the registry names a token endpoint that is none") from error
     host = urlsplit(url).hostname or ""
-    if not _is_of_one_owner(host, urlsplit(registry_url).hostname or ""):
+    if not is_of_one_owner(host, urlsplit(registry_url).hostname or ""):
         raise _senseless(
             f"the registry names a token endpoint at {host}, which is of another"
             " domain than its own, so no API key is sent there"
@@ -208,7 +208,7 @@ def _api_url(registry_url: str, origin: str | None) -> str:
     return url
 
 
-def _is_of_one_owner(host: str, other: str) -> bool:
+def is_of_one_owner(host: str, other: str) -> bool:
     """Return whether both are the same host, or below the same registered domain."""
     domain = _domain(host)
     return host == other or (domain is not None and domain == _domain(other))

@@ -56,10 +56,19 @@ def test_key_goes_to_balena(tmp_path: Path) -> None:
     """Other registries get what docker has for them, unless a user name is given."""
     config = {"auths": {HOST: entry("carol", "password")}}
     find = logins(tmp_path, config, BALENA_API_KEY=f"{KEY}\n")
-    assert find(HOST, BALENA) == Login("me", KEY, "BALENA_API_KEY")
-    other = find(HOST, OTHER)
-    assert other is not None
-    assert other.secret == "password"
+    own = Login("me", KEY, "BALENA_API_KEY")
+    assert find("registry2.balena-cloud.com", BALENA) == own
+    assert find("localhost:8080", "http://localhost:8080/auth/v1/token") == own
+    # Whoever names balena's realm, or one like it, is not balena.
+    for host, realm in (
+        (HOST, OTHER),
+        (HOST, BALENA),
+        (HOST, f"https://{HOST}/auth/v1/token"),
+        ("balena-cloud.com.example", BALENA),
+        ("registry2.balena-cloud.com", f"https://{HOST}/auth/v1/token"),
+    ):
+        other = find(host, realm)
+        assert other is None or other.secret == "password"
     find = Logins({"BALENA_API_KEY": KEY}, "dave")
     assert find(HOST, OTHER) == Login("dave", KEY, "BALENA_API_KEY")
     assert KEY not in repr(find(HOST, OTHER))
