@@ -90,6 +90,14 @@ class Parting(layer.Layer):
             self._is_answering = True
             self._left = REQUEST_LENGTH_MAX
 
+    @property
+    def _is_unread(self) -> bool:
+        """Whether a request has begun of which mitmproxy cannot read the head.
+
+        It says so by itself, and the client is to read that.
+        """
+        return self._method is None and self._left < REQUEST_LENGTH_MAX
+
     def _is_over(self, event: events.DataReceived) -> bool:
         """Return whether nothing more is taken from the client."""
         if self.context.client.alpn == b"h2":
@@ -122,14 +130,15 @@ class Parting(layer.Layer):
         if (
             not isinstance(command, commands.CloseConnection)
             or self._is_answering
-            or farewell is None
             or client.alpn == b"h2"
+            or not (farewell or self._is_unread)
         ):
             yield command
             return
         self._has_parted = True
-        page = last_page(farewell, has_body=self._method != "HEAD")
-        yield commands.SendData(client, page)
+        if farewell:
+            page = last_page(farewell, has_body=self._method != "HEAD")
+            yield commands.SendData(client, page)
         if client.state & ConnectionState.CAN_READ:
             self._reader.linger()
             yield commands.CloseTcpConnection(client, half_close=True)

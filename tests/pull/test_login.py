@@ -11,6 +11,7 @@ from pull.login import Login, Logins
 
 HOST = "r.example:5000"
 BALENA = "https://api.example/auth/v1/token"
+TOKENS = "https://api.balena-cloud.com/auth/v1/token"
 OTHER = "https://auth.example/token"
 KEY = "k" * 32
 
@@ -57,7 +58,7 @@ def test_key_goes_to_balena(tmp_path: Path) -> None:
     config = {"auths": {HOST: entry("carol", "password")}}
     find = logins(tmp_path, config, BALENA_API_KEY=f"{KEY}\n")
     own = Login("me", KEY, "BALENA_API_KEY")
-    assert find("registry2.balena-cloud.com", BALENA) == own
+    assert find("registry2.balena-cloud.com", TOKENS) == own
     assert find("localhost:8080", "http://localhost:8080/auth/v1/token") == own
     # Whoever names balena's realm, or one like it, is not balena.
     for host, realm in (
