@@ -91,7 +91,8 @@ class Client:
         path = self._path("manifests", version)
         self._step(f"ask for the manifest, without a token\n     GET {path}")
         answer = self._ask(path)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
+        is_registry = answer.place.role is Role.REGISTRY
+        if answer.status == HTTPStatus.UNAUTHORIZED and is_registry:
             self._log_in(answer.headers.get("WWW-Authenticate", ""), answer)
             manifest = self._manifest(version)
         else:
@@ -101,6 +102,13 @@ class Client:
         chosen = manifest.choose(self._platform)
         self._tell(f"     it is an index, with an image for {self._platform}")
         image = self._manifest(chosen.digest)
+        if image.descriptor.size != chosen.size:
+            raise Fault(
+                Cause.MANIFEST,
+                f"the manifest has {image.descriptor.size} bytes, and the index says"
+                f" {chosen.size}",
+                "push the image anew",
+            )
         if image.is_index:
             raise Fault(
                 Cause.MANIFEST,
@@ -141,7 +149,7 @@ class Client:
         if challenge.origin is None:
             sentence = f"the realm of {registry} is no absolute URL: {realm}"
             raise Fault(Cause.REALM, sentence, advice)
-        is_open = challenge.realm.lower().startswith("http:")
+        is_open = challenge.origin.startswith("http:")
         if is_open and registry.scheme == "https" and not self._trust.is_insecure:
             raise Fault(
                 Cause.REALM,
@@ -364,7 +372,9 @@ class Client:
     def _hide(self, text: str) -> str:
         """Return the text without what proves the login, should a server repeat it."""
         login = self._here.login
-        for secret in (login.secret if login else "", self._here.token):
+        password = login.secret if login else ""
+        sent = basic_authorization(login.user, password) if login else ""
+        for secret in (password, sent.partition(" ")[2], self._here.token):
             if secret:
                 text = text.replace(secret, _HIDDEN)
         return text

@@ -123,7 +123,7 @@ class Answer:
     @property
     def clock(self) -> float | None:
         """How many seconds the server's clock is ahead of this machine's."""
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             date = parsedate_to_datetime(self.headers.get("Date", ""))
             return date.timestamp() - time.time()
         return None
@@ -198,11 +198,18 @@ class Connection:
             target = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or not target:
                 return answer
+            try:
+                before, url = url, urljoin(url, target)
+                is_elsewhere = _origin(before) != _origin(url)
+            except ValueError as error:
+                raise diagnosis.broken(
+                    answer.place, "redirects to what is no URL"
+                ) from error
+            if form is not None and is_elsewhere:
+                return answer  # The form has the login in it.
             answer.close()
-            before, url = url, urljoin(url, target)
-            if _origin(before) != _origin(url):
+            if is_elsewhere:
                 sent.pop("Authorization", None)
-                form = None  # An identity token may be in it.
                 role = Role.STORAGE if role is Role.REGISTRY else role
         raise Fault(
             Cause.STORAGE if role is Role.STORAGE else Cause.REGISTRY,
@@ -223,14 +230,16 @@ class Connection:
         through = proxy.url_at(proxy.host) if proxy else None
         place = Place(role, url, through)
         try:
-            response = self._session.request(
-                "GET" if form is None else "POST",
-                url,
-                headers=dict(headers),
-                data=form,
+            method = "GET" if form is None else "POST"
+            request = self._session.prepare_request(
+                requests.Request(method, url, dict(headers), data=form)
+            )
+            # Not by the session: it reads and unpacks all of a redirect's body.
+            response = self._session.get_adapter(str(request.url)).send(
+                request,
                 stream=True,
                 timeout=TIMEOUT,
-                allow_redirects=False,
+                verify=not self._trust.is_insecure,
                 proxies={place.scheme: through} if through else {},
             )
         except (requests.RequestException, HTTPError, UnicodeError) as error:

@@ -90,8 +90,11 @@ class Manifest:
             Fault: it names none.
 
         """
-        layers = self.payload.get("layers")
-        rows = [self.payload.get("config"), *(layers or [])]
+        layers = self.payload.get("layers") or []
+        if not isinstance(layers, list):
+            sentence = "the layers of the manifest are no list"
+            raise _fault(sentence, "push the image anew")
+        rows = [self.payload.get("config"), *layers]
         return list({(each := _descriptor(row)).digest: each for row in rows}.values())
 
     def choose(self, wanted: str) -> Descriptor:
@@ -161,7 +164,7 @@ def read_manifest(content: bytes, told_type: str, digest: str) -> Manifest:
 def _descriptor(row: object) -> Descriptor:
     match row:
         case {"digest": str(digest), "size": int(size), **rest} if (
-            parse_digest(digest) and size >= 0
+            parse_digest(digest) and size >= 0 and not isinstance(size, bool)
         ):
             return Descriptor(str(rest.get("mediaType", "")), digest, size)
     raise _fault(

@@ -42,9 +42,10 @@ class Place:
     def is_sound(self) -> bool:
         """Whether it can be asked at all."""
         try:
-            return self.scheme in USUAL_PORTS and bool(self.name) and self.port > 0
+            is_web = self.scheme in USUAL_PORTS and self.port > 0
         except ValueError:
             return False
+        return is_web and bool(self.name) and "@" not in self.netloc
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ nothing is refused. The environment has much that is others'; there a name that 
 to one of ours is worth a warning.
 """
 
+import re
 import shlex
 import sys
 from collections.abc import Collection, Mapping
@@ -25,6 +26,8 @@ OF_TARGETS = frozenset(
 )
 """What is taken beside the variables of the table: by targets of the Makefile, or as
 every program takes it (see `resolver.upstream.outgoing`)."""
+_SHOWN = re.compile(r"[\w.:/ -]{1,60}")
+"""A value that is said again: no login is in a URL of these characters."""
 _LIKELY = 0.5
 _NEARLY = 0.85
 """How alike two names are, from 0 to 1."""
@@ -42,7 +45,9 @@ def check_spelling(environment: Mapping[str, str], *, is_of_make: bool) -> None:
     for name, text in given.items():
         if name not in known:
             meant = _meant(name)
-            advice = f"write {meant}={text}" if meant else f"there are {_listed(known)}"
+            value = text if _SHOWN.fullmatch(text) else "…"
+            there_are = f"there are {_listed(known)}"
+            advice = f"write {meant}={value}" if meant else there_are
             raise ValueRefused(f"{name}: there is no such variable; {advice}")
     for name in sorted(environment.keys() - known):
         if near := get_close_matches(name, VARIABLES, n=1, cutoff=_NEARLY):
@@ -59,13 +64,13 @@ def option_of(variable: str) -> str:
 
 def explain_word(word: str, variables: Collection[str]) -> str:
     """Return what to write in the place of a word that the command line cannot have."""
-    name, _, value = word.partition("=")
+    name, equals, _ = word.partition("=")
     if name in variables:
-        return f"{word}: write {option_of(name)} {value}"
+        return f"{name}{equals}…: write {option_of(name)} and the value"
     meant = _meant(name.lstrip("-").replace("-", "_"))
     if word.startswith("-") and meant in variables:
         return f"{name}: there is no such option; {option_of(meant)} may be meant"
-    return f"{word}: nobody reads this; what is for mitmproxy stands after --"
+    return f"{name}: nobody reads this; what is for mitmproxy stands after --"
 
 
 def _given_to_make(flags: str) -> dict[str, str]:

@@ -438,3 +438,15 @@ def test_figures_are_of_what_is_pinned(level: str) -> None:
     names = {name for file in _FILES[level][:-2] for name in pins(file)} - {"uv"}
     assert abs(int(packages) - len(names)) <= 4  # Some are for other systems.
     assert megabytes(names) == pytest.approx(int(disk), rel=0.1)
+
+
+def test_folder_of_somebody_else_is_left_alone(checkout: Checkout) -> None:
+    """Whatever lies in it, it is named, and nothing of it goes."""
+    other = checkout.folder / "other"
+    other.mkdir()
+    for name in ("level", "pyvenv.cfg", "thesis"):
+        (other / name).write_text("mine\n")
+    done = checkout.install("runtime", VENV=str(other))
+    assert done.returncode == 1
+    assert "name another folder" in done.stderr
+    assert (other / "thesis").exists()

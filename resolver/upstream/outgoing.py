@@ -95,6 +95,7 @@ class Proxies:
             https, http = (https if rest[0] else every), (http if rest[1] else every)
         if not (https or http):
             return cls()
+        _check_logins(https, http)
         variable, text = _find(environment, "no_proxy")
         entries = _SEPARATOR.split(text)
         if "*" in entries:
@@ -140,6 +141,17 @@ class Proxies:
 
 NONE = Proxies()
 """Every host is reached without."""
+
+
+def _check_logins(https: Proxy | None, http: Proxy | None) -> None:
+    """Refuse two logins at one proxy, which is known by its address."""
+    if not (https and http) or https.address != http.address:
+        return
+    if https.authorization != http.authorization:
+        raise ValueError(
+            f"{http.variable}: its login at {http.name} is not that of"
+            f" {https.variable}; write the same into both"
+        )
 
 
 def _is_set(environment: Mapping[str, str], name: str) -> bool:

@@ -1,10 +1,12 @@
 """Connections that fail: the host, the reason in a sentence, and what to do."""
 
 import datetime as dt
+import gzip
+import resource
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -225,3 +227,47 @@ def test_login_goes_to_no_other_host() -> None:
         headers = [r.header("Authorization") for r in first.requests]
         assert headers == ["Bearer t", "Bearer t"]
         assert second.requests[0].header("Authorization") is None
+
+
+def test_identity_token_goes_to_no_other_host() -> None:
+    """A form with one is not posted again where it is redirected to."""
+    with Server() as first, Server() as second:
+        first.application = lambda _: Response(307, (("Location", f"{second.url}/x"),))
+        with Connection(USUAL) as one:
+            form = {"refresh_token": "secret"}
+            answer = one.ask(Role.TOKEN, f"{first.url}/token", form=form)
+        assert answer.status == 307
+        assert not list(second.requests)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Location", "http://["),
+        ("Location", "//[x]/"),
+        ("Location", "http://u:p@127.0.0.1/"),
+        ("Date", "Mon, 01 Jan 99999999999999 00:00:00 GMT"),
+    ],
+)
+def test_senseless_head_is_a_fault_at_most(header: tuple[str, str]) -> None:
+    """Whatever a server writes into it, there is a sentence and no traceback."""
+    with Server() as server:
+        server.application = lambda _: Response(302, (header,))
+        with Connection(USUAL) as one, suppress(Fault):
+            answer = one.ask(Role.REGISTRY, f"{server.url}/v2/")
+            assert answer.clock is None
+
+
+def test_body_of_a_redirect_is_not_read() -> None:
+    """It is nothing that anybody wants, and may unpack to any size."""
+    body = gzip.compress(bytes(200 << 20), 1)
+    encoded = (("Location", "/there"), ("Content-Encoding", "gzip"))
+    with Server() as server:
+        server.application = lambda r: (
+            Response(200) if r.path == "/there" else Response(302, encoded, body)
+        )
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with Connection(USUAL) as one:
+            assert one.ask(Role.REGISTRY, f"{server.url}/v2/").status == 200
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 100 << 10  # In kilobytes.

@@ -83,7 +83,7 @@ def test_words_behind_dashes_go_to_mitmproxy() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["LISTEN_HOST=0.0.0.0"], "LISTEN_HOST=0.0.0.0: write --listen-host 0.0.0.0"),
+        (["LISTEN_HOST=0.0.0.0"], "LISTEN_HOST=…: write --listen-host and the value"),
         (
             ["--port", "90"],
             "--port: there is no such option; --proxy-port may",

@@ -16,6 +16,7 @@ from registry_proxy.spelling import OF_TARGETS, check_spelling
         ("s -- REGISTRY=http://a", "write REGISTRY_URL=http://a"),
         ("k -- ONCE=1 PROXY_PROT=1", "PROXY_PROT: there is no such variable; write"),
         (" -- API_URI=http://a\\ b", "write API_URL=http://a b"),
+        (" -- PROXY=http://u:secret@p:1", "write PROXY_PORT=…"),
         (' -- FLAVOUR="a', "FLAVOUR: there is no such variable; there are ALL, "),
     ],
 )

@@ -143,3 +143,19 @@ def test_words_of_a_refusal(login: str, status: int, said: str) -> None:
 def test_without_a_proxy_nothing_is_read() -> None:
     """A URL that cannot be read costs nothing, and is somebody else's to refuse."""
     assert NONE.find_for("https://[") is None
+
+
+def test_one_proxy_has_one_login() -> None:
+    """It is known by its address, so two logins could be taken for each other."""
+    one, other = "http://a:secret@p.example:1", "http://b:secret@p.example:1"
+    with pytest.raises(ValueError, match="HTTP_PROXY: its login at"):
+        Proxies.of({"HTTPS_PROXY": one, "HTTP_PROXY": other})
+    assert Proxies.of({"HTTPS_PROXY": one, "HTTP_PROXY": one})
+
+
+def test_empty_variable_switches_off() -> None:
+    """Also where there is one for all the rest; and names have no case."""
+    found = Proxies.of({"https_proxy": "", "ALL_PROXY": "p:1", "NO_PROXY": "a.example"})
+    assert found.find("https", "h.example", 443) is None
+    assert found.find("http", "h.example", 80)
+    assert found.find("http", "H.A.Example", 80) is None
