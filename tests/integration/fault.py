@@ -14,6 +14,7 @@ from localcloud.relay import Relay
 from localcloud.server import Request, Response
 from tests.integration.registry import Installation, installed
 from tests.integration.session import logged_in
+from tests.integration.tool import wait_for_start
 
 ALIAS = "balenablocks/browser-aarch64/2.3.8"
 LOCATION = "567e62d1e73529e7a31757ac1f3fb902"
@@ -90,6 +91,7 @@ def parts(
             arguments=options,
         )
         stack.enter_context(proxy)
+        wait_for_start(proxy)
         yield Parts(installation, registry, api, proxy)
 
 
