@@ -21,6 +21,7 @@ ROOMS = {
         "storage",
         "token",
         "content",
+        "blob",
         "top",
     ),
     "mitm": (

@@ -7,6 +7,7 @@ them than any sound answer has are refused; so are numbers of more digits than a
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 SIGNS_MAX = 1 << 17
@@ -16,8 +17,18 @@ NUMBER_LENGTH_MAX = 32
 _SIGNS = (b"[", b"{", b",")
 
 
-def parse_payload(text: bytes, signs_max: int = SIGNS_MAX) -> Any:
+def parse_payload(
+    text: bytes,
+    signs_max: int = SIGNS_MAX,
+    read_object: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> Any:
     """Return what the JSON says.
+
+    Args:
+        text: the JSON.
+        signs_max: how many values there may be, about.
+        read_object: makes an object of its names and values; if none, a dictionary, in
+            which the last of equal names counts.
 
     Raises:
         ValueError: it is none, or has too many values, or is too deep.
@@ -27,7 +38,12 @@ def parse_payload(text: bytes, signs_max: int = SIGNS_MAX) -> Any:
         raise ValueError(f"{signs} signs of JSON are more than {signs_max}")
     try:
         # In UTF-8 alone (RFC 8259 section 8.1); by itself it takes others as well.
-        return json.loads(text.decode(), parse_int=_integer, parse_float=_float)
+        return json.loads(
+            text.decode(),
+            parse_int=_integer,
+            parse_float=_float,
+            object_pairs_hook=read_object,
+        )
     except RecursionError as error:
         raise ValueError("the JSON is too deep") from error
 

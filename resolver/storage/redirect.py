@@ -31,6 +31,7 @@ ANSWERS_MIN = 3
 """Without a redirect, until no more is expected of a host."""
 HOSTS_MAX = 1000
 STATUSES = frozenset({301, 302, 303, 307, 308})
+_SERVED = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 _ALWAYS = -1
 
 
@@ -53,6 +54,16 @@ class Route:
     proxy goes for the host."""
     is_registry: bool
     """Whether it is the registry itself, which may see its token again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a registry answered to somebody who asked for a blob."""
+
+    is_granted: bool
+    """Whether it gives the blob, or says where that is."""
+    route: Route | None = None
+    """Where it is; None where the registry has it, or does not give it."""
 
 
 class Redirects:
@@ -83,11 +94,45 @@ class Redirects:
             ServiceUnavailable: somebody on the way does not answer.
 
         """
+        return self._follow(method, path, authorization, deadline).route
+
+    def ask(self, path: str, authorization: str, deadline: Deadline) -> Permission:
+        """Ask the registry whether somebody may have a blob, and where it is. Blocks.
+
+        It is asked in any case, for its answer is the permission (rule C2).
+
+        Raises:
+            RedirectRefused: as in `find`.
+            ServiceUnavailable: as in `find`.
+
+        """
+        return self._follow("GET", path, authorization, deadline, is_asked=True)
+
+    def _follow(
+        self,
+        method: str,
+        path: str,
+        authorization: str,
+        deadline: Deadline,
+        *,
+        is_asked: bool = False,
+    ) -> Permission:
+        """Return what the registry says, and where its redirects lead.
+
+        Args:
+            method: GET or HEAD.
+            path: the blob's, at the registry.
+            authorization: the login for the registry, and for nobody else.
+            deadline: for all of it.
+            is_asked: whether the registry is asked even if it never redirects.
+
+        """
         here = begin = self._registry.at(path)
-        is_registry = True
+        is_registry, is_granted = True, False
         addresses: Sequence[str] = ()
         for followed in count():
-            if not self._may_redirect(here.origin, method):
+            is_first = is_asked and here is begin
+            if not is_first and not self._may_redirect(here.origin, method):
                 break
             answer = self._searcher.search(
                 here.text,
@@ -96,7 +141,10 @@ class Redirects:
                 deadline=deadline,
             )
             location = answer.headers.get("Location", "")
-            if answer.status not in STATUSES or not location:
+            is_redirect = answer.status in STATUSES and location != ""
+            if here is begin:
+                is_granted = is_redirect or answer.status in _SERVED
+            if not is_redirect:
                 self._answered(here.origin, method, answer.status)
                 break
             self.saw_redirect(here, method)
@@ -107,8 +155,8 @@ class Redirects:
             addresses = self._addresses.reach(here)
             is_registry = is_registry and here.origin == self._registry.origin
         if here is begin:
-            return None
-        return Route(here, addresses, is_registry)
+            return Permission(is_granted)
+        return Permission(is_granted, Route(here, addresses, is_registry))
 
     def saw_redirect(self, where: Url | None, method: str) -> None:
         """Take note that a host redirects; None is the registry."""
@@ -121,7 +169,7 @@ class Redirects:
 
     def _answered(self, origin: Origin, method: str, status: int) -> None:
         """Take note of an answer; an error says nothing about what else there is."""
-        if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+        if status not in _SERVED:
             return
         with self._lock:
             seen = self._answers.get((origin, method), 0)

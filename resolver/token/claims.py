@@ -196,6 +196,11 @@ def read_claims(jwt: str) -> Claims:
     return Claims(format_timestamp(issued), expires_in=expires - issued)
 
 
+def read_expiry(jwt: str) -> int | None:
+    """Return when the JWT is over, in seconds since the epoch, if it says so."""
+    return _time(read_payload(jwt).get("exp"))
+
+
 def pullable_names(jwt: str) -> frozenset[str] | None:
     """Return the repositories that may be pulled from, or None where it is no JWT."""
     if not read_payload(jwt):

@@ -158,3 +158,30 @@ def test_tls_is_not_left(
         find(following(hosts, registry))
     assert "it leads from https to http, at s3.example.com" in caplog.text
     assert "Signature" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_granted", "place"),
+    [
+        (206, True, None),
+        (200, True, None),
+        (STORED, True, STORED),
+        (401, False, None),
+        (404, False, None),
+        (503, False, None),
+    ],
+)
+def test_registry_is_asked_for_permission(
+    answer: str | int, place: str | None, *, is_granted: bool
+) -> None:
+    """Each time, also one that never redirects (rule C2)."""
+    hosts = Hosts({BLOB: 206, STORED: 206})
+    redirects = following(hosts)
+    for _ in range(ANSWERS_MIN):
+        find(redirects)
+    hosts.answers[BLOB] = answer
+    hosts.asked.clear()
+    permission = redirects.ask(PATH, TOKEN, SOON)
+    assert permission.is_granted == is_granted
+    assert (permission.route and permission.route.destination.text) == place
+    assert hosts.asked[0] == ("GET", BLOB, TOKEN)

@@ -1,0 +1,1 @@
+"""Blobs that are kept: who may have one, the folder, and the one fetch of each."""
