@@ -222,6 +222,8 @@ class Endpoints:
                 response.raw_content or b"",
                 str(record.client[0]),
             )
+            if self._storage:
+                self._storage.learn(decision.forward, response)
         if decision.route:
             storage.rewrite_body(response, record.request_id)
         else:

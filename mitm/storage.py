@@ -16,6 +16,8 @@ from mitm.exchange import Exchange
 from mitm.reply import JSON_HEADERS, fields, with_id
 from mitm.settings import Settings
 from resolver import errors
+from resolver.blob.grant import Grants
+from resolver.blob.manifest import named_blobs
 from resolver.content import answer, forward
 from resolver.storage.address import Addresses
 from resolver.storage.redirect import STATUSES, Redirects, Route
@@ -60,6 +62,7 @@ class Storage:
             proxies=settings.proxies,
         )
         self._redirects = Redirects(settings.registry_url, addresses, self._transport)
+        self._grants = Grants()
         self._seconds = settings.limits.registry_seconds
         self._threads = Threads(THREADS, "balena-blob", share=SHARE)
 
@@ -95,6 +98,14 @@ class Storage:
         if route:
             self._observer.note(Contact(Part.REGISTRY))
         return route
+
+    def learn(self, decision: forward.Forward, response: http.Response) -> None:
+        """Take note of the blobs that a client may have by a manifest it was served."""
+        if decision.authorization and response.status_code == HTTPStatus.OK:
+            repository = decision.path.partition("/manifests/")[0]
+            media_type = response.headers.get("content-type", "")
+            blobs = named_blobs(media_type, response.raw_content or b"")
+            self._grants.add(decision.authorization, repository, blobs)
 
     def check_head(
         self, method: str, response: http.Response, route: Route | None
