@@ -51,6 +51,9 @@ SECRETS_SHOWN = (
     "balena_show_secrets is on: API keys and tokens are in every flow, and in whatever"
     " is saved or exported; give it to nobody, and switch it off when you are done"
 )
+CACHE_SECONDS = 600
+"""How long the cache may be silent: where somebody wants the end of a blob that is
+being fetched, that comes last. It keeps an eye on registry and storage itself."""
 BUG = "a bug of the registry proxy; its operator finds the reason in the log"
 
 
@@ -203,7 +206,9 @@ class RegistryProxy:
         """Listen to the registry, or to the storage, with a limit."""
         route.restore_name(data)
         if self._settings:
-            self._connections.connected(data, self._peer(data.server))
+            is_cache = self._is_cache(data.server)
+            seconds = CACHE_SECONDS if is_cache else None
+            self._connections.connected(data, self._peer(data.server), seconds)
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Let go of a connection that did not come about."""
@@ -360,7 +365,15 @@ class RegistryProxy:
         assert self._settings, "configure comes before every flow"  # noqa: S101
         if proxy := self._settings.proxies.at(server.address):
             return proxy.name
+        if self._is_cache(server):
+            return "the cache of blobs"
         return route.peer_of(server, self._settings.registry.address)
+
+    def _is_cache(self, server: mitmproxy_connection.Server) -> bool:
+        """Return whether this process itself is at the other end, with its cache."""
+        return server.address is not None and (
+            server.address == self._endpoints.cache_address
+        )
 
     def _begin(self, flow: http.HTTPFlow) -> Exchange:
         exchange = self._exchanges[flow] = Exchange.begin(flow)

@@ -24,6 +24,7 @@ from mitm.story import own_request, words
 from mitm.story.journal import Journal
 from mitm.story.record import SEPARATOR, Login, Record
 from resolver import errors
+from resolver.blob.request import Found
 from resolver.content import answer, forward
 from resolver.content.index import DIGEST_HEADER
 from resolver.content.locator import Asker, Locator
@@ -46,13 +47,13 @@ from resolver.grammar.reference import (
 )
 from resolver.release.denial import explain_denial
 from resolver.release.resolution import Resolution
-from resolver.storage.redirect import Route
 from resolver.token import service
 from resolver.token.cache import ResolutionCache
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.health import Health
 from resolver.upstream.host import Hosts
 from resolver.upstream.observer import Contact, Observers, Part
+from resolver.upstream.outgoing import NONE
 from resolver.upstream.registry import Upstream
 from resolver.upstream.transport import Transport
 
@@ -75,6 +76,8 @@ class Endpoints:
             else None
         )
         self._journal = journal
+        if self._storage and self._storage.cache:
+            journal.watch(self._storage.cache.folder.kept)
         self._transport = Transport(
             settings.verification,
             connections=service.SHARE,
@@ -174,6 +177,12 @@ class Endpoints:
     def cache(self) -> ResolutionCache:
         """What is remembered."""
         return self._tokens.cache
+
+    @property
+    def cache_address(self) -> tuple[str, int] | None:
+        """Where this process gets blobs of the cache, if there is one."""
+        blobs = self._storage.cache if self._storage else None
+        return blobs.address if blobs else None
 
     def rewrite_head(
         self, flow: http.HTTPFlow, response: http.Response, exchange: Exchange
@@ -308,27 +317,34 @@ class Endpoints:
         record.forwarded(found, host)
         alias = None if found.alias is None else str(found.alias)
         view = answer.View(url, token_url, host, alias, found.location, found.scope)
-        route = await self._find_blob(flow, endpoint, found, address)
+        blob = await self._find_blob(flow, exchange, endpoint, found)
+        route, record.cache = blob.route, blob.state
         exchange.decision = Decision(endpoint, found, view, route)
         if route:
-            record.storage = route.destination.host
-            record.host = route.destination.netloc
+            if not route.is_cache:
+                record.storage = route.destination.host
+                record.host = route.destination.netloc
             storage.rewrite_request(flow, exchange, route, found.authorization)
         else:
             rewrite_request(flow, exchange, exchange.decision)
-        outgoing.lead(flow, exchange, self._settings.proxies)
+        is_here = route is not None and route.is_cache
+        outgoing.lead(flow, exchange, NONE if is_here else self._settings.proxies)
 
     async def _find_blob(
         self,
         flow: http.HTTPFlow,
+        exchange: Exchange,
         endpoint: Base | Content,
         found: forward.Forward,
-        address: str,
-    ) -> Route | None:
+    ) -> Found:
         """Return where the blob is, if one is asked for, and the registry has it not.
 
         Without a token the registry has nothing to say but where to get one.
         """
+        record = exchange.record
         if not (self._storage and answer.is_blob(endpoint) and found.authorization):
-            return None
-        return await self._storage.find(flow.request.method, found, address)
+            return Found(None)
+        address = str(record.client[0]) if record else ""
+        return await self._storage.find(
+            flow.request.method, found, exchange.headers, address
+        )

@@ -19,8 +19,10 @@ from mitm.parser import (
     parse_address_with_port,
     parse_file,
     parse_flag,
+    parse_folder,
     parse_host_name,
     parse_port,
+    parse_size,
     word,
 )
 from resolver.grammar.url import PORT_MAX, parse_url
@@ -165,6 +167,15 @@ TABLE: dict[Option, str] = {
         "Hosts, addresses and networks from which blobs may be fetched although they"
         " are not on the internet, separated by commas, as in"
         " `minio.example.com,10.1.0.0/16`. The registry's own host is always allowed."
+    ),
+    Option("balena_cache_dir", "CACHE", "", parse_folder): (
+        "Folder in which blobs are kept, so that the registry sends each once. Only"
+        " those get a blob from it to whom the registry would give it. Redirects are"
+        " followed, as with `BLOBS=follow`. If empty, nothing is kept."
+    ),
+    Option("balena_cache_size", "CACHE_SIZE", "20GB", parse_size): (
+        "How much the blobs in it may take together, as in `500MB` or `1TiB`. Beyond"
+        " that those go that were not used for the longest time."
     ),
     Option("balena_tls", "TLS", Tls.OFF.value, word(Tls)): (
         "`off` is plain HTTP alone, unless `balena_tls_cert` names a certificate;"
@@ -325,10 +336,22 @@ def _check_together(values: Mapping[str, Any], spelling: Mapping[str, str]) -> N
             f" {certificate}, which serves TLS with that certificate; leave one of them"
             " out"
         )
-    if "balena_blobs_allow" in values and values.get("balena_blobs") != Blobs.FOLLOW:
+    blobs, cache = spelling["balena_blobs"], spelling["balena_cache_dir"]
+    is_kept, passage = "balena_cache_dir" in values, values.get("balena_blobs")
+    if "balena_blobs_allow" in values and not is_kept and passage != Blobs.FOLLOW:
         raise ValueRefused(
             f"{spelling['balena_blobs_allow']}: has no effect without"
-            f" {spelling['balena_blobs']}=follow; set that as well"
+            f" {blobs}=follow; set that as well"
+        )
+    if is_kept and passage not in (None, Blobs.FOLLOW):
+        raise ValueRefused(
+            f"{blobs}: {passage} contradicts {cache}, which follows redirects to keep"
+            " what is behind them; leave one of them out"
+        )
+    if "balena_cache_size" in values and not is_kept:
+        raise ValueRefused(
+            f"{spelling['balena_cache_size']}: has no effect without {cache}; set"
+            f" {cache}=/path/to/folder"
         )
 
 

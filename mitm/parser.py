@@ -6,13 +6,27 @@ what is used. It raises `ValueError` in words that name the value and what would
 
 import ipaddress
 import os
+import re
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
 from resolver.grammar.url import PORT_MAX, parse_host
 
+SIZE_MIN, SIZE_MAX = 10**6, 10**15
+_UNITS = {
+    f"{prefix}{ending}": base**power
+    for power, prefix in enumerate("KMGT", 1)
+    for ending, base in (("B", 1000), ("", 1000), ("IB", 1024), ("I", 1024))
+}
+"""Bytes of each unit, in capitals."""
+_SIZE = re.compile(
+    r"(?P<number>[0-9]{1,7}(?:\.[0-9]{1,3})?) ?(?P<unit>[KMGT](?:I?B|I)?)",
+    re.IGNORECASE | re.ASCII,
+)
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -114,6 +128,38 @@ def parse_file(text: str) -> Path:
     if not os.access(path, os.R_OK):
         raise ValueError(f"{text!r} cannot be read by this user")
     return path
+
+
+def parse_folder(text: str) -> Path:
+    """Return the whole path of a folder that can be written, which is made if need be.
+
+    Files are kept in it, so it is tried at once.
+    """
+    path = Path(text).expanduser().absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{text!r} cannot be written, {error.strerror}; name a folder in which this"
+            " user may make files"
+        ) from error
+    return path
+
+
+def parse_size(text: str) -> int:
+    """Return a size in bytes, written with a unit."""
+    match = _SIZE.fullmatch(text.strip())
+    bytes_ = (
+        int(Decimal(match["number"]) * _UNITS[match["unit"].upper()]) if match else 0
+    )
+    if not SIZE_MIN <= bytes_ <= SIZE_MAX:
+        raise ValueError(
+            f"{text!r} is no size from 1MB to 1000TB; write it as in 500MB, 20GB or"
+            " 1TiB"
+        )
+    return bytes_
 
 
 def _without_brackets(host: str) -> str:

@@ -75,6 +75,10 @@ class Settings:
     follows_redirects: bool
     """Whether those of blobs are, instead of being passed to the client."""
     blobs_allowed: Allowed
+    cache_dir: Path | None
+    """Where blobs are kept; None where they are not."""
+    cache_size: int
+    """Bytes of all blobs in it together."""
     verification: transport.Verification
     proxies: Proxies = NONE
     """Those that go for registry, API and storage."""
@@ -137,8 +141,13 @@ def read_settings() -> Settings:
         metrics_address=values["balena_metrics_listen"],
         log_format=values["balena_log_format"],
         show_secrets=values["balena_show_secrets"],
-        follows_redirects=values["balena_blobs"] is Blobs.FOLLOW,
+        follows_redirects=(
+            values["balena_blobs"] is Blobs.FOLLOW
+            or values["balena_cache_dir"] is not None
+        ),
         blobs_allowed=values["balena_blobs_allow"] or Allowed(),
+        cache_dir=values["balena_cache_dir"],
+        cache_size=values["balena_cache_size"],
         verification=transport.Verification(
             enabled=not ctx.options.ssl_insecure,
             ca_file=_read_path("ssl_verify_upstream_trusted_ca"),

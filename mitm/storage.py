@@ -8,6 +8,7 @@ request then goes to where it redirects, as if that had been the registry.
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from mitmproxy import http
 
@@ -18,9 +19,11 @@ from mitm.settings import Settings
 from resolver import errors
 from resolver.blob.grant import Grants
 from resolver.blob.manifest import named_blobs
+from resolver.blob.request import Found, Request, Wish
 from resolver.content import answer, forward
+from resolver.grammar.reference import Digest
 from resolver.storage.address import Addresses
-from resolver.storage.redirect import STATUSES, Redirects, Route
+from resolver.storage.redirect import STATUSES, Permission, Redirects, Route
 from resolver.storage.url import Url
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.host import Hosts
@@ -28,6 +31,9 @@ from resolver.upstream.observer import Contact, Observer, Part, purpose
 from resolver.upstream.share import address_party
 from resolver.upstream.threads import Threads, time_limit
 from resolver.upstream.transport import USER_AGENT, Transport
+
+if TYPE_CHECKING:
+    from resolver.blob.cache import BlobCache
 
 logger = logging.getLogger(__name__)
 
@@ -64,16 +70,27 @@ class Storage:
         self._redirects = Redirects(settings.registry_url, addresses, self._transport)
         self._grants = Grants()
         self._seconds = settings.limits.registry_seconds
+        self._cache = self._open_cache(settings, addresses, hosts)
         self._threads = Threads(THREADS, "balena-blob", share=SHARE)
 
+    @property
+    def cache(self) -> "BlobCache | None":
+        """The cache of blobs, if there is one."""
+        return self._cache
+
     async def find(
-        self, method: str, decision: forward.Forward, address: str
-    ) -> Route | None:
-        """Return where a blob is; None where the registry is to be asked for it.
+        self,
+        method: str,
+        decision: forward.Forward,
+        headers: Mapping[str, str],
+        address: str,
+    ) -> Found:
+        """Return where a blob is.
 
         Args:
             method: GET or HEAD.
             decision: what would go to the registry.
+            headers: the client's, by their names in lower case.
             address: of the client that asks.
 
         Raises:
@@ -83,21 +100,33 @@ class Storage:
         """
         purpose.set(str(decision.alias or ""))
         deadline = Deadline.after(self._seconds)
+        login, parties = decision.authorization or "", address_party(address)
+
+        async def ask() -> Permission:
+            return await self._threads.run(
+                self._redirects.ask, decision.path, login, deadline, parties=parties
+            )
+
         async with time_limit(
             deadline,
             "the registry does not say in time where the blob is; try again later",
         ):
-            route = await self._threads.run(
-                self._redirects.find,
-                method,
-                decision.path,
-                decision.authorization or "",
-                deadline,
-                parties=address_party(address),
-            )
-        if route:
+            found = None
+            if self._cache:
+                digest = Digest(decision.path.rpartition("/")[2])
+                wish = Wish(method, digest, headers)
+                request = Request(wish, decision.path, login, parties)
+                found = await self._cache.find(request, ask)
+            if found is None:
+                find, path = self._redirects.find, decision.path
+                found = Found(
+                    await self._threads.run(
+                        find, method, path, login, deadline, parties=parties
+                    )
+                )
+        if found.route and not found.route.is_cache:
             self._observer.note(Contact(Part.REGISTRY))
-        return route
+        return found
 
     def learn(self, decision: forward.Forward, response: http.Response) -> None:
         """Take note of the blobs that a client may have by a manifest it was served."""
@@ -125,8 +154,37 @@ class Storage:
 
     def close(self) -> None:
         """Let go of threads and connections."""
+        if self._cache:
+            self._cache.close()
         self._threads.close()
         self._transport.close()
+
+    def _open_cache(
+        self, settings: Settings, addresses: Addresses, hosts: Hosts
+    ) -> "BlobCache | None":
+        """Return the cache of blobs, if the settings name a folder for it."""
+        if settings.cache_dir is None:
+            return None
+        # It is loaded where somebody wants it.
+        from resolver.blob.cache import BlobCache  # noqa: PLC0415
+        from resolver.blob.folder import Folder  # noqa: PLC0415
+
+        transport = Transport(
+            settings.verification,
+            connections=SHARE,
+            hosts=hosts,
+            address_of=addresses.choose,
+            proxies=settings.proxies,
+            piece_seconds=self._seconds,
+        )
+        return BlobCache(
+            Folder(settings.cache_dir, settings.cache_size),
+            self._redirects,
+            transport,
+            grants=self._grants,
+            registry_url=settings.registry_url,
+            seconds=self._seconds,
+        )
 
 
 def rewrite_request(

@@ -242,16 +242,26 @@ class Connections:
             self._connecting[data.server.id] = _Attempt(timer, has_others)
 
     def connected(
-        self, data: server_hooks.ServerConnectionHookData, peer: str = REGISTRY
+        self,
+        data: server_hooks.ServerConnectionHookData,
+        peer: str = REGISTRY,
+        seconds: int | None = None,
     ) -> None:
-        """Listen to the registry, or to who it is, with a limit."""
+        """Listen to the registry, or to who it is, with a limit.
+
+        Args:
+            data: the connection.
+            peer: who is at its other end, in words.
+            seconds: that it may be silent, if not as long as the registry may.
+
+        """
         self._end_attempt(data)
         client = self._clients.get(data.client.id)
         stream = find_transport(data.client, data.server)
         if client and stream and stream.reader is not None:
             reader = AnswerReader(
                 stream.reader,
-                seconds=self._limits.registry_seconds,
+                seconds=seconds or self._limits.registry_seconds,
                 traffic=self.traffic,
                 peer=peer,
                 piece_length=_piece_length(data),

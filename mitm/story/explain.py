@@ -11,7 +11,7 @@ from mitmproxy import http
 
 from mitm.story.quantity import describe_size
 from mitm.story.record import SEPARATOR, Kind, Login, Outcome, OwnKind, Record
-from mitm.story.words import CACHES, LOGINS, sender
+from mitm.story.words import BLOBS, CACHES, LOGINS, sender
 from resolver.errors import ErrorCode
 
 FOREIGN = "This is no request to the registry proxy, or one that it did not get to see."
@@ -130,7 +130,9 @@ def _answer(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
             " the client, without its token and past this proxy."
         )
     elif record.method != "HEAD" and record.bytes is not None:
-        if record.storage:
+        if record.cache:
+            yield f"{BLOBS[record.cache].whole}."
+        elif record.storage:
             yield (
                 f"The registry redirected it to {record.storage}, and the proxy fetched"
                 " it there for the client, without its token."

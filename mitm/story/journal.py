@@ -8,6 +8,7 @@ from mitmproxy import exceptions, http
 from mitm.guard.connection import Connections
 from mitm.story import log_line, words
 from mitm.story.record import KnownRelease, Record
+from resolver.blob.count import Kept
 from resolver.token.answer import TokenAnswer
 from resolver.upstream.observer import NOBODY, Observer
 
@@ -26,6 +27,7 @@ class Journal:
         self._releases: LRUCache[str, KnownRelease] = LRUCache(RELEASES_MAX)
         self._address: tuple[str, int] | None = None
         self._metrics: Metrics | None = None
+        self._kept = Kept()
 
     @property
     def observer(self) -> Observer:
@@ -53,6 +55,13 @@ class Journal:
                 ) from error
         self.close()
         self._metrics, self._address = shown, address
+        self.watch(self._kept)
+
+    def watch(self, kept: Kept) -> None:
+        """Count what is in the cache of blobs from now on."""
+        self._kept = kept
+        if self._metrics:
+            self._metrics.watch(kept)
 
     def issue(self, record: Record, answer: TokenAnswer) -> None:
         """Take note of the token that a client gets."""

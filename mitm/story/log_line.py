@@ -10,7 +10,13 @@ from typing import Any
 
 from mitm import reply
 from mitm.story.record import Kind, Outcome, Record, brief_location
-from mitm.story.words import begin_of_location, describe_release, no_answer, server
+from mitm.story.words import (
+    BLOBS,
+    begin_of_location,
+    describe_release,
+    no_answer,
+    server,
+)
 
 logger = logging.getLogger("balena.request")
 
@@ -43,6 +49,8 @@ def describe(record: Record) -> str:
         parts.append(f"release {record.release}")
     if record.storage and record.outcome not in _OF_OTHERS:
         parts.append("from the storage")
+    if record.cache and record.outcome not in _OF_OTHERS:
+        parts.append(BLOBS[record.cache].brief)
     if record.warning:
         parts.append(record.warning)
     has_size = record.bytes and record.location and not is_token
@@ -67,6 +75,7 @@ def facts(record: Record) -> dict[str, Any]:
         "release": record.release,
         "location": brief_location(record.location),
         "storage": record.storage,
+        "cache": record.cache,
         "aliases": _aliases(record) or None,
         "bytes": record.bytes,
         "duration": round(record.seconds or 0.0, 3),

@@ -5,7 +5,7 @@ a label: there are too many of them, and metrics are read by more people than lo
 """
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from itertools import product
 from typing import Any
@@ -29,6 +29,7 @@ from mitm import output
 from mitm.guard.connection import Connections
 from mitm.story.record import Kind, Outcome, Record
 from mitm.version import VERSION
+from resolver.blob.count import Kept
 from resolver.errors import Reason, Refusal
 from resolver.upstream.observer import (
     ApiRequest,
@@ -100,7 +101,25 @@ class Metrics:
             "Answers that registry or API did not give, or that could not be used.",
             {"upstream": Part, "reason": Reason},
         )
+        blob_states = {"state": (CacheState.HIT, CacheState.SHARED, CacheState.MISS)}
+        self._blobs = self._series(
+            Counter,
+            "cache_blobs",
+            "Blobs that were answered with the cache, by where they came from.",
+            blob_states,
+        )
+        self._blob_bytes = self._series(
+            Counter,
+            "cache_blob_bytes",
+            "Bytes of these that clients got.",
+            blob_states,
+        )
+        self._kept = Kept()
         self._watch(connections)
+
+    def watch(self, kept: Kept) -> None:
+        """Show what is in the cache of blobs from now on."""
+        self._kept = kept
 
     def show(self, address: tuple[str, int]) -> None:
         """Let Prometheus read the metrics there.
@@ -123,6 +142,9 @@ class Metrics:
         self._durations.labels(record.kind).observe(record.seconds or 0.0)
         for outcome in _pulls(record):
             self._pulls.labels(outcome).inc()
+        if record.cache:
+            self._blobs.labels(record.cache).inc()
+            self._blob_bytes.labels(record.cache).inc(record.bytes or 0)
         if record.reason:
             self.note(Failure(Part.REGISTRY, record.reason))
 
@@ -151,7 +173,11 @@ class Metrics:
         info = self._gauge("build_info", "1, with the versions as labels.", *labels)
         versions = VERSION, mitmproxy_version.VERSION, platform.python_version()
         info.labels(*versions).set(1)
-        self.registry.register(_Counted(connections))
+        size = self._gauge("cache_bytes", "Bytes of the blobs in the cache.")
+        size.set_function(lambda: self._kept.size)
+        size_max = self._gauge("cache_bytes_max", "Bytes that they may have.")
+        size_max.set_function(lambda: self._kept.size_max)
+        self.registry.register(_Counted(connections, lambda: self._kept))
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, namespace=PREFIX, registry=self.registry)
@@ -181,16 +207,41 @@ class Metrics:
 class _Counted(Collector):
     """Shows numbers that are counted elsewhere, by what is done often or in threads."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, kept: Callable[[], Kept]) -> None:
         self._connections = connections
+        self._kept = kept
 
     def collect(self) -> Iterable[Metric]:
         """Return them as they are now."""
         yield CounterMetricFamily(
             f"{PREFIX}_streamed_bytes",
-            "Bytes that came from the registry in answers that are streamed: blobs.",
+            "Bytes of blobs that came from registry, storage or cache.",
             value=self._connections.traffic.streamed,
         )
+        counts = self._kept().counts
+        for name, text, value in (
+            (
+                "cache_fetched_bytes",
+                "Bytes that were fetched to be kept.",
+                counts.fetched,
+            ),
+            (
+                "cache_evictions",
+                "Blobs that made room for others.",
+                counts.evictions,
+            ),
+            (
+                "cache_evicted_bytes",
+                "Bytes of blobs that made room for others.",
+                counts.evicted_bytes,
+            ),
+            (
+                "cache_damaged",
+                "Blobs that are not what their digests say, on disk or as they came.",
+                counts.damaged,
+            ),
+        ):
+            yield CounterMetricFamily(f"{PREFIX}_{name}", text, value=value)
         yield CounterMetricFamily(
             f"{PREFIX}_dropped_log_lines",
             "Lines of the log that nobody read in time, or that could not be written.",

@@ -240,6 +240,8 @@ class Record:
     digest: str | None = None
     warning: str | None = None
     storage: str | None = None
+    cache: observer.CacheState | None = None
+    """Where a blob came from, where the cache had a part in it."""
     code: str | None = None
     message: str | None = None
     failure: str | None = None
@@ -327,6 +329,8 @@ class Record:
             state["outcome"] = str(self.outcome)
         if self.reason:
             state["reason"] = str(self.reason)
+        if self.cache:
+            state["cache"] = str(self.cache)
         if self.aliases:
             state["aliases"] = [each.as_dict() for each in self.aliases]
         else:
@@ -610,6 +614,7 @@ _READERS: Mapping[str, _Reader] = {
     "path": _text,
     "login": _member(Login),
     "storage": _text,
+    "cache": _member(observer.CacheState),
     "reason": _member(errors.Reason),
     "digest": _text,
     "code": _text,

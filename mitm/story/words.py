@@ -63,6 +63,21 @@ CACHES: Mapping[CacheState, Wording] = {
         "The API fails, so what was remembered served beyond its time",
     ),
 }
+BLOBS: Mapping[CacheState, Wording] = {
+    CacheState.HIT: Wording(
+        "from the cache",
+        "It came from the proxy's cache; neither registry nor storage sent it",
+    ),
+    CacheState.SHARED: Wording(
+        "shared with another client",
+        "Another client was just getting it, so the proxy fetched it once for both",
+    ),
+    CacheState.MISS: Wording(
+        "fetched into the cache",
+        "The proxy fetched it, and keeps it in its cache for those who ask later",
+    ),
+}
+"""Where a blob comes from that the cache has a part in."""
 LOGINS: Mapping[Login, Wording] = {
     Login.NONE: Wording("none, so only what is public is there", "without a login"),
     Login.KEY: Wording("an API key", "with a user name and an API key"),
@@ -117,12 +132,15 @@ def no_answer(record: Record) -> str:
 
 def sender(record: Record) -> str:
     """Say who sends the answer."""
+    if record.cache:
+        return "cache"
     return "storage" if record.storage else "registry"
 
 
 def server(record: Record) -> str:
     """Say who sends the answer, and at which host."""
-    return f"{sender(record)} {record.host or record.storage or ''}".rstrip()
+    host = "of blobs" if record.cache else record.host or record.storage or ""
+    return f"{sender(record)} {host}".rstrip()
 
 
 def describe_release(target: AliasRecord) -> str:
@@ -202,6 +220,8 @@ def _blob(record: Record) -> str:
         return f"blob {digest} of {name}: it is there"
     part = "part of a " if record.status == HTTPStatus.PARTIAL_CONTENT else ""
     way = "from the storage" if record.storage else "streamed"
+    if record.cache:
+        way = BLOBS[record.cache].brief
     return f"{part}blob {describe_size(record.bytes or 0)} of {name}, {way}"
 
 

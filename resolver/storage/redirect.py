@@ -54,6 +54,8 @@ class Route:
     proxy goes for the host."""
     is_registry: bool
     """Whether it is the registry itself, which may see its token again."""
+    is_cache: bool = False
+    """Whether it is the cache of this process."""
 
 
 @dataclass(frozen=True, slots=True)

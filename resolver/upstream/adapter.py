@@ -37,6 +37,7 @@ class Adapter(HTTPAdapter):
         hosts: Hosts,
         address_of: AddressOf,
         proxies: Proxies,
+        piece_seconds: float | None = None,
     ) -> None:
         """Keep so many connections to one server, and add their sockets to a set."""
         self._ca_folder = ca_folder
@@ -48,7 +49,7 @@ class Adapter(HTTPAdapter):
         self._lock = threading.Lock()
         self._tls: ssl.SSLContext | None = None
         super().__init__(pool_connections=connections, pool_maxsize=connections)
-        self._pools = pools(sockets)
+        self._pools = pools(sockets, piece_seconds)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def send(

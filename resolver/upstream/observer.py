@@ -27,14 +27,14 @@ class Part(StrEnum):
 
 
 class CacheState(StrEnum):
-    """Where the outcome of a look-up came from."""
+    """Where the outcome of a look-up, or a blob, came from."""
 
     HIT = "hit"
-    """It was remembered."""
+    """It was remembered, or kept."""
     MISS = "miss"
-    """The API was asked."""
+    """API or registry was asked."""
     SHARED = "shared"
-    """The API was being asked by somebody else already."""
+    """API or registry was being asked by somebody else already."""
     STALE = "stale"
     """The API failed, and what was remembered served beyond its time."""
 

@@ -48,6 +48,11 @@ class _TimedStream(io.RawIOBase):
             self._connection.settimeout(remaining)
         return self._stream.readinto(buffer)
 
+    def renew(self, seconds: float) -> None:
+        """Give each piece that comes from now on so many seconds of its own."""
+        self._deadline = None
+        self._connection.settimeout(seconds)
+
     def close(self) -> None:
         """Let go of the socket."""
         self._stream.close()
@@ -70,8 +75,17 @@ class _WholeLines(io.BufferedReader):
         return line
 
 
-def pools(sockets: WeakSet[socket]) -> dict[str, type[HTTPConnectionPool]]:
-    """Return the pools by scheme; they add the sockets that they read from."""
+def pools(
+    sockets: WeakSet[socket], piece_seconds: float | None = None
+) -> dict[str, type[HTTPConnectionPool]]:
+    """Return the pools by scheme; they add the sockets that they read from.
+
+    Args:
+        sockets: those that are read from.
+        piece_seconds: for each piece of a body, which may then last; if none, the
+            deadline is that of the whole answer.
+
+    """
 
     class Response(HTTPResponse):
         def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
@@ -79,7 +93,13 @@ def pools(sockets: WeakSet[socket]) -> dict[str, type[HTTPConnectionPool]]:
             sockets.add(getattr(sock, "socket", sock))
             super().__init__(sock, *args, **options)
             # The socket's timeout is what the whole request has left.
-            self.fp = _WholeLines(_TimedStream(self.fp.detach(), sock))
+            self._timed = _TimedStream(self.fp.detach(), sock)
+            self.fp = _WholeLines(self._timed)
+
+        def begin(self) -> None:
+            super().begin()
+            if piece_seconds is not None:
+                self._timed.renew(piece_seconds)
 
     class HttpPool(HTTPConnectionPool):
         class ConnectionCls(HTTPConnection):

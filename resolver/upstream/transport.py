@@ -12,8 +12,8 @@ as a ``Retry-After`` says, and hold its thread.
 
 import random
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -42,6 +42,7 @@ BACKOFF = 0.2
 """Seconds before the second try; each later one waits four times as long."""
 RETRIED = frozenset({429, 502, 503, 504})
 _CHUNK = 1 << 16
+_PIECE = 1 << 18
 USER_AGENT = "balena-registry-proxy"
 
 
@@ -85,6 +86,8 @@ class _Request:
     method: str = "GET"
     is_search: bool = False
     accept: str = "application/json"
+    begin: int | None = None
+    """The byte to begin at, where that is not the first one."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -92,9 +95,38 @@ class _Request:
         headers = {"User-Agent": USER_AGENT, "Accept": self.accept}
         if self.is_search:
             headers["Range"] = "bytes=0-0"
+        if self.begin is not None:
+            headers["Range"] = f"bytes={self.begin}-"
         if self.authorization is not None:
             headers["Authorization"] = self.authorization
         return headers
+
+
+class Opened:
+    """An answer whose body has not come yet."""
+
+    def __init__(
+        self,
+        response: requests.Response,
+        blame: Callable[[Exception], ServiceUnavailable],
+    ) -> None:
+        self._response = response
+        self._blame = blame
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+
+    def read(self) -> bytes:
+        """Return the next piece as it was sent; nothing at the end, or where it is cut.
+
+        Raises:
+            ServiceUnavailable: no more can be read, or none came in time.
+
+        """
+        try:
+            piece: bytes = self._response.raw.read1(_PIECE, decode_content=False)
+        except (HTTPError, OSError) as error:
+            raise self._blame(error) from error
+        return piece
 
 
 class Transport:
@@ -110,7 +142,21 @@ class Transport:
         hosts: Hosts | None = None,
         address_of: AddressOf | None = None,
         proxies: Proxies = NONE,
+        piece_seconds: float | None = None,
     ) -> None:
+        """Make no connection yet.
+
+        Args:
+            verification: how servers are verified.
+            connections: how many are kept to one server.
+            sleep: what waits between two tries.
+            observer: who is told of each request.
+            hosts: which addresses of names work.
+            address_of: which address is connected to; if none, one that works.
+            proxies: those that go for others.
+            piece_seconds: how long each piece of what is opened may take.
+
+        """
         self._sleep = sleep
         self._observer = observer
         self._sockets: WeakSet[socket] = WeakSet()
@@ -125,6 +171,7 @@ class Transport:
             hosts,
             address_of or hosts.find,
             proxies,
+            piece_seconds,
         )
         self._proxies = proxies
 
@@ -169,6 +216,30 @@ class Transport:
         """
         request = _Request(url, authorization, method, is_search=True, accept="*/*")
         return self._persist(request, deadline)
+
+    @contextmanager
+    def open(
+        self, url: str, *, authorization: str | None, begin: int, deadline: Deadline
+    ) -> Iterator[Opened]:
+        """Yield the answer to a GET whose body comes piece by piece.
+
+        Args:
+            url: of a blob.
+            authorization: the login, if any.
+            begin: the byte to begin at.
+            deadline: for the head.
+
+        Raises:
+            ServiceUnavailable: there was no answer in time.
+
+        """
+        request = _Request(url, authorization, accept="*/*", begin=begin or None)
+        try:
+            response = self._respond(request, deadline)
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise self._unreachable(url, error) from error
+        with response:
+            yield Opened(response, lambda error: self._unreachable(url, error))
 
     def _persist(self, request: _Request, deadline: Deadline) -> Answer:
         """Return the answer, after a few tries.
@@ -267,7 +338,8 @@ class Transport:
         )
         return answer
 
-    def _send(self, request: _Request, deadline: Deadline) -> Answer:
+    def _respond(self, request: _Request, deadline: Deadline) -> requests.Response:
+        """Return the answer to one try, of which the head is there."""
         remaining = deadline.remaining
         if not remaining:
             raise requests.Timeout("the time for the request is over")
@@ -275,12 +347,15 @@ class Transport:
         is_proxied = self._proxies.find_for(request.url) is not None
         connecting = remaining if is_proxied else min(CONNECT_SECONDS, remaining)
         message = requests.Request(request.method, request.url, request.headers)
-        with self._adapter.send(
+        return self._adapter.send(
             message.prepare(),
             timeout=(connecting, remaining),
             verify=self._verify,
             stream=True,
-        ) as response:
+        )
+
+    def _send(self, request: _Request, deadline: Deadline) -> Answer:
+        with self._respond(request, deadline) as response:
             body = bytearray()
             # Not `iter_content`, which waits for a whole chunk, past any deadline.
             while chunk := response.raw.read1(_CHUNK, decode_content=True):

@@ -18,6 +18,7 @@ from mitm import route, storage
 from mitm.exchange import Exchange
 from mitm.route import Address
 from mitm.settings import Settings
+from resolver.blob.request import Found
 from resolver.content.forward import Forward
 from resolver.storage.address import Allowed
 from resolver.storage.redirect import Route
@@ -187,6 +188,7 @@ def test_blobs_of_one_address_delay_no_other(
         verification=Verification(),
         limits=SimpleNamespace(registry_seconds=30),
         proxies=NONE,
+        cache_dir=None,
     )
     blobs = storage.Storage(cast("Settings", values), NOBODY, Hosts())
     gate, began = threading.Event(), threading.Semaphore(0)
@@ -200,14 +202,14 @@ def test_blobs_of_one_address_delay_no_other(
     monkeypatch.setattr(blobs._redirects, "find", find)
 
     async def play() -> None:
-        def look(path: str, address: str) -> asyncio.Task[Route | None]:
+        def look(path: str, address: str) -> asyncio.Task[Found]:
             wanted = Forward(path, TOKEN)
-            return asyncio.create_task(blobs.find("GET", wanted, address))
+            return asyncio.create_task(blobs.find("GET", wanted, {}, address))
 
         busy = [look("/busy", "192.0.2.1") for _ in range(storage.THREADS + 1)]
         for _ in range(storage.SHARE):
             assert await asyncio.to_thread(began.acquire, timeout=10)
-        assert await asyncio.wait_for(look("/other", "192.0.2.2"), 10) == ROUTE
+        assert await asyncio.wait_for(look("/other", "192.0.2.2"), 10) == Found(ROUTE)
         assert not any(task.done() for task in busy)
         gate.set()
         await asyncio.gather(*busy)

@@ -1,0 +1,235 @@
+"""The cache of blobs: where one comes from, decided without waiting for a disk.
+
+Rules C2 to C4 of the design. First it is decided whether somebody may have the blob, by
+a grant or by the registry's own answer, and whether it is here makes no difference to
+that. Then it comes from the folder, from a fetch that is under way, or from one that
+begins with it. What does not fit into this goes upstream, as if there were no cache.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from cachetools import TTLCache
+
+from resolver.blob.fetch import Fetch
+from resolver.blob.folder import Blob, Folder
+from resolver.blob.grant import Grants
+from resolver.blob.request import Found, Request, Window, Wish
+from resolver.blob.server import BlobServer, Body
+from resolver.grammar.reference import Digest
+from resolver.storage.redirect import Permission, Redirects, Route
+from resolver.storage.url import Url
+from resolver.upstream.deadline import Deadline
+from resolver.upstream.flight import Flights
+from resolver.upstream.observer import CacheState
+from resolver.upstream.threads import Threads
+from resolver.upstream.transport import Opened, Transport
+
+logger = logging.getLogger(__name__)
+
+FETCHES = 64
+"""As many blobs are fetched at the same time."""
+FETCHES_SHARE = 24
+"""So many of them for one client's address; what it asks for beyond goes upstream."""
+DISK_THREADS = 64
+CHECK_SECONDS = 5
+"""How long a client waits until a blob is checked that is here."""
+UNFIT_SECONDS = 60
+"""How long a blob goes past the cache that could not be kept."""
+UNFIT_MAX = 1000
+
+
+class BlobCache:
+    """The cache; belongs to one event loop."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        redirects: Redirects,
+        transport: Transport,
+        *,
+        grants: Grants,
+        registry_url: str,
+        seconds: float,
+    ) -> None:
+        """Keep blobs in the folder.
+
+        Args:
+            folder: it and its bounds.
+            redirects: knows where the registry has its blobs.
+            transport: fetches them; each piece has its own time there.
+            grants: who may have what.
+            registry_url: of the one registry.
+            seconds: how long registry or storage may take for an answer.
+
+        """
+        self.folder = folder
+        self._redirects = redirects
+        self._transport = transport
+        self._grants = grants
+        self._registry = Url.of(registry_url)
+        self._seconds = seconds
+        self._server = BlobServer()
+        self._disk = Threads(DISK_THREADS, "blob-disk")
+        self._checks: Flights[Digest, bool] = Flights()
+        self._fetches: dict[Digest, Fetch] = {}
+        self._threads = Threads(FETCHES, "blob-fetch", share=FETCHES_SHARE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unfit: TTLCache[Digest, None] = TTLCache(UNFIT_MAX, UNFIT_SECONDS)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where this process gets blobs of the cache."""
+        return self._server.address
+
+    async def find(
+        self, request: Request, ask: Callable[[], Awaitable[Permission]]
+    ) -> Found | None:
+        """Return where a blob comes from; None where it goes past the cache.
+
+        Args:
+            request: what somebody wants.
+            ask: asks the registry for permission.
+
+        Raises:
+            RedirectRefused: the blob is where the proxy does not go.
+            ServiceUnavailable: registry or storage do not answer in time.
+
+        """
+        wish, digest = request.wish, request.wish.digest
+        if not self.folder.is_known(digest) or not wish.is_usual:
+            return None
+        permission = None
+        if not self._grants.has(request.authorization, request.repository, digest):
+            permission = await ask()
+            if not permission.is_granted:
+                # The registry says why, in its own words.
+                return Found(None)
+        if blob := await self._kept(digest):
+            return self._serve(wish, blob, blob.size, CacheState.HIT)
+        fetch, state = self._fetches.get(digest), CacheState.SHARED
+        if fetch is None and self._may_begin(request):
+            fetch, state = self._begin(request, permission), CacheState.MISS
+        if fetch and await _has_head(fetch):
+            fetch.enter()
+            return self._serve(wish, fetch, fetch.size, state)
+        return Found(permission.route) if permission else None
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+        self._server.close()
+        self._disk.close()
+        self._threads.close()
+        self._transport.close()
+
+    async def _kept(self, digest: Digest) -> Blob | None:
+        """Return the blob, if it is in the folder and what it should be."""
+        blob = await self._disk.run(self.folder.open, digest)
+        if blob is None or blob.is_checked:
+            return blob
+        kept = blob
+
+        async def check() -> bool:
+            return await self._disk.run(self.folder.check, digest, kept)
+
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                is_right = await self._checks.join(digest, check)
+        except TimeoutError:
+            return None  # It goes on, for those who come later.
+        return blob if is_right else None
+
+    def _may_begin(self, request: Request) -> bool:
+        return (
+            request.wish.begins_pull
+            and request.wish.digest not in self._unfit
+            and len(self._fetches) < FETCHES
+            and self._threads.is_free(request.parties)
+        )
+
+    def _begin(self, request: Request, permission: Permission | None) -> Fetch:
+        """Begin a fetch, by the login of who asks first."""
+        digest = request.wish.digest
+        source = _Source(
+            self._redirects,
+            self._transport,
+            self._registry.at(request.path),
+            request.authorization,
+            self._seconds,
+            permission,
+        )
+        fetch = self._fetches[digest] = Fetch(digest, self.folder, source.open)
+
+        async def run() -> None:
+            try:
+                await self._threads.run(fetch.run, parties=request.parties)
+            finally:
+                del self._fetches[digest]
+                if fetch.is_unfit:
+                    self._unfit[digest] = None
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return fetch
+
+    def _serve(self, wish: Wish, body: Body, size: int, state: CacheState) -> Found:
+        url = self._server.issue(Window.of(wish, size), body)
+        route = Route(url, (url.host,), is_registry=False, is_cache=True)
+        return Found(route, state)
+
+
+async def _has_head(fetch: Fetch) -> bool:
+    """Return whether a fetch can be read from, once that is known."""
+    return await asyncio.shield(asyncio.wrap_future(fetch.head))
+
+
+class _Source:
+    """Opens a blob where it is, which may be another place each time."""
+
+    def __init__(
+        self,
+        redirects: Redirects,
+        transport: Transport,
+        url: Url,
+        authorization: str,
+        seconds: float,
+        permission: Permission | None,
+    ) -> None:
+        self._redirects = redirects
+        self._transport = transport
+        self._url = url
+        self._authorization = authorization
+        self._seconds = seconds
+        self._permission = permission
+
+    @contextmanager
+    def open(self, begin: int) -> Iterator[Opened]:
+        """Open it from a byte on.
+
+        Raises:
+            RedirectRefused: it is where the proxy does not go.
+            ServiceUnavailable: registry or storage do not answer.
+
+        """
+        deadline = Deadline.after(self._seconds)
+        # What the registry has just said counts once: a signed URL may be over soon.
+        permission, self._permission = self._permission, None
+        route = (
+            permission.route
+            if permission
+            else self._redirects.find(
+                "GET", self._url.path, self._authorization, deadline
+            )
+        )
+        url = route.destination if route else self._url
+        is_registry = route is None or route.is_registry
+        with self._transport.open(
+            url.text,
+            authorization=self._authorization if is_registry else None,
+            begin=begin,
+            deadline=deadline,
+        ) as opened:
+            yield opened

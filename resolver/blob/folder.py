@@ -1,0 +1,412 @@
+"""The folder of blobs: what is in it is whole and right, and its size is bounded.
+
+Rules C1, C5 and C6 of the design. It is an OCI image layout, so other tools may fill
+and read it, and several processes may share it:
+
+::
+
+    oci-layout, index.json        ; what makes it a layout
+    blobs/<algorithm>/<hex>       ; under its digest, after its bytes were checked
+    partial/<hex>-<random>        ; what is being written, locked by who writes it
+
+A file is moved from one to the other in one step, so nothing partial is ever found
+under a digest. What a process did not write itself it checks before it uses it first,
+and again after a day: a crash, a bad disk or another program may have been there. The
+time of last access says when a blob was used last, to all processes alike.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import secrets
+import stat
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from cachetools import LRUCache
+
+from resolver.blob.count import Kept
+from resolver.grammar.reference import Digest, parse_digest
+
+logger = logging.getLogger(__name__)
+
+ALGORITHMS = {"sha256": 64, "sha512": 128}
+"""Those that the OCI image specification registers, with their lengths in hex."""
+CHECKED_SECONDS = 86_400
+"""For how long a blob counts as checked, unless its file changes."""
+CHECKED_MAX = 20_000
+SCAN_SECONDS = 60
+"""How long the size is known; then it is looked what other processes have added."""
+PIECE_LENGTH = 1 << 20
+"""Bytes that are read at once to check a blob."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+type _Identity = tuple[int, int, int, int]
+"""Device, file, length, and when it was written last."""
+
+
+class Damaged(Exception):
+    """A blob is not what its digest says."""
+
+
+@dataclass(slots=True, weakref_slot=True)
+class Blob:
+    """A file that is open for as long as somebody has this, whatever becomes of it."""
+
+    fd: int
+    size: int
+    """Bytes."""
+    is_checked: bool = True
+    """Whether it is known to be what its digest says."""
+
+    def __post_init__(self) -> None:
+        """Close the file with the last who has it."""
+        weakref.finalize(self, os.close, self.fd)
+
+    def wait(self, _position: int) -> int:
+        """Return how many bytes there are."""
+        return self.size
+
+    def leave(self) -> None:
+        """Take no note that it is read no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A blob in the folder."""
+
+    digest: Digest
+    size: int
+    """Bytes."""
+    used: float
+    """When it was used last, in seconds since the epoch."""
+    path: Path = field(repr=False)
+
+
+class Folder:
+    """The folder. Every method blocks; for many threads."""
+
+    def __init__(
+        self,
+        path: Path,
+        size_max: int,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Make the folder what it should be, and remove what a crash left.
+
+        Args:
+            path: of the folder, which is made if it is not there.
+            size_max: bytes of all blobs together, partial ones included.
+            clock: seconds since the epoch.
+
+        Raises:
+            OSError: it cannot be written.
+
+        """
+        self.path = path
+        self.kept = Kept(size_max=size_max)
+        self._clock = clock
+        self._lock = Lock()
+        self._room = Lock()
+        self._scanned = float("-inf")
+        self._checked: LRUCache[Digest, tuple[_Identity, float]] = LRUCache(CHECKED_MAX)
+        for algorithm in ALGORITHMS:
+            (path / "blobs" / algorithm).mkdir(parents=True, exist_ok=True)
+        (path / "partial").mkdir(exist_ok=True)
+        _write_once(path / "oci-layout", {"imageLayoutVersion": "1.0.0"})
+        _write_once(path / "index.json", {"schemaVersion": 2, "manifests": []})
+        self._remove_partial()
+
+    def open(self, digest: Digest) -> Blob | None:
+        """Return a blob that is there, and take note that it is used."""
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            fd = os.open(self._place(digest), flags)
+        except OSError:
+            return None
+        status = os.fstat(fd)
+        blob = Blob(fd, status.st_size, is_checked=False)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        now = self._clock()
+        with suppress(OSError):  # A folder that is only read still serves.
+            os.utime(fd, ns=(int(now * 1e9), status.st_mtime_ns))
+        with self._lock:
+            identity, end = self._checked.get(digest, (None, 0.0))
+        blob.is_checked = identity == _identity(status) and now < end
+        return blob
+
+    def check(self, digest: Digest, blob: Blob) -> bool:
+        """Return whether a blob is what its digest says; one that is not is removed."""
+        state, position = hashlib.new(_algorithm(digest)), 0
+        identity = _identity(os.fstat(blob.fd))
+        while piece := os.pread(blob.fd, PIECE_LENGTH, position):
+            state.update(piece)
+            position += len(piece)
+        blob.is_checked = state.hexdigest() == digest.partition(":")[2]
+        if blob.is_checked:
+            self._remember(digest, identity)
+            return True
+        with self._lock:
+            self.kept.counts.damaged += 1
+        logger.error(
+            "the blob %s in the cache was damaged: it is removed, and fetched anew",
+            digest,
+        )
+        self.remove(digest)
+        return False
+
+    def begin(self, digest: Digest, size: int) -> "Partial":
+        """Return a file of this size that a blob is written to.
+
+        Raises:
+            OSError: there is no room for it, or it cannot be written.
+
+        """
+        with self._room:
+            self._make_room(size)
+            with self._lock:
+                self.kept.size += size
+        name = f"{digest.partition(':')[2][:64]}-{secrets.token_hex(8)}"
+        path = self.path / "partial" / name
+        try:
+            partial = Partial(self, digest, size, path)
+        except OSError:
+            self.drop(size)
+            raise
+        try:
+            self._reserve(partial)
+        except OSError:
+            partial.end()
+            raise
+        return partial
+
+    def accept(self, partial: "Partial") -> None:
+        """Move what was written to its place.
+
+        Raises:
+            OSError: that is not possible.
+
+        """
+        partial.path.replace(self._place(partial.digest))
+        with self._lock:
+            self.kept.counts.fetched += partial.size
+        self._remember(partial.digest, _identity(os.fstat(partial.fd)))
+
+    def drop(self, size: int) -> None:
+        """Take note that bytes are gone."""
+        with self._lock:
+            self.kept.size = max(0, self.kept.size - size)
+
+    def remove(self, digest: Digest) -> None:
+        """Remove a blob; whoever reads it reads on."""
+        with suppress(OSError):
+            self._place(digest).unlink()
+        self._scanned = float("-inf")
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the blobs, in no order."""
+        for algorithm, length in ALGORITHMS.items():
+            for entry in _scan(self.path / "blobs" / algorithm):
+                digest = parse_digest(f"{algorithm}:{entry.name}")
+                if digest is None or len(entry.name) != length:
+                    continue
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    size, used = status.st_size, max(status.st_atime, status.st_mtime)
+                    yield Entry(digest, size, used, Path(entry.path))
+
+    def prune(self, size_max: int) -> list[Entry]:
+        """Remove the blobs that were used least recently, until the others fit."""
+        with _locked(self.path):
+            entries = sorted(self.entries(), key=lambda entry: entry.used)
+            size = sum(entry.size for entry in entries) + self._partial_size()
+            removed = []
+            for entry in entries:
+                if size <= size_max:
+                    break
+                with suppress(FileNotFoundError):
+                    entry.path.unlink()
+                size -= entry.size
+                removed.append(entry)
+        with self._lock:
+            self.kept.size, self._scanned = size, self._clock()
+            self.kept.counts.evictions += len(removed)
+            self.kept.counts.evicted_bytes += sum(entry.size for entry in removed)
+        return removed
+
+    def is_known(self, digest: Digest) -> bool:
+        """Return whether the cache can have blobs of such a digest."""
+        algorithm, _, text = digest.partition(":")
+        return ALGORITHMS.get(algorithm) == len(text)
+
+    def _make_room(self, size: int) -> None:
+        """Remove old blobs until another one fits.
+
+        Raises:
+            OSError: it never will.
+
+        """
+        if size > self.kept.size_max:
+            raise OSError(
+                f"it is larger than the whole cache may be, {self.kept.size_max} B"
+            )
+        is_old = self._clock() - self._scanned > SCAN_SECONDS
+        if is_old or self.kept.size + size > self.kept.size_max:
+            self.prune(self.kept.size_max - size)
+
+    def _reserve(self, partial: "Partial") -> None:
+        """Take the room for a blob, if need be of those that were used least recently.
+
+        Raises:
+            OSError: there is not so much.
+
+        """
+        try:
+            partial.reserve()
+        except OSError as error:
+            disk = os.statvfs(self.path)
+            missing = partial.size - disk.f_bavail * disk.f_frsize
+            kept = self.kept.size - partial.size
+            if error.errno not in _FULL or missing > kept:
+                raise
+            self.prune(self.kept.size - missing)
+            partial.reserve()
+
+    def _partial_size(self) -> int:
+        """Return how many bytes are being written, by all processes."""
+        total = 0
+        for entry in _scan(self.path / "partial"):
+            with suppress(FileNotFoundError):
+                total += entry.stat(follow_symlinks=False).st_size
+        return total
+
+    def _remove_partial(self) -> None:
+        """Remove what nobody writes any more, for who does has it locked."""
+        for entry in _scan(self.path / "partial"):
+            with suppress(OSError):
+                fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    Path(entry.path).unlink()
+                finally:
+                    os.close(fd)
+
+    def _remember(self, digest: Digest, identity: _Identity) -> None:
+        with self._lock:
+            self._checked[digest] = identity, self._clock() + CHECKED_SECONDS
+
+    def _place(self, digest: Digest) -> Path:
+        algorithm, _, text = digest.partition(":")
+        return self.path / "blobs" / algorithm / text
+
+
+class Partial:
+    """A blob that is being written, by one thread."""
+
+    def __init__(self, folder: Folder, digest: Digest, size: int, path: Path) -> None:
+        self.digest = digest
+        self.size = size
+        self.path = path
+        self._folder = folder
+        self._state = hashlib.new(_algorithm(digest))
+        self._position = 0
+        self._is_accepted = False
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self.blob = Blob(os.open(path, flags, 0o644), size)
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    @property
+    def fd(self) -> int:
+        """Where the bytes are."""
+        return self.blob.fd
+
+    def reserve(self) -> None:
+        """Take the room that the blob needs, so that none is missing later.
+
+        Raises:
+            OSError: there is not so much.
+
+        """
+        if self.size and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.fd, 0, self.size)
+
+    def write(self, piece: bytes) -> None:
+        """Write the next bytes.
+
+        Raises:
+            OSError: they cannot be written.
+
+        """
+        self._state.update(piece)
+        rest = memoryview(piece)
+        while rest:
+            count = os.pwrite(self.fd, rest, self._position)
+            self._position += count
+            rest = rest[count:]
+
+    def accept(self) -> None:
+        """Let the blob be served, if it is what its digest says.
+
+        Raises:
+            Damaged: it is not.
+            OSError: it cannot be kept.
+
+        """
+        is_whole = self._position == self.size
+        if not is_whole or self._state.hexdigest() != self.digest.partition(":")[2]:
+            self._folder.kept.counts.damaged += 1
+            raise Damaged
+        self._folder.accept(self)
+        self._is_accepted = True
+
+    def end(self) -> None:
+        """Leave nothing behind of what was not accepted."""
+        if not self._is_accepted:
+            with suppress(OSError):
+                self.path.unlink()
+            self._folder.drop(self.size)
+
+
+def _algorithm(digest: Digest) -> str:
+    return digest.partition(":")[0]
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    """Return what changes with a file's content, as far as the system can tell.
+
+    That it was used is no change.
+    """
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield the files of a folder, none of one that is gone."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        yield from (entry for entry in entries if entry.is_file(follow_symlinks=False))
+
+
+def _write_once(path: Path, content: object) -> None:
+    """Write a small file, if it is not there."""
+    with suppress(FileExistsError), path.open("x") as file:
+        json.dump(content, file)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time, and one of its threads, decide what to remove."""
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

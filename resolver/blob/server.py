@@ -1,0 +1,174 @@
+"""The server that gives out blobs of the cache, to this process alone.
+
+mitmproxy answers from memory, or passes on what a server sends; so a blob that lies in
+a file has a server, on a free port of loopback. The system moves the bytes from the
+file to the connection, and none of them is an object of Python's. Each transfer has a
+thread of its own: a slow disk slows that transfer alone.
+
+Who asks needs a ticket, which is good for one answer; whether somebody may have the
+blob was decided before there was one.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+from weakref import WeakSet
+
+from resolver.blob.fetch import Broken
+from resolver.blob.request import Window
+from resolver.storage.url import Url
+from resolver.upstream.threads import start_thread
+
+logger = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+TICKET_SECONDS = 60
+"""How long a ticket holds; it is used at once."""
+IDLE_SECONDS = 5
+"""How long a connection is kept for another request."""
+HEAD_LENGTH_MAX = 64 << 10
+BACKLOG = 512
+PIECE_LENGTH = 8 << 20
+"""Bytes that the system moves at once."""
+
+
+class Body(Protocol):
+    """A blob, or what has come of one."""
+
+    @property
+    def fd(self) -> int:
+        """The file that it is in."""
+
+    def wait(self, position: int, /) -> int:
+        """Return how many bytes can be read, which is more than the position."""
+
+    def leave(self) -> None:
+        """Take note that somebody reads it no longer."""
+
+
+@dataclass(slots=True)
+class _Ticket:
+    window: Window
+    body: Body
+
+
+class BlobServer:
+    """The server. Tickets are issued by the event loop."""
+
+    def __init__(self) -> None:
+        """Listen, and answer nobody as long as there is no ticket.
+
+        Raises:
+            OSError: loopback has no free port.
+
+        """
+        self._tickets: dict[str, _Ticket] = {}
+        self._connections: WeakSet[socket.socket] = WeakSet()
+        self._listener = socket.create_server((HOST, 0), backlog=BACKLOG)
+        self.address: tuple[str, int] = self._listener.getsockname()[:2]
+        self._is_started = False
+
+    def issue(self, window: Window, body: Body) -> Url:
+        """Return the URL at which the answer can be had once."""
+        if not self._is_started:
+            self._is_started = True
+            threading.Thread(
+                target=self._accept, name="blob-server", daemon=True
+            ).start()
+        name = secrets.token_urlsafe(16)
+        self._tickets[name] = _Ticket(window, body)
+        loop = asyncio.get_running_loop()
+        loop.call_later(TICKET_SECONDS, self._withdraw, name)
+        return Url("http", *self.address, f"/{window.digest}?ticket={name}")
+
+    def close(self) -> None:
+        """Let nobody connect any more, and end every transfer."""
+        self._listener.close()
+        for connection in list(self._connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _withdraw(self, name: str) -> None:
+        if ticket := self._tickets.pop(name, None):
+            ticket.body.leave()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return  # It was closed.
+            try:
+                start_thread("blob-transfer", partial(self._serve, connection))
+            except RuntimeError:
+                connection.close()
+
+    def _serve(self, connection: socket.socket) -> None:
+        """Answer the requests of a connection, one after the other."""
+        self._connections.add(connection)
+        with connection, suppress(OSError, Broken):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while True:
+                connection.settimeout(IDLE_SECONDS)
+                head = _read_head(connection)
+                connection.settimeout(None)
+                ticket = self._tickets.pop(_ticket_name(head), None)
+                if ticket is None:
+                    return
+                try:
+                    _send(connection, ticket.window, ticket.body)
+                finally:
+                    ticket.body.leave()
+
+
+def _read_head(connection: socket.socket) -> bytes:
+    """Return a request, which has no body.
+
+    Raises:
+        OSError: there is none.
+
+    """
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        piece = connection.recv(HEAD_LENGTH_MAX)
+        head += piece
+        if not piece or len(head) > HEAD_LENGTH_MAX:
+            raise ConnectionAbortedError
+    return head
+
+
+def _ticket_name(head: bytes) -> str:
+    """Return the ticket that stands in the request line."""
+    target = head.split(b"\r\n", 1)[0].split(b" ")[1:2]
+    return b"".join(target).partition(b"?ticket=")[2].decode("latin-1")
+
+
+def _send(connection: socket.socket, window: Window, body: Body) -> None:
+    """Send the answer; the system moves the bytes of the blob.
+
+    Raises:
+        Broken: no more of the blob comes.
+        OSError: the connection is over, or the file cannot be read.
+
+    """
+    position, end = window.begin, window.end
+    if not window.has_body:
+        end = position
+    elif position < end:
+        body.wait(position)  # The head goes out with the first bytes.
+    connection.sendall(window.head)
+    while position < end:
+        length = min(body.wait(position), end) - position
+        sent = os.sendfile(
+            connection.fileno(), body.fd, position, min(length, PIECE_LENGTH)
+        )
+        if not sent:
+            raise Broken
+        position += sent
