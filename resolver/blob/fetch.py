@@ -9,7 +9,7 @@ that is not what its digest says. Where the transfer breaks it goes on from ther
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from http import HTTPStatus
@@ -17,9 +17,8 @@ from threading import Condition
 from typing import Protocol
 
 from resolver.blob.folder import Damaged, Folder, Partial
-from resolver.errors import RegistryError, ServiceUnavailable
+from resolver.errors import RedirectRefused, RegistryError, ServiceUnavailable
 from resolver.grammar.reference import Digest
-from resolver.upstream.transport import Opened
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +27,10 @@ HELD_LENGTH = 64 << 10
 DESERTED_SECONDS = 30
 """How long a fetch goes on that nobody reads: a client that lost its connection is
 back by then."""
-RESUMES_MAX = 5
-"""How often a transfer may break without anything new in between."""
+RESUMES_MAX = 4
+"""How often it is tried in vain to continue a transfer."""
+BACKOFF = 0.2
+"""Seconds after the first time; after each later one four times as many."""
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _RANGE = re.compile(r"bytes (?P<begin>[0-9]{1,19})-[0-9]{1,19}/(?P<size>[0-9]{1,19})")
 
@@ -38,10 +39,25 @@ class Broken(Exception):
     """No more of a blob comes."""
 
 
+class Answer(Protocol):
+    """An answer to a GET, whose body comes in pieces: a `transport.Opened`."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def read(self) -> bytes:
+        """Return the next piece; nothing at the end, or where it is cut.
+
+        Raises:
+            ServiceUnavailable: no more can be read, or none came in time.
+
+        """
+
+
 class Source(Protocol):
     """Opens a blob upstream, from a byte on."""
 
-    def __call__(self, begin: int) -> AbstractContextManager[Opened]:
+    def __call__(self, begin: int) -> AbstractContextManager[Answer]:
         """Return the answer; raises a `RegistryError` where there is none."""
 
 
@@ -55,6 +71,7 @@ class Fetch:
         source: Source,
         *,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Fetch nothing yet: that is for `run`."""
         self.digest = digest
@@ -67,6 +84,7 @@ class Fetch:
         self._folder = folder
         self._source = source
         self._clock = clock
+        self._sleep = sleep
         self._changed = Condition()
         self._received = 0
         self._is_over = False
@@ -104,6 +122,9 @@ class Fetch:
             self.is_unfit = True
             reason = error.strerror or error
             logger.warning("the blob %s cannot be kept: %s", self.digest, reason)
+        except Exception:
+            self.is_unfit = True
+            logger.exception("a bug of this proxy")
         finally:
             self._end()
 
@@ -147,8 +168,9 @@ class Fetch:
                 self._receive()
                 break
             except ServiceUnavailable as error:
-                failures = 1 if self._received > before else failures + 1
-                if not self.head.done() or failures > RESUMES_MAX:
+                failures = 0 if self._received > before else failures + 1
+                is_refused = isinstance(error, RedirectRefused)
+                if not self.head.done() or is_refused or failures > RESUMES_MAX:
                     raise
                 logger.info(
                     "the blob %s breaks off after %d bytes, and is continued: %s",
@@ -156,6 +178,8 @@ class Fetch:
                     self._received,
                     error.in_log,
                 )
+            if failures:
+                self._sleep(BACKOFF * 4 ** (failures - 1))
         self._partial.accept()
         with self._changed:
             self._is_accepted = True
@@ -202,7 +226,7 @@ class Fetch:
             self._changed.notify_all()
 
 
-def _size(opened: Opened, begin: int) -> int:
+def _size(opened: Answer, begin: int) -> int:
     """Return the length of the whole blob, of which the answer has the rest.
 
     Raises:

@@ -253,16 +253,22 @@ class Folder:
         """Remove old blobs until another one fits.
 
         Raises:
-            OSError: it never will.
+            OSError: it never will, or not as long as others are being written.
 
         """
-        if size > self.kept.size_max:
+        size_max = self.kept.size_max
+        if size > size_max:
             raise OSError(
-                f"it is larger than the whole cache may be, {self.kept.size_max} B"
+                f"it has {size} bytes, and the whole cache may have {size_max}"
             )
         is_old = self._clock() - self._scanned > SCAN_SECONDS
-        if is_old or self.kept.size + size > self.kept.size_max:
-            self.prune(self.kept.size_max - size)
+        if is_old or self.kept.size + size > size_max:
+            self.prune(size_max - size)
+        if self.kept.size + size > size_max:
+            raise OSError(
+                f"it has {size} bytes, for which others that are being fetched leave no"
+                " room in the cache"
+            )
 
     def _reserve(self, partial: "Partial") -> None:
         """Take the room for a blob, if need be of those that were used least recently.
@@ -276,10 +282,10 @@ class Folder:
         except OSError as error:
             disk = os.statvfs(self.path)
             missing = partial.size - disk.f_bavail * disk.f_frsize
-            kept = self.kept.size - partial.size
+            kept = sum(entry.size for entry in self.entries())
             if error.errno not in _FULL or missing > kept:
                 raise
-            self.prune(self.kept.size - missing)
+            self.prune(kept + self._partial_size() - missing)
             partial.reserve()
 
     def _partial_size(self) -> int:

@@ -1,0 +1,300 @@
+"""The folder of blobs: what it serves, what it removes, and what it survives."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resolver.blob.folder import CHECKED_SECONDS, Blob, Damaged, Folder
+from resolver.grammar.reference import Digest
+from tests.resolver.blob.work import digest_of
+
+SIZE_MAX = 10_000
+BLOB = b"a blob" * 100
+
+
+class Clock:
+    """A clock that goes on a second whenever it is looked at, or is put forward."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        """Return the seconds since the epoch."""
+        self.now += 1
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock."""
+    return Clock()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, clock: Clock) -> Folder:
+    """An empty folder."""
+    return Folder(tmp_path, SIZE_MAX, clock=clock)
+
+
+def keep(folder: Folder, content: bytes) -> Digest:
+    """Put a blob into the folder."""
+    digest = digest_of(content)
+    partial = folder.begin(digest, len(content))
+    partial.write(content)
+    partial.accept()
+    partial.end()
+    return digest
+
+
+def content_of(blob: Blob | None) -> bytes:
+    """Return what is read."""
+    assert blob
+    return os.pread(blob.fd, blob.wait(0), 0)
+
+
+def blobs_in(path: Path) -> list[Path]:
+    """Return the files that are under a digest."""
+    return [file for file in (path / "blobs").rglob("*") if file.is_file()]
+
+
+def test_blob_is_served_as_it_came(folder: Folder, tmp_path: Path) -> None:
+    """It stands where an OCI image layout has it (C6), and needs no second look."""
+    digest = keep(folder, BLOB)
+    blob = folder.open(digest)
+    assert blob
+    assert blob.is_checked
+    assert content_of(blob) == BLOB
+    assert blobs_in(tmp_path) == [tmp_path / "blobs/sha256" / digest.partition(":")[2]]
+    assert json.loads((tmp_path / "oci-layout").read_text()) == {
+        "imageLayoutVersion": "1.0.0"
+    }
+
+
+def test_what_makes_it_a_layout_is_not_overwritten(tmp_path: Path) -> None:
+    """Another tool may have an index there."""
+    (tmp_path / "index.json").write_text("{}")
+    Folder(tmp_path, SIZE_MAX)
+    assert (tmp_path / "index.json").read_text() == "{}"
+
+
+def test_partial_blob_is_under_no_digest(folder: Folder, tmp_path: Path) -> None:
+    """Nor is there anything of it once it is given up (C1)."""
+    partial = folder.begin(digest_of(BLOB), len(BLOB))
+    partial.write(BLOB[:50])
+    assert folder.open(digest_of(BLOB)) is None
+    assert not blobs_in(tmp_path)
+    partial.end()
+    assert not list((tmp_path / "partial").iterdir())
+    assert folder.kept.size == 0
+
+
+@pytest.mark.parametrize("content", [BLOB[:-1], BLOB[:-1] + b"x", b""])
+def test_other_bytes_are_not_accepted(
+    folder: Folder, tmp_path: Path, content: bytes
+) -> None:
+    """Too few, or others than the digest says."""
+    partial = folder.begin(digest_of(BLOB), len(BLOB))
+    partial.write(content)
+    with pytest.raises(Damaged):
+        partial.accept()
+    partial.end()
+    assert not blobs_in(tmp_path)
+    assert folder.kept.counts.damaged == 1
+
+
+def test_blob_of_others_is_checked_first(tmp_path: Path) -> None:
+    """Another process, or another tool, put it there."""
+    digest = keep(Folder(tmp_path, SIZE_MAX), BLOB)
+    other = Folder(tmp_path, SIZE_MAX)
+    blob = other.open(digest)
+    assert blob
+    assert not blob.is_checked
+    assert other.check(digest, blob)
+    again = other.open(digest)
+    assert again
+    assert again.is_checked
+
+
+def flip(path: Path) -> None:
+    """Change a bit."""
+    content = bytearray(path.read_bytes())
+    content[30] ^= 4
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    """Lose the end."""
+    os.truncate(path, 10)
+
+
+@pytest.mark.parametrize("damage", [flip, truncate])
+def test_damaged_blob_is_removed(
+    folder: Folder,
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is not known as checked any more, and a check finds it (C1)."""
+    digest = keep(folder, BLOB)
+    damage(*blobs_in(tmp_path))
+    blob = folder.open(digest)
+    assert blob
+    assert not blob.is_checked
+    assert not folder.check(digest, blob)
+    assert folder.open(digest) is None
+    assert folder.kept.counts.damaged == 1
+    assert f"the blob {digest} in the cache was damaged" in caplog.text
+
+
+def test_blob_is_checked_again_after_a_day(folder: Folder, clock: Clock) -> None:
+    """A disk may lose bits without a change of the file."""
+    digest = keep(folder, BLOB)
+    clock.now += CHECKED_SECONDS
+    blob = folder.open(digest)
+    assert blob
+    assert not blob.is_checked
+
+
+def test_least_recently_used_goes_first(folder: Folder) -> None:
+    """And no more than has to, for the size is bounded (C5)."""
+    contents = [bytes([number]) * 3000 for number in range(3)]
+    oldest, used, newest = [keep(folder, content) for content in contents]
+    assert folder.open(oldest)
+    added = keep(folder, b"x" * 3000)
+    kept = {entry.digest for entry in folder.entries()}
+    assert kept == {oldest, newest, added}
+    assert used not in kept
+    assert folder.kept.size == 9000
+    assert (folder.kept.counts.evictions, folder.kept.counts.evicted_bytes) == (1, 3000)
+
+
+def test_use_by_another_process_counts(tmp_path: Path, clock: Clock) -> None:
+    """It is the file's time of last access that says so."""
+    ours, theirs = (Folder(tmp_path, SIZE_MAX, clock=clock) for _ in range(2))
+    contents = [bytes([number]) * 4000 for number in range(2)]
+    first, second = [keep(ours, content) for content in contents]
+    assert theirs.open(first)
+    keep(ours, b"x" * 4000)
+    assert ours.open(first)
+    assert ours.open(second) is None
+
+
+def test_blob_does_not_vanish_under_its_reader(folder: Folder) -> None:
+    """Whoever reads it has it to the end (C5)."""
+    blob = folder.open(keep(folder, BLOB))
+    folder.prune(0)
+    assert list(folder.entries()) == []
+    assert content_of(blob) == BLOB
+
+
+def test_partial_blobs_count(folder: Folder) -> None:
+    """What is being written has its room, also where several are."""
+    partials = [folder.begin(digest_of(bytes(n)), 4000) for n in range(2)]
+    with pytest.raises(OSError, match="leave no room"):
+        folder.begin(digest_of(BLOB), 4000)
+    assert folder.kept.size == 8000
+    for partial in partials:
+        partial.end()
+    keep(folder, b"x" * 4000)
+
+
+def test_blob_larger_than_the_cache(folder: Folder) -> None:
+    """It makes nothing vanish."""
+    digest = keep(folder, BLOB)
+    with pytest.raises(OSError, match="the whole cache may have"):
+        folder.begin(digest_of(b""), SIZE_MAX + 1)
+    assert folder.open(digest)
+
+
+def test_full_disk_makes_old_blobs_go(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that makes room; the bound was more than there is."""
+    digest = keep(folder, BLOB)
+    reserve = os.posix_fallocate
+
+    def limited(fd: int, offset: int, length: int) -> None:
+        if folder.open(digest):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        reserve(fd, offset, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", limited)
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result([1] * 10))
+    keep(folder, b"x" * 300)
+    assert folder.open(digest) is None
+
+
+def test_full_disk_of_others(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is removed in vain, and nothing is left behind."""
+    digest = keep(folder, BLOB)
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result([1] * 10))
+    with pytest.raises(OSError, match="No space left"):
+        folder.begin(digest_of(b"x"), 5000)
+    assert folder.open(digest)
+    assert folder.kept.size == len(BLOB)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    """But not what another one is writing."""
+    script = (
+        "import os, sys; from pathlib import Path;"
+        "from resolver.blob.folder import Folder;"
+        "folder = Folder(Path(sys.argv[1]), 10_000);"
+        "partial = folder.begin('sha256:' + 'a' * 64, 100);"
+        "partial.write(b'x' * 50); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    (left,) = (tmp_path / "partial").iterdir()
+    writing = Folder(tmp_path, SIZE_MAX).begin(digest_of(BLOB), len(BLOB))
+    assert not left.exists()
+    Folder(tmp_path, SIZE_MAX)
+    writing.write(BLOB)
+    writing.accept()
+    assert content_of(Folder(tmp_path, SIZE_MAX).open(digest_of(BLOB))) == BLOB
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/etc/passwd")]
+)
+def test_what_is_no_file_is_no_blob(
+    folder: Folder, tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    """Somebody may have put it there; nobody waits for it, and it leads nowhere."""
+    digest = digest_of(BLOB)
+    make(tmp_path / "blobs/sha256" / digest.partition(":")[2])
+    assert folder.open(digest) is None
+    assert list(folder.entries()) == []
+
+
+@pytest.mark.parametrize(
+    ("digest", "is_known"),
+    [
+        ("sha256:" + "a" * 64, True),
+        ("sha512:" + "a" * 128, True),
+        ("sha256:" + "a" * 128, False),
+        ("blake3:" + "a" * 64, False),
+    ],
+)
+def test_digests_that_can_be_checked(
+    folder: Folder, digest: str, *, is_known: bool
+) -> None:
+    """Others go past the cache."""
+    assert folder.is_known(Digest(digest)) == is_known
+
+
+def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    """It is told at once."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Not a directory"):
+        Folder(tmp_path / "file", SIZE_MAX)
