@@ -1,0 +1,393 @@
+"""Where a blob comes from, and how often the registry is asked (rules C2, C3)."""
+
+import asyncio
+import http.client
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from resolver.blob import cache as cache_module
+from resolver.blob.cache import BlobCache
+from resolver.blob.folder import Folder
+from resolver.blob.grant import Grants
+from resolver.blob.request import Found, Request, Wish
+from resolver.errors import ServiceUnavailable
+from resolver.storage.redirect import Permission, Redirects, Route
+from resolver.storage.url import Url
+from resolver.upstream.deadline import Deadline
+from resolver.upstream.observer import CacheState
+from resolver.upstream.transport import Transport
+from tests.resolver.blob.work import Answer, digest_of, whole
+from tests.resolver.fake import LOCATION, REGISTRY
+
+CONTENT = bytes(range(256)) * 1000
+DIGEST = digest_of(CONTENT)
+PATH = f"/v2/{LOCATION}/blobs/{DIGEST}"
+TOKEN, STRANGER = "Bearer token", "Bearer stranger"
+STORED = Route(
+    Url("https", "s3.example.com", 443, "/x?Signature=abc"), ("8.8.8.8",), False
+)
+GRANTED = Permission(is_granted=True)
+REFUSED = Permission(is_granted=False)
+
+
+class Upstream:
+    """Registry and storage: who was asked for what, by which login."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, str | None]] = []
+        self.found: list[str] = []
+        self.route: Route | None = None
+        self.answer: Callable[[], Answer] = lambda: whole(CONTENT)
+
+    def find(self, _: str, path: str, login: str, __: Deadline) -> Route | None:
+        """Return where a blob is."""
+        self.found.append(login)
+        assert path == PATH
+        return self.route
+
+    @contextmanager
+    def open(
+        self, url: str, *, authorization: str | None, begin: int, deadline: Deadline
+    ) -> Iterator[Answer]:
+        """Yield the blob."""
+        assert deadline.remaining
+        assert begin == 0
+        self.opened.append((url, authorization))
+        yield self.answer()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Bench:
+    """A cache, and everything around it."""
+
+    def __init__(self, path: Path) -> None:
+        self.upstream = Upstream()
+        self.grants = Grants()
+        self.grants.add(TOKEN, f"/v2/{LOCATION}", [DIGEST])
+        self.folder = Folder(path, 10**9)
+        self.asked = 0
+        self.permission = GRANTED
+        self.cache = BlobCache(
+            self.folder,
+            cast("Redirects", self.upstream),
+            cast("Transport", self.upstream),
+            grants=self.grants,
+            registry_url=REGISTRY,
+            seconds=10,
+        )
+
+    async def ask(self) -> Permission:
+        """Return what the registry says."""
+        self.asked += 1
+        return self.permission
+
+    async def find(
+        self, token: str = TOKEN, method: str = "GET", **headers: str
+    ) -> Found | None:
+        """Return where the blob comes from."""
+        wish = Wish(method, DIGEST, headers)
+        return await self.cache.find(Request(wish, PATH, token, ()), self.ask)
+
+    async def get(
+        self, token: str = TOKEN, **headers: str
+    ) -> tuple[CacheState | None, bytes]:
+        """Return where the blob comes from, and what is sent."""
+        found = await self.find(token, **headers)
+        assert found
+        return found.state, await asyncio.to_thread(read, found)
+
+
+def read(found: Found) -> bytes:
+    """Return what is sent at the end of a route."""
+    assert found.route
+    assert found.route.is_cache
+    url = found.route.destination
+    connection = http.client.HTTPConnection(url.host, url.port, timeout=10)
+    try:
+        connection.request("GET", url.path)
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def play(path: Path, scene: Callable[[Bench], Awaitable[None]]) -> Bench:
+    """Play a scene with a cache in a folder, and let all that it began end."""
+
+    async def run() -> Bench:
+        bench = Bench(path)
+        try:
+            await scene(bench)
+            await asyncio.gather(*bench.cache._tasks)
+        finally:
+            bench.cache.close()
+        return bench
+
+    return asyncio.run(run())
+
+
+def test_blob_is_fetched_once(tmp_path: Path) -> None:
+    """Then it is kept, and nobody is asked."""
+
+    async def scene(bench: Bench) -> None:
+        assert await bench.get() == (CacheState.MISS, CONTENT)
+        assert await bench.get() == (CacheState.HIT, CONTENT)
+
+    bench = play(tmp_path, scene)
+    assert bench.upstream.opened == [(f"{REGISTRY}{PATH}", TOKEN)]
+    assert bench.asked == 0
+
+
+def test_storage_sees_no_token(tmp_path: Path) -> None:
+    """What is behind a redirect is fetched without a login."""
+
+    async def scene(bench: Bench) -> None:
+        bench.upstream.route = STORED
+        assert await bench.get() == (CacheState.MISS, CONTENT)
+
+    assert play(tmp_path, scene).upstream.opened == [(STORED.destination.text, None)]
+
+
+def test_who_has_no_grant_is_asked_for(tmp_path: Path) -> None:
+    """Each time, and what the registry says of where it is, is used."""
+
+    async def scene(bench: Bench) -> None:
+        bench.permission = Permission(is_granted=True, route=STORED)
+        assert await bench.get("Bearer other") == (CacheState.MISS, CONTENT)
+        assert await bench.get("Bearer other") == (CacheState.HIT, CONTENT)
+
+    bench = play(tmp_path, scene)
+    assert bench.asked == 2
+    assert bench.upstream.found == []
+    assert bench.upstream.opened == [(STORED.destination.text, None)]
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_stranger_learns_nothing(tmp_path: Path, *, is_there: bool) -> None:
+    """The registry is asked alike, and answers alike, whether the blob is here (C2)."""
+
+    async def scene(bench: Bench) -> None:
+        if is_there:
+            await bench.get()
+        bench.upstream.opened.clear()
+        bench.upstream.found.clear()
+        bench.permission = REFUSED
+        for method in ("GET", "HEAD"):
+            assert await bench.find(STRANGER, method) == Found(None)
+
+    bench = play(tmp_path, scene)
+    assert bench.asked == 2
+    assert not bench.upstream.opened
+    assert not bench.upstream.found
+
+
+def test_registry_that_does_not_answer(tmp_path: Path) -> None:
+    """Who has no grant gets nothing, though the blob is here."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.get()
+
+        async def fail() -> Permission:
+            raise ServiceUnavailable("the registry does not answer")
+
+        request = Request(Wish("GET", DIGEST, {}), PATH, STRANGER, ())
+        with pytest.raises(ServiceUnavailable):
+            await bench.cache.find(request, fail)
+
+    play(tmp_path, scene)
+
+
+def test_many_at_once_cause_one_fetch(tmp_path: Path) -> None:
+    """All get it whole (C3)."""
+
+    async def scene(bench: Bench) -> None:
+        results = await asyncio.gather(*(bench.get() for _ in range(50)))
+        states = [state for state, _ in results]
+        assert states.count(CacheState.MISS) == 1
+        assert states.count(CacheState.SHARED) == 49
+        assert all(content == CONTENT for _, content in results)
+
+    assert len(play(tmp_path, scene).upstream.opened) == 1
+
+
+def test_slow_client_holds_up_no_other(tmp_path: Path) -> None:
+    """Nor does one that never comes for what it asked (C3)."""
+
+    async def scene(bench: Bench) -> None:
+        assert await bench.find()
+        assert (await bench.get())[1] == CONTENT
+
+    play(tmp_path, scene)
+
+
+def test_failed_fetch_is_nobodys_answer(tmp_path: Path) -> None:
+    """Each client's own request shows what the registry says."""
+
+    async def scene(bench: Bench) -> None:
+        bench.upstream.answer = lambda: Answer([], 404)
+        assert await bench.find() is None
+        bench.upstream.answer = lambda: whole(CONTENT)
+        assert (await bench.get())[0] is CacheState.MISS
+
+    play(tmp_path, scene)
+
+
+def test_wrong_bytes_are_not_fetched_again_at_once(tmp_path: Path) -> None:
+    """The next one who asks sees what the storage sends, and can say what is wrong."""
+
+    async def scene(bench: Bench) -> None:
+        bench.upstream.answer = lambda: whole(CONTENT[:-1] + b"x")
+        with pytest.raises(http.client.HTTPException):
+            await bench.get()
+        await asyncio.gather(*bench.cache._tasks)
+        assert await bench.find() is None
+
+    play(tmp_path, scene)
+
+
+def test_damaged_blob_is_fetched_anew(tmp_path: Path) -> None:
+    """Without anybody noticing."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.get()
+        (path,) = (entry.path for entry in bench.folder.entries())
+        path.write_bytes(CONTENT[:-1] + b"x")
+        assert await bench.get() == (CacheState.MISS, CONTENT)
+
+    assert len(play(tmp_path, scene).upstream.opened) == 2
+
+
+def test_blob_that_takes_long_to_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client waits a while, and then goes past it; later ones do not wait."""
+    monkeypatch.setattr(cache_module, "CHECK_SECONDS", 0)
+    gate = threading.Event()
+
+    async def scene(bench: Bench) -> None:
+        await bench.get()
+        bench.folder._checked.clear()
+        check = bench.folder.check
+
+        def slow(*arguments: object) -> bool:
+            gate.wait(10)
+            return check(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(bench.folder, "check", slow)
+        assert await bench.find(method="HEAD") is None
+        gate.set()
+        while await bench.find(method="HEAD") is None:
+            await asyncio.sleep(0)
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    "headers", [{"range": "bytes=100-"}, {"range": "bytes=0-9"}, {"range": "bytes=-9"}]
+)
+def test_part_of_what_is_not_here(tmp_path: Path, headers: dict[str, str]) -> None:
+    """It goes past the cache, and no whole blob is fetched for it."""
+
+    async def scene(bench: Bench) -> None:
+        assert await bench.find(**headers) is None
+
+    assert play(tmp_path, scene).upstream.opened == []
+
+
+def test_part_of_what_is_being_fetched(tmp_path: Path) -> None:
+    """It comes from there: who lost the connection goes on."""
+
+    async def scene(bench: Bench) -> None:
+        assert await bench.find()
+        state, content = await bench.get(range=f"bytes={len(CONTENT) - 9}-")
+        assert state in (CacheState.SHARED, CacheState.HIT)
+        assert content == CONTENT[-9:]
+
+    assert len(play(tmp_path, scene).upstream.opened) == 1
+
+
+def test_head_of_what_is_here(tmp_path: Path) -> None:
+    """It is answered from the cache, without a body."""
+
+    async def scene(bench: Bench) -> None:
+        assert await bench.find(method="HEAD") is None
+        await bench.get()
+        found = await bench.find(method="HEAD")
+        assert found
+        assert await asyncio.to_thread(read_head, found) == len(CONTENT)
+
+    play(tmp_path, scene)
+
+
+def read_head(found: Found) -> int:
+    """Return the length that stands in the answer to HEAD."""
+    assert found.route
+    url = found.route.destination
+    connection = http.client.HTTPConnection(url.host, url.port, timeout=10)
+    connection.request("HEAD", url.path)
+    answer = connection.getresponse()
+    assert answer.read() == b""
+    connection.close()
+    return int(answer.headers["Content-Length"])
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/?ticket=", "/?ticket=none", "\r\n", "x" * 70_000]
+)
+def test_nobody_gets_a_blob_without_a_ticket(tmp_path: Path, path: str) -> None:
+    """Whoever else connects to the server is told nothing."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.get()
+        with suppress(ConnectionResetError):
+            assert await asyncio.to_thread(ask, bench.cache.address, path) == b""
+
+    play(tmp_path, scene)
+
+
+def ask(address: tuple[str, int], path: str) -> bytes:
+    """Return what somebody else gets."""
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+        return connection.recv(1000)
+
+
+def test_ticket_is_good_for_one_answer(tmp_path: Path) -> None:
+    """A URL that somebody finds later leads to nothing."""
+
+    async def scene(bench: Bench) -> None:
+        found = await bench.find()
+        assert found
+        assert await asyncio.to_thread(read, found) == CONTENT
+        with pytest.raises(http.client.HTTPException):
+            await asyncio.to_thread(read, found)
+
+    play(tmp_path, scene)
+
+
+def test_connection_is_kept(tmp_path: Path) -> None:
+    """Several blobs come on one."""
+
+    async def scene(bench: Bench) -> None:
+        found = [await bench.find() for _ in range(3)]
+        connection = http.client.HTTPConnection(*bench.cache.address, timeout=10)
+        for each in found:
+            assert each
+            assert each.route
+            path = each.route.destination.path
+
+            def get(path: str = path) -> bytes:
+                connection.request("GET", path)
+                return connection.getresponse().read()
+
+            assert await asyncio.to_thread(get) == CONTENT
+        connection.close()
+
+    play(tmp_path, scene)
