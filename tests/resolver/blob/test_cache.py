@@ -171,7 +171,7 @@ def test_who_has_no_grant_is_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_there", [False, True])
 def test_stranger_learns_nothing(tmp_path: Path, *, is_there: bool) -> None:
-    """The registry is asked alike, and answers alike, whether it is here (C2, T12)."""
+    """The registry is asked alike, and answers alike, whether it is here, by C2 (T12)."""
 
     async def scene(bench: Bench) -> None:
         if is_there:
