@@ -104,9 +104,9 @@ def redirected(ground: Ground) -> Iterator[Front]:
 
 
 @contextmanager
-def followed(ground: Ground) -> Iterator[Front]:
+def followed(ground: Ground, **kept: str) -> Iterator[Front]:
     """Have the proxy get blobs from a storage that no client can reach."""
-    follow = {"BLOBS": "follow", "BLOBS_ALLOW": "127.0.0.1/32"}
+    follow = {"BLOBS": "follow", "BLOBS_ALLOW": "127.0.0.1/32", **kept}
     with (
         _storing(ground.folder) as (installation, storage),
         pytest.MonkeyPatch.context() as patch,
@@ -136,4 +136,5 @@ FRONTS: Mapping[str, Callable[[Ground], AbstractContextManager[Front]]] = {
     "nginx": behind_nginx,
     "blobs redirected": redirected,
     "blobs followed": followed,
+    "blobs kept": lambda ground: followed(ground, CACHE=str(ground.folder / "cache")),
 }

@@ -47,6 +47,19 @@ def test_in_each_way(machine: Machine, front: Front, client: Client) -> None:
         assert all(one.rest.endswith(" -") for one in fetched)
 
 
+@with_each_client("front", ["blobs kept"])
+def test_from_the_cache(machine: Machine, front: Front, client: Client) -> None:
+    """The second pull of a private one asks the storage for nothing."""
+    key = front.installation.cloud.keys["carol"]
+    assert front.storage
+    for _ in range(2):
+        before = len(front.storage.fetched)
+        digest = machine.call(front.pull, client, PRIVATE, key)
+        assert digest == front.installation.digest(PRIVATE_LOCATION)
+        machine.call(client.forget)
+    assert len(front.storage.fetched) == before
+
+
 @with_some_client("reference", REFERENCES)
 def test_each_reference(
     machine: Machine, plain: Front, client: Client, reference: str
