@@ -78,7 +78,10 @@ class Page:
         found = {}
         for request in self.recording.requests:
             is_of_api = request.kind in API_KINDS
-            is_elsewhere = request.kind is OwnKind.SEARCH or request.record.storage
+            record = request.record
+            is_elsewhere = request.kind is OwnKind.SEARCH or bool(
+                record.storage or record.cache
+            )
             if request.host and (of_api if is_of_api else not (of_api or is_elsewhere)):
                 found[request.host] = True
         return list(found)

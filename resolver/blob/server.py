@@ -14,12 +14,12 @@ import logging
 import os
 import secrets
 import socket
-import threading
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from resolver.blob.fetch import Broken
 from resolver.blob.request import Window
@@ -71,44 +71,36 @@ class BlobServer:
         """
         self._tickets: dict[str, _Ticket] = {}
         self._connections: WeakSet[socket.socket] = WeakSet()
-        self._listener = socket.create_server((HOST, 0), backlog=BACKLOG)
-        self.address: tuple[str, int] = self._listener.getsockname()[:2]
+        listener = socket.create_server((HOST, 0), backlog=BACKLOG)
+        self.address: tuple[str, int] = listener.getsockname()[:2]
+        self._listener = listener
+        self._end = weakref.finalize(self, _end, listener)
         self._is_started = False
 
     def issue(self, window: Window, body: Body) -> Url:
         """Return the URL at which the answer can be had once."""
         if not self._is_started:
             self._is_started = True
-            threading.Thread(
-                target=self._accept, name="blob-server", daemon=True
-            ).start()
+            start_thread("blob-server", partial(_accept, self._listener, ref(self)))
         name = secrets.token_urlsafe(16)
         self._tickets[name] = _Ticket(window, body)
         loop = asyncio.get_running_loop()
-        loop.call_later(TICKET_SECONDS, self._withdraw, name)
+        loop.call_later(TICKET_SECONDS, _withdraw, self._tickets, name)
         return Url("http", *self.address, f"/{window.digest}?ticket={name}")
 
     def close(self) -> None:
         """Let nobody connect any more, and end every transfer."""
-        self._listener.close()
+        self._end()
         for connection in list(self._connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def _withdraw(self, name: str) -> None:
-        if ticket := self._tickets.pop(name, None):
-            ticket.body.leave()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return  # It was closed.
-            try:
-                start_thread("blob-transfer", partial(self._serve, connection))
-            except RuntimeError:
-                connection.close()
+    def welcome(self, connection: socket.socket) -> None:
+        """Let a thread answer what comes by a connection."""
+        try:
+            start_thread("blob-transfer", partial(self._serve, connection))
+        except RuntimeError:  # The system has none left.
+            connection.close()
 
     def _serve(self, connection: socket.socket) -> None:
         """Answer the requests of a connection, one after the other."""
@@ -126,6 +118,33 @@ class BlobServer:
                     _send(connection, ticket.window, ticket.body)
                 finally:
                     ticket.body.leave()
+
+
+def _withdraw(tickets: dict[str, _Ticket], name: str) -> None:
+    """Let a ticket be good no longer, if it was not used."""
+    if ticket := tickets.pop(name, None):
+        ticket.body.leave()
+
+
+def _accept(listener: socket.socket, server: "ref[BlobServer]") -> None:
+    """Accept connections as long as there is a server."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return  # It was closed.
+        if found := server():
+            found.welcome(connection)
+        else:
+            connection.close()
+        del found
+
+
+def _end(listener: socket.socket) -> None:
+    """Let nobody connect any more; who waits in `_accept` does so no longer."""
+    with suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
 
 
 def _read_head(connection: socket.socket) -> bytes:

@@ -1,6 +1,7 @@
 """Where a blob comes from, and how often the registry is asked (rules C2, C3)."""
 
 import asyncio
+import gc
 import http.client
 import socket
 import threading
@@ -171,7 +172,7 @@ def test_who_has_no_grant_is_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_there", [False, True])
 def test_stranger_learns_nothing(tmp_path: Path, *, is_there: bool) -> None:
-    """The registry is asked alike, and answers alike, whether it is here, by C2 (T12)."""
+    """The registry is asked alike, and answers alike, whether it is here (T12)."""
 
     async def scene(bench: Bench) -> None:
         if is_there:
@@ -391,3 +392,24 @@ def test_connection_is_kept(tmp_path: Path) -> None:
         connection.close()
 
     play(tmp_path, scene)
+
+
+def test_server_that_nobody_has_any_more_ends(tmp_path: Path) -> None:
+    """Each change of the options makes another one."""
+
+    async def play() -> None:
+        bench = Bench(tmp_path)
+        address = bench.cache.address
+        await bench.get()
+        await asyncio.gather(*bench.cache._tasks)
+        del bench
+        for _ in range(1000):
+            gc.collect()
+            try:
+                socket.create_connection(address, timeout=10).close()
+            except ConnectionRefusedError:
+                return
+            await asyncio.sleep(0.01)  # Between two looks.
+        pytest.fail("somebody still listens")
+
+    asyncio.run(play())
