@@ -24,6 +24,7 @@ from resolver.storage.url import Url
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.flight import Flights
 from resolver.upstream.observer import CacheState
+from resolver.upstream.pause import current_try
 from resolver.upstream.threads import Threads
 from resolver.upstream.transport import Opened, Transport
 
@@ -34,8 +35,8 @@ FETCHES = 64
 FETCHES_SHARE = 24
 """So many of them for one client's address; what it asks for beyond goes upstream."""
 DISK_THREADS = 64
-CHECK_SECONDS = 5
-"""How long a client waits until a blob is checked that is here."""
+DISK_SECONDS = 5
+"""How long a client waits for the disk, and until a blob is checked that is here."""
 UNFIT_SECONDS = 60
 """How long a blob goes past the cache that could not be kept."""
 UNFIT_MAX = 1000
@@ -107,7 +108,13 @@ class BlobCache:
             if not permission.is_granted:
                 # The registry says why, in its own words.
                 return Found(None)
-        if blob := await self._kept(digest):
+        past = Found(permission.route) if permission else None
+        try:
+            async with asyncio.timeout(min(DISK_SECONDS, self._seconds / 2)):
+                blob = await self._kept(digest)
+        except TimeoutError:
+            return past  # A check goes on, for those who come later.
+        if blob:
             return self._serve(wish, blob, blob.size, CacheState.HIT)
         fetch, state = self._fetches.get(digest), CacheState.SHARED
         if fetch is None and self._may_begin(request):
@@ -115,7 +122,7 @@ class BlobCache:
         if fetch and await _has_head(fetch):
             fetch.enter()
             return self._serve(wish, fetch, fetch.size, state)
-        return Found(permission.route) if permission else None
+        return past
 
     def close(self) -> None:
         """Let go of threads and connections."""
@@ -134,12 +141,7 @@ class BlobCache:
         async def check() -> bool:
             return await self._disk.run(self.folder.check, digest, kept)
 
-        try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                is_right = await self._checks.join(digest, check)
-        except TimeoutError:
-            return None  # It goes on, for those who come later.
-        return blob if is_right else None
+        return blob if await self._checks.join(digest, check) else None
 
     def _may_begin(self, request: Request) -> bool:
         return (
@@ -215,6 +217,7 @@ class _Source:
 
         """
         deadline = Deadline.after(self._seconds)
+        current_try.set(0)  # Whatever is tried again is tried again here.
         # What the registry has just said counts once: a signed URL may be over soon.
         permission, self._permission = self._permission, None
         route = (

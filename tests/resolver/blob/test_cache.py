@@ -22,6 +22,7 @@ from resolver.storage.redirect import Permission, Redirects, Route
 from resolver.storage.url import Url
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import CacheState
+from resolver.upstream.pause import current_try
 from resolver.upstream.transport import Transport
 from tests.resolver.blob.work import Answer, digest_of, whole
 from tests.resolver.fake import LOCATION, REGISTRY
@@ -269,7 +270,6 @@ def test_blob_that_takes_long_to_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client waits a while, and then goes past it; later ones do not wait."""
-    monkeypatch.setattr(cache_module, "CHECK_SECONDS", 0)
     gate = threading.Event()
 
     async def scene(bench: Bench) -> None:
@@ -282,10 +282,41 @@ def test_blob_that_takes_long_to_check(
             return check(*arguments)  # type: ignore[arg-type]
 
         monkeypatch.setattr(bench.folder, "check", slow)
-        assert await bench.find(method="HEAD") is None
+        monkeypatch.setattr(cache_module, "DISK_SECONDS", 0.2)
+        assert await bench.find() is None
         gate.set()
-        while await bench.find(method="HEAD") is None:
-            await asyncio.sleep(0)
+        monkeypatch.setattr(cache_module, "DISK_SECONDS", 10)
+        assert (await bench.get())[0] is CacheState.HIT
+
+    bench = play(tmp_path, scene)
+    assert len(bench.upstream.opened) == 1
+
+
+def test_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients go past it."""
+    monkeypatch.setattr(cache_module, "DISK_SECONDS", 0)
+    gate = threading.Event()
+
+    async def scene(bench: Bench) -> None:
+        def hang(_: object) -> None:
+            gate.wait(10)
+
+        monkeypatch.setattr(bench.folder, "open", hang)
+        assert await bench.find() is None
+        gate.set()
+
+    assert play(tmp_path, scene).upstream.opened == []
+
+
+def test_storage_that_is_tried_again(tmp_path: Path) -> None:
+    """Who looks for a blob pauses between two tries, and is not interrupted."""
+
+    async def scene(bench: Bench) -> None:
+        def find(*_: object) -> None:
+            assert current_try.get() == 0
+
+        bench.upstream.find = find  # type: ignore[assignment, method-assign]
+        assert (await bench.get())[1] == CONTENT
 
     play(tmp_path, scene)
 
