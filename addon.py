@@ -42,6 +42,7 @@ from mitm.guard import (
     stop,
 )
 from mitm.story import journal, log_format, log_level, own_request, record, words
+from mitm.story.quantity import describe_size
 from resolver import errors
 from resolver.storage.redirect import Route
 from resolver.upstream import host
@@ -153,6 +154,9 @@ class RegistryProxy:
             self._settings.public_url or ", ".join(urls),
             self._settings.api_url or "the one that the registry names",
         )
+        if folder := self._settings.cache_dir:
+            size = describe_size(self._settings.cache_size)
+            logger.log(log.ALERT, "blobs are kept in %s, up to %s", folder, size)
         self._announcement = asyncio.create_task(self._endpoints.announce())
 
     def done(self) -> None:

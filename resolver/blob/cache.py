@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from cachetools import TTLCache
 
@@ -25,7 +26,7 @@ from resolver.upstream.deadline import Deadline
 from resolver.upstream.flight import Flights
 from resolver.upstream.observer import CacheState
 from resolver.upstream.pause import current_try
-from resolver.upstream.threads import Threads
+from resolver.upstream.threads import Threads, start_thread
 from resolver.upstream.transport import Opened, Transport
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ class BlobCache:
         self._threads = Threads(FETCHES, "blob-fetch", share=FETCHES_SHARE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._unfit: TTLCache[Digest, None] = TTLCache(UNFIT_MAX, UNFIT_SECONDS)
+        # How much there is, and that it is not too much.
+        start_thread("blob-disk", partial(folder.prune, folder.kept.size_max))
 
     @property
     def address(self) -> tuple[str, int]:
