@@ -109,19 +109,19 @@ class RegistryProxy:
             values = settings.read_settings()
             self._certificate.use(values.certificate)
             self._journal.show_metrics(values.metrics_address)
+            if values == self._settings:
+                return
+            endpoints = endpoint.Endpoints(
+                values, self._journal, self._own_requests, self._hosts
+            )
         except exceptions.OptionsError as error:
             if self._settings:
                 raise
             # At the start an error in the log ends mitmproxy; without a traceback.
             logger.error("%s", error)  # noqa: TRY400
             return
-        if values == self._settings:
-            return
         # What was in use goes on for the requests that still use it.
-        self._settings = values
-        self._endpoints = endpoint.Endpoints(
-            values, self._journal, self._own_requests, self._hosts
-        )
+        self._settings, self._endpoints = values, endpoints
         self._connections.limit(values.limits)
         self._stop.grant(values.grace_period)
         log_format.use_format(values.log_format)

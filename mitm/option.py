@@ -341,7 +341,7 @@ def _check_together(values: Mapping[str, Any], spelling: Mapping[str, str]) -> N
     if "balena_blobs_allow" in values and not is_kept and passage != Blobs.FOLLOW:
         raise ValueRefused(
             f"{spelling['balena_blobs_allow']}: has no effect without"
-            f" {blobs}=follow; set that as well"
+            f" {blobs}=follow or {cache}; set one of them as well"
         )
     if is_kept and passage not in (None, Blobs.FOLLOW):
         raise ValueRefused(

@@ -7,7 +7,6 @@ what is used. It raises `ValueError` in words that name the value and what would
 import ipaddress
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
@@ -17,14 +16,14 @@ from pathlib import Path
 from resolver.grammar.url import PORT_MAX, parse_host
 
 SIZE_MIN, SIZE_MAX = 10**6, 10**15
-_UNITS = {
+_UNITS = {"": 1} | {
     f"{prefix}{ending}": base**power
     for power, prefix in enumerate("KMGT", 1)
     for ending, base in (("B", 1000), ("", 1000), ("IB", 1024), ("I", 1024))
 }
 """Bytes of each unit, in capitals."""
 _SIZE = re.compile(
-    r"(?P<number>[0-9]{1,7}(?:\.[0-9]{1,3})?) ?(?P<unit>[KMGT](?:I?B|I)?)",
+    r"(?P<number>[0-9]{1,16}(?:\.[0-9]{1,3})?) ?(?P<unit>[KMGT](?:I?B|I)?|)",
     re.IGNORECASE | re.ASCII,
 )
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -131,25 +130,21 @@ def parse_file(text: str) -> Path:
 
 
 def parse_folder(text: str) -> Path:
-    """Return the whole path of a folder that can be written, which is made if need be.
-
-    Files are kept in it, so it is tried at once.
-    """
+    """Return the whole path of a folder that can be written, or made."""
     path = Path(text).expanduser().absolute()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
+    there = next(each for each in (path, *path.parents) if os.path.exists(each))  # noqa: PTH110 - it never raises
+    if not there.is_dir():
+        raise ValueError(f"{text!r} is no folder, because {str(there)!r} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(
-            f"{text!r} cannot be written, {error.strerror}; name a folder in which this"
-            " user may make files"
-        ) from error
+            f"{text!r} cannot be written by this user; name a folder in which it may"
+            " make files"
+        )
     return path
 
 
 def parse_size(text: str) -> int:
-    """Return a size in bytes, written with a unit."""
+    """Return a size in bytes, of which there may be a unit."""
     match = _SIZE.fullmatch(text.strip())
     bytes_ = (
         int(Decimal(match["number"]) * _UNITS[match["unit"].upper()]) if match else 0

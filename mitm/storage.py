@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from mitmproxy import http
+from mitmproxy import exceptions, http
 
 from mitm import redaction, secret
 from mitm.exchange import Exchange
@@ -162,7 +162,12 @@ class Storage:
     def _open_cache(
         self, settings: Settings, addresses: Addresses, hosts: Hosts
     ) -> "BlobCache | None":
-        """Return the cache of blobs, if the settings name a folder for it."""
+        """Return the cache of blobs, if the settings name a folder for it.
+
+        Raises:
+            OptionsError: the folder cannot be written.
+
+        """
         if settings.cache_dir is None:
             return None
         # It is loaded where somebody wants it.
@@ -177,8 +182,15 @@ class Storage:
             proxies=settings.proxies,
             piece_seconds=self._seconds,
         )
+        try:
+            folder = Folder(settings.cache_dir, settings.cache_size)
+        except OSError as error:
+            raise exceptions.OptionsError(
+                f"balena_cache_dir (CACHE): {str(settings.cache_dir)!r} cannot be used,"
+                f" {error.strerror}; name a folder in which this user may make files"
+            ) from error
         return BlobCache(
-            Folder(settings.cache_dir, settings.cache_size),
+            folder,
             self._redirects,
             transport,
             grants=self._grants,

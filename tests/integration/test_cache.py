@@ -27,7 +27,8 @@ def front(cloud: LocalCloud, tmp_path: Path) -> Iterator[Proxy]:
 
 def caching(cloud: LocalCloud, folder: Path, **variables: str) -> Proxy:
     """Return a proxy with a cache in this folder."""
-    return Proxy(cloud.registry_url, environment={"CACHE": str(folder), **variables})
+    variables = {"CACHE": str(folder), "CACHE_SIZE": "1GB", **variables}
+    return Proxy(cloud.registry_url, environment=variables)
 
 
 def servers(cloud: LocalCloud) -> list[Server]:

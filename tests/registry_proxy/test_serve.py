@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mitm.option import VARIABLES, ValueRefused
+from mitm.option import VARIABLES, ValueRefused, parse_variables
 from registry_proxy import ROOT, serve
 from registry_proxy.port import free_port
 
@@ -30,6 +30,9 @@ ARGUMENTS = (
     ("TAGS=Ignore", "balena_tags=ignore"),
     ("BLOBS=follow", "balena_blobs=follow"),
     ("BLOBS=Follow BLOBS_ALLOW=b,10.1.0.0/16", "balena_blobs_allow=b,10.1.0.0/16"),
+    ("CACHE=/tmp/blobs", "balena_cache_dir=/tmp/blobs"),
+    ("CACHE=/tmp BLOBS_ALLOW=b", "balena_blobs_allow=b"),
+    ("CACHE=/tmp CACHE_SIZE=1.5GB", "balena_cache_size=1500000000"),
     ("TLS=authority", "balena_tls=authority"),
     (f"TLS_CERT={FILE}", f"balena_tls_cert={FILE}"),
     (f"TLS_CERT={FILE} TLS_KEY={FILE}", f"balena_tls_key={FILE}"),
@@ -100,7 +103,14 @@ def test_link_to_a_certificate_stays_one(tmp_path: Path) -> None:
         ("LOG_FORMAT=xml", "'xml' is not one of text, json"),
         ("BLOBS=proxy", "'proxy' is not one of redirect, follow"),
         ("BLOBS_ALLOW=10.1.0.1/16", "as in minio.example.com,10.1.0.0/16"),
-        ("BLOBS_ALLOW=minio", "no effect without BLOBS=follow; set that as well"),
+        ("BLOBS_ALLOW=minio", "no effect without BLOBS=follow or CACHE; set one"),
+        (f"CACHE={FILE}", "is a file"),
+        (f"CACHE={FILE}/blobs", "is a file"),
+        ("CACHE_SIZE=9GB", "no effect without CACHE; set CACHE=/path/to/folder"),
+        ("CACHE_SIZE=much CACHE=/tmp", "'much' is no size from 1MB to 1000TB"),
+        ("CACHE_SIZE=5 CACHE=/tmp", "write it as in 500MB, 20GB or 1TiB"),
+        ("CACHE_SIZE=0.9MB CACHE=/tmp", "'0.9MB' is no size from 1MB"),
+        ("BLOBS=redirect CACHE=/tmp", "redirect contradicts CACHE"),
         ("TLS_CERT=/nowhere.pem", "there is no file '/nowhere.pem'"),
         (f"TLS_KEY={FILE}", "set TLS_CERT=/path/to/chain.pem"),
         (f"TLS=off TLS_CERT={FILE}", "off contradicts TLS_CERT"),
@@ -126,6 +136,31 @@ def test_wrong_variable_is_named(variables: str, said: str) -> None:
     assert message.startswith(variables.partition("=")[0] + ": ")
     assert said in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1MB", 10**6),
+        ("1000000", 10**6),
+        ("20GB", 20 * 10**9),
+        ("20 gb", 20 * 10**9),
+        ("1.5T", 1_500_000_000_000),
+        ("1GiB", 1 << 30),
+        ("2Ti", 2 << 40),
+    ],
+)
+def test_size_of_the_cache(text: str, size: int) -> None:
+    """It is written with a unit, of thousands or of 1024."""
+    variables = {"CACHE": "/tmp", "CACHE_SIZE": text}
+    assert parse_variables(variables)["balena_cache_size"] == size
+
+
+def test_folder_of_the_cache_is_not_made_by_looking(tmp_path: Path) -> None:
+    """Other commands read the variable too."""
+    path = tmp_path / "new" / "blobs"
+    assert parse_variables({"CACHE": str(path)})["balena_cache_dir"] == path
+    assert not path.parent.exists()
 
 
 def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
