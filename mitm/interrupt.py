@@ -6,6 +6,8 @@ It is loaded before what takes time to load, and so it needs next to nothing its
 import os
 import select
 import signal
+import sys
+from collections.abc import Callable
 from types import FrameType
 
 STATUS = 128 + signal.SIGINT
@@ -18,6 +20,18 @@ def install() -> None:
     # Who was started with the signal ignored, as by `nohup`, is to ignore it.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, _end)
+
+
+def unwinding(work: Callable[[], int]) -> int:
+    """Return the status of some work, which takes away what it began if it is ended."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        return work()
+    except KeyboardInterrupt:
+        sys.stderr.write(LINE.decode())
+        return STATUS
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

@@ -61,6 +61,13 @@ class ValueRefused(ValueError):
     """An option or a variable has a value that cannot work; the message names it."""
 
 
+CACHE_MISSING = (
+    "CACHE: is not set; name the folder in which the proxy keeps blobs, as in"
+    " CACHE=/var/cache/registry-proxy"
+)
+"""What is said where a command cannot do without it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """A row: an option of the addon, a variable, or what is both.
@@ -280,6 +287,18 @@ def parse_variables(environment: Mapping[str, str]) -> dict[str, Any]:
     return _parse(set_variables, spelling)
 
 
+def parse_variable(name: str, environment: Mapping[str, str]) -> Any:
+    """Return the value of one variable, or its default, whatever the others are.
+
+    Raises:
+        ValueRefused: it has a value that cannot work.
+
+    """
+    row = next(row for row in TABLE if row.variable == name)
+    text = environment.get(name)
+    return _parse_row(row, text, name) if text else DEFAULTS[row.key]
+
+
 def parse_options(options: Mapping[str, str | int]) -> dict[str, Any]:
     """Return the values of all options, by name; None is an empty one's.
 
@@ -314,12 +333,16 @@ def _parse(
     parsed: dict[str, Any] = {}
     for row in TABLE:
         if row.key in values:
-            try:
-                parsed[row.key] = row.parse(values[row.key])
-            except ValueError as error:
-                raise ValueRefused(f"{spelling[row.key]}: {error}") from error
+            parsed[row.key] = _parse_row(row, values[row.key], spelling[row.key])
     _check_together(parsed, spelling)
     return parsed
+
+
+def _parse_row(row: Option, value: str | int, name: str) -> object:
+    try:
+        return row.parse(value)
+    except ValueError as error:
+        raise ValueRefused(f"{name}: {error}") from error
 
 
 def _check_together(values: Mapping[str, Any], spelling: Mapping[str, str]) -> None:

@@ -45,6 +45,7 @@ class Client:
         platform: str | None = None,
         has_bars: bool = False,
         is_check: bool = False,
+        is_prefetch: bool = False,
     ) -> None:
         """Take what holds for any image.
 
@@ -55,14 +56,18 @@ class Client:
             platform: which image of an index; otherwise this machine's.
             has_bars: whether bars are written to standard output.
             is_check: whether one byte of each blob is enough.
+            is_prefetch: whether it is for others, whom the registry's host shall serve:
+                every image of an index, where no platform is named, and no blob from
+                elsewhere, for that host keeps what passes through it alone.
 
         """
         self._trust = trust or Trust()
         self._say = tell
         self._find_login = find_login
-        self._platform = platform or this_platform()
+        self._platform = platform or ("" if is_prefetch else this_platform())
         self._has_bars = has_bars
         self._is_check = is_check
+        self._is_prefetch = is_prefetch
 
     def pull(self, reference: Reference, layout: Layout | None = None) -> int:
         """Pull the image and return how many bytes its blobs have.
@@ -79,14 +84,13 @@ class Client:
             layout.prepare()
         try:
             with Connection(self._trust) as self._connection:
-                manifest = self._whole_manifest()
-                return self._blobs(manifest, layout)
+                return self._blobs(self._manifests(), layout)
         except Fault as fault:
             sentence = self._hide(str(fault))
             raise Fault(fault.cause, sentence, self._hide(fault.advice)) from fault
 
-    def _whole_manifest(self) -> Manifest:
-        """Return the image's manifest, after all that leads to it."""
+    def _manifests(self) -> list[Manifest]:
+        """Return the image's manifest, or those of several, after all before it."""
         version = self._here.reference.version
         path = self._path("manifests", version)
         self._step(f"ask for the manifest, without a token\n     GET {path}")
@@ -98,9 +102,17 @@ class Client:
         else:
             manifest = self._checked(answer, version)
         if not manifest.is_index:
-            return manifest
-        chosen = manifest.choose(self._platform)
-        self._tell(f"     it is an index, with an image for {self._platform}")
+            return [manifest]
+        if self._platform:
+            chosen = [manifest.choose(self._platform)]
+            self._tell(f"     it is an index, with an image for {self._platform}")
+        else:
+            chosen = manifest.images
+            self._tell(f"     it is an index, of {len(chosen)} images")
+        return [self._image(each) for each in chosen]
+
+    def _image(self, chosen: Descriptor) -> Manifest:
+        """Return the manifest of an image of an index."""
         image = self._manifest(chosen.digest)
         if image.descriptor.size != chosen.size:
             raise Fault(
@@ -279,8 +291,9 @@ class Client:
         if answer.status < HTTPStatus.TOO_MANY_REQUESTS:
             raise refusal.no_registry(answer, body)
 
-    def _blobs(self, manifest: Manifest, layout: Layout | None) -> int:
-        blobs = manifest.blobs
+    def _blobs(self, manifests: list[Manifest], layout: Layout | None) -> int:
+        named = {blob.digest: blob for each in manifests for blob in each.blobs}
+        blobs = list(named.values())
         size = sum(blob.size for blob in blobs)
         if self._is_check:
             self._step("ask for the first byte of each blob")
@@ -297,14 +310,15 @@ class Client:
             else:
                 self._blob(blob, layout)
         if layout:
-            layout.add(manifest, self._here.reference.title)
+            for manifest in manifests:
+                layout.add(manifest, self._here.reference.title)
         return size
 
     def _blob(self, blob: Descriptor, layout: Layout | None) -> None:
         def ask(begin: int) -> Answer:
             return self._ask_blob(blob, f"bytes={begin}-" if begin else None)
 
-        with progress(blob, self._tell, has_bar=self._has_bars) as bar:
+        with progress(blob.short, blob.size, self._tell, has_bar=self._has_bars) as bar:
             if layout is None:
                 fetch(ask, blob, None, bar)
             else:
@@ -338,6 +352,8 @@ class Client:
         if answer.status not in fine:
             raise refusal.refused(self._here, answer, answer.read())
         if answer.place.role is Role.STORAGE:
+            if self._is_prefetch:
+                raise refusal.passes_by(self._here, answer)
             storage = answer.place.netloc
             if storage not in self._storages:
                 self._storages.add(storage)

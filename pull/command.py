@@ -5,14 +5,13 @@ or written to a folder that skopeo and others read. The password of a login is r
 BALENA_API_KEY, or from what `docker login` has kept.
 """
 
-import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
 from mitm import interrupt
-from mitm.option import DEFAULTS, parse_variables
+from mitm.option import parse_variable
 from mitm.story.quantity import describe_size
 from pull.client import Client
 from pull.connection import Trust
@@ -20,6 +19,9 @@ from pull.fault import Fault
 from pull.layout import Layout
 from pull.login import Logins
 from pull.reference import parse_reference
+
+_EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 - it is connected to
+"""Addresses to listen on that this machine knows as localhost."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,11 +40,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="write the image there, as an OCI layout",
     )
     add("--check", action="store_true", help="ask for one byte of each blob, no more")
+    add_ways(parser, "this machine's")
+    add("--quiet", action="store_true", help="say only what is wrong")
+
+
+def add_ways(parser: ArgumentParser, platform: str) -> None:
+    """Declare how images are pulled, and which of an index by default."""
+    add = parser.add_argument
     add(
         "--platform",
         metavar="OS/ARCH",
-        help="which image of several, as in linux/arm64 or linux/arm/v7 [this"
-        " machine's]",
+        help=f"which image of several, as in linux/arm64 or linux/arm/v7 [{platform}]",
     )
     add(
         "--username",
@@ -56,37 +64,52 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="speak plain HTTP, as is done with localhost anyway",
     )
-    add("--quiet", action="store_true", help="say only what is wrong")
 
 
 def run(options: Namespace, environment: Mapping[str, str]) -> int:
     """Pull, and return the exit status.
 
     Raises:
-        ValueRefused: PROXY_PORT is no port.
+        ValueRefused: where the proxy listens is no address or no port.
 
     """
-    port = (DEFAULTS | parse_variables(environment))["PROXY_PORT"]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Files that were begun are taken away.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
-    try:
-        _pull(options, environment, f"localhost:{port}")
-    except Fault as fault:
-        sys.stdout.flush()
-        sys.stderr.write(f"error ({fault.cause}): {fault}\nnext: {fault.advice}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write(interrupt.LINE.decode())
-        return interrupt.STATUS
-    return 0
+    host = usual_host(environment)
+
+    def work() -> int:
+        try:
+            _pull(options, environment, host)
+        except Fault as fault:
+            sys.stdout.flush()
+            sys.stderr.write(describe(fault))
+            return 1
+        return 0
+
+    return interrupt.unwinding(work)
 
 
-def _pull(options: Namespace, environment: Mapping[str, str], usual_host: str) -> None:
+def usual_host(environment: Mapping[str, str]) -> str:
+    """Return where the proxy of this machine listens, with the port.
+
+    Raises:
+        ValueRefused: the variables that say it have a value that cannot work.
+
+    """
+    port = parse_variable("PROXY_PORT", environment)
+    listen = str(parse_variable("LISTEN_HOST", environment))
+    if listen in _EVERYWHERE:
+        listen = "localhost"
+    return f"[{listen}]:{port}" if ":" in listen else f"{listen}:{port}"
+
+
+def describe(fault: Fault) -> str:
+    """Return what is wrong and what to do, as lines."""
+    return f"error ({fault.cause}): {fault}\nnext: {fault.advice}\n"
+
+
+def _pull(options: Namespace, environment: Mapping[str, str], host: str) -> None:
     tell = _say_nothing if options.quiet else _say
     reference = parse_reference(
-        options.reference, usual_host=usual_host, is_plain=options.plain_http
+        options.reference, usual_host=host, is_plain=options.plain_http
     )
     client = Client(
         tell,

@@ -97,6 +97,25 @@ class Manifest:
         rows = [self.payload.get("config"), *layers]
         return list({(each := _descriptor(row)).digest: each for row in rows}.values())
 
+    @property
+    def images(self) -> list[Descriptor]:
+        """The images of an index, each once, without what is attached to them.
+
+        Raises:
+            Fault: there is none.
+
+        """
+        rows = [row for row in self._rows if "unknown" not in _platform(row)]
+        if not rows:
+            raise _fault("there is no image in the index", "push it anew")
+        return list({(each := _descriptor(row)).digest: each for row in rows}.values())
+
+    @property
+    def _rows(self) -> list[Any]:
+        """What an index leads to."""
+        rows = self.payload.get("manifests")
+        return rows if isinstance(rows, list) else []
+
     def choose(self, wanted: str) -> Descriptor:
         """Return the image for a platform, of an index.
 
@@ -104,10 +123,8 @@ class Manifest:
             Fault: there is none; the message says what there is.
 
         """
-        entries = self.payload.get("manifests")
-        rows = entries if isinstance(entries, list) else []
         found: dict[str, object] = {}
-        for row in rows:
+        for row in self._rows:
             if (name := _platform(row)) and "unknown" not in name:
                 found.setdefault(name, row)
         for name, row in found.items():

@@ -34,11 +34,11 @@ class Bar:
 
 
 @contextmanager
-def progress(blob: Descriptor, tell: Tell, *, has_bar: bool) -> Iterator[Bar]:
-    """Show a bar for a blob, where it is wanted, as long as the context lasts."""
+def progress(name: str, size: int, tell: Tell, *, has_bar: bool) -> Iterator[Bar]:
+    """Show a bar for so many bytes, where it is wanted, while the context lasts."""
     with tqdm(
-        desc=blob.short,
-        total=blob.size,
+        desc=name,
+        total=size,
         unit="B",
         unit_scale=True,
         bar_format=_FORMAT,

@@ -110,7 +110,9 @@ def parse_reference(
             f"{shorten(digest)}, after the @, is no digest",
             "write it in full length, sha256: and 64 hex digits in lower case",
         )
-    plain = scheme == "http" or is_plain or (scheme != "https" and is_loopback(host))
+    # The proxy of this machine speaks plain HTTP, wherever it listens.
+    is_near = match["host"] is None or is_loopback(host)
+    plain = scheme == "http" or is_plain or (scheme != "https" and is_near)
     place = HUB_HOST if host == HUB else host
     url = f"{'http' if plain else 'https'}://{place}"
     return Reference(host, url, name, tag, digest)

@@ -193,6 +193,17 @@ def no_registry(answer: Answer, body: bytes) -> Fault:
     )
 
 
+def passes_by(situation: Situation, answer: Answer) -> Fault:
+    """Return that who was asked for a blob will not keep it: it is elsewhere."""
+    answer.close()
+    return Fault(
+        Cause.STORAGE,
+        f"{shown(situation.reference.host)} sends its clients to {answer.place} for"
+        " blobs, and so keeps none",
+        "name a proxy that runs with CACHE=<folder>",
+    )
+
+
 def token_rejected(situation: Situation, words: str) -> Fault:
     """Return why a registry may not take the token that was issued for it."""
     name, payload = situation.reference.name, read_payload(_token(situation).jwt)

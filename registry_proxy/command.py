@@ -26,6 +26,8 @@ _SERVING = ("run", "web", "console")
 _SHORT = 5
 _BROKEN_PIPE = 128 + 13
 """The status of a program that SIGPIPE ended."""
+_OF_THE_PLACE = ("PROXY_PORT", "LISTEN_HOST")
+_OF_THE_CACHE = ("CACHE", "CACHE_SIZE")
 _OF_THE_API = ("API_URL", "API_HOST", "DNS_TLD")
 _OF_THE_AUTHORITY = ("PROXY_PORT", "CONFDIR", "TLS", "TLS_CERT")
 
@@ -76,7 +78,15 @@ COMMANDS = {
         "resolver.release.command", "show what a name stands for", _OF_THE_API
     ),
     "pull": Command(
-        "pull.command", "pull an image, and say what is wrong", ["PROXY_PORT"]
+        "pull.command", "pull an image, and say what is wrong", _OF_THE_PLACE
+    ),
+    "prefetch": Command(
+        "pull.prefetch",
+        "let the proxy keep images before anybody asks",
+        (*_OF_THE_PLACE, *_OF_THE_CACHE),
+    ),
+    "cache": Command(
+        "registry_proxy.cache", "list, check or prune what is kept", _OF_THE_CACHE
     ),
     "trust": Command(
         "registry_proxy.trust", "print what makes clients trust it", _OF_THE_AUTHORITY

@@ -41,7 +41,7 @@ ROOMS = {
     "pull": (
         *("fault", "reference", "place", "login", "manifest", "progress"),
         *("diagnosis", "connection", "blob", "layout", "refusal", "client"),
-        *("command", "top"),
+        *("command", "source", "prefetch", "top"),
     ),
 }
 """The rooms of each package, from the lowest to the highest."""

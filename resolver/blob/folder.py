@@ -100,6 +100,7 @@ class Folder:
         size_max: int,
         *,
         clock: Callable[[], float] = time.time,
+        is_ready: bool = False,
     ) -> None:
         """Make the folder what it should be, and remove what a crash left.
 
@@ -107,6 +108,7 @@ class Folder:
             path: of the folder, which is made if it is not there.
             size_max: bytes of all blobs together, partial ones included.
             clock: seconds since the epoch.
+            is_ready: whether it is to be taken as it is, by who only looks after it.
 
         Raises:
             OSError: it cannot be written.
@@ -119,15 +121,20 @@ class Folder:
         self._room = Lock()
         self._scanned = float("-inf")
         self._checked: LRUCache[Digest, tuple[_Identity, float]] = LRUCache(CHECKED_MAX)
+        if is_ready:
+            return
         for algorithm in ALGORITHMS:
             (path / "blobs" / algorithm).mkdir(parents=True, exist_ok=True)
         (path / "partial").mkdir(exist_ok=True)
         _write_once(path / "oci-layout", {"imageLayoutVersion": "1.0.0"})
         _write_once(path / "index.json", {"schemaVersion": 2, "manifests": []})
-        self._remove_partial()
+        # Whoever prunes it, as root perhaps, finds it there, and locks nobody out.
+        with suppress(FileExistsError):
+            (path / "lock").touch(exist_ok=False)
+        self.remove_partial()
 
-    def open(self, digest: Digest) -> Blob | None:
-        """Return a blob that is there, and take note that it is used."""
+    def open(self, digest: Digest, *, is_use: bool = True) -> Blob | None:
+        """Return a blob that is there, and take note that it is used, if it is."""
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             fd = os.open(self._place(digest), flags)
@@ -138,8 +145,9 @@ class Folder:
         if not stat.S_ISREG(status.st_mode):
             return None
         now = self._clock()
-        with suppress(OSError):  # A folder that is only read still serves.
-            os.utime(fd, ns=(int(now * 1e9), status.st_mtime_ns))
+        if is_use:
+            with suppress(OSError):  # A folder that is only read still serves.
+                os.utime(fd, ns=(int(now * 1e9), status.st_mtime_ns))
         with self._lock:
             identity, end = self._checked.get(digest, (None, 0.0))
         blob.is_checked = identity == _identity(status) and now < end
@@ -147,14 +155,7 @@ class Folder:
 
     def check(self, digest: Digest, blob: Blob) -> bool:
         """Return whether a blob is what its digest says; one that is not is removed."""
-        state, position = hashlib.new(_algorithm(digest)), 0
-        identity = _identity(os.fstat(blob.fd))
-        while piece := os.pread(blob.fd, PIECE_LENGTH, position):
-            state.update(piece)
-            position += len(piece)
-        blob.is_checked = state.hexdigest() == digest.partition(":")[2]
-        if blob.is_checked:
-            self._remember(digest, identity)
+        if self.is_right(digest, blob):
             return True
         with self._lock:
             self.kept.counts.damaged += 1
@@ -164,6 +165,36 @@ class Folder:
         )
         self.remove(digest)
         return False
+
+    def is_right(
+        self,
+        digest: Digest,
+        blob: Blob,
+        reach: Callable[[int], object] = lambda _: None,
+    ) -> bool:
+        """Return whether a blob is what its digest says; to read it is no use of it.
+
+        Args:
+            digest: of the blob.
+            blob: as it was opened.
+            reach: is told how many bytes were read so far.
+
+        """
+        state, position = hashlib.new(_algorithm(digest)), 0
+        status = os.fstat(blob.fd)
+        try:
+            while piece := os.pread(blob.fd, PIECE_LENGTH, position):
+                state.update(piece)
+                position += len(piece)
+                reach(position)
+        except OSError:  # A bad sector, which is as good as a flipped bit.
+            return False
+        with suppress(OSError):
+            os.utime(blob.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+        blob.is_checked = state.hexdigest() == digest.partition(":")[2]
+        if blob.is_checked:
+            self._remember(digest, _identity(status))
+        return blob.is_checked
 
     def begin(self, digest: Digest, size: int) -> "Partial":
         """Return a file of this size that a blob is written to.
@@ -244,6 +275,17 @@ class Folder:
             self.kept.counts.evicted_bytes += sum(entry.size for entry in removed)
         return removed
 
+    def remove_partial(self) -> None:
+        """Remove what nobody writes any more, for who does has it locked."""
+        for entry in _scan(self.path / "partial"):
+            with suppress(OSError):
+                fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    Path(entry.path).unlink()
+                finally:
+                    os.close(fd)
+
     def is_known(self, digest: Digest) -> bool:
         """Return whether the cache can have blobs of such a digest."""
         algorithm, _, text = digest.partition(":")
@@ -295,17 +337,6 @@ class Folder:
             with suppress(FileNotFoundError):
                 total += entry.stat(follow_symlinks=False).st_size
         return total
-
-    def _remove_partial(self) -> None:
-        """Remove what nobody writes any more, for who does has it locked."""
-        for entry in _scan(self.path / "partial"):
-            with suppress(OSError):
-                fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    Path(entry.path).unlink()
-                finally:
-                    os.close(fd)
 
     def _remember(self, digest: Digest, identity: _Identity) -> None:
         with self._lock:

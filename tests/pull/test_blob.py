@@ -75,7 +75,7 @@ def test_no_more_is_taken_than_there_should_be() -> None:
     answer = Endless()
     descriptor = Descriptor("", digest_of(LAYER), len(LAYER))
     with (
-        progress(descriptor, lambda _: None, has_bar=False) as bar,
+        progress("blob", descriptor.size, lambda _: None, has_bar=False) as bar,
         pytest.raises(Fault, match="is longer than the 256000 bytes"),
     ):
         fetch(lambda _: answer, descriptor, None, bar)

@@ -11,7 +11,7 @@ BLOB = Descriptor("", f"sha256:{'ab' * 32}", 4_000_000)
 def test_bar(capsys: pytest.CaptureFixture[str]) -> None:
     """It grows, goes back where the blob begins anew, and vanishes at the end."""
     said: list[str] = []
-    with progress(BLOB, said.append, has_bar=True) as bar:
+    with progress(BLOB.short, BLOB.size, said.append, has_bar=True) as bar:
         bar.reach(3_000_000)
         bar.note("broke off")
         bar.reach(1_000_000)
@@ -24,7 +24,7 @@ def test_bar(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
     """A log gets lines alone."""
-    with progress(BLOB, lambda _: None, has_bar=False) as bar:
+    with progress(BLOB.short, BLOB.size, lambda _: None, has_bar=False) as bar:
         bar.reach(4_000_000)
     assert capsys.readouterr().out == ""
     line = f"     abababababab [{'#' * 24}]    4.000 MB checked"
