@@ -9,7 +9,7 @@ WORKERS ?= 4
 SOURCES := addon.py registry_proxy mitm resolver localcloud pull demo report soak bench tests tools/size
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-runtime install-demo run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench dist image pull resolve check format requirements sbom clean distclean
+.PHONY: help install install-runtime install-demo run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench dist image pull prefetch cache resolve check format requirements sbom clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,12 @@ image: ## build the container image; BUILD_ARGS go to the builder, as --no-cache
 
 pull: install-runtime ## pull REF=<reference> step by step, and say what is wrong; OUTPUT=<folder> keeps it
 	@$(COMMAND) pull $(if $(OUTPUT),--output "$$OUTPUT") "$$REF"
+
+prefetch: install-runtime ## let the running proxy keep REF='<reference> …', or fill CACHE=<folder> FROM=oci:<folder>
+	@$(COMMAND) prefetch $(if $(FROM),--from "$$FROM") $$REF
+
+cache: install-runtime ## list what CACHE=<folder> has; DO=check and DO=prune do that
+	@$(COMMAND) cache $$DO
 
 resolve: install-runtime ## show what REF=<org>/<app>[/<version>] stands for; ALL=1 lists the releases
 	@$(COMMAND) resolve $(if $(ALL),--all) "$$REF"

@@ -93,7 +93,7 @@ def _pull(options: Namespace, environment: Mapping[str, str]) -> int:
     host = usual_host(environment)
     references = list(dict.fromkeys(options.references))
     if not options.quiet:
-        _say(f"Pulled for the proxy to keep; without a host it is that at {host}.")
+        _say(f"Pulling for the proxy to keep; without a host, for that at {host}.")
     with ThreadPoolExecutor(IMAGES) as threads:
         results = threads.map(
             lambda text: _pull_one(options, environment, host, text), references

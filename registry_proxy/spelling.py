@@ -15,8 +15,18 @@ from mitm.option import VARIABLES, ValueRefused
 
 OF_TARGETS = frozenset(
     {
-        *("ALL", "ARGS", "BUILD_ARGS", "CLIENTS", "CONTAINER", "FLOWS", "HOST"),
-        *("IMAGE", "MINUTES", "ONCE", "OUT", "OUTPUT", "PEER", "PIP_CERT"),
+        *("ALL", "ARGS", "BUILD_ARGS", "CLIENTS", "CONTAINER", "DO", "FLOWS"),
+        *(
+            "FROM",
+            "HOST",
+            "IMAGE",
+            "MINUTES",
+            "ONCE",
+            "OUT",
+            "OUTPUT",
+            "PEER",
+            "PIP_CERT",
+        ),
         *("PIP_INDEX_URL", "PLATFORMS", "PYTHON", "PYTHON_IMAGE", "REF", "SECONDS"),
         *("VENV", "WORKERS"),
         *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
