@@ -1,6 +1,10 @@
 """The command that lets a proxy keep images: what it pulls, and how it ends."""
 
 import json
+import signal
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -8,6 +12,7 @@ from localcloud.server import Request, Response
 from pull.command import usual_host
 from pull.manifest import IMAGES, INDEXES
 from pull.reference import parse_reference
+from registry_proxy import ROOT
 from registry_proxy.command import main
 from tests.pull.site import CONFIG, LAYER, NAME, Site, digest_of, error, manifest_of
 
@@ -116,6 +121,24 @@ def test_proxy_that_keeps_nothing_is_told(
     assert "and so keeps none\nnext: name a proxy that runs with CACHE=<folder>" in said
     assert len(site.storage.requests) <= 1
     assert "hidden" not in said
+
+
+def test_interruption_ends_it_at_once() -> None:
+    """With a line and a status, whoever is waited for."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        words = ("prefetch", NAME, f"{NAME}:2", "--quiet", "--proxy-port", port)
+        with subprocess.Popen(
+            [sys.executable, "-m", "registry_proxy", *words],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            silent.settimeout(30)
+            with silent.accept()[0]:
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate(timeout=10)
+    assert (process.returncode, said) == (130, "registry proxy: interrupted\n")
 
 
 @pytest.mark.parametrize(
