@@ -85,8 +85,9 @@ CMD ["python", "-m", "localcloud", "--host", "0.0.0.0", "--public-host", "localc
 FROM ${PYTHON_IMAGE} AS proxy
 # Where mitmproxy keeps its certificate authority and reads its options, which the command
 # links there too; mitmweb counts on them. The user is a number, so that Kubernetes can
-# see that it is not root.
-RUN install -d -m 0700 -o 10001 -g 10001 /var/lib/mitmproxy \
+# see that it is not root. The other folder is for CACHE: a volume that is mounted there
+# belongs to that user as well. Without one nothing is kept, so it is none by itself.
+RUN install -d -m 0700 -o 10001 -g 10001 /var/lib/mitmproxy /var/cache/registry-proxy \
     && ln -s /app/mitm.conf /var/lib/mitmproxy/config.yaml
 VOLUME /var/lib/mitmproxy
 COPY --from=packages /venv /venv

@@ -23,10 +23,17 @@ from tests.integration.tool import find_tool, run, wait_until
 REPLICAS = 3
 IN_THE_CONTAINER = {"LISTEN_HOST", "PROXY_PORT", "CONFDIR", "WEB_PORT"}
 """Variables with a meaning of their own there, or none: it serves no pages."""
+OF_THE_CACHE = {"CACHE", "CACHE_SIZE"}
+"""Variables that mean a folder, which is a volume of one service."""
+KEPT = "/var/cache/registry-proxy"
+PROFILES = ("--profile", "try", "--profile", "scale", "--profile", "keep")
 OUTGOING = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 """Those that every program reads."""
 ASKED = re.compile(r"status=200 .* replica=(replica\d+)")
 """How HAProxy's log tells of an answer of a replica."""
+FETCHED = "fetched into the cache, "
+FROM_THE_CACHE = "from the cache, "
+"""How the proxy's log tells where a blob came from."""
 HAPROXY_CONFIG = "/usr/local/etc/haproxy/haproxy.cfg"
 HAPROXY_CHANGES = (
     "USER 99",
@@ -51,7 +58,7 @@ class Compose:
 
     def services(self) -> Mapping[str, Any]:
         """Return the services as they come out, with those of all profiles."""
-        text = self("--profile", "try", "--profile", "scale", "config")
+        text = self(*PROFILES, "config")
         services: Mapping[str, Any] = YAML(typ="safe").load(text)["services"]
         return services
 
@@ -67,7 +74,7 @@ def project(engine: Engine, *services: str, **variables: str) -> Iterator[Compos
         compose("up", "--detach", "--no-build", *services)
         yield compose
     finally:
-        compose("--profile", "try", "--profile", "scale", "down", "--volumes")
+        compose(*PROFILES, "down", "--volumes")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +110,7 @@ def test_every_service_is_locked_down_and_has_its_time() -> None:
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["restart"] == "unless-stopped"
-    for name in ("single", "try", "proxy"):
+    for name in ("single", "keep", "try", "proxy"):
         assert services[name]["stop_grace_period"] == "30s"
 
 
@@ -113,6 +120,7 @@ def test_ports_are_published_on_loopback_alone() -> None:
     found = {name: published(service) for name, service in services.items()}
     assert {name: ports for name, ports in found.items() if ports} == {
         "single": ["127.0.0.1:8080"],
+        "keep": ["127.0.0.1:8084"],
         "try": ["127.0.0.1:8081"],
         "haproxy": ["127.0.0.1:8082"],
     }
@@ -124,7 +132,9 @@ def test_variables_of_the_proxy_are_passed() -> None:
     passed = dict.fromkeys(variables, "1")
     listening = {"LISTEN_HOST": "0.0.0.0", "PROXY_PORT": "5000"}
     services = Compose(passed | listening).services()
-    assert services["single"]["environment"] == passed
+    assert services["keep"]["environment"] == passed | {"CACHE": KEPT}
+    usual = dict.fromkeys(variables - OF_THE_CACHE, "1")
+    assert services["single"]["environment"] == usual
     assert services["proxy"]["environment"]["TRUST_PROXY"] == "true"
     assert published(services["single"]) == ["0.0.0.0:5000"]
 
@@ -139,6 +149,36 @@ def test_try_needs_no_network(
         wait_until(lambda: all(map(answers, ports.values())), "the proxies")
         reference = f"localhost:{ports['TRY_PORT']}/{ALIAS}"
         assert Skopeo(tmp_path).pull(reference) == digest
+
+
+def test_blobs_outlive_the_container(
+    engine: Engine, images: dict[str, str], digest: str, tmp_path: Path
+) -> None:
+    """A new container serves what the last one fetched, and fetches none of it."""
+    port = free_port()
+    variables = {
+        **images,
+        "KEEP_PORT": str(port),
+        "CACHE_SIZE": "100MB",
+        "REGISTRY_URL": "http://localcloud:5000",
+        "API_URL": "http://localcloud:8000",
+    }
+
+    def pull(name: str) -> str:
+        wait_until(lambda: answers(port), "the proxy")
+        assert Skopeo(tmp_path / name).pull(f"localhost:{port}/{ALIAS}") == digest
+        return compose("--profile", "keep", "logs", "keep")
+
+    with project(engine, "keep", "localcloud", **variables) as compose:
+        first = pull("first")
+        blobs = first.count(FETCHED)
+        assert blobs > 1
+        assert FROM_THE_CACHE not in first
+        compose("--profile", "keep", "rm", "--stop", "--force", "keep")
+        compose("up", "--detach", "--no-build", "--no-deps", "keep")
+        second = pull("second")
+        assert FETCHED not in second
+        assert second.count(FROM_THE_CACHE) == blobs
 
 
 def test_scale_balances_over_replicas(
