@@ -30,6 +30,7 @@ from mitm.option import (
     ValueRefused,
     parse_options,
 )
+from resolver.blob.cache import FETCHES
 from resolver.grammar.url import parse_url
 from resolver.storage.address import Allowed
 from resolver.upstream import transport
@@ -47,6 +48,11 @@ SHARES = 2
 FILES_RESERVED = 864
 """Open files that are no connections of clients: what waits for API and registry, in
 threads, has 736 at most. Where few may be open, half of them."""
+FILES_OF_FETCHES = 2 * FETCHES
+"""Those of a cache: each fetch has a connection, and the file that it writes."""
+FILES_EACH, FILES_EACH_WITH_CACHE = 2, 4
+"""A client has its connection, and one to the registry. With a cache it has one to the
+server of blobs instead, which has that connection's other end, and the blob's file."""
 OPTIONS_READ = (*(option.name for option in OPTIONS), *OPTIONS_OF_MITMPROXY)
 """The options that settings come from."""
 
@@ -111,7 +117,9 @@ def read_settings() -> Settings:
     values = _read_values()
     certificate = _read_certificate(values)
     registry_url = f"{registry.scheme}://{format_host(*registry.address)}"
-    connections = values["balena_connections_max"] or _connections_of_files()
+    connections = values["balena_connections_max"] or _connections_of_files(
+        has_cache=values["balena_cache_dir"] is not None
+    )
     return Settings(
         registry=registry,
         registry_url=parse_url(registry_url),
@@ -200,15 +208,17 @@ def _read_proxies() -> Proxies:
     return proxies
 
 
-def _connections_of_files() -> int:
+def _connections_of_files(*, has_cache: bool) -> int:
     """Return how many clients the limit of open files leaves room for."""
     if sys.platform == "win32":
         return CONNECTIONS_MAX
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return CONNECTIONS_MAX
-    reserved = min(FILES_RESERVED, files // 2)
-    return max(1, min(CONNECTIONS_MAX, (files - reserved) // 2))
+    each, reserved = FILES_EACH, FILES_RESERVED
+    if has_cache:
+        each, reserved = FILES_EACH_WITH_CACHE, reserved + FILES_OF_FETCHES
+    return max(1, min(CONNECTIONS_MAX, (files - min(reserved, files // 2)) // each))
 
 
 def _read_mode(modes: list[str]) -> mode_specs.ReverseMode:

@@ -180,7 +180,8 @@ def link_options(folder: Path) -> None:
 def raise_open_files() -> None:
     """Raise this process's limit of open files, as far as it may be raised.
 
-    Every client takes two, and the usual limit of 1024 is one for programs of old.
+    Every client takes two, with a cache four, and the usual limit of 1024 is one for
+    programs of old.
     """
     if sys.platform == "win32":
         return

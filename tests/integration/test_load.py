@@ -2,10 +2,11 @@
 
 import json
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from localcloud import LocalCloud
 from localcloud.relay import Failure, Fault, Relay
 from mitm.guard.plain import HANDSHAKE
 from mitm.guard.reader import REQUEST_LENGTH_MAX
+from registry_proxy.port import free_port
 from tests.integration.blob import first_layer, push_blob
 from tests.integration.fault import port_of
 from tests.integration.raw import HOST, connected, get, receive, send
@@ -28,6 +30,8 @@ ALIAS = "balenablocks/browser-aarch64/2.3.8"
 CLIENTS = 100
 CONNECTIONS_MAX = 60
 IDLE = 300
+FILES_MAX = 400
+END = b"\r\n\r\n"
 SLOW = 30
 API_CONNECTIONS = 128
 """Which the proxy keeps open, however many clients there are."""
@@ -43,6 +47,17 @@ def started(url: str, **options: int) -> Proxy:
     """Return a proxy with these options of the addon, which is not yet running."""
     words = (f"balena_{name}={value}" for name, value in options.items())
     return Proxy(url, arguments=[part for word in words for part in ("--set", word)])
+
+
+@contextmanager
+def open_files_limited(number: int) -> Iterator[None]:
+    """Let programs that are started meanwhile have no more files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def ping(connection: socket.socket) -> None:
@@ -159,6 +174,43 @@ def test_idle_connections_give_way(cloud: LocalCloud) -> None:
             assert receive(connection) == b""
         ping(idle[-1])
         assert "turned away" not in proxy.log
+
+
+def test_open_files_are_enough_for_readers_of_the_cache(
+    cloud: LocalCloud, tmp_path: Path
+) -> None:
+    """As many as may connect read what is kept, at the same time (T8)."""
+    port = free_port()
+    variables = {
+        "CACHE": str(tmp_path / "cache"),
+        "METRICS_PORT": str(port),
+        # All of them have one address.
+        "TRUST_PROXY": "true",
+    }
+    with ExitStack() as stack:
+        with open_files_limited(FILES_MAX):
+            own = Proxy(cloud.registry_url, environment=variables)
+            proxy = stack.enter_context(own)
+        url = f"http://{proxy.host}"
+        token = get_token(url, ALIAS)
+        with logged_in(url, ALIAS) as session:
+            digest, _ = first_layer(session, url, ALIAS)
+            path = f"/v2/{ALIAS}/blobs/{digest}"
+            assert session.get(f"{url}{path}", timeout=TIMEOUT).ok
+            metrics = f"http://127.0.0.1:{port}/metrics"
+            shown = session.get(metrics, timeout=TIMEOUT).text
+        shown_max = shown.partition("\nbalena_proxy_connections_max ")[2].split()[0]
+        clients = int(float(shown_max))
+        assert clients > FILES_MAX // 10
+        readers = [stack.enter_context(connected(proxy)) for _ in range(clients)]
+        for reader in readers:
+            reader.sendall(get(path, token))
+        # The first bytes are on their way, and nobody takes the others.
+        assert all(reader.recv(15) == b"HTTP/1.1 200 OK" for reader in readers)
+        assert open_files(proxy) <= FILES_MAX
+        for reader in readers:
+            assert sha256(receive(reader).partition(END)[2]).hexdigest() in digest
+        assert "Too many open files" not in proxy.log
 
 
 def test_clients_that_do_not_read(tmp_path: Path) -> None:
