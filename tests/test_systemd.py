@@ -58,18 +58,22 @@ def test_transfers_have_their_time_to_finish() -> None:
     grace = next(row.default for row in TABLE if row.variable == "GRACE_PERIOD")
     assert int(seconds) >= int(grace) + 5
     assert unit("LimitNOFILE") == [str(serve.OPEN_FILES)]
+    assert unit("CacheDirectoryMode") == ["0700"]
     assert "CONFDIR=%S/registry-proxy" in unit("Environment")[0]
 
 
-def test_settings_are_all_and_right() -> None:
+def test_settings_are_all_and_right(tmp_path: Path) -> None:
     """Every variable is shown once or more, with a value that can be used."""
+    (folder,) = unit("CacheDirectory")
+    assert f"#CACHE=/var/cache/{folder}\n" in SETTINGS
     settings = _SETTING.findall(SETTINGS)
     names = {name for name, _ in settings}
     assert names - OUTGOING == {*VARIABLES} - OF_THE_UNIT - NOT_OF_A_SERVICE
     assert Proxies.of(dict(settings))
     for name, value in settings:
-        if name not in {"TLS_CERT", "TLS_KEY"}:
-            parse_variables({"BLOBS": "follow", name: value})
+        if name not in {"TLS_CERT", "TLS_KEY", "CACHE"}:
+            others = {"BLOBS": "follow", "CACHE": str(tmp_path)}
+            parse_variables(others | {name: value})
     active = dict(re.findall(r"^([A-Z]\w*)=(.*)$", SETTINGS, re.MULTILINE))
     assert serve.mitmdump_arguments(active)
 

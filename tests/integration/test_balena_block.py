@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,19 +40,22 @@ def test_composition_is_read(composition: Any) -> None:
     assert set(service) <= SUPPORTED
     assert composition["images"] == [service["image"]]
     assert service["image"].endswith(f"/registry-proxy:{VERSION}")
-    assert "/" not in service["volumes"][0].partition(":")[0]
+    assert not any(volume.startswith(("/", ".")) for volume in service["volumes"])
 
 
-def test_service_fits_the_image(composition: Any) -> None:
-    """Ports, the volume and the variables are those of the image."""
+def test_service_fits_the_image(composition: Any, tmp_path: Path) -> None:
+    """Ports, the volumes and the variables are those of the image."""
     (service,) = composition["services"].values()
-    (confdir,) = re.findall(r"^VOLUME (\S+)$", DOCKERFILE, re.MULTILINE)
-    (name,) = composition["volumes"]
-    assert service["volumes"] == [f"{name}:{confdir}"]
+    environment = service["environment"]
+    (folders,) = re.findall(r"install -d -m 0700 -o 10001 -g 10001 (.*) \\", DOCKERFILE)
+    mounted = dict(volume.split(":") for volume in service["volumes"])
+    assert set(mounted) == set(composition["volumes"])
+    assert set(mounted.values()) == set(folders.split())
+    assert environment["CACHE"] in mounted.values()
     exposed = re.findall(r"^EXPOSE (\d+)$", DOCKERFILE, re.MULTILINE)[-1]
     assert service["ports"] == [f"80:{exposed}", f"443:{exposed}"]
-    assert set(service["environment"]) <= {*VARIABLES}
-    assert serve.mitmdump_arguments(service["environment"])
+    assert set(environment) <= {*VARIABLES}
+    assert serve.mitmdump_arguments(environment | {"CACHE": str(tmp_path)})
 
 
 def test_block_is_described() -> None:
