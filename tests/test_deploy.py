@@ -16,6 +16,7 @@ from demo.proxy import Proxy
 from localcloud.cloud import LocalCloud
 from mitm import option
 from mitm.guard.reader import REQUEST_LENGTH_MAX
+from mitm.parser import parse_size
 from mitm.version import VERSION
 from registry_proxy import ROOT
 from registry_proxy.port import free_port
@@ -28,7 +29,11 @@ FOLDER = ROOT / "deploy" / "kubernetes"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OLDEST = "1.30"
 """Of Kubernetes, as kustomization.yaml says."""
-PATCH = "tls-patch.yaml"
+TLS, CACHE = PATCHES = "tls-patch.yaml", "cache-patch.yaml"
+"""What is a comment in kustomization.yaml."""
+CLAIM_SHARE_MAX = 0.9
+"""How much of a claim blobs may take; a file system has the rest."""
+KUBERNETES_UNITS = {"Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 
 
 def load(text: str) -> Iterator[Any]:
@@ -66,6 +71,27 @@ def validate(objects: Mapping[str, Any]) -> None:
             kubernetes_validate.validate(document, version, strict=True)
 
 
+def patched(folder: Path, *patches: str) -> Path:
+    """Return a copy of the manifests in which these patches are no comments."""
+    copy = shutil.copytree(FOLDER, folder / "kubernetes")
+    file = copy / "kustomization.yaml"
+    text = file.read_text()
+    for line in ("patches:", *(f"  - path: {name}" for name in patches)):
+        text, count = re.subn(f"^# {line}$", line, text, flags=re.MULTILINE)
+        assert count == 1
+    file.write_text(text)
+    return copy
+
+
+def pod_of(rendered: Mapping[str, Any]) -> tuple[Any, Any, dict[str, str]]:
+    """Return the pod's specification, its container, and that one's variables."""
+    pod = rendered["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert {*VARIABLES} < {*variables}
+    return pod, container, variables
+
+
 def test_folder_is_applied_as_it_stands() -> None:
     """It has one object in each file, sound by the schemas, and the image's name."""
     rendered = render(FOLDER)
@@ -75,35 +101,57 @@ def test_folder_is_applied_as_it_stands() -> None:
     assert CONTAINER["image"] == image["name"]
     assert container["image"] == f"{image['name']}:{VERSION}"
     names = {path.name for path in FOLDER.iterdir()}
-    assert names == {*KUSTOMIZATION["resources"], PATCH, "kustomization.yaml"}
+    assert names == {*KUSTOMIZATION["resources"], *PATCHES, "kustomization.yaml"}
     files = {f"{kind.lower()}.yaml" for kind in rendered}
     assert files == set(KUSTOMIZATION["resources"])
 
 
 def test_proxy_ends_tls_where_that_is_uncommented(tmp_path: Path) -> None:
     """What is a comment in kustomization.yaml has the proxy end TLS with a Secret."""
-    folder = shutil.copytree(FOLDER, tmp_path / "kubernetes")
+    folder = patched(tmp_path, TLS)
     file = folder / "kustomization.yaml"
-    text, count = re.subn(
-        r"^# (patches:|  - path:)", r"\1", file.read_text(), flags=re.MULTILINE
-    )
-    assert count == 2
-    file.write_text(text.replace("  - ingress.yaml\n", ""))
+    file.write_text(file.read_text().replace("  - ingress.yaml\n", ""))
     rendered = render(folder)
     assert set(rendered) == {*OBJECTS} - {"Ingress"}
     validate(rendered)
-    pod = rendered["Deployment"]["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    pod, container, variables = pod_of(rendered)
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     (mode,) = (v["secret"]["defaultMode"] for v in pod["volumes"] if "secret" in v)
     assert mode == 0o440
     # The names that every Secret of the type kubernetes.io/tls has.
     assert variables["TLS_CERT"] == f"{mounts['tls']}/tls.crt"
     assert variables["TLS_KEY"] == f"{mounts['tls']}/tls.key"
-    assert {*VARIABLES} < {*variables}
     (port,) = rendered["Service"]["spec"]["ports"]
     assert (port["port"], port["targetPort"]) == (443, "http")
+
+
+def test_blobs_are_kept_where_that_is_uncommented(tmp_path: Path) -> None:
+    """Each replica has a claim of its own, with room for more than it may keep.
+
+    The container may write there and nowhere else, as before.
+    """
+    rendered = render(patched(tmp_path, *PATCHES))
+    assert set(rendered) == {*OBJECTS}
+    validate(rendered)
+    pod, container, variables = pod_of(rendered)
+    (name,) = (
+        mount["name"]
+        for mount in container["volumeMounts"]
+        if mount["mountPath"] == variables["CACHE"]
+    )
+    (claim,) = (
+        volume["ephemeral"]["volumeClaimTemplate"]["spec"]
+        for volume in pod["volumes"]
+        if volume["name"] == name
+    )
+    size = re.fullmatch(r"(\d+)([MGT]i)", claim["resources"]["requests"]["storage"])
+    assert size
+    room = int(size[1]) * KUBERNETES_UNITS[size[2]]
+    assert parse_size(variables["CACHE_SIZE"]) <= CLAIM_SHARE_MAX * room
+    assert claim["accessModes"] == ["ReadWriteOnce"]
+    assert container["securityContext"] == CONTAINER["securityContext"]
+    assert pod["securityContext"] == POD["spec"]["securityContext"]
+    assert f" {variables['CACHE']} " in DOCKERFILE
 
 
 @pytest.mark.server
