@@ -92,7 +92,11 @@ def has_number(url: str, expr: str) -> bool:
 def test_every_expression_has_a_number(cloud: LocalCloud, tmp_path: Path) -> None:
     """After some pulls no panel is without one, and no metric without a panel."""
     port, missing = free_port(), PANELS | ALERTS
-    environment = {"API_URL": cloud.api_url, "METRICS_PORT": str(port)}
+    environment = {
+        "API_URL": cloud.api_url,
+        "METRICS_PORT": str(port),
+        "CACHE": str(tmp_path / "cache"),
+    }
     with (
         Proxy(cloud.registry_url, environment=environment) as proxy,
         scraping(port, tmp_path) as url,
