@@ -30,7 +30,7 @@ from mitm.option import (
     ValueRefused,
     parse_options,
 )
-from resolver.blob.cache import FETCHES
+from resolver.blob.count import FETCHES
 from resolver.grammar.url import parse_url
 from resolver.storage.address import Allowed
 from resolver.upstream import transport

@@ -14,6 +14,7 @@ from functools import partial
 
 from cachetools import TTLCache
 
+from resolver.blob.count import FETCHES
 from resolver.blob.fetch import Fetch
 from resolver.blob.folder import Blob, Folder
 from resolver.blob.grant import Grants
@@ -31,8 +32,6 @@ from resolver.upstream.transport import Opened, Transport
 
 logger = logging.getLogger(__name__)
 
-FETCHES = 64
-"""As many blobs are fetched at the same time."""
 FETCHES_SHARE = 24
 """So many of them for one client's address; what it asks for beyond goes upstream."""
 DISK_THREADS = 64

@@ -1,6 +1,9 @@
-"""What is counted of the cache of blobs."""
+"""What is counted of the cache of blobs, and what is bounded."""
 
 from dataclasses import dataclass, field
+
+FETCHES = 64
+"""As many blobs are fetched at the same time."""
 
 
 @dataclass(slots=True)
