@@ -6,6 +6,7 @@ machine does then meets all of them. Ctrl-C ends it, and all that it started.
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -13,20 +14,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from bench import capacity, contestant
+from bench import capacity, contestant, far
 from bench.contestant import BARE, DIRECT, NODE, PEER, PROXY, ROOT, Contestant
 from bench.crowd import compare
 from bench.load import Client, Work, measure, skopeo_copy, time_command
 from bench.program import START_SECONDS, as_command, end, find
-from bench.site import BLOB, PULLED, Site, open_site
+from bench.site import BLOB, CROWDED, PULLED, Site, open_site
 from bench.table import MEGA, Figures, Table, Turn, hold
 
 MILLI, GIGA = 1000, 1_000_000_000
 P50, CPU = "p50 ms", "CPU ms/request"
 SPEED, CPU_BLOB = "MB/s", "CPU s/GB"
-SECONDS = "seconds"
+SECONDS = far.SECONDS
 SCRIPT = Path(__file__).with_name("start.sh")
 OTHERS = (DIRECT, BARE, NODE)
 KINDS = {
@@ -37,8 +39,10 @@ KINDS = {
 """How many connections there are at once, and whether they are kept."""
 BLOBS = {"one": 1, "4 at once": 4}
 REDIRECTED, STREAMED = "the registry redirects blobs", "the registry streams them"
-CROWD = "crowd"
-"""Which is measured where it is named: it takes a minute for each figure."""
+CROWD, FAR = "crowd", "far"
+"""Which are measured where they are named: they take a minute for each figure."""
+ALIASES = PULLED, BLOB, CROWDED
+"""What is pulled where nothing is far away."""
 AREAS = {
     "manifest": ("Warm manifests", (P50, CPU)),
     "token": ("Tokens of an alias that is remembered", (P50, CPU)),
@@ -46,6 +50,7 @@ AREAS = {
     "pull": ("Whole pull of 200 MB in 10 layers by skopeo", (SECONDS,)),
     "start": ("From the command to the first challenge", (SECONDS,)),
     CROWD: ("Pull of 3 MB by skopeo, in a crowd of 312", ()),
+    FAR: ("Over a link of 50 Mbit/s with a round trip of 40 ms", (SECONDS,)),
 }
 
 
@@ -150,20 +155,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse_options(arguments)
     name = "capacity" if options.capacity else "bench"
     with as_command(name), ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        is_tls = options.tls or options.capacity
-        site = stack.enter_context(
-            open_site(folder, is_tls=is_tls, first_port=options.first_port)
-        )
         if options.capacity:
+            site = _open_site(options, stack, is_tls=True)
             tables = {area: Table(title) for area, title in capacity.AREAS.items()}
             turns = capacity.turns(site, stack, options.seconds)
         else:
             tables = {area: Table(*AREAS[area]) for area in options.only}
-            turns = Bench(site, options, stack).turns()
-        chosen = [turn for turn in turns if turn[0] in tables]
+            turns = chain.from_iterable(_turns(options, stack))
+        pattern = re.compile(options.case)
+        chosen = [t for t in turns if t[0] in tables and pattern.search(t[1])]
         hold(chosen, tables, options.rounds)
     return 0
+
+
+def _turns(options: argparse.Namespace, stack: ExitStack) -> Iterator[Iterator[Turn]]:
+    """Yield what can be measured at each site that has to be there."""
+    if set(options.only) != {FAR}:
+        site = _open_site(options, stack, is_tls=options.tls)
+        yield Bench(site, options, stack).turns()
+    if FAR in options.only:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        made = open_site(folder, is_tls=True, aliases=far.ALIASES, is_far=True)
+        peer = "" if "://" in options.peer else options.peer
+        yield far.turns(stack.enter_context(made), stack, FAR, peer)
+
+
+def _open_site(options: argparse.Namespace, stack: ExitStack, *, is_tls: bool) -> Site:
+    """Open a site that is near."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    made = open_site(
+        folder, is_tls=is_tls, first_port=options.first_port, aliases=ALIASES
+    )
+    return stack.enter_context(made)
 
 
 def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -172,8 +195,9 @@ def _parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--rounds", type=int, default=7)
     add("--seconds", type=int, default=2, help="of each turn of wrk")
-    usual = [area for area in AREAS if area != CROWD]
+    usual = [area for area in AREAS if area not in {CROWD, FAR}]
     add("--only", nargs="+", choices=AREAS, default=usual)
+    add("--case", default="", help="pattern of what is measured in them")
     add("--against", nargs="*", choices=OTHERS, default=OTHERS)
     peer = "folder of another checkout, or URL[,URL] of a proxy that runs"
     add("--peer", default=os.environ.get("PEER", ""), help=peer)

@@ -91,7 +91,7 @@ def checkout(
     port = free_port()
     environment = {
         "REGISTRY_URL": registry,
-        "API_URL": site.cloud.api_url,
+        "API_URL": site.api,
         "PROXY_PORT": str(port),
         "GRACE_PERIOD": "0",
         "CONFDIR": str(site.folder / f"confdir-{name}"),

@@ -131,7 +131,7 @@ class Client:
         service = self.site.cloud.issuer.audience
         path = f"{TOKEN_PATH}?{urlencode({'service': service, 'scope': scope})}"
         headers = basic(self.site.cloud.keys["carol"])
-        url = self.who.url if self.who.is_ours else self.site.cloud.api_url
+        url = self.who.url if self.who.is_ours else self.site.api
         return Work(url, [Question(path, headers)], 'has="token"')
 
     def manifest(self) -> Work:
@@ -169,10 +169,22 @@ class Client:
 def skopeo_copy(name: str, key: str, folder: Path) -> Command:
     """Return the command that pulls to `copy` in a folder, and verifies the blobs."""
     return [
-        *("env", f"HOME={folder}", f"XDG_RUNTIME_DIR={folder}", f"TMPDIR={folder}"),
-        *(find("skopeo"), "copy", "--quiet", "--all", "--src-tls-verify=false"),
+        *_skopeo(folder),
+        *("copy", "--quiet", "--all", "--src-tls-verify=false"),
         *("--src-creds", f"u:{key}", f"docker://{name}:latest", f"dir:{folder}/copy"),
     ]
+
+
+def skopeo_inspect(name: str, key: str, folder: Path) -> Command:
+    """Return the command that shows what an image is, and what tags it has."""
+    words = ("inspect", "--tls-verify=false", "--creds", f"u:{key}")
+    return [*_skopeo(folder), *words, f"docker://{name}:latest"]
+
+
+def _skopeo(folder: Path) -> Command:
+    """Return skopeo, with a folder that is home to it."""
+    variables = (f"{name}={folder}" for name in ("HOME", "XDG_RUNTIME_DIR", "TMPDIR"))
+    return ["env", *variables, find("skopeo")]
 
 
 def fetch(url: str, headers: Mapping[str, str]) -> requests.Response:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.link import Link, open_link
 from bench.program import find, run, serving
 from localcloud.cloud import LocalCloud, Ports, tls_context
 from localcloud.image import Description, Image, build_image
@@ -18,10 +19,12 @@ TOKEN_PATH = "/auth/v1/token"  # noqa: S105 - a path
 PULLED = "bench/pulled/1.0.0"
 BLOB = "bench/blob/1.0.0"
 CROWDED = "bench/crowded/1.0.0"
+SMALL = "bench/small/1.0.0"
 SIZES = {
     PULLED: (10, 20_000_000),
     BLOB: (1, 100_000_000),
     CROWDED: (3, 1_000_000),
+    SMALL: (3, 2_000_000),
 }
 """The layers of each image, and the bytes of one."""
 NGINX = Path(__file__).with_name("nginx.conf")
@@ -42,6 +45,10 @@ class Site:
     """What can be pulled, by alias."""
     certificate: Path | None
     """Where registry and API speak TLS: what to trust. Its key is in it, too."""
+    api: str
+    """The URL of the API."""
+    link: Link | None = None
+    """What they are all behind, where they are far away."""
 
 
 @contextmanager
@@ -51,14 +58,21 @@ def open_site(
     is_tls: bool,
     first_port: int = 0,
     aliases: Sequence[str] = tuple(SIZES),
+    is_far: bool = False,
 ) -> Iterator[Site]:
-    """Run it until the context ends; both registries share what is stored."""
+    """Run it until the context ends; both registries share what is stored.
+
+    Where it is far, both, the storage and the API are reached through a link.
+    """
     ports = [first_port + number if first_port else free_port() for number in range(3)]
     certificate = _make_certificate(folder) if is_tls else None
     tls = tls_context(certificate, certificate) if certificate else None
     scheme = "https" if is_tls else "http"
-    streaming, redirecting = (f"{scheme}://localhost:{port}" for port in ports[:2])
+    storage = free_port()
     with ExitStack() as stack:
+        link = stack.enter_context(open_link([*ports, storage])) if is_far else None
+        *seen, store = (link.ports[p] if link else p for p in (*ports, storage))
+        streaming, redirecting, api = (f"{scheme}://localhost:{p}" for p in seen)
         made = LocalCloud(
             registry_url=streaming,
             publish=False,
@@ -71,14 +85,14 @@ def open_site(
         seed = free_port()
         with _registry(folder, seed, {}, None):
             push_images(images.values(), f"http://127.0.0.1:{seed}")
-        storage, config = free_port(), folder / "nginx.conf"
+        config = folder / "nginx.conf"
         text = NGINX.read_text().replace("FOLDER", str(folder))
         config.write_text(text.replace("PORT", str(storage)))
         command = (find("nginx"), "-c", config)
         stack.enter_context(serving(command, storage, folder / "nginx.log"))
-        options = {"baseurl": f"http://127.0.0.1:{storage}"}
+        options = {"baseurl": f"http://127.0.0.1:{store}"}
         token = {
-            "realm": f"{cloud.api_url}{TOKEN_PATH}",
+            "realm": f"{api}{TOKEN_PATH}",
             "service": cloud.issuer.audience,
             "issuer": cloud.issuer.name,
             "rootcertbundle": str(cloud.issuer.certificate_bundle(folder / "bundle")),
@@ -87,7 +101,9 @@ def open_site(
         redirect = {"storage": [{"name": "redirect", "options": options}]}
         for port, more in zip(ports, (trust, trust | {"middleware": redirect})):  # noqa: B905 - the third one is the API's
             stack.enter_context(_registry(folder, port, more, certificate))
-        yield Site(folder, cloud, streaming, redirecting, images, certificate)
+        yield Site(
+            folder, cloud, streaming, redirecting, images, certificate, api, link
+        )
 
 
 def _add(cloud: LocalCloud, alias: str) -> Image:
