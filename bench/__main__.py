@@ -177,7 +177,7 @@ def _turns(options: argparse.Namespace, stack: ExitStack) -> Iterator[Iterator[T
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         made = open_site(folder, is_tls=True, aliases=far.ALIASES, is_far=True)
         peer = "" if "://" in options.peer else options.peer
-        yield far.turns(stack.enter_context(made), stack, FAR, peer)
+        yield far.Far(stack.enter_context(made), stack, peer).turns(FAR)
 
 
 def _open_site(options: argparse.Namespace, stack: ExitStack, *, is_tls: bool) -> Site:

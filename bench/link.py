@@ -7,7 +7,8 @@ start is not imitated, so a new connection costs less here than on a real link.
 
 It is one event loop in a process of its own, so that it waits for nobody who is
 measured: ``python -m bench.link`` takes a `Plan` as JSON and prints its ports. For each
-line of input it prints a `Tally` of each port, and it ends with the input.
+line of input it prints a `Tally` of each port; if the line says so, it closes all
+connections before. It ends with the input.
 """
 
 import asyncio
@@ -17,7 +18,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from itertools import count
 from pathlib import Path
 
 from bench.program import ProgramError
@@ -33,6 +33,7 @@ QUEUE_SECONDS = 0.01
 UNREAD_PIECES = 64
 """Pieces that may be under way or unread, before a connection's sender has to wait."""
 END_SECONDS = 10
+CLOSE = "close"
 
 type Clock = Callable[[], float]
 
@@ -111,6 +112,7 @@ class Relay:
         self._down = _Direction(Line(plan.rate, self._clock))
         self.tallies = [Tally() for _ in plan.targets]
         """By the order of the targets."""
+        self._open: set[asyncio.StreamWriter] = set()
 
     async def listen(self) -> list[int]:
         """Return the port of each target's far end."""
@@ -121,6 +123,11 @@ class Relay:
             )
             ports.append(server.sockets[0].getsockname()[1])
         return ports
+
+    def close_connections(self) -> None:
+        """Close those that are open, as servers do with idle ones."""
+        for writer in self._open:
+            writer.close()
 
     def _server(
         self, target: int, tally: Tally
@@ -145,6 +152,8 @@ class Relay:
             def down(length: int) -> None:
                 tally.received += length
 
+            ends = {writer, far_writer}
+            self._open |= ends
             try:
                 async with asyncio.TaskGroup() as tasks:
                     for end in (
@@ -153,10 +162,12 @@ class Relay:
                     ):
                         tasks.create_task(self._pass(*end))
             except* OSError:  # One of the ends reset it.
-                for each in (writer, far_writer):
+                for each in ends:
                     each.transport.abort()
-            for each in (writer, far_writer):
-                each.close()
+            finally:
+                self._open -= ends
+                for each in ends:
+                    each.close()
 
         return serve
 
@@ -209,8 +220,15 @@ class Link:
 
     def tally(self) -> Mapping[int, Tally]:
         """Return what has passed so far, by target."""
+        return self._tally("")
+
+    def close_connections(self) -> None:
+        """Close those that are open, as servers do with idle ones."""
+        self._tally(CLOSE)
+
+    def _tally(self, word: str) -> Mapping[int, Tally]:
         assert self._process.stdin, "it is a pipe"  # noqa: S101
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{word}\n")
         self._process.stdin.flush()
         tallies = [Tally(**each) for each in json.loads(self._line())]
         return dict(zip(self.ports, tallies, strict=True))
@@ -254,9 +272,9 @@ def open_link(
 async def _main(plan: Plan) -> None:
     relay = Relay(plan)
     say(json.dumps(await relay.listen()))
-    for _ in count():
-        if not await asyncio.to_thread(sys.stdin.readline):
-            return
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        if line.strip() == CLOSE:
+            relay.close_connections()
         say(json.dumps([asdict(tally) for tally in relay.tallies]))
 
 
