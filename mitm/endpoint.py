@@ -49,6 +49,7 @@ from resolver.release.denial import explain_denial
 from resolver.release.resolution import Resolution
 from resolver.token import service
 from resolver.token.cache import ResolutionCache
+from resolver.upstream.ahead import ApiConnection
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.health import Health
 from resolver.upstream.host import Hosts
@@ -91,6 +92,7 @@ class Endpoints:
             self._transport,
             self._observers,
         )
+        self._api_connection = ApiConnection(self._upstream, self._transport)
         self._tokens = service.TokenService(
             self._upstream,
             ResolutionCache(settings.cache_ttl),
@@ -315,6 +317,8 @@ class Endpoints:
             return
         host = self._upstream.host
         record.forwarded(found, host)
+        if not found.authorization:
+            self._api_connection.expect_request()
         alias = None if found.alias is None else str(found.alias)
         view = answer.View(url, token_url, host, alias, found.location, found.scope)
         blob = await self._find_blob(flow, exchange, endpoint, found)

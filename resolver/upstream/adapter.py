@@ -69,6 +69,27 @@ class Adapter(HTTPAdapter):
                 self._hosts.failed(place.host, place.port)
             raise
 
+    def prepare(self, url: str, verify: bool | str, seconds: float) -> None:
+        """Connect to a server that will be asked soon, unless a connection is kept.
+
+        Where a proxy goes for it, nothing is done.
+
+        Raises:
+            requests.RequestException: there is no address.
+            HTTPError: nobody takes a connection in that time.
+            OSError: the server cannot be verified.
+
+        """
+        if self._proxies.find_for(url):
+            return
+        request = requests.Request("GET", url).prepare()
+        pool: Any = self.get_connection_with_tls_context(request, verify)
+        try:
+            pool.prepare(seconds)
+        except (ConnectTimeoutError, NewConnectionError):
+            self._hosts.failed(pool.host, pool.port)
+            raise
+
     def _send_by(
         self,
         proxy: Proxy,

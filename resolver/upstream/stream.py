@@ -15,6 +15,7 @@ on it: `test_slow_answer_is_given_up`, `test_cut_answer_is_none` and
 """
 
 import io
+import ssl
 from http.client import HTTPResponse, RemoteDisconnected
 from socket import socket
 from typing import Any
@@ -75,9 +76,51 @@ class _WholeLines(io.BufferedReader):
         return line
 
 
+def _is_open(connection: ssl.SSLSocket) -> bool:
+    """Return whether a connection that nothing is expected on is still open.
+
+    In TLS 1.3 a server sends tickets after the handshake (RFC 8446 section 4.6.1).
+    urllib3 would take a connection for closed that has them unread.
+    """
+    timeout = connection.gettimeout()
+    connection.settimeout(0)
+    try:
+        connection.recv(1)
+    except ssl.SSLWantReadError:
+        return True
+    except OSError:
+        return False
+    finally:
+        connection.settimeout(timeout)
+    return False  # It has ended, or says what nobody asked for.
+
+
+class PreparedPool(HTTPConnectionPool):
+    """Connections to one server, of which one can be there before it is needed."""
+
+    def prepare(self, seconds: float) -> None:
+        """Connect, unless a connection is kept.
+
+        Raises:
+            HTTPError: nobody takes a connection in that time.
+            OSError: the server cannot be verified.
+
+        """
+        connection = self._get_conn()
+        try:
+            if connection.is_closed:
+                connection.timeout = seconds
+                connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self._put_conn(connection)
+
+
 def pools(
     sockets: WeakSet[socket], piece_seconds: float | None = None
-) -> dict[str, type[HTTPConnectionPool]]:
+) -> dict[str, type[PreparedPool]]:
     """Return the pools by scheme; they add the sockets that they read from.
 
     Args:
@@ -101,12 +144,19 @@ def pools(
             if piece_seconds is not None:
                 self._timed.renew(piece_seconds)
 
-    class HttpPool(HTTPConnectionPool):
+    class HttpPool(PreparedPool):
         class ConnectionCls(HTTPConnection):
             response_class = Response
 
-    class HttpsPool(HTTPSConnectionPool):
+    class HttpsPool(PreparedPool, HTTPSConnectionPool):
         class ConnectionCls(HTTPSConnection):
             response_class = Response
+
+            @property
+            def is_connected(self) -> bool:
+                """Whether it can carry another request."""
+                if isinstance(self.sock, ssl.SSLSocket):
+                    return _is_open(self.sock)
+                return super().is_connected
 
     return {"http": HttpPool, "https": HttpsPool}

@@ -25,7 +25,7 @@ from tests.integration.fault import (
 from tests.integration.raw import BYE, HOST, send
 from tests.integration.scripted import MANIFEST_PATH, ask, get
 from tests.integration.session import TIMEOUT, get_token
-from tests.integration.tool import ToolError
+from tests.integration.tool import ToolError, wait_until
 
 UNREACHABLE = "received unexpected HTTP status: 502 the registry behind this proxy "
 
@@ -168,3 +168,18 @@ def test_connection_that_does_not_come_about() -> None:
             asked = get(proxy, "/auth/v1/token")
         assert (pulled.status_code, asked.status_code) == (502, 503)
         assert "it took too long" in proxy.log
+
+
+def test_the_api_is_connected_to_while_the_registry_is_asked(whole: Parts) -> None:
+    """Who has no token finds a connection to the API there when they ask for one."""
+    whole.api.drop()
+    accepted, asked = whole.api.accepted, len(whole.installation.cloud.requests)
+
+    def is_connected() -> bool:
+        assert get(whole.proxy, "/v2/").status_code == 401
+        return whole.api.accepted > accepted
+
+    wait_until(is_connected, "the API is connected to")
+    assert len(whole.installation.cloud.requests) == asked
+    get_token(whole.url, ALIAS)
+    assert whole.api.accepted == accepted + 1

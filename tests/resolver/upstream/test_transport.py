@@ -31,6 +31,7 @@ from resolver.upstream.transport import (
     Verification,
     parse_retry_after,
 )
+from tests.authority import Authority
 from tests.resolver.fake import LOCATION, SOON, ident
 from tests.resolver.server import HANG_UP, connected
 
@@ -510,3 +511,37 @@ def test_signed_url_is_not_in_the_log(
         assert f"http://{place} does not answer: " in failed.value.explanation
         assert "Signature" not in failed.value.message + failed.value.explanation
     assert "Signature" not in caplog.text
+
+
+def test_connection_is_there_before_it_is_needed(tmp_path: Path) -> None:
+    """One that is prepared carries the request; another is made where none is left."""
+    authority = Authority("private")
+    verification = Verification(ca_file=authority.write_file(tmp_path / "ca.pem"))
+    with (
+        connected(
+            *[Response(200)] * 2,
+            tls=authority.server_context(tmp_path),
+            verification=verification,
+        ) as (ours, server, pauses),
+        Relay(int(server.host.rpartition(":")[2])) as cable,
+    ):
+        url = f"{server.url.rpartition(':')[0]}:{cable.port}"
+        for number in (1, 2):
+            ours.prepare(url)
+            ours.prepare(url)
+            assert (cable.accepted, len(server.requests)) == (number, number - 1)
+            assert ours.get(url, deadline=SOON).status == 200
+            assert cable.accepted == number
+            cable.drop()
+    assert not pauses
+
+
+def test_connection_that_cannot_be_prepared(ours: Transport, tmp_path: Path) -> None:
+    """The request says what is wrong: nobody is there, or nobody who is trusted."""
+    tls = Authority("stranger").server_context(tmp_path)
+    with connected(tls=tls) as (_, server, _):
+        for url in (server.url, f"http://127.0.0.1:{free_port()}", "http://[::1/"):
+            ours.prepare(url)
+        with pytest.raises(ServiceUnavailable):
+            ours.get(server.url, authorization=SECRET, deadline=SOON)
+        assert not server.requests
