@@ -69,7 +69,7 @@ class Adapter(HTTPAdapter):
                 self._hosts.failed(place.host, place.port)
             raise
 
-    def prepare(self, url: str, verify: bool | str, seconds: float) -> None:
+    def prepare(self, url: str, *, verify: bool | str, seconds: float) -> None:
         """Connect to a server that will be asked soon, unless a connection is kept.
 
         Where a proxy goes for it, nothing is done.

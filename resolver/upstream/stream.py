@@ -1,4 +1,4 @@
-"""A patch of HTTP answers: they come whole, within the deadline, or not at all.
+"""What urllib3's connections do not do: answers that come whole, within the deadline.
 
 Python's HTTP client leaves three things open that nothing public closes:
 
@@ -12,6 +12,9 @@ The class that reads answers is replaced, through the attribute `response_class`
 `http.client.HTTPConnection`, in pools of urllib3's that requests is given. What relies
 on it: `test_slow_answer_is_given_up`, `test_cut_answer_is_none` and
 `test_close_ends_what_waits` in `tests/resolver/upstream/test_transport.py`.
+
+The pools also connect before there is a request. urllib3 would give such a connection
+up; `test_connection_is_there_before_it_is_needed` fails where one is.
 """
 
 import io
@@ -80,7 +83,7 @@ def _is_open(connection: ssl.SSLSocket) -> bool:
     """Return whether a connection that nothing is expected on is still open.
 
     In TLS 1.3 a server sends tickets after the handshake (RFC 8446 section 4.6.1).
-    urllib3 would take a connection for closed that has them unread.
+    urllib3 takes a connection for closed where anything is unread, and so these.
     """
     timeout = connection.gettimeout()
     connection.settimeout(0)

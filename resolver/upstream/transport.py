@@ -248,7 +248,7 @@ class Transport:
         nothing, the request itself will find out why.
         """
         with suppress(requests.RequestException, HTTPError, OSError):
-            self._adapter.prepare(url, self._verify, CONNECT_SECONDS)
+            self._adapter.prepare(url, verify=self._verify, seconds=CONNECT_SECONDS)
 
     def _persist(self, request: _Request, deadline: Deadline) -> Answer:
         """Return the answer, after a few tries.
