@@ -20,6 +20,7 @@ from resolver.blob.folder import Blob, Folder
 from resolver.blob.grant import Grants
 from resolver.blob.request import Found, Request, Window, Wish
 from resolver.blob.server import BlobServer, Body
+from resolver.errors import ServiceUnavailable
 from resolver.grammar.reference import Digest
 from resolver.storage.redirect import Permission, Redirects, Route
 from resolver.storage.url import Url
@@ -169,6 +170,8 @@ class BlobCache:
         async def run() -> None:
             try:
                 await self._threads.run(fetch.run, parties=request.parties)
+            except ServiceUnavailable as error:
+                fetch.abandon(error)
             finally:
                 del self._fetches[digest]
                 if fetch.is_unfit:

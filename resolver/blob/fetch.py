@@ -128,6 +128,11 @@ class Fetch:
         finally:
             self._end()
 
+    def abandon(self, error: ServiceUnavailable) -> None:
+        """Give it up before it began."""
+        logger.warning("the blob %s is not kept: %s", self.digest, error.in_log)
+        self._end()
+
     def enter(self) -> None:
         """Take note that somebody is going to read it."""
         with self._changed:
@@ -180,7 +185,15 @@ class Fetch:
                 )
             if failures:
                 self._sleep(BACKOFF * 4 ** (failures - 1))
-        self._partial.accept()
+        try:
+            self._partial.accept()
+        except OSError:
+            # It is right, so its readers have it, though nobody will after them.
+            self._accept()
+            raise
+        self._accept()
+
+    def _accept(self) -> None:
         with self._changed:
             self._is_accepted = True
 

@@ -48,6 +48,8 @@ SCAN_SECONDS = 60
 PIECE_LENGTH = 1 << 20
 """Bytes that are read at once to check a blob."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_UNABLE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""What a file system that reserves no room says, where the C library does not do it."""
 
 type _Identity = tuple[int, int, int, int]
 """Device, file, length, and when it was written last."""
@@ -279,7 +281,7 @@ class Folder:
         """Remove what nobody writes any more, for who does has it locked."""
         for entry in _scan(self.path / "partial"):
             with suppress(OSError):
-                fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC)
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     Path(entry.path).unlink()
@@ -374,8 +376,13 @@ class Partial:
             OSError: there is not so much.
 
         """
-        if self.size and hasattr(os, "posix_fallocate"):
+        if not self.size or not hasattr(os, "posix_fallocate"):
+            return
+        try:
             os.posix_fallocate(self.fd, 0, self.size)
+        except OSError as error:
+            if error.errno not in _UNABLE:
+                raise
 
     def write(self, piece: bytes) -> None:
         """Write the next bytes.

@@ -38,7 +38,7 @@ class Wish:
     def is_usual(self) -> bool:
         """Whether it is asked in a way that is understood here."""
         wanted = self.headers.get("range")
-        is_clear = wanted is None or _RANGE.fullmatch(wanted) is not None
+        is_clear = wanted is None or _is_clear(_RANGE.fullmatch(wanted))
         return is_clear and not any(name in self.headers for name in UNUSUAL)
 
     @property
@@ -62,8 +62,8 @@ class Wish:
     @property
     def range(self) -> re.Match[str] | None:
         """The range that it is for, if it is for one."""
-        condition = self.headers.get("if-range")
-        if condition is not None and not _names(condition, self.digest):
+        tag = f'"{self.digest}"'  # Here a weak one is another (RFC 9110, 13.1.5).
+        if self.headers.get("if-range", tag) != tag:
             return None
         return _RANGE.fullmatch(self.headers.get("range", ""))
 
@@ -105,11 +105,9 @@ class Window:
         if self.status is not HTTPStatus.NOT_MODIFIED:
             lines.append(f"Content-Length: {self.end - self.begin}")
         if self.status < HTTPStatus.BAD_REQUEST:
-            lines += [
-                "Accept-Ranges: bytes",
-                "Content-Type: application/octet-stream",
-                f'Etag: "{self.digest}"',
-            ]
+            lines.append(f'Etag: "{self.digest}"')
+        if self.status < HTTPStatus.MULTIPLE_CHOICES:
+            lines += ["Accept-Ranges: bytes", "Content-Type: application/octet-stream"]
         if self.status is HTTPStatus.PARTIAL_CONTENT:
             lines.append(
                 f"Content-Range: bytes {self.begin}-{self.end - 1}/{self.size}"
@@ -142,6 +140,15 @@ class Found:
     """None where the registry is to be asked."""
     state: CacheState | None = None
     """Where the blob comes from; None where the cache has no part in it."""
+
+
+def _is_clear(wanted: re.Match[str] | None) -> bool:
+    """Return whether a range names bytes that some blob has."""
+    if wanted is None:
+        return False
+    if wanted["last"]:
+        return int(wanted["last"]) > 0
+    return not wanted["end"] or int(wanted["begin"]) <= int(wanted["end"])
 
 
 def _names(tags: str, digest: Digest) -> bool:

@@ -10,10 +10,12 @@ blob was decided before there was one.
 """
 
 import asyncio
+import errno
 import logging
 import os
 import secrets
 import socket
+import time
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from weakref import WeakSet, ref
 from resolver.blob.fetch import Broken
 from resolver.blob.request import Window
 from resolver.storage.url import Url
+from resolver.upstream.deadline import Deadline
 from resolver.upstream.threads import start_thread
 
 logger = logging.getLogger(__name__)
@@ -32,11 +35,19 @@ HOST = "127.0.0.1"
 TICKET_SECONDS = 60
 """How long a ticket holds; it is used at once."""
 IDLE_SECONDS = 5
-"""How long a connection is kept for another request."""
+"""How long a connection is kept for another request, until all of it is there."""
 HEAD_LENGTH_MAX = 64 << 10
+PAUSE_SECONDS = 0.05
+"""Between two looks whether there is room for another connection."""
 BACKLOG = 512
 PIECE_LENGTH = 8 << 20
 """Bytes that the system moves at once."""
+
+_PASSING = (
+    *(errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM),
+    *(errno.ECONNABORTED, errno.EINTR),
+)
+"""Why a connection cannot be accepted for now: no room, or it is gone again."""
 
 
 class Body(Protocol):
@@ -108,7 +119,6 @@ class BlobServer:
         with connection, suppress(OSError, Broken):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while True:
-                connection.settimeout(IDLE_SECONDS)
                 head = _read_head(connection)
                 connection.settimeout(None)
                 ticket = self._tickets.pop(_ticket_name(head), None)
@@ -131,8 +141,11 @@ def _accept(listener: socket.socket, server: "ref[BlobServer]") -> None:
     while True:
         try:
             connection, _ = listener.accept()
-        except OSError:
-            return  # It was closed.
+        except OSError as error:
+            if error.errno not in _PASSING:
+                return  # It was closed.
+            time.sleep(PAUSE_SECONDS)
+            continue
         if found := server():
             found.welcome(connection)
         else:
@@ -154,8 +167,11 @@ def _read_head(connection: socket.socket) -> bytes:
         OSError: there is none.
 
     """
-    head = b""
+    head, deadline = b"", Deadline.after(IDLE_SECONDS)
     while not head.endswith(b"\r\n\r\n"):
+        if not (remaining := deadline.remaining):
+            raise TimeoutError
+        connection.settimeout(remaining)
         piece = connection.recv(HEAD_LENGTH_MAX)
         head += piece
         if not piece or len(head) > HEAD_LENGTH_MAX:
@@ -182,6 +198,8 @@ def _send(connection: socket.socket, window: Window, body: Body) -> None:
         end = position
     elif position < end:
         body.wait(position)  # The head goes out with the first bytes.
+    elif not window.size:
+        body.wait(-1)  # It is all of the answer, so it waits for the check.
     connection.sendall(window.head)
     while position < end:
         length = min(body.wait(position), end) - position

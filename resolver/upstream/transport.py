@@ -367,7 +367,9 @@ class Transport:
         with self._respond(request, deadline) as response:
             body = bytearray()
             # Not `iter_content`, which waits for a whole chunk, past any deadline.
-            while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            while chunk := response.raw.read1(
+                _CHUNK, decode_content=not request.is_search
+            ):
                 body += chunk
                 if request.is_search and len(body) > SEARCH_LENGTH_MAX:
                     break  # The connection is closed, and the rest never comes.
