@@ -7,8 +7,10 @@ import pytest
 
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from localcloud.server import Response, Server
-from tests.integration.blob import blob_of, blob_requests
+from localcloud.server import Response
+from tests.integration.blob import blob_of
+from tests.integration.caching import asked, caching, servers
+from tests.integration.tool import wait_until
 
 
 @pytest.fixture(params=[False, True], ids=["streaming", "redirecting"])
@@ -21,24 +23,8 @@ def cloud(request: pytest.FixtureRequest) -> Iterator[LocalCloud]:
 @pytest.fixture
 def front(cloud: LocalCloud, tmp_path: Path) -> Iterator[Proxy]:
     """A proxy with a cache, in front of it."""
-    with caching(cloud, tmp_path / "cache") as running:
+    with caching(cloud.registry_url, tmp_path / "cache") as running:
         yield running
-
-
-def caching(cloud: LocalCloud, folder: Path, **variables: str) -> Proxy:
-    """Return a proxy with a cache in this folder."""
-    variables = {"CACHE": str(folder), "CACHE_SIZE": "1GB", **variables}
-    return Proxy(cloud.registry_url, environment=variables)
-
-
-def servers(cloud: LocalCloud) -> list[Server]:
-    """Return who sends blobs, and who says where they are."""
-    return [server for server in (cloud.registry, cloud.storage) if server]
-
-
-def asked(cloud: LocalCloud) -> int:
-    """Return how many requests for blobs there were."""
-    return sum(map(blob_requests, servers(cloud)))
 
 
 def test_second_pull_asks_nobody(cloud: LocalCloud, front: Proxy) -> None:
@@ -50,8 +36,8 @@ def test_second_pull_asks_nobody(cloud: LocalCloud, front: Proxy) -> None:
         for _ in range(3):
             assert blob.is_whole(blob.ask())
     assert asked(cloud) == before
+    wait_until(lambda: front.log.count("from the cache, ") == 3, "three lines")
     assert front.log.count("fetched into the cache, ") == 1
-    assert front.log.count("from the cache, ") == 3
 
 
 def test_pull_while_the_storage_is_down(cloud: LocalCloud, front: Proxy) -> None:

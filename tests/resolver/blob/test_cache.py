@@ -1,6 +1,7 @@
 """Where a blob comes from, and how often the registry is asked (rules C2, C3)."""
 
 import asyncio
+import errno
 import gc
 import http.client
 import socket
@@ -8,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -20,6 +21,7 @@ from resolver.blob.request import Found, Request, Wish
 from resolver.errors import ServiceUnavailable
 from resolver.storage.redirect import Permission, Redirects, Route
 from resolver.storage.url import Url
+from resolver.upstream import threads
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import CacheState
 from resolver.upstream.pause import current_try
@@ -235,6 +237,7 @@ def test_failed_fetch_is_nobodys_answer(tmp_path: Path) -> None:
     async def scene(bench: Bench) -> None:
         bench.upstream.answer = lambda: Answer([], 404)
         assert await bench.find() is None
+        await asyncio.gather(*bench.cache._tasks)
         bench.upstream.answer = lambda: whole(CONTENT)
         assert (await bench.get())[0] is CacheState.MISS
 
@@ -421,6 +424,68 @@ def test_connection_is_kept(tmp_path: Path) -> None:
 
             assert await asyncio.to_thread(get) == CONTENT
         connection.close()
+
+    play(tmp_path, scene)
+
+
+def test_server_that_may_open_no_file_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It serves as soon as it can again."""
+    failures = iter([OSError(errno.EMFILE, "too many open files")] * 2)
+    accept = socket.socket.accept
+
+    def fail_first(listener: socket.socket) -> object:
+        for failure in failures:
+            raise failure
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", fail_first)
+
+    async def scene(bench: Bench) -> None:
+        assert await bench.get() == (CacheState.MISS, CONTENT)
+
+    play(tmp_path, scene)
+
+
+def test_registry_that_resets_a_connection(tmp_path: Path) -> None:
+    """The fetch waits itself, and is not run anew: what it has it has."""
+
+    async def scene(bench: Bench) -> None:
+        tries = []
+
+        def find(*_: object) -> None:
+            tries.append(current_try.get())
+
+        monkey = pytest.MonkeyPatch()
+        monkey.setattr(bench.upstream, "find", find)
+        assert await bench.get() == (CacheState.MISS, CONTENT)
+        assert tries == [0]
+
+    play(tmp_path, scene)
+
+
+def test_fetch_that_gets_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blob goes past the cache, and nobody waits."""
+
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene(bench: Bench) -> None:
+        assert await bench.cache._kept(DIGEST) is None
+        run = bench.cache._threads.run
+
+        async def run_without(*arguments: Any, **options: Any) -> None:
+            monkeypatch.setattr(threads, "start_thread", none_left)
+            try:
+                await run(*arguments, **options)
+            finally:
+                monkeypatch.undo()
+
+        monkeypatch.setattr(bench.cache._threads, "run", run_without)
+        assert await bench.find() is None
 
     play(tmp_path, scene)
 

@@ -248,3 +248,29 @@ def test_fetch_that_nobody_reads(
         fetch.leave()
     fetch.run()
     assert is_kept(folder) == is_whole
+
+
+def test_wrong_blob_without_a_byte(folder: Folder) -> None:
+    """That there is nothing to send is known only when it is known to be right."""
+    fetch, _ = fetching(folder, whole(b""))
+    fetch.run()
+    with pytest.raises(Broken):
+        fetch.wait(-1)
+
+
+def test_fetch_that_gets_no_thread(folder: Folder) -> None:
+    """Nobody waits for it."""
+    fetch, _ = fetching(folder, whole(CONTENT))
+    fetch.abandon(ServiceUnavailable("all threads are in use"))
+    assert fetch.head.result(0) is False
+
+
+def test_blob_that_is_right_and_cannot_be_moved(
+    folder: Folder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who reads it has all of it."""
+    (tmp_path / "blobs" / "sha256" / DIGEST.partition(":")[2]).mkdir()
+    fetch, _ = fetching(folder, whole(CONTENT))
+    fetch.run()
+    assert read(fetch) == CONTENT
+    assert "cannot be kept: Is a directory" in caplog.text

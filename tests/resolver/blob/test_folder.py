@@ -298,3 +298,35 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="Not a directory"):
         Folder(tmp_path / "file", SIZE_MAX)
+
+
+def fail_with(number: int) -> Callable[..., None]:
+    """Return a system call that fails so."""
+
+    def call(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+def test_blob_that_cannot_be_read(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad sector is damage like any other."""
+    digest = keep(folder, BLOB)
+    (path,) = blobs_in(tmp_path)
+    os.utime(path)
+    blob = folder.open(digest)
+    assert blob
+    monkeypatch.setattr(os, "pread", fail_with(errno.EIO))
+    assert not folder.check(digest, blob)
+    assert folder.open(digest) is None
+    assert folder.kept.counts.damaged == 1
+
+
+def test_file_system_that_reserves_no_room(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written to all the same."""
+    monkeypatch.setattr(os, "posix_fallocate", fail_with(errno.EOPNOTSUPP))
+    assert content_of(folder.open(keep(folder, BLOB))) == BLOB
