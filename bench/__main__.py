@@ -17,12 +17,12 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from bench import capacity, contestant, far
+from bench import accel, capacity, contestant, far
 from bench.contestant import BARE, DIRECT, NODE, PEER, PROXY, ROOT, Contestant
 from bench.crowd import compare
 from bench.load import Client, Work, measure, skopeo_copy, time_command
 from bench.program import START_SECONDS, as_command, end, find
-from bench.site import BLOB, CROWDED, PULLED, Site, open_site
+from bench.site import BLOB, CROWDED, PULLED, SIZES, Site, open_site
 from bench.table import MEGA, Figures, Table, Turn, hold
 
 MILLI, GIGA = 1000, 1_000_000_000
@@ -39,8 +39,9 @@ KINDS = {
 """How many connections there are at once, and whether they are kept."""
 BLOBS = {"one": 1, "4 at once": 4}
 REDIRECTED, STREAMED = "the registry redirects blobs", "the registry streams them"
-CROWD, FAR = "crowd", "far"
-"""Which are measured where they are named: they take a minute for each figure."""
+CROWD, FAR, NGINX = "crowd", "far", "nginx"
+"""Areas; the first two are measured where they are named: they take a minute for each
+figure."""
 ALIASES = PULLED, BLOB, CROWDED
 """What is pulled where nothing is far away."""
 AREAS = {
@@ -49,6 +50,7 @@ AREAS = {
     "blob": ("Blobs of 100 MB that the registry streams", (SPEED, CPU_BLOB)),
     "pull": ("Whole pull of 200 MB in 10 layers by skopeo", (SECONDS,)),
     "start": ("From the command to the first challenge", (SECONDS,)),
+    NGINX: ("Blobs that nginx keeps, of a registry that streams them", (SPEED,)),
     CROWD: ("Pull of 3 MB by skopeo, in a crowd of 312", ()),
     FAR: ("Over a link of 50 Mbit/s with a round trip of 40 ms", (SECONDS, far.AGAIN)),
 }
@@ -66,6 +68,11 @@ class Bench:
         self._urls = self._peer.split(",") if "://" in self._peer else []
         self._streaming = self._start(site.streaming, stack, self._urls[:1])
         self._redirecting = self._start(site.redirecting, stack, self._urls[1:])
+        self._caching = (
+            stack.enter_context(accel.behind_nginx(site))
+            if NGINX in options.only
+            else None
+        )
 
     def turns(self) -> Iterator[Turn]:
         """Yield everything that can be measured."""
@@ -87,8 +94,34 @@ class Bench:
                 yield CROWD, "by skopeo", who.name, partial(self._crowd, who)
         for who in self._redirecting:
             yield "pull", REDIRECTED, who.name, partial(self._pull, who)
+        if self._caching:
+            yield from self._kept(self._caching)
         for who in self._recipes(self._site.streaming):
             yield "start", "first answer", who.name, partial(self._first, who)
+
+    def _kept(self, ours: Contestant) -> Iterator[Turn]:
+        """Yield what is measured where nginx keeps the blobs."""
+        direct = Contestant(DIRECT, self._site.streaming)
+        for who in (ours, direct):
+            yield NGINX, "pull of 200 MB", who.name, partial(self._pull_rate, who)
+        blobs = (
+            (ours, Client(self._site, ours, BLOB).blob()),
+            (
+                replace(ours, name=accel.FILE, process=0),
+                accel.plain_file(self._site, ours),
+            ),
+            (direct, Client(self._site, direct, BLOB).blob()),
+        )
+        for case, number in BLOBS.items():
+            for who, work in blobs:
+                many = replace(work, connections=number)
+                name = f"blob of 100 MB, {case}"
+                yield NGINX, name, who.name, partial(self._blob, who, many)
+
+    def _pull_rate(self, who: Contestant) -> Figures:
+        seconds = self._pull(who)[SECONDS]
+        layers, length = SIZES[PULLED]
+        return {SPEED: layers * length / MEGA / seconds, SECONDS: seconds}
 
     def _request(self, who: Contestant, work: Work) -> Figures:
         done, taken = measure(who, work, self._options.seconds, self._site.folder)

@@ -58,6 +58,8 @@ class Couriers:
         client = nextlayer.context.client
         if nextlayer.layer or client in self._served:
             return
+        if not self._chooser:
+            self.begin()  # Clients can connect before mitmproxy says that it runs.
         if self._chooser:
             self._chooser.next_layer(nextlayer)
         if nextlayer.layer:

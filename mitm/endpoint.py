@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from mitm import outgoing, reply, storage
+from mitm import accel, outgoing, reply, storage
 from mitm.exchange import (
     Decision,
     Exchange,
@@ -321,6 +321,12 @@ class Endpoints:
             self._api_connection.expect_request()
         alias = None if found.alias is None else str(found.alias)
         view = answer.View(url, token_url, host, alias, found.location, found.scope)
+        if (
+            self._storage
+            and self._settings.has_nginx
+            and await accel.answer_nginx(flow, exchange, endpoint, found, self._storage)
+        ):
+            return
         blob = await self._find_blob(flow, exchange, endpoint, found)
         route, record.cache = blob.route, blob.state
         exchange.decision = Decision(endpoint, found, view, route)

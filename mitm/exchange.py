@@ -18,7 +18,7 @@ from mitm.secret import (
     SENT_HEADERS,
     Login,
     Secret,
-    SignedRedirect,
+    SentHeader,
     TokenBody,
     keep_headers,
     withhold,
@@ -307,7 +307,7 @@ def _hide_redirect(
     shown = redaction.redacted_url(sent)
     if shown != sent and not exchange.shows_secrets:
         response.headers["location"] = shown
-        exchange.send(flow, SignedRedirect(sent, shown))
+        exchange.send(flow, SentHeader(sent, shown))
 
 
 def _is_endless(flow: http.HTTPFlow, response: http.Response) -> bool:

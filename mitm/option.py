@@ -34,6 +34,11 @@ class Blobs(StrEnum):
 
     REDIRECT = "redirect"
     FOLLOW = "follow"
+    NGINX = "nginx"
+
+
+FOLLOWING = (Blobs.FOLLOW, Blobs.NGINX)
+"""With these the proxy itself looks where a redirect leads."""
 
 
 class LogFormat(StrEnum):
@@ -168,7 +173,8 @@ TABLE: dict[Option, str] = {
     Option("balena_blobs", "BLOBS", Blobs.REDIRECT.value, word(Blobs)): (
         "`redirect` passes the registry's redirect of a blob on to the client; `follow`"
         " fetches the blob for it, for clients that reach the proxy but not the"
-        " storage."
+        " storage; `nginx` lets nginx in front fetch, keep and send it, and follows"
+        " where a request did not come by that."
     ),
     Option("balena_blobs_allow", "BLOBS_ALLOW", "", parse_allowed): (
         "Hosts, addresses and networks from which blobs may be fetched although they"
@@ -359,22 +365,29 @@ def _check_together(values: Mapping[str, Any], spelling: Mapping[str, str]) -> N
             f" {certificate}, which serves TLS with that certificate; leave one of them"
             " out"
         )
-    blobs, cache = spelling["balena_blobs"], spelling["balena_cache_dir"]
-    is_kept, passage = "balena_cache_dir" in values, values.get("balena_blobs")
-    if "balena_blobs_allow" in values and not is_kept and passage != Blobs.FOLLOW:
+    blobs, trust = spelling["balena_blobs"], spelling["balena_trust_forwarded"]
+    cache, passage = spelling["balena_cache_dir"], values.get("balena_blobs")
+    is_kept = "balena_cache_dir" in values
+    if "balena_blobs_allow" in values and not is_kept and passage not in FOLLOWING:
         raise ValueRefused(
-            f"{spelling['balena_blobs_allow']}: has no effect without"
-            f" {blobs}=follow or {cache}; set one of them as well"
+            f"{spelling['balena_blobs_allow']}: has no effect without {blobs}=follow,"
+            f" {blobs}=nginx or {cache}; set one of them as well"
         )
     if is_kept and passage not in (None, Blobs.FOLLOW):
         raise ValueRefused(
-            f"{blobs}: {passage} contradicts {cache}, which follows redirects to keep"
-            " what is behind them; leave one of them out"
+            f"{blobs}: {passage} contradicts {cache}, by which the proxy itself fetches"
+            " blobs and keeps them; leave one of them out"
         )
     if "balena_cache_size" in values and not is_kept:
         raise ValueRefused(
             f"{spelling['balena_cache_size']}: has no effect without {cache}; set"
             f" {cache}=/path/to/folder"
+        )
+    if passage == Blobs.NGINX and not values.get("balena_trust_forwarded"):
+        raise ValueRefused(
+            f"{blobs}: nginx has no effect without {trust}=true, because headers say"
+            " that it is in front; set that as well, and let nobody reach the proxy"
+            " but through nginx"
         )
 
 

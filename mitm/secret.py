@@ -95,14 +95,15 @@ class SignedPath(Secret):
             flow.request.path = new
 
 
-class SignedRedirect(Secret):
-    """The URL of a storage that a client is sent to."""
+@dataclass(slots=True)
+class SentHeader(Secret):
+    """A header of an answer, as the URL of a storage that a client is sent to."""
 
-    __slots__ = ()
+    name: str = "location"
 
     def _replace(self, flow: http.HTTPFlow, old: str, new: str) -> None:
-        if flow.response and flow.response.headers.get("location") == old:
-            flow.response.headers["location"] = new
+        if flow.response and flow.response.headers.get(self.name) == old:
+            flow.response.headers[self.name] = new
 
 
 class TokenBody(Secret):

@@ -18,6 +18,7 @@ from mitm.guard.certificate import (
 )
 from mitm.guard.connection import Limits
 from mitm.option import (
+    FOLLOWING,
     OPTIONS,
     OPTIONS_OF_MITMPROXY,
     REFUSED,
@@ -80,6 +81,8 @@ class Settings:
     show_secrets: bool
     follows_redirects: bool
     """Whether those of blobs are, instead of being passed to the client."""
+    has_nginx: bool
+    """Whether nginx in front fetches, keeps and sends blobs."""
     blobs_allowed: Allowed
     cache_dir: Path | None
     """Where blobs are kept; None where they are not."""
@@ -150,9 +153,10 @@ def read_settings() -> Settings:
         log_format=values["balena_log_format"],
         show_secrets=values["balena_show_secrets"],
         follows_redirects=(
-            values["balena_blobs"] is Blobs.FOLLOW
+            values["balena_blobs"] in FOLLOWING
             or values["balena_cache_dir"] is not None
         ),
+        has_nginx=values["balena_blobs"] is Blobs.NGINX,
         blobs_allowed=values["balena_blobs_allow"] or Allowed(),
         cache_dir=values["balena_cache_dir"],
         cache_size=values["balena_cache_size"],
@@ -161,7 +165,7 @@ def read_settings() -> Settings:
             ca_file=_read_path("ssl_verify_upstream_trusted_ca"),
             ca_folder=_read_path("ssl_verify_upstream_trusted_confdir"),
         ),
-        proxies=_read_proxies(),
+        proxies=_read_proxies(values),
     )
 
 
@@ -194,7 +198,7 @@ def _read_values() -> dict[str, Any]:
         raise exceptions.OptionsError(str(error)) from error
 
 
-def _read_proxies() -> Proxies:
+def _read_proxies(values: dict[str, Any]) -> Proxies:
     """Return the proxies that the environment names, as every program's does."""
     try:
         proxies = Proxies.of(os.environ)
@@ -204,6 +208,11 @@ def _read_proxies() -> Proxies:
         raise exceptions.OptionsError(
             "connection_strategy: has to be lazy where HTTPS_PROXY is set; otherwise"
             " mitmproxy connects before it is known by which proxy"
+        )
+    if proxies and values["balena_blobs"] is Blobs.NGINX:
+        raise exceptions.OptionsError(
+            "balena_blobs (BLOBS): nginx fetches blobs by no forward proxy, and"
+            " HTTPS_PROXY or another variable names one; set follow, or unset that"
         )
     return proxies
 

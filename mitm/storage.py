@@ -6,7 +6,9 @@ request then goes to where it redirects, as if that had been the registry.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,7 @@ THREADS = 128
 """As many blobs are looked for at the same time; each takes milliseconds."""
 SHARE = 32
 """So many of them for one client's address."""
+LATE = "the registry does not say in time where the blob is; try again later"
 SENT_HEADERS = forward.FORWARDED_HEADERS - {"accept", "user-agent"}
 """What of a client's request the storage gets."""
 _SERVED = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NOT_MODIFIED)
@@ -52,12 +55,30 @@ _CODES: Mapping[int, errors.ErrorCode] = {
 not the client that came with it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where nginx fetches a blob: at an address that was checked, and nowhere else."""
+
+    destination: Url
+    address: str
+    is_registry: bool
+    """Whether it is the registry itself, which gets the client's token."""
+
+    @property
+    def server(self) -> str:
+        """Scheme, address and port, so that nobody looks the name up again."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{self.destination.scheme}://{host}:{self.destination.port}"
+
+
 class Storage:
     """Finds blobs; the blocking work runs in threads of its own."""
 
     def __init__(self, settings: Settings, observer: Observer, hosts: Hosts) -> None:
         own_host = Url.of(settings.registry_url).host
         addresses = Addresses(own_host, settings.blobs_allowed, hosts, settings.proxies)
+        self._addresses = addresses
+        self._registry = Url.of(settings.registry_url)
         self._observer = observer
         self._transport = Transport(
             settings.verification,
@@ -69,6 +90,7 @@ class Storage:
         )
         self._redirects = Redirects(settings.registry_url, addresses, self._transport)
         self._grants = Grants()
+        self._has_grants = settings.cache_dir is not None or settings.has_nginx
         self._seconds = settings.limits.registry_seconds
         self._cache = self._open_cache(settings, addresses, hosts)
         self._threads = Threads(THREADS, "balena-blob", share=SHARE)
@@ -98,39 +120,96 @@ class Storage:
             ServiceUnavailable: registry or storage do not answer in time.
 
         """
-        purpose.set(str(decision.alias or ""))
-        deadline = Deadline.after(self._seconds)
-        login, parties = decision.authorization or "", address_party(address)
-
-        async def ask() -> Permission:
-            return await self._threads.run(
-                self._redirects.ask, decision.path, login, deadline, parties=parties
+        found = None
+        if self._cache:
+            digest = Digest(decision.path.rpartition("/")[2])
+            request = Request(
+                Wish(method, digest, headers),
+                decision.path,
+                decision.authorization or "",
+                address_party(address),
             )
-
-        async with time_limit(
-            deadline,
-            "the registry does not say in time where the blob is; try again later",
-        ):
-            found = None
-            if self._cache:
-                digest = Digest(decision.path.rpartition("/")[2])
-                wish = Wish(method, digest, headers)
-                request = Request(wish, decision.path, login, parties)
+            ask = partial(self._run, self._redirects.ask, decision, address)
+            async with time_limit(Deadline.after(self._seconds), LATE):
                 found = await self._cache.find(request, ask)
-            if found is None:
-                find, path = self._redirects.find, decision.path
-                found = Found(
-                    await self._threads.run(
-                        find, method, path, login, deadline, parties=parties
-                    )
-                )
+        if found is None:
+            find = partial(self._redirects.find, method)
+            found = Found(await self._run(find, decision, address))
         if found.route and not found.route.is_cache:
             self._observer.note(Contact(Part.REGISTRY))
         return found
 
+    async def may_have(
+        self, decision: forward.Forward, digest: str, address: str
+    ) -> bool:
+        """Return whether a client may have a blob that is kept (rule C2).
+
+        Raises:
+            RedirectRefused: as in `find`.
+            ServiceUnavailable: as in `find`.
+
+        """
+        repository = decision.path.partition("/blobs/")[0]
+        if self._grants.has(decision.authorization or "", repository, digest):
+            return True
+        return (await self._ask(decision, address)).is_granted
+
+    async def locate(self, decision: forward.Forward, address: str) -> Place | None:
+        """Return where a blob is; None where the registry does not give it.
+
+        Raises:
+            RedirectRefused: as in `find`.
+            ServiceUnavailable: as in `find`.
+
+        """
+        permission = await self._ask(decision, address)
+        if not permission.is_granted:
+            return None
+        here = self._registry.at(decision.path)
+        route = permission.route or Route(here, (), is_registry=True)
+        host, port = route.destination.host, route.destination.port
+        try:
+            chosen = await self._run(
+                lambda *_: self._addresses.choose(host, port), decision, address
+            )
+        except OSError as error:
+            failed = errors.ServiceUnavailable.because(
+                errors.Reason.CONNECTION,
+                "the storage of the registry does not answer at the moment; try again"
+                " later",
+            )
+            failed.cause = str(error) or "it takes too long"
+            raise failed from error
+        return Place(route.destination, chosen, route.is_registry)
+
+    async def _ask(self, decision: forward.Forward, address: str) -> Permission:
+        """Return what the registry says to the client that wants a blob."""
+        permission = await self._run(self._redirects.ask, decision, address)
+        self._observer.note(Contact(Part.REGISTRY))
+        return permission
+
+    async def _run[R](
+        self,
+        search: Callable[[str, str, Deadline], R],
+        decision: forward.Forward,
+        address: str,
+    ) -> R:
+        """Return what a search for a blob finds, in time and in a thread."""
+        purpose.set(str(decision.alias or ""))
+        deadline = Deadline.after(self._seconds)
+        async with time_limit(deadline, LATE):
+            return await self._threads.run(
+                search,
+                decision.path,
+                decision.authorization or "",
+                deadline,
+                parties=address_party(address),
+            )
+
     def learn(self, decision: forward.Forward, response: http.Response) -> None:
         """Take note of the blobs that a client may have by a manifest it was served."""
-        if decision.authorization and response.status_code == HTTPStatus.OK:
+        is_served = response.status_code == HTTPStatus.OK
+        if self._has_grants and decision.authorization and is_served:
             repository = decision.path.partition("/manifests/")[0]
             media_type = response.headers.get("content-type", "")
             blobs = named_blobs(media_type, response.raw_content or b"")

@@ -392,6 +392,7 @@ def test_manifest_is_read_where_tags_select_only(
         ("balena_cache_ttl", -1, "balena_cache_ttl: -1 is not between 0 and 86400"),
         ("balena_api_timeout", 61, "balena_api_timeout: 61"),
         ("balena_blobs", "proxy", "balena_blobs: 'proxy' is not one of redirect"),
+        ("balena_blobs", "nginx", "has no effect without balena_trust_forwarded=true"),
         ("balena_blobs_allow", "minio", "balena_blobs_allow: has no effect without"),
         ("balena_tags", "yes", "balena_tags: 'yes' is not one of ignore, select"),
         ("balena_tags_max", 61, "balena_tags_max: 61 is not between 1 and 60"),
@@ -408,6 +409,18 @@ def test_wrong_option_is_named(
     """A value that cannot work is refused with a message that names the option."""
     with pytest.raises(exceptions.OptionsError, match=said.replace("'", ".")):
         context.configure(proxy, **{option: value})
+
+
+def test_nginx_goes_through_no_forward_proxy(
+    context: taddons.context,
+    proxy: addon.RegistryProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What would not work is refused, in the place of a pull that fails."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
+    context.options.connection_strategy = "lazy"
+    with pytest.raises(exceptions.OptionsError, match="by no forward proxy"):
+        context.configure(proxy, balena_blobs="nginx", balena_trust_forwarded=True)
 
 
 def test_wrong_option_ends_the_start(

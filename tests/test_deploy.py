@@ -23,7 +23,7 @@ from registry_proxy.port import free_port
 from resolver.grammar.endpoint import PING_PATH, READY_PATH
 from tests.integration.tool import find_tool, run
 
-NGINX = (ROOT / "deploy" / "nginx" / "nginx.conf").read_text()
+NGINX = (ROOT / "deploy" / "nginx" / "server.conf").read_text()
 HAPROXY = (ROOT / "deploy" / "haproxy" / "haproxy.cfg").read_text()
 FOLDER = ROOT / "deploy" / "kubernetes"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

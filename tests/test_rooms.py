@@ -36,7 +36,7 @@ ROOMS = {
             "courier",
             "route",
         ),
-        *("replay", "storage", "endpoint", "view", "command", "top"),
+        *("replay", "storage", "accel", "endpoint", "view", "command", "top"),
     ),
     "pull": (
         *("fault", "reference", "place", "login", "manifest", "progress"),

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from mitmproxy import http
 
 from mitm.story.quantity import describe_size
-from mitm.story.record import SEPARATOR, Kind, Login, Outcome, OwnKind, Record
+from mitm.story.record import SEPARATOR, Kind, Login, Mover, Outcome, OwnKind, Record
 from mitm.story.words import BLOBS, CACHES, LOGINS, sender
 from resolver.errors import ErrorCode
 
@@ -128,6 +128,17 @@ def _answer(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
         yield (
             f"The registry redirected it to {host}: the bytes go from there to"
             " the client, without its token and past this proxy."
+        )
+    elif record.mover is Mover.NGINX:
+        yield (
+            "It may have it, and so nginx in front was told to send it, from what it"
+            " keeps or fetches itself; the bytes do not pass through this proxy."
+        )
+    elif record.mover is Mover.NGINX_FETCH:
+        place = record.storage or "the registry"
+        yield (
+            "nginx in front does not keep it yet, or not this part, and was told to"
+            f" fetch it from {place}, on behalf of that client."
         )
     elif record.method != "HEAD" and record.bytes is not None:
         if record.cache:

@@ -9,9 +9,10 @@ import logging
 from typing import Any
 
 from mitm import reply
-from mitm.story.record import Kind, Outcome, Record, brief_location
+from mitm.story.record import Kind, Mover, Outcome, Record, brief_location
 from mitm.story.words import (
     BLOBS,
+    MOVERS,
     begin_of_location,
     describe_release,
     no_answer,
@@ -51,6 +52,8 @@ def describe(record: Record) -> str:
         parts.append("from the storage")
     if record.cache and record.outcome not in _OF_OTHERS:
         parts.append(BLOBS[record.cache].brief)
+    if record.mover:
+        parts.append(MOVERS[record.mover])
     if record.warning:
         parts.append(record.warning)
     has_size = record.bytes and record.location and not is_token
@@ -76,6 +79,7 @@ def facts(record: Record) -> dict[str, Any]:
         "location": brief_location(record.location),
         "storage": record.storage,
         "cache": record.cache,
+        "mover": record.mover,
         "aliases": _aliases(record) or None,
         "bytes": record.bytes,
         "duration": round(record.seconds or 0.0, 3),
@@ -137,4 +141,6 @@ def _level(record: Record) -> int:
         return logging.DEBUG
     if record.warning or record.refused:
         return logging.WARNING
+    if record.mover is Mover.NGINX_FETCH and record.outcome is Outcome.SERVED:
+        return logging.DEBUG  # One for each slice.
     return _LEVELS.get(record.outcome or Outcome.FAILED, logging.WARNING)

@@ -11,6 +11,7 @@ explanation, view and report are made from it. It has, as far as they are known:
     path               what the client asked for, without the query
     login              how the client logged in: a `Login`
     storage            host that a blob was fetched from, if not from the registry
+    mover              who sends or fetches a blob instead of this proxy: a `Mover`
     reason             why the registry failed: an `errors.Reason`
     digest             of the manifest or blob that was asked for
     code, message      OCI error code and words with which the client was refused
@@ -140,6 +141,15 @@ REFUSALS_AND_FAILURES = frozenset(
 )
 
 
+class Mover(StrEnum):
+    """Who moves the bytes of a blob, which this proxy does not see."""
+
+    NGINX = "nginx"
+    """nginx sends it to the client."""
+    NGINX_FETCH = "nginx-fetch"
+    """nginx was told where it is, to fetch and keep it, or a part of it."""
+
+
 class Login(StrEnum):
     """What the client sent to prove who it is."""
 
@@ -242,6 +252,7 @@ class Record:
     storage: str | None = None
     cache: observer.CacheState | None = None
     """Where a blob came from, where the cache had a part in it."""
+    mover: Mover | None = None
     code: str | None = None
     message: str | None = None
     failure: str | None = None
@@ -325,6 +336,8 @@ class Record:
             del state["request_id"]
         if self.login:
             state["login"] = str(self.login)
+        if self.mover:
+            state["mover"] = str(self.mover)
         if self.outcome:
             state["outcome"] = str(self.outcome)
         if self.reason:
@@ -472,6 +485,8 @@ class Record:
         """Take note of how the answer ended: as a whole."""
         self.status = response.status_code
         self.bytes = 0 if is_head else self._length(response)
+        if self.mover:
+            self.bytes = None
         self.seconds = round(time.monotonic() - self.begin, 4)
         self.outcome = self._judge(response.status_code)
         if self.is_forwarded and self.outcome is Outcome.FAILED:
@@ -615,6 +630,7 @@ _READERS: Mapping[str, _Reader] = {
     "login": _member(Login),
     "storage": _text,
     "cache": _member(observer.CacheState),
+    "mover": _member(Mover),
     "reason": _member(errors.Reason),
     "digest": _text,
     "code": _text,

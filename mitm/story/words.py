@@ -20,6 +20,7 @@ from mitm.story.record import (
     AliasRecord,
     Kind,
     Login,
+    Mover,
     Outcome,
     Record,
     selector_of,
@@ -78,6 +79,10 @@ BLOBS: Mapping[CacheState, Wording] = {
     ),
 }
 """Where a blob comes from that the cache has a part in."""
+MOVERS: Mapping[Mover, str] = {
+    Mover.NGINX: "sent by nginx",
+    Mover.NGINX_FETCH: "fetched by nginx",
+}
 LOGINS: Mapping[Login, Wording] = {
     Login.NONE: Wording("none, so only what is public is there", "without a login"),
     Login.KEY: Wording("an API key", "with a user name and an API key"),
@@ -218,6 +223,8 @@ def _blob(record: Record) -> str:
         return f"blob {digest} of {name}, redirected to the storage"
     if record.method == "HEAD":
         return f"blob {digest} of {name}: it is there"
+    if record.mover:
+        return f"blob {digest} of {name}, {MOVERS[record.mover]}"
     part = "part of a " if record.status == HTTPStatus.PARTIAL_CONTENT else ""
     way = "from the storage" if record.storage else "streamed"
     if record.cache:

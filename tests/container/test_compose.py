@@ -26,7 +26,10 @@ IN_THE_CONTAINER = {"LISTEN_HOST", "PROXY_PORT", "CONFDIR", "WEB_PORT"}
 OF_THE_CACHE = {"CACHE", "CACHE_SIZE"}
 """Variables that mean a folder, which is a volume of one service."""
 KEPT = "/var/cache/registry-proxy"
-PROFILES = ("--profile", "try", "--profile", "scale", "--profile", "keep")
+PROFILES = (
+    *("--profile", "try", "--profile", "scale"),
+    *("--profile", "keep", "--profile", "cache"),
+)
 OUTGOING = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 """Those that every program reads."""
 ASKED = re.compile(r"status=200 .* replica=(replica\d+)")
@@ -110,7 +113,7 @@ def test_every_service_is_locked_down_and_has_its_time() -> None:
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["restart"] == "unless-stopped"
-    for name in ("single", "keep", "try", "proxy"):
+    for name in ("single", "keep", "try", "proxy", "cached"):
         assert services[name]["stop_grace_period"] == "30s"
 
 
@@ -123,6 +126,7 @@ def test_ports_are_published_on_loopback_alone() -> None:
         "keep": ["127.0.0.1:8084"],
         "try": ["127.0.0.1:8081"],
         "haproxy": ["127.0.0.1:8082"],
+        "nginx": ["127.0.0.1:8083"],
     }
 
 
@@ -136,6 +140,8 @@ def test_variables_of_the_proxy_are_passed() -> None:
     usual = dict.fromkeys(variables - OF_THE_CACHE, "1")
     assert services["single"]["environment"] == usual
     assert services["proxy"]["environment"]["TRUST_PROXY"] == "true"
+    own = {"BLOBS": "nginx", "TRUST_PROXY": "true"}
+    assert services["cached"]["environment"] | own == services["cached"]["environment"]
     assert published(services["single"]) == ["0.0.0.0:5000"]
 
 
@@ -206,6 +212,57 @@ def test_scale_balances_over_replicas(
         replicas = compose("ps", "--quiet", "proxy").split()
         engine.docker("kill", *replicas[1:])
         assert Skopeo(tmp_path / "one").pull(reference) == digest
+
+
+@pytest.fixture(scope="module")
+def nginx_image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return an image of this machine's nginx, like the one that needs no root."""
+    find_tool("nginx")
+    find_tool("wget")
+    engine.import_base("nginx-base", "nginx", "wget")
+    folder = tmp_path_factory.mktemp("nginx")
+    authorities = Path("/etc/ssl/certs/ca-certificates.crt").read_bytes()
+    (folder / "ca-certificates.crt").write_bytes(authorities)
+    (folder / "Dockerfile").write_text(
+        "FROM nginx-base\n"
+        "COPY ca-certificates.crt /etc/ssl/certs/\n"
+        "RUN mkdir -p /var/cache/nginx /var/log/nginx"
+        " && ln -s /dev/stdout /var/log/nginx/access.log"
+        " && chown 101 /var/cache/nginx\n"
+        "USER 101\n"
+    )
+    engine.build([engine.docker_path, "build", "--tag", "nginx", folder])
+    return "nginx"
+
+
+def test_cache_keeps_blobs(
+    engine: Engine,
+    images: dict[str, str],
+    nginx_image: str,
+    digest: str,
+    tmp_path: Path,
+) -> None:
+    """The nginx in front sends blobs itself; it has them after a restart, too."""
+    port = free_port()
+    variables = {
+        **images,
+        "NGINX_IMAGE": nginx_image,
+        "NGINX_PORT": str(port),
+        "REGISTRY_URL": "http://localcloud:5000",
+        "API_URL": "http://localcloud:8000",
+    }
+    with project(engine, "nginx", "localcloud", **variables) as compose:
+        wait_until(lambda: answers(port), "nginx, and the proxy behind it")
+        reference = f"localhost:{port}/{ALIAS}"
+        assert Skopeo(tmp_path / "cold").pull(reference) == digest
+        compose("restart", "nginx")
+        wait_until(lambda: answers(port), "nginx")
+        assert Skopeo(tmp_path / "warm").pull(reference) == digest
+        log = compose("logs", "nginx")
+        kept = [line for line in log.splitlines() if "cache=HIT" in line]
+        fetched = [line for line in log.splitlines() if "cache=MISS" in line]
+        assert len(kept) == len(fetched) >= REPLICAS
+        assert "sent by nginx" in compose("logs", "cached")
 
 
 def published(service: Mapping[str, Any]) -> list[str]:

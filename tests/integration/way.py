@@ -1,7 +1,8 @@
 """The ways in which a client reaches the proxy by TLS, and what it is told to trust."""
 
 import re
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from tests.client.machine import ADDRESS, NAME, Machine
 from tests.client.place import HERE, Place
 from tests.integration.tool import find_tool, listens, running
 
-NGINX = ROOT / "deploy" / "nginx" / "nginx.conf"
+NGINX = ROOT / "deploy" / "nginx"
+"""Its configurations, and what they include."""
 SAVE = "Linux, macOS"
 SYSTEM = "Debian"
 USER = "podman, buildah, skopeo, for one user"
@@ -87,21 +89,32 @@ def nginx(
 ) -> Iterator[None]:
     """Run nginx as it is deployed, but for the addresses and the certificate."""
     own = authority.server_file(folder, NAME, ADDRESS)
-    text = NGINX.read_text()
-    for deployed, here in (
-        ("listen 443 ssl;", f"listen {port} ssl;"),
-        ("/etc/nginx/tls/fullchain.pem", str(own)),
-        ("/etc/nginx/tls/privkey.pem", str(own)),
-        (
-            "server 127.0.0.1:8080 max_fails=0;",
-            "".join(f"server 127.0.0.1:{each} max_fails=0;" for each in replicas),
+    changes = {
+        "listen 443 ssl;": f"listen {port} ssl;",
+        "/etc/nginx/tls/fullchain.pem": str(own),
+        "/etc/nginx/tls/privkey.pem": str(own),
+        "server 127.0.0.1:8080 max_fails=0;": "".join(
+            f"server 127.0.0.1:{each} max_fails=0;" for each in replicas
         ),
-    ):
-        assert text.count(deployed) == 1, f"{deployed} is in one place"
+    }
+    with nginx_with("nginx.conf", folder, port, changes):
+        yield
+
+
+@contextmanager
+def nginx_with(
+    name: str, folder: Path, port: int, changes: Mapping[str, str], process: str = ""
+) -> Iterator[None]:
+    """Run nginx with a configuration as it is deployed, but for these changes."""
+    for file in NGINX.glob("*.conf"):
+        shutil.copy(file, folder)
+    config = folder / name
+    text = config.read_text()
+    for deployed, here in changes.items():
+        assert deployed in text, f"{deployed} is no longer there"
         text = text.replace(deployed, here)
-    config = folder / "nginx.conf"
     config.write_text(text)
-    process = f"daemon off; pid {folder}/nginx.pid; error_log stderr;"
+    process += f"daemon off; pid {folder}/nginx.pid; error_log stderr;"
     command: list[str | Path] = [find_tool("nginx"), "-c", config, "-g", process]
     with running(command, lambda: listens(port), log=folder / "nginx.log"):
         yield

@@ -148,3 +148,15 @@ def test_connection_has_one_courier(
     couriers.send_one(below)
     assert isinstance(above.layer, Courier)
     assert below.layer is None
+
+
+def test_client_that_comes_before_the_start_is_over(
+    flow: http.HTTPFlow, exchanges: dict[http.HTTPFlow, Exchange]
+) -> None:
+    """Its token comes whole as well: mitmproxy listens before it says that it runs."""
+    couriers = Couriers(exchanges, lambda _: False, lambda *_: None, lambda _, top: top)
+    proxied = context.Context(flow.client_conn, ctx.options)
+    ctx.master.addons.add(Chooser(Sending(flow, proxied)))
+    asking = layer.NextLayer(proxied)
+    couriers.send_one(asking)
+    assert isinstance(asking.layer, Courier)

@@ -157,7 +157,18 @@ def redirected() -> tuple[http.HTTPFlow, Exchange]:
     flow = arriving()
     exchange = Exchange.begin(flow)
     flow.response = http.Response.make(307, b"", {"Location": URL.partition("?")[0]})
-    exchange.send(flow, secret.SignedRedirect(URL, URL.partition("?")[0]))
+    exchange.send(flow, secret.SentHeader(URL, URL.partition("?")[0]))
+    return flow, exchange
+
+
+def told() -> tuple[http.HTTPFlow, Exchange]:
+    """Return a flow that is answered with what nginx needs for a fetch."""
+    flow = arriving()
+    exchange = Exchange.begin(flow)
+    shown = {"X-Blob-Path": "/blob", "X-Blob-Authorization": "Bearer [redacted]"}
+    flow.response = http.Response.make(200, b"", shown)
+    for name, text in shown.items():
+        exchange.send(flow, secret.SentHeader(f"{text}{SIGNATURE}", text, name))
     return flow, exchange
 
 
@@ -169,7 +180,7 @@ def signed() -> tuple[http.HTTPFlow, Exchange]:
     return flow, exchange
 
 
-WAYS = [forwarded, answered, redirected, signed]
+WAYS = [forwarded, answered, redirected, told, signed]
 type Way = Callable[[], tuple[http.HTTPFlow, Exchange]]
 
 

@@ -189,6 +189,7 @@ def test_blobs_of_one_address_delay_no_other(
         limits=SimpleNamespace(registry_seconds=30),
         proxies=NONE,
         cache_dir=None,
+        has_nginx=False,
     )
     blobs = storage.Storage(cast("Settings", values), NOBODY, Hosts())
     gate, began = threading.Event(), threading.Semaphore(0)

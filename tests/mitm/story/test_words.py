@@ -5,9 +5,10 @@ from mitmproxy import http
 from mitmproxy.test import tflow
 
 from mitm.story import log_line, words
-from mitm.story.record import Record
+from mitm.story.explain import explain
+from mitm.story.record import Mover, Record
 from resolver import errors
-from tests.mitm.story.sample import ALIAS, BLOB, TOKEN, request
+from tests.mitm.story.sample import ALIAS, BLOB, TOKEN, flow_with, request
 
 SHORT = f"blob sha256:abababababab of {ALIAS}"
 UNPRINTABLE = errors.error_body(errors.ErrorCode.NAME_UNKNOWN, "manifest\nunknown")
@@ -20,6 +21,11 @@ UNPRINTABLE = errors.error_body(errors.ErrorCode.NAME_UNKNOWN, "manifest\nunknow
             request(BLOB, storage="storage.example"),
             *(200, b"12345", f"blob 5 bytes of {ALIAS}, from the storage"),
         ),
+        (request(BLOB, mover=Mover.NGINX), 200, b"", f"{SHORT}, sent by nginx"),
+        (
+            request(BLOB, mover=Mover.NGINX_FETCH),
+            *(200, b"", f"{SHORT}, fetched by nginx"),
+        ),
         (request(BLOB), 307, b"", f"{SHORT}, redirected to the storage"),
         (request(BLOB), 304, b"", f"{SHORT}: the client has it already"),
         (
@@ -28,7 +34,7 @@ UNPRINTABLE = errors.error_body(errors.ErrorCode.NAME_UNKNOWN, "manifest\nunknow
             f"refused: manifest latest of {ALIAS}: manifest\\nunknown",
         ),
     ],
-    ids=["storage", "redirect", "known", "unprintable"],
+    ids=["storage", "nginx", "nginx fetches", "redirect", "known", "unprintable"],
 )
 def test_comment_says_how_it_ended(
     record: Record, status: int, body: bytes, comment: str
@@ -39,6 +45,20 @@ def test_comment_says_how_it_ended(
     record.answered(flow.response, is_head=False)
     words.tell(flow, record)
     assert (flow.comment, bool(flow.marked)) == (comment, status == 404)
+
+
+@pytest.mark.parametrize("mover", Mover)
+def test_bytes_that_nobody_saw_are_not_counted(mover: Mover) -> None:
+    """What nginx moves is told as that, with no length; a saved flow knows it, too."""
+    flow, record = flow_with(None), request(BLOB, is_sent=True, mover=mover)
+    assert flow.response
+    record.answered(flow.response, is_head=False)
+    words.tell(flow, record)
+    assert "bytes" not in log_line.facts(record)
+    assert log_line.facts(record)["mover"] == mover
+    assert f"200, {words.MOVERS[mover]}, in " in log_line.describe(record)
+    (said,) = [each for each in explain(flow) if "nginx" in each]
+    assert "0 bytes" not in said
 
 
 @pytest.mark.parametrize(
