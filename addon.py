@@ -235,8 +235,8 @@ class RegistryProxy:
         """Take secrets out of the flow, and refuse bodies that nobody needs."""
         if not flow.live or own_request.is_own(flow):
             return
-        assert self._settings, "configure comes before every flow"  # noqa: S101
-        replay.prepare(flow, self._settings.registry_url)
+        if self._settings:
+            replay.prepare(flow, self._settings.registry_url)
         self._connections.begin_request(flow)
         exchange = self._begin(flow)
         if not _is_open(flow):
