@@ -17,7 +17,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from bench import accel, capacity, contestant, far
+from bench import accel, capacity, contestant, far, kept
 from bench.contestant import BARE, DIRECT, NODE, PEER, PROXY, ROOT, Contestant
 from bench.crowd import compare
 from bench.load import Client, Work, measure, skopeo_copy, time_command
@@ -39,7 +39,7 @@ KINDS = {
 """How many connections there are at once, and whether they are kept."""
 BLOBS = {"one": 1, "4 at once": 4}
 REDIRECTED, STREAMED = "the registry redirects blobs", "the registry streams them"
-CROWD, FAR, NGINX = "crowd", "far", "nginx"
+CROWD, FAR, NGINX, CACHE = "crowd", "far", "nginx", "cache"
 """Areas; the first two are measured where they are named: they take a minute for each
 figure."""
 ALIASES = PULLED, BLOB, CROWDED
@@ -50,6 +50,7 @@ AREAS = {
     "blob": ("Blobs of 100 MB that the registry streams", (SPEED, CPU_BLOB)),
     "pull": ("Whole pull of 200 MB in 10 layers by skopeo", (SECONDS,)),
     "start": ("From the command to the first challenge", (SECONDS,)),
+    CACHE: ("Blobs in the cache", (SECONDS, SPEED, P50, CPU)),
     NGINX: ("Blobs that nginx keeps, of a registry that streams them", (SPEED,)),
     CROWD: ("Pull of 3 MB by skopeo, in a crowd of 312", ()),
     FAR: ("Over a link of 50 Mbit/s with a round trip of 40 ms", (SECONDS, far.AGAIN)),
@@ -203,9 +204,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _turns(options: argparse.Namespace, stack: ExitStack) -> Iterator[Iterator[Turn]]:
     """Yield what can be measured at each site that has to be there."""
-    if set(options.only) != {FAR}:
+    if set(options.only) - {FAR}:
         site = _open_site(options, stack, is_tls=options.tls)
-        yield Bench(site, options, stack).turns()
+        if set(options.only) - {FAR, CACHE}:
+            yield Bench(site, options, stack).turns()
+        if CACHE in options.only:
+            yield kept.Kept(site, options.seconds, stack).turns(CACHE)
     if FAR in options.only:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         made = open_site(folder, is_tls=True, aliases=far.ALIASES, is_far=True)

@@ -73,8 +73,15 @@ class Contestant:
 
     def memory(self) -> int:
         """Return how many bytes are resident."""
+        return self._memory("VmRSS:")
+
+    def peak_memory(self) -> int:
+        """Return how many bytes were resident at most."""
+        return self._memory("VmHWM:")
+
+    def _memory(self, name: str) -> int:
         status = (_PROC / str(self.process) / "status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) << 10
+        return int(status.partition(name)[2].split()[0]) << 10
 
 
 def checkout(

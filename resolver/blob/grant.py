@@ -10,6 +10,7 @@ token, and neither does that the blob is kept here.
 import hashlib
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from cachetools import LRUCache
 
@@ -17,10 +18,21 @@ from resolver.token.claims import read_expiry
 
 GRANTS_MAX = 20_000
 """Of some 200 bytes; an image of ten layers takes eleven."""
+SHARE_MAX = 4000
+"""So many for one token at one location."""
 SECONDS_MAX = 3600
 """How long one holds at most: the registry may change its mind."""
 SECONDS_DEFAULT = 60
 """How long a token holds that does not say so (Docker token specification)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What was shown to a token at a location."""
+
+    end: float
+    """Until when that holds, in seconds since the epoch."""
+    digests: frozenset[str]
 
 
 class Grants:
@@ -28,7 +40,9 @@ class Grants:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._ends: LRUCache[bytes, float] = LRUCache(GRANTS_MAX)
+        self._shown: LRUCache[bytes, _Shown] = LRUCache(
+            GRANTS_MAX, getsizeof=lambda shown: 1 + len(shown.digests)
+        )
 
     def add(self, authorization: str, repository: str, digests: Iterable[str]) -> None:
         """Take note of what a manifest names that the registry has just served.
@@ -39,21 +53,32 @@ class Grants:
             digests: what the manifest names.
 
         """
-        now = self._clock()
-        expiry = read_expiry(authorization.partition(" ")[2])
-        end = now + SECONDS_DEFAULT if expiry is None else expiry
-        end = min(end, now + SECONDS_MAX)
-        if end <= now:
+        key, now = _key(authorization, repository), self._clock()
+        named, shown = frozenset(digests), self._shown.get(key)
+        if shown is None or shown.end <= now:
+            shown = _Shown(_end(authorization, now), frozenset())
+        if shown.end <= now or named <= shown.digests:
             return
-        for digest in digests:
-            self._ends[_key(authorization, repository, digest)] = end
+        known = shown.digests | named
+        if len(known) > SHARE_MAX:
+            known = named
+        self._shown[key] = _Shown(shown.end, known)
 
     def has(self, authorization: str, repository: str, digest: str) -> bool:
         """Return whether the registry has shown the blob to this login, there."""
-        end = self._ends.get(_key(authorization, repository, digest))
-        return end is not None and self._clock() < end
+        shown = self._shown.get(_key(authorization, repository))
+        return (
+            shown is not None and digest in shown.digests and self._clock() < shown.end
+        )
+
+
+def _end(authorization: str, now: float) -> float:
+    """Return until when a grant holds that is made now."""
+    expiry = read_expiry(authorization.partition(" ")[2])
+    end = now + SECONDS_DEFAULT if expiry is None else expiry
+    return min(end, now + SECONDS_MAX)
 
 
 def _key(*parts: str) -> bytes:
-    """Return what stands for a grant; no token is kept for it."""
+    """Return what stands for a token at a location; the token itself is not kept."""
     return hashlib.blake2b(ascii(parts).encode(), digest_size=16).digest()

@@ -7,7 +7,11 @@ difference. A layer with URLs of its own need not be in the registry, and counts
 nothing.
 """
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any
+
+from cachetools import LRUCache, cached
 
 from resolver.content.index import NAMES_MAX, SIGNS_MAX
 from resolver.grammar.payload import parse_payload
@@ -20,17 +24,30 @@ TYPES = frozenset(
     }
 )
 """Those whose blobs a registry looks for before it takes the manifest."""
+READ_MAX = 1000
+"""So many manifests are remembered as they were read, by their own digests."""
 _FOREIGN = ("foreign", "nondistributable")
 
 
-def named_blobs(media_type: str, manifest: bytes) -> list[Digest]:
+def _key(media_type: str, manifest: bytes) -> tuple[str, bytes]:
+    return media_type[:100], hashlib.sha256(manifest).digest()
+
+
+def named_blobs(media_type: str, manifest: bytes) -> Sequence[Digest]:
     """Return the digests of config and layers; none of what can be read in two ways.
+
+    A manifest that many clients pull is read once.
 
     Args:
         media_type: as the registry says.
         manifest: as it sent it.
 
     """
+    return _read(media_type, manifest)
+
+
+@cached(LRUCache(READ_MAX), key=_key)
+def _read(media_type: str, manifest: bytes) -> Sequence[Digest]:
     if media_type.partition(";")[0].strip().lower() not in TYPES:
         return []
     try:

@@ -1,8 +1,16 @@
 """Who may have a blob from the cache, and for how long (rule C2)."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from resolver.blob.grant import GRANTS_MAX, SECONDS_DEFAULT, SECONDS_MAX, Grants
+from resolver.blob.grant import (
+    GRANTS_MAX,
+    SECONDS_DEFAULT,
+    SECONDS_MAX,
+    SHARE_MAX,
+    Grants,
+)
 from tests.resolver.fake import DIGEST, EXPIRES, LOCATION, jwt
 
 OTHER_LOCATION = "v2/" + "b" * 32
@@ -75,9 +83,37 @@ def test_token_that_is_over_gets_no_grant() -> None:
     assert not grants.has(TOKEN, LOCATION, DIGEST)
 
 
-def test_grants_are_bounded() -> None:
-    """The oldest ones go; whoever has lost one is asked for by the registry again."""
+def test_grants_add_up() -> None:
+    """A token may be for several images of one location."""
     grants = Grants(Clock())
     grants.add(TOKEN, LOCATION, [DIGEST])
-    grants.add(TOKEN, LOCATION, (f"sha256:{n:064}" for n in range(GRANTS_MAX)))
+    grants.add(TOKEN, LOCATION, [OTHER_DIGEST])
+    assert grants.has(TOKEN, LOCATION, DIGEST)
+    assert grants.has(TOKEN, LOCATION, OTHER_DIGEST)
+
+
+def numbers(count: int) -> Iterator[str]:
+    """Yield so many digests."""
+    return (f"sha256:{number:064}" for number in range(count))
+
+
+def test_grants_are_bounded() -> None:
+    """The oldest ones go; for who has lost one, the registry is asked again."""
+    grants = Grants(Clock())
+    grants.add(TOKEN, LOCATION, [DIGEST])
+    for number in range(GRANTS_MAX // 1000):
+        grants.add(bearer(exp=EXPIRES, sub=number), LOCATION, numbers(1000))
     assert not grants.has(TOKEN, LOCATION, DIGEST)
+    assert grants.has(bearer(exp=EXPIRES, sub=number), LOCATION, *numbers(1))
+
+
+def test_grants_of_one_token_are_bounded() -> None:
+    """It takes none from others, whatever it pulls."""
+    grants = Grants(Clock())
+    grants.add(bearer(exp=EXPIRES, sub="other"), LOCATION, [DIGEST])
+    grants.add(TOKEN, LOCATION, [DIGEST])
+    for _ in range(10):
+        grants.add(TOKEN, LOCATION, numbers(SHARE_MAX))
+    assert grants.has(bearer(exp=EXPIRES, sub="other"), LOCATION, DIGEST)
+    assert not grants.has(TOKEN, LOCATION, DIGEST)
+    assert grants.has(TOKEN, LOCATION, *numbers(1))
