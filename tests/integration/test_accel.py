@@ -218,6 +218,30 @@ def test_slices_are_one_blob(cloud: LocalCloud, tmp_path: Path) -> None:
         assert blob.ask(Range="bytes=-7").content == answer.content[-7:]
 
 
+def test_blob_without_a_byte(front: Front, cloud: LocalCloud, source: Server) -> None:
+    """No range has anything of it, and it is served all the same."""
+    assert cloud.registry
+    nothing = hashlib.sha256().hexdigest()
+
+    def serve(request: Request) -> Response | None:
+        if nothing not in request.target:
+            return None
+        return Response(416 if request.header("Range") else 200)
+
+    redirect = Response(307, (("Location", f"{source.url}/blobs/{nothing}"),))
+    is_elsewhere = source is not cloud.registry
+    cloud.registry.interpose = lambda request: (
+        redirect if is_elsewhere and nothing in request.target else serve(request)
+    )
+    source.interpose = serve if is_elsewhere else cloud.registry.interpose
+    try:
+        with blob_of(front) as blob:
+            blob.digest = f"sha256:{nothing}"
+            assert blob.is_whole(blob.ask())
+    finally:
+        cloud.registry.interpose = None
+
+
 @pytest.mark.parametrize("is_warm", [False, True])
 def test_head_is_the_registrys(front: Front, *, is_warm: bool) -> None:
     """Length, digest and conditions are as without nginx, cold and warm (C4)."""
