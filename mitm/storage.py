@@ -149,7 +149,7 @@ class Storage:
             ServiceUnavailable: as in `find`.
 
         """
-        repository = decision.path.partition("/blobs/")[0]
+        repository = decision.path.rpartition("/blobs/")[0]
         if self._grants.has(decision.authorization or "", repository, digest):
             return True
         return (await self._ask(decision, address)).is_granted
@@ -210,7 +210,7 @@ class Storage:
         """Take note of the blobs that a client may have by a manifest it was served."""
         is_served = response.status_code == HTTPStatus.OK
         if self._has_grants and decision.authorization and is_served:
-            repository = decision.path.partition("/manifests/")[0]
+            repository = decision.path.rpartition("/manifests/")[0]
             media_type = response.headers.get("content-type", "")
             blobs = named_blobs(media_type, response.raw_content or b"")
             self._grants.add(decision.authorization, repository, blobs)

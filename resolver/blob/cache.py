@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 FETCHES_SHARE = 24
 """So many of them for one client's address; what it asks for beyond goes upstream."""
+AHEAD_LENGTH = 8 << 20
+"""Bytes that a client waits for before the first one that it asked for; who begins
+further on has it sooner from upstream."""
 DISK_THREADS = 64
 DISK_SECONDS = 5
 """How long a client waits for the disk, and until a blob is checked that is here."""
@@ -109,20 +112,23 @@ class BlobCache:
         if not self._grants.has(request.authorization, request.repository, digest):
             permission = await ask()
             if not permission.is_granted:
-                # The registry says why, in its own words.
-                return Found(None)
+                # The registry says why, in its own words, or whom it sends to.
+                return Found(permission.route)
         past = Found(permission.route) if permission else None
+        fetch, state = self._fetches.get(digest), CacheState.SHARED
         try:
             async with asyncio.timeout(min(DISK_SECONDS, self._seconds / 2)):
                 blob = await self._kept(digest)
+                if blob is None and fetch and digest not in self._fetches:
+                    blob = await self._kept(digest)  # It has come in the meantime.
         except TimeoutError:
             return past  # A check goes on, for those who come later.
         if blob:
             return self._serve(wish, blob, blob.size, CacheState.HIT)
-        fetch, state = self._fetches.get(digest), CacheState.SHARED
+        fetch = self._fetches.get(digest)
         if fetch is None and self._may_begin(request):
             fetch, state = self._begin(request, permission), CacheState.MISS
-        if fetch and await _has_head(fetch):
+        if fetch and await _has_head(fetch) and _is_near(fetch, wish):
             fetch.enter()
             return self._serve(wish, fetch, fetch.size, state)
         return past
@@ -191,6 +197,11 @@ class BlobCache:
 async def _has_head(fetch: Fetch) -> bool:
     """Return whether a fetch can be read from, once that is known."""
     return await asyncio.shield(asyncio.wrap_future(fetch.head))
+
+
+def _is_near(fetch: Fetch, wish: Wish) -> bool:
+    """Return whether the first byte that somebody wants comes soon."""
+    return Window.of(wish, fetch.size).begin <= fetch.received + AHEAD_LENGTH
 
 
 class _Source:

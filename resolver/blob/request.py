@@ -129,7 +129,7 @@ class Request:
     @property
     def repository(self) -> str:
         """Where the blob is, by its name at the registry."""
-        return self.path.partition("/blobs/")[0]
+        return self.path.rpartition("/blobs/")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,11 +130,11 @@ class Redirects:
 
         """
         here = begin = self._registry.at(path)
-        is_registry, is_granted = True, False
+        is_registry, decides, is_granted = True, True, False
         addresses: Sequence[str] = ()
         for followed in count():
-            is_first = is_asked and here is begin
-            if not is_first and not self._may_redirect(here.origin, method):
+            is_needed = is_asked and decides
+            if not is_needed and not self._may_redirect(here.origin, method):
                 break
             answer = self._searcher.search(
                 here.text,
@@ -144,7 +144,7 @@ class Redirects:
             )
             location = answer.headers.get("Location", "")
             is_redirect = answer.status in STATUSES and location != ""
-            if here is begin:
+            if decides:
                 is_granted = is_redirect or answer.status in _SERVED
             if not is_redirect:
                 self._answered(here.origin, method, answer.status)
@@ -156,6 +156,9 @@ class Redirects:
             here = parse_redirect(location, here)
             addresses = self._addresses.reach(here)
             is_registry = is_registry and here.origin == self._registry.origin
+            # Who is sent to the registry again, or to the same path elsewhere, as one
+            # from HTTP to TLS, was told nothing yet.
+            decides = decides and (is_registry or here.path == begin.path)
         if here is begin:
             return Permission(is_granted)
         return Permission(is_granted, Route(here, addresses, is_registry))

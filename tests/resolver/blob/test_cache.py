@@ -15,10 +15,11 @@ import pytest
 
 from resolver.blob import cache as cache_module
 from resolver.blob.cache import BlobCache
-from resolver.blob.folder import Folder
+from resolver.blob.folder import Blob, Folder
 from resolver.blob.grant import Grants
 from resolver.blob.request import Found, Request, Wish
 from resolver.errors import ServiceUnavailable
+from resolver.grammar.reference import Digest
 from resolver.storage.redirect import Permission, Redirects, Route
 from resolver.storage.url import Url
 from resolver.upstream import threads
@@ -346,6 +347,61 @@ def test_part_of_what_is_being_fetched(tmp_path: Path) -> None:
         assert content == CONTENT[-9:]
 
     assert len(play(tmp_path, scene).upstream.opened) == 1
+
+
+def test_part_that_is_far_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for gigabytes that he did not ask for."""
+    monkeypatch.setattr(cache_module, "AHEAD_LENGTH", 1000)
+    gate = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield CONTENT[:1000]
+        gate.wait(10)
+        yield CONTENT[1000:]
+
+    async def scene(bench: Bench) -> None:
+        length = str(len(CONTENT))
+        bench.upstream.answer = lambda: Answer(pieces(), Content_Length=length)
+        assert await bench.find()
+        (fetch,) = bench.cache._fetches.values()
+        await asyncio.to_thread(fetch.wait, 0)
+        assert await bench.find(range="bytes=2001-") is None
+        near = await bench.find(range="bytes=2000-")
+        gate.set()
+        assert near
+        assert near.state is CacheState.SHARED
+
+    play(tmp_path, scene)
+
+
+def test_blob_that_comes_while_the_disk_is_asked(tmp_path: Path) -> None:
+    """It is found, though it was not there at first."""
+    gate = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield CONTENT[:1000]
+        gate.wait(10)
+        yield CONTENT[1000:]
+
+    async def scene(bench: Bench) -> None:
+        kept = bench.cache._kept
+
+        async def kept_late(digest: Digest) -> Blob | None:
+            blob = await kept(digest)
+            gate.set()
+            await asyncio.gather(*bench.cache._tasks)
+            return blob
+
+        length = str(len(CONTENT))
+        bench.upstream.answer = lambda: Answer(pieces(), Content_Length=length)
+        assert await bench.find()
+        monkey = pytest.MonkeyPatch()
+        monkey.setattr(bench.cache, "_kept", kept_late)
+        assert await bench.get(range="bytes=5-9") == (CacheState.HIT, CONTENT[5:10])
+
+    play(tmp_path, scene)
 
 
 def test_head_of_what_is_here(tmp_path: Path) -> None:

@@ -185,3 +185,16 @@ def test_registry_is_asked_for_permission(
     assert permission.is_granted == is_granted
     assert (permission.route and permission.route.destination.text) == place
     assert hosts.asked[0] == ("GET", BLOB, TOKEN)
+
+
+@pytest.mark.parametrize("status", [206, 401, 404])
+@pytest.mark.parametrize("again", [f"{BLOB}/", f"https://other.example.com{PATH}"])
+def test_redirect_of_everybody_is_no_permission(again: str, status: int) -> None:
+    """A registry that sends all elsewhere, as from HTTP to TLS, decides there."""
+    hosts = Hosts({BLOB: again, again: status})
+    redirects = following(hosts)
+    for _ in range(2 * ANSWERS_MIN):
+        assert redirects.ask(PATH, TOKEN, SOON).is_granted == (status == 206)
+    hosts.answers[again] = STORED
+    hosts.answers[STORED] = 403
+    assert redirects.ask(PATH, TOKEN, SOON).is_granted
