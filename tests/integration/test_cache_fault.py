@@ -17,9 +17,11 @@ import requests
 
 from demo.proxy import Proxy
 from localcloud import LocalCloud
+from localcloud.image import Image
 from localcloud.relay import Failure, Fault, Relay
 from localcloud.server import Request, Response
 from mitm.option import ValueRefused
+from tests.client.client import Docker
 from tests.integration.blob import first_layer, peak_megabytes
 from tests.integration.caching import (
     OCTETS,
@@ -32,11 +34,11 @@ from tests.integration.caching import (
     partial,
     pull,
 )
-from tests.integration.fault import ALIAS, IN_BLOB, TIMEOUT_SECONDS, port_of
+from tests.integration.fault import ALIAS, IN_BLOB, LOCATION, TIMEOUT_SECONDS, port_of
 from tests.integration.scripted import registry as scripted
 from tests.integration.session import TIMEOUT, get_token, plain_session
 from tests.integration.storage import nginx
-from tests.integration.tool import find_tool, require_root, wait_until
+from tests.integration.tool import ToolError, find_tool, require_root, wait_until
 
 IMPATIENT = ("--set", f"balena_registry_timeout={TIMEOUT_SECONDS}")
 SIZE = 2 << 20
@@ -622,3 +624,36 @@ def test_memory_does_not_grow(setting: Setting, tmp_path: Path) -> None:
             assert read(digests["large"]) == LARGE
             assert set(pool.map(read, [digests["shared"]] * READERS)) == {LARGE >> 4}
         assert peak_megabytes(proxy.process.pid) - before < 20
+
+
+@pytest.fixture
+def image(setting: Setting) -> Image:
+    """An image whose blobs are on the shelf, and not in the cache."""
+    (image,) = (i for i in setting.cloud.images if i.repository.endswith(LOCATION))
+    for blob in image.blobs:
+        kept(setting.folder, setting.shelf.add(blob.content)).unlink(missing_ok=True)
+    return image
+
+
+def test_docker_sees_nothing_of_a_break(
+    setting: Setting, image: Image, docker: Docker
+) -> None:
+    """It need not try again, and does not while nobody upstream sends a blob."""
+    setting.cable.fail(cut(is_once=True))
+    reference = f"{setting.proxy.host}/{ALIAS}"
+    assert docker.pull(reference) == image.digest
+    assert setting.news().count("is continued") == 1
+    docker.forget()
+    setting.shelf.odd = lambda *_: Response(503)
+    assert docker.pull(reference) == image.digest
+    assert all(setting.shelf.fetches(blob.digest) <= 2 for blob in image.blobs)
+
+
+def test_docker_gets_no_wrong_blob(
+    setting: Setting, image: Image, docker: Docker
+) -> None:
+    """It is told as without a cache, because it asks again."""
+    setting.shelf.odd = send_other
+    with pytest.raises(ToolError, match="config verification failed for digest"):
+        docker.pull(f"{setting.proxy.host}/{ALIAS}")
+    assert not any(kept(setting.folder, each.digest).exists() for each in image.blobs)
