@@ -363,7 +363,7 @@ def test_secrets_are_not_written(cloud: LocalCloud, tmp_path: Path) -> None:
     flows = saved.read_bytes()
     signed = token.partition("~")[0].rpartition(".")[2]
     targets = [r.target for r in (cloud.storage.requests if cloud.storage else ())]
-    signatures = {target.partition("Signature=")[2] for target in targets}
+    signatures = {t.partition("Signature=")[2] for t in targets if "Signature=" in t}
     assert bool(signatures) == bool(cloud.storage)
     for secret in {signed, *signatures}:
         assert secret
