@@ -450,6 +450,33 @@ def test_fifty_clients_at_once(setting: Setting) -> None:
     assert counts()[0] == 1
 
 
+def test_clients_that_leave_take_nothing(setting: Setting) -> None:
+    """Neither files nor threads are left of them, and others have the blob."""
+    digests = [setting.shelf.add(made_up(f"left {n}", 16 << 20)) for n in range(3)]
+    pid = setting.proxy.process.pid
+
+    def leave(number: int) -> None:
+        with (
+            client_of(setting.proxy) as client,
+            client.open(digests[number % 3]) as answer,
+        ):
+            assert answer.raw.read(100_000)
+
+    def count(what: str) -> int:
+        return len(list(Path(f"/proc/{pid}/{what}").iterdir()))
+
+    leave(0)
+    before = count("fd"), count("task")
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(leave, range(100)))
+    for digest in digests:
+        assert setting.client.pull(digest).is_whole(digest)
+        assert setting.shelf.fetches(digest) == 1
+    # Connections to registry and API are kept.
+    wait_until(lambda: count("fd") < before[0] + 60, "files are closed")
+    wait_until(lambda: count("task") <= before[1] + 5, "threads are over")
+
+
 def test_folder_that_is_gone(setting: Setting, tmp_path: Path) -> None:
     """Pulls go on without the cache, and the log says why."""
     folder = tmp_path / "cache"

@@ -338,14 +338,14 @@ def test_nothing_secret_is_written(setting: Setting, tmp_path: Path) -> None:
 
 
 def test_forward_proxy_sees_no_blob_of_the_cache(
-    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the process sends itself leaves it by no proxy."""
     with squid(has_login=False) as forward:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
             monkeypatch.setenv(name, forward.url(user=""))
         monkeypatch.setenv("NO_PROXY", "")
-        with caching(setting.cloud.registry_url, tmp_path) as proxy:
+        with caching(cloud.registry_url, tmp_path) as proxy:
             with blob_of(proxy) as blob:
                 for _ in range(3):
                     assert blob.is_whole(blob.ask())
@@ -354,10 +354,10 @@ def test_forward_proxy_sees_no_blob_of_the_cache(
             assert not any(f":{port}" in each.target for each in forward.passages)
 
 
-def test_cached_blob_in_mitmweb(setting: Setting, tmp_path: Path) -> None:
+def test_cached_blob_in_mitmweb(cloud: LocalCloud, tmp_path: Path) -> None:
     """A flow says where the blob came from; a replay proves nothing to anybody."""
     cache = {"CACHE": str(tmp_path / "cache")}
-    with mitmweb(setting.cloud.registry_url, tmp_path, environment=cache) as (
+    with mitmweb(cloud.registry_url, tmp_path, environment=cache) as (
         proxy,
         web,
     ):
@@ -376,11 +376,15 @@ def test_cached_blob_in_mitmweb(setting: Setting, tmp_path: Path) -> None:
         assert "Traceback" not in proxy.log
 
 
-def test_client_with_tls(setting: Setting, tmp_path: Path) -> None:
+def test_client_with_tls(cloud: LocalCloud, tmp_path: Path) -> None:
     """It has the same bytes, cold and warm; HTTP/2 is not offered."""
     variables = {"TLS": "authority"}
-    with caching(setting.cloud.registry_url, tmp_path / "cache", **variables) as proxy:
-        token = get_token(f"http://{proxy.host}", PUBLIC)
+    with caching(cloud.registry_url, tmp_path / "cache", **variables) as proxy:
+        url = f"http://{proxy.host}"
+        token = get_token(url, PUBLIC)
+        with plain_session() as session:
+            place = f"{url}/v2/{PUBLIC}/manifests/latest"
+            digest = blobs_at(session, place, token)[-1]
         for number in range(3):
             target = tmp_path / f"blob{number}"
             said = run(
@@ -388,11 +392,11 @@ def test_client_with_tls(setting: Setting, tmp_path: Path) -> None:
                 *("--silent", "--insecure", "--http2", "--fail", "--noproxy", "*"),
                 *("--header", f"Authorization: Bearer {token}"),
                 *("--write-out", "%{http_version} %{http_code}", "--output", target),
-                f"https://{proxy.host}/v2/{PUBLIC}/blobs/{setting.public}",
+                f"https://{proxy.host}/v2/{PUBLIC}/blobs/{digest}",
                 environment={},
             )
             assert said == "1.1 200"
-            assert digest_of(target.read_bytes()) == setting.public
+            assert digest_of(target.read_bytes()) == digest
         wait_until(lambda: proxy.log.count("from the cache, ") == 2, "two lines")
 
 
