@@ -17,7 +17,7 @@ from cachetools import TTLCache
 from resolver.blob.count import FETCHES
 from resolver.blob.fetch import Fetch
 from resolver.blob.folder import Blob, Folder
-from resolver.blob.grant import Grants
+from resolver.blob.grant import Grants, fingerprint
 from resolver.blob.request import Found, Request, Window, Wish
 from resolver.blob.server import BlobServer, Body
 from resolver.errors import ServiceUnavailable
@@ -41,6 +41,12 @@ further on has it sooner from upstream."""
 DISK_THREADS = 64
 DISK_SECONDS = 5
 """How long a client waits for the disk, and until a blob is checked that is here."""
+SENT_SECONDS = 600
+"""How long it is known that a client was sent a blob. Who asks again may have found
+that it is not what it should be."""
+TRUSTED_SECONDS = 60
+"""How long nobody who does so makes the proxy check it once more."""
+SENT_MAX = 4096
 UNFIT_SECONDS = 60
 """How long a blob goes past the cache that could not be kept."""
 UNFIT_MAX = 1000
@@ -82,6 +88,7 @@ class BlobCache:
         self._fetches: dict[Digest, Fetch] = {}
         self._threads = Threads(FETCHES, "blob-fetch", share=FETCHES_SHARE)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sent: TTLCache[bytes, None] = TTLCache(SENT_MAX, SENT_SECONDS)
         self._unfit: TTLCache[Digest, None] = TTLCache(UNFIT_MAX, UNFIT_SECONDS)
         # How much there is, and that it is not too much.
         start_thread("blob-disk", partial(folder.prune, folder.kept.size_max))
@@ -118,9 +125,9 @@ class BlobCache:
         fetch, state = self._fetches.get(digest), CacheState.SHARED
         try:
             async with asyncio.timeout(min(DISK_SECONDS, self._seconds / 2)):
-                blob = await self._kept(digest)
+                blob = await self._kept(request)
                 if blob is None and fetch and digest not in self._fetches:
-                    blob = await self._kept(digest)  # It has come in the meantime.
+                    blob = await self._kept(request)  # It has come in the meantime.
         except TimeoutError:
             return past  # A check goes on, for those who come later.
         if blob:
@@ -140,10 +147,14 @@ class BlobCache:
         self._threads.close()
         self._transport.close()
 
-    async def _kept(self, digest: Digest) -> Blob | None:
+    async def _kept(self, request: Request) -> Blob | None:
         """Return the blob, if it is in the folder and what it should be."""
+        digest = request.wish.digest
         blob = await self._disk.run(self.folder.open, digest)
-        if blob is None or blob.is_checked:
+        if blob is None:
+            return None
+        is_doubted = self._is_doubted(request) and blob.age > TRUSTED_SECONDS
+        if blob.is_checked and not is_doubted:
             return blob
         kept = blob
 
@@ -151,6 +162,16 @@ class BlobCache:
             return await self._disk.run(self.folder.check, digest, kept)
 
         return blob if await self._checks.join(digest, check) else None
+
+    def _is_doubted(self, request: Request) -> bool:
+        """Return whether a client was sent all of the blob a moment ago."""
+        wish = request.wish
+        if wish.method != "GET" or "range" in wish.headers or wish.has_it:
+            return False
+        key = fingerprint(request.authorization, wish.digest)
+        is_doubted = key in self._sent
+        self._sent[key] = None
+        return is_doubted
 
     def _may_begin(self, request: Request) -> bool:
         return (

@@ -39,6 +39,10 @@ class Broken(Exception):
     """No more of a blob comes."""
 
 
+class Unfit(Broken):
+    """No fetch of the blob can be shared, as it is sent."""
+
+
 class Answer(Protocol):
     """An answer to a GET, whose body comes in pieces: a `transport.Opened`."""
 
@@ -115,6 +119,7 @@ class Fetch:
                 self.digest,
             )
         except Broken as error:
+            self.is_unfit = isinstance(error, Unfit)
             logger.info("the blob %s is not kept: %s", self.digest, error)
         except RegistryError as error:
             logger.warning("the blob %s is not kept: %s", self.digest, error.in_log)
@@ -243,14 +248,17 @@ def _size(opened: Answer, begin: int) -> int:
     """Return the length of the whole blob, of which the answer has the rest.
 
     Raises:
-        Broken: the answer is another one, or does not say so.
+        Broken: the answer is another one.
+        Unfit: it does not say so, or not of the blob itself.
 
     """
     headers = opened.headers
     if headers.get("Content-Encoding", "identity") != "identity":
-        raise Broken("it is packed on its way")
+        raise Unfit("it is packed on its way")
     match = _LENGTH.fullmatch(headers.get("Content-Length", ""))
-    if match and begin == 0 and opened.status == HTTPStatus.OK:
+    if begin == 0 and opened.status == HTTPStatus.OK:
+        if match is None:
+            raise Unfit("it comes without its length")
         return int(match[0])
     match = _RANGE.fullmatch(headers.get("Content-Range", ""))
     is_part = opened.status == HTTPStatus.PARTIAL_CONTENT

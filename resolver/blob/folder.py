@@ -68,6 +68,8 @@ class Blob:
     """Bytes."""
     is_checked: bool = True
     """Whether it is known to be what its digest says."""
+    age: float = 0
+    """Seconds since that was checked."""
 
     def __post_init__(self) -> None:
         """Close the file with the last who has it."""
@@ -125,14 +127,7 @@ class Folder:
         self._checked: LRUCache[Digest, tuple[_Identity, float]] = LRUCache(CHECKED_MAX)
         if is_ready:
             return
-        for algorithm in ALGORITHMS:
-            (path / "blobs" / algorithm).mkdir(parents=True, exist_ok=True)
-        (path / "partial").mkdir(exist_ok=True)
-        _write_once(path / "oci-layout", {"imageLayoutVersion": "1.0.0"})
-        _write_once(path / "index.json", {"schemaVersion": 2, "manifests": []})
-        # Whoever prunes it, as root perhaps, finds it there, and locks nobody out.
-        with suppress(FileExistsError):
-            (path / "lock").touch(exist_ok=False)
+        self._make()
         self.remove_partial()
 
     def open(self, digest: Digest, *, is_use: bool = True) -> Blob | None:
@@ -153,6 +148,7 @@ class Folder:
         with self._lock:
             identity, end = self._checked.get(digest, (None, 0.0))
         blob.is_checked = identity == _identity(status) and now < end
+        blob.age = now - (end - CHECKED_SECONDS)
         return blob
 
     def check(self, digest: Digest, blob: Blob) -> bool:
@@ -205,6 +201,8 @@ class Folder:
             OSError: there is no room for it, or it cannot be written.
 
         """
+        if not (self.path / "partial").is_dir():
+            self._make()  # Somebody has emptied the folder.
         with self._room:
             self._make_room(size)
             with self._lock:
@@ -292,6 +290,17 @@ class Folder:
         """Return whether the cache can have blobs of such a digest."""
         algorithm, _, text = digest.partition(":")
         return ALGORITHMS.get(algorithm) == len(text)
+
+    def _make(self) -> None:
+        """Make what is not there of the folder."""
+        for algorithm in ALGORITHMS:
+            (self.path / "blobs" / algorithm).mkdir(parents=True, exist_ok=True)
+        (self.path / "partial").mkdir(exist_ok=True)
+        _write_once(self.path / "oci-layout", {"imageLayoutVersion": "1.0.0"})
+        _write_once(self.path / "index.json", {"schemaVersion": 2, "manifests": []})
+        # Whoever prunes it, as root perhaps, finds it there, and locks nobody out.
+        with suppress(FileExistsError):
+            (self.path / "lock").touch(exist_ok=False)
 
     def _make_room(self, size: int) -> None:
         """Remove old blobs until another one fits.

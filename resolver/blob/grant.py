@@ -53,7 +53,7 @@ class Grants:
             digests: what the manifest names.
 
         """
-        key, now = _key(authorization, repository), self._clock()
+        key, now = fingerprint(authorization, repository), self._clock()
         named, shown = frozenset(digests), self._shown.get(key)
         if shown is None or shown.end <= now:
             shown = _Shown(_end(authorization, now), frozenset())
@@ -66,7 +66,7 @@ class Grants:
 
     def has(self, authorization: str, repository: str, digest: str) -> bool:
         """Return whether the registry has shown the blob to this login, there."""
-        shown = self._shown.get(_key(authorization, repository))
+        shown = self._shown.get(fingerprint(authorization, repository))
         return (
             shown is not None and digest in shown.digests and self._clock() < shown.end
         )
@@ -79,6 +79,6 @@ def _end(authorization: str, now: float) -> float:
     return min(end, now + SECONDS_MAX)
 
 
-def _key(*parts: str) -> bytes:
-    """Return what stands for a token at a location; the token itself is not kept."""
+def fingerprint(*parts: str) -> bytes:
+    """Return what stands for a token, and for what it is used; no token is kept."""
     return hashlib.blake2b(ascii(parts).encode(), digest_size=16).digest()

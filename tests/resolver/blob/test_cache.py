@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import http.client
+import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,12 +15,11 @@ from typing import Any, cast
 import pytest
 
 from resolver.blob import cache as cache_module
-from resolver.blob.cache import BlobCache
+from resolver.blob.cache import TRUSTED_SECONDS, BlobCache
 from resolver.blob.folder import Blob, Folder
 from resolver.blob.grant import Grants
 from resolver.blob.request import Found, Request, Wish
 from resolver.errors import ServiceUnavailable
-from resolver.grammar.reference import Digest
 from resolver.storage.redirect import Permission, Redirects, Route
 from resolver.storage.url import Url
 from resolver.upstream import threads
@@ -77,7 +77,8 @@ class Bench:
         self.upstream = Upstream()
         self.grants = Grants()
         self.grants.add(TOKEN, f"/v2/{LOCATION}", [DIGEST])
-        self.folder = Folder(path, 10**9)
+        self.now = 1_800_000_000.0
+        self.folder = Folder(path, 10**9, clock=lambda: self.now)
         self.asked = 0
         self.permission = GRANTED
         self.cache = BlobCache(
@@ -94,12 +95,17 @@ class Bench:
         self.asked += 1
         return self.permission
 
+    def request(
+        self, token: str = TOKEN, method: str = "GET", **headers: str
+    ) -> Request:
+        """Return a request for the blob."""
+        return Request(Wish(method, DIGEST, headers), PATH, token, ())
+
     async def find(
         self, token: str = TOKEN, method: str = "GET", **headers: str
     ) -> Found | None:
         """Return where the blob comes from."""
-        wish = Wish(method, DIGEST, headers)
-        return await self.cache.find(Request(wish, PATH, token, ()), self.ask)
+        return await self.cache.find(self.request(token, method, **headers), self.ask)
 
     async def get(
         self, token: str = TOKEN, **headers: str
@@ -325,6 +331,25 @@ def test_storage_that_is_tried_again(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_blob_that_is_asked_for_again(tmp_path: Path) -> None:
+    """A disk may lose a bit that only the client sees; so it is checked again."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.get()
+        await asyncio.gather(*bench.cache._tasks)
+        (path,) = (entry.path for entry in bench.folder.entries())
+        status = path.stat()
+        path.write_bytes(CONTENT[:-1] + b"x")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        damaged = (CacheState.HIT, CONTENT[:-1] + b"x")
+        assert await bench.get() == damaged
+        assert await bench.get() == damaged  # It was checked a moment ago.
+        bench.now += TRUSTED_SECONDS + 1
+        assert await bench.get() == (CacheState.MISS, CONTENT)
+
+    play(tmp_path, scene)
+
+
 @pytest.mark.parametrize(
     "headers", [{"range": "bytes=100-"}, {"range": "bytes=0-9"}, {"range": "bytes=-9"}]
 )
@@ -388,8 +413,8 @@ def test_blob_that_comes_while_the_disk_is_asked(tmp_path: Path) -> None:
     async def scene(bench: Bench) -> None:
         kept = bench.cache._kept
 
-        async def kept_late(digest: Digest) -> Blob | None:
-            blob = await kept(digest)
+        async def kept_late(request: Request) -> Blob | None:
+            blob = await kept(request)
             gate.set()
             await asyncio.gather(*bench.cache._tasks)
             return blob
@@ -530,7 +555,7 @@ def test_fetch_that_gets_no_thread(
         raise RuntimeError("can't start new thread")
 
     async def scene(bench: Bench) -> None:
-        assert await bench.cache._kept(DIGEST) is None
+        assert await bench.cache._kept(bench.request()) is None
         run = bench.cache._threads.run
 
         async def run_without(*arguments: Any, **options: Any) -> None:

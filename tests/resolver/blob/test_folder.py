@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -291,6 +292,14 @@ def test_digests_that_can_be_checked(
 ) -> None:
     """Others go past the cache."""
     assert folder.is_known(Digest(digest)) == is_known
+
+
+def test_folder_that_somebody_emptied(folder: Folder, tmp_path: Path) -> None:
+    """It is made anew, and goes on."""
+    keep(folder, BLOB)
+    shutil.rmtree(tmp_path)
+    assert folder.open(digest_of(BLOB)) is None
+    assert folder.open(keep(folder, BLOB))
 
 
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
