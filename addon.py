@@ -52,9 +52,9 @@ SECRETS_SHOWN = (
     "balena_show_secrets is on: API keys and tokens are in every flow, and in whatever"
     " is saved or exported; give it to nobody, and switch it off when you are done"
 )
-CACHE_SECONDS = 600
-"""How long the cache may be silent: where somebody wants the end of a blob that is
-being fetched, that comes last. It keeps an eye on registry and storage itself."""
+CACHE_SECONDS = 300
+"""How long the cache may be silent. It keeps an eye on registry and storage itself, and
+a client may wait for some megabytes before those that it asked for."""
 BUG = "a bug of the registry proxy; its operator finds the reason in the log"
 
 

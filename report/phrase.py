@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from mitm.story.quantity import describe_size
 from mitm.story.record import COMMIT_LENGTH, CONTENT, Kind, Outcome, OwnKind
-from mitm.story.words import BASE, BLOBS, HEALTH_CHECK, no_answer
+from mitm.story.words import BASE, BLOBS, HEALTH_CHECK, MOVERS, no_answer
 from report.pull import Pull
 from report.request import Request
 from report.timeline import Part, split_time
@@ -76,6 +76,8 @@ def ending(request: Request) -> str:
     outcome = Outcome.REFUSED if record.refused else record.outcome
     if outcome is Outcome.SERVED and record.kind is Kind.BLOB and record.cache:
         return BLOBS[record.cache].brief
+    if record.mover:
+        return MOVERS[record.mover]
     return _ENDINGS[outcome] if outcome in _ENDINGS else str(outcome)
 
 
