@@ -24,6 +24,7 @@ from mitm.story import own_request, words
 from mitm.story.journal import Journal
 from mitm.story.record import SEPARATOR, Login, Record
 from resolver import errors
+from resolver.blob.count import Kept
 from resolver.blob.request import Found
 from resolver.content import answer, forward
 from resolver.content.index import DIGEST_HEADER
@@ -77,8 +78,8 @@ class Endpoints:
             else None
         )
         self._journal = journal
-        if self._storage and self._storage.cache:
-            journal.watch(self._storage.cache.folder.kept)
+        blobs = self._storage.cache if self._storage else None
+        journal.watch(blobs.folder.kept if blobs else Kept())
         self._transport = Transport(
             settings.verification,
             connections=service.SHARE,

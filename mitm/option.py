@@ -173,8 +173,8 @@ TABLE: dict[Option, str] = {
     Option("balena_blobs", "BLOBS", Blobs.REDIRECT.value, word(Blobs)): (
         "`redirect` passes the registry's redirect of a blob on to the client; `follow`"
         " fetches the blob for it, for clients that reach the proxy but not the"
-        " storage; `nginx` lets nginx in front fetch, keep and send it, and follows"
-        " where a request did not come by that."
+        " storage; `nginx` lets nginx in front fetch, keep and send it; a request that"
+        " did not come through nginx is answered as with `follow`."
     ),
     Option("balena_blobs_allow", "BLOBS_ALLOW", "", parse_allowed): (
         "Hosts, addresses and networks from which blobs may be fetched although they"
@@ -182,13 +182,13 @@ TABLE: dict[Option, str] = {
         " `minio.example.com,10.1.0.0/16`. The registry's own host is always allowed."
     ),
     Option("balena_cache_dir", "CACHE", "", parse_folder): (
-        "Folder in which blobs are kept, so that the registry sends each once. Only"
-        " those get a blob from it to whom the registry would give it. Redirects are"
+        "Folder in which blobs are kept, so that the registry sends each once. A client"
+        " gets a blob from it only if the registry would give it. Redirects are"
         " followed, as with `BLOBS=follow`. If empty, nothing is kept."
     ),
     Option("balena_cache_size", "CACHE_SIZE", "20GB", parse_size): (
-        "How much the blobs in it may take together, as in `500MB` or `1TiB`. Beyond"
-        " that those go that were not used for the longest time."
+        "The size of all blobs in it together, as in `500MB` or `1TiB`. Beyond that the"
+        " least recently used are evicted."
     ),
     Option("balena_tls", "TLS", Tls.OFF.value, word(Tls)): (
         "`off` is plain HTTP alone, unless `balena_tls_cert` names a certificate;"
@@ -324,7 +324,8 @@ def format_table() -> str:
     """Return the table in Markdown, as it stands in docs/settings.md."""
     lines = ["| variable | option | default | meaning |", "|---|---|---|---|"]
     for row, meaning in TABLE.items():
-        default = str(row.default).lower()
+        is_flag = isinstance(row.default, bool)
+        default = str(row.default).lower() if is_flag else str(row.default)
         cells = [
             f" `{text}`" if text else "" for text in (row.variable, row.name, default)
         ]

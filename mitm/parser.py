@@ -113,12 +113,22 @@ def parse_address_with_port(text: str) -> tuple[str, int]:
         ) from error
 
 
+def parse_path(text: str) -> Path:
+    """Return the whole path of what may be there or not."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(
+            f"{text!r} is in the home of a user who does not exist"
+        ) from error
+
+
 def parse_file(text: str) -> Path:
     """Return the whole path of a file in PEM format that can be read.
 
     A link stays one: it leads to another file when a certificate is renewed.
     """
-    path = Path(text).expanduser().absolute()
+    path = parse_path(text)
     if not path.is_file():
         raise ValueError(
             f"there is no file {text!r}; name one in PEM format, as in"
@@ -131,7 +141,7 @@ def parse_file(text: str) -> Path:
 
 def parse_folder(text: str) -> Path:
     """Return the whole path of a folder that can be written, or made."""
-    path = Path(text).expanduser().absolute()
+    path = parse_path(text)
     there = next(each for each in (path, *path.parents) if os.path.exists(each))  # noqa: PTH110 - it never raises
     if not there.is_dir():
         raise ValueError(f"{text!r} is no folder, because {str(there)!r} is a file")

@@ -17,7 +17,7 @@ from mitmproxy import exceptions, http
 from mitm import redaction, secret
 from mitm.exchange import Exchange
 from mitm.reply import JSON_HEADERS, fields, with_id
-from mitm.settings import Settings
+from mitm.settings import Settings, format_host
 from resolver import errors
 from resolver.blob.grant import Grants
 from resolver.blob.manifest import named_blobs
@@ -67,8 +67,8 @@ class Place:
     @property
     def server(self) -> str:
         """Scheme, address and port, so that nobody looks the name up again."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{self.destination.scheme}://{host}:{self.destination.port}"
+        place = format_host(self.address, self.destination.port)
+        return f"{self.destination.scheme}://{place}"
 
 
 class Storage:

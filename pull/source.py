@@ -12,13 +12,14 @@ import stat
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from mitm.option import ValueRefused
+from mitm.parser import parse_path
 from pull.fault import shown
 from pull.manifest import Descriptor
 from resolver.blob.folder import ALGORITHMS, PIECE_LENGTH
 from resolver.grammar.payload import parse_payload
+from resolver.grammar.reference import parse_digest
 
 PREFIX = "oci:"
 OPTION = "--from"
@@ -51,7 +52,10 @@ class Source:
                 f"{OPTION}: {shown(text)!r} names no OCI image layout; write"
                 f" {PREFIX}<folder>"
             )
-        self.path = Path(path).expanduser().absolute()
+        try:
+            self.path = parse_path(path)
+        except ValueError as error:
+            raise ValueRefused(f"{OPTION}: {error}") from error
         try:
             self._root = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
         except FileNotFoundError as error:
@@ -112,8 +116,8 @@ class Source:
         try:
             with self._folder(algorithm) as folder, os.scandir(folder) as entries:
                 for entry in entries:
-                    digest = f"{algorithm}:{entry.name}"
-                    if not _is_hex(entry.name, ALGORITHMS[algorithm]):
+                    digest = parse_digest(f"{algorithm}:{entry.name}")
+                    if digest is None:
                         continue
                     if entry.is_file(follow_symlinks=False):
                         size = entry.stat(follow_symlinks=False).st_size
@@ -182,7 +186,3 @@ def _pieces(fd: int, size: int) -> Iterator[bytes]:
 
 def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _is_hex(text: str, length: int) -> bool:
-    return len(text) == length and not text.strip("0123456789abcdef")

@@ -1,8 +1,8 @@
 """Show, check or prune the folder that CACHE names, whether a proxy runs on it or not.
 
-`list` has the blobs, that used last first; `check` reads every blob and removes those
-that are not what their digests say; `prune` removes those that were not used for the
-longest time until the others fit.
+`list` has the blobs, the most recently used first; `check` reads every blob and removes
+those that are not what their digests say; `prune` evicts the least recently used until
+the others fit.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mitm import interrupt
 from mitm.option import CACHE_MISSING, ValueRefused, parse_variable
-from mitm.parser import parse_size
+from mitm.parser import parse_path, parse_size
 from mitm.story.quantity import describe_size
 from pull.progress import Bar, progress
 from resolver.blob.folder import Entry, Folder
@@ -68,7 +68,10 @@ def _find(text: str) -> Path:
     """Return the folder, which has to be there: it may be misspelt."""
     if not text:
         raise ValueRefused(CACHE_MISSING)
-    path = Path(text).expanduser().absolute()
+    try:
+        path = parse_path(text)
+    except ValueError as error:
+        raise ValueRefused(f"CACHE: {error}") from error
     try:
         if not path.is_dir():
             raise ValueRefused(f"CACHE: there is no folder {text!r}; is it misspelt?")

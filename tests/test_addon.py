@@ -6,7 +6,9 @@ import json
 import logging
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
+from urllib.request import urlopen
 
 import pytest
 from mitmproxy import connection, exceptions, hooks, http
@@ -22,6 +24,7 @@ from mitm.guard import inbound
 from mitm.guard.reader import RequestReader
 from mitm.option import REQUIRED
 from mitm.story.record import Login
+from registry_proxy.port import free_port
 from resolver.grammar.credential import ANONYMOUS
 from resolver.grammar.reference import Location, parse_alias
 from resolver.release.candidate import Candidates
@@ -393,6 +396,7 @@ def test_manifest_is_read_where_tags_select_only(
         ("balena_api_timeout", 61, "balena_api_timeout: 61"),
         ("balena_blobs", "proxy", "balena_blobs: 'proxy' is not one of redirect"),
         ("balena_blobs", "nginx", "has no effect without balena_trust_forwarded=true"),
+        ("balena_cache_dir", "~nobody-here/x", "balena_cache_dir: '~nobody-here/x' is"),
         ("balena_blobs_allow", "minio", "balena_blobs_allow: has no effect without"),
         ("balena_tags", "yes", "balena_tags: 'yes' is not one of ignore, select"),
         ("balena_tags_max", 61, "balena_tags_max: 61 is not between 1 and 60"),
@@ -421,6 +425,26 @@ def test_nginx_goes_through_no_forward_proxy(
     context.options.connection_strategy = "lazy"
     with pytest.raises(exceptions.OptionsError, match="by no forward proxy"):
         context.configure(proxy, balena_blobs="nginx", balena_trust_forwarded=True)
+
+
+def test_metrics_forget_a_cache_that_is_switched_off(
+    context: taddons.context, proxy: addon.RegistryProxy, tmp_path: Path
+) -> None:
+    """Its size is no longer that of anything."""
+    metrics = f"127.0.0.1:{free_port()}"
+
+    def size_max() -> float:
+        with urlopen(f"http://{metrics}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        name = "balena_proxy_cache_bytes_max "
+        return next(float(each[len(name) :]) for each in lines if each.startswith(name))
+
+    context.configure(
+        proxy, balena_cache_dir=str(tmp_path), balena_metrics_listen=metrics
+    )
+    assert size_max() == 20 * 10**9
+    context.configure(proxy, balena_cache_dir="")
+    assert size_max() == 0
 
 
 def test_wrong_option_ends_the_start(

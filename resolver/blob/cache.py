@@ -16,7 +16,7 @@ from cachetools import TTLCache
 
 from resolver.blob.count import FETCHES
 from resolver.blob.fetch import Fetch
-from resolver.blob.folder import Blob, Folder
+from resolver.blob.folder import Blob, Folder, is_known
 from resolver.blob.grant import Grants, fingerprint
 from resolver.blob.request import Found, Request, Window, Wish
 from resolver.blob.server import BlobServer, Body
@@ -84,7 +84,7 @@ class BlobCache:
         self._seconds = seconds
         self._server = BlobServer()
         self._disk = Threads(DISK_THREADS, "blob-disk")
-        self._checks: Flights[Digest, bool] = Flights()
+        self._checks: Flights[Digest, Blob | None] = Flights()
         self._fetches: dict[Digest, Fetch] = {}
         self._threads = Threads(FETCHES, "blob-fetch", share=FETCHES_SHARE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,7 +113,7 @@ class BlobCache:
 
         """
         wish, digest = request.wish, request.wish.digest
-        if not self.folder.is_known(digest) or not wish.is_usual:
+        if not is_known(digest) or not wish.is_usual:
             return None
         permission = None
         if not self._grants.has(request.authorization, request.repository, digest):
@@ -128,8 +128,9 @@ class BlobCache:
                 blob = await self._kept(request)
                 if blob is None and fetch and digest not in self._fetches:
                     blob = await self._kept(request)  # It has come in the meantime.
-        except TimeoutError:
-            return past  # A check goes on, for those who come later.
+        except (TimeoutError, ServiceUnavailable):
+            # The disk hangs, or a check takes long, which goes on for those to come.
+            return past
         if blob:
             return self._serve(wish, blob, blob.size, CacheState.HIT)
         fetch = self._fetches.get(digest)
@@ -156,12 +157,14 @@ class BlobCache:
         is_doubted = self._is_doubted(request) and blob.age > TRUSTED_SECONDS
         if blob.is_checked and not is_doubted:
             return blob
-        kept = blob
+        opened = blob
 
-        async def check() -> bool:
-            return await self._disk.run(self.folder.check, digest, kept)
+        async def check() -> Blob | None:
+            is_right = await self._disk.run(self.folder.check, digest, opened)
+            return opened if is_right else None
 
-        return blob if await self._checks.join(digest, check) else None
+        # Who joins has the file that was checked: under the digest is perhaps another.
+        return await self._checks.join(digest, check)
 
     def _is_doubted(self, request: Request) -> bool:
         """Return whether a client was sent all of the blob a moment ago."""

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 
 from cachetools import LRUCache
 
@@ -38,8 +38,8 @@ from resolver.grammar.reference import Digest, parse_digest
 
 logger = logging.getLogger(__name__)
 
-ALGORITHMS = {"sha256": 64, "sha512": 128}
-"""Those that the OCI image specification registers, with their lengths in hex."""
+ALGORITHMS = ("sha256", "sha512")
+"""Of those that the OCI image specification registers, what Python has."""
 CHECKED_SECONDS = 86_400
 """For how long a blob counts as checked, unless its file changes."""
 CHECKED_MAX = 20_000
@@ -122,7 +122,7 @@ class Folder:
         self.kept = Kept(size_max=size_max)
         self._clock = clock
         self._lock = Lock()
-        self._room = Lock()
+        self._room = RLock()
         self._scanned = float("-inf")
         self._checked: LRUCache[Digest, tuple[_Identity, float]] = LRUCache(CHECKED_MAX)
         if is_ready:
@@ -155,8 +155,7 @@ class Folder:
         """Return whether a blob is what its digest says; one that is not is removed."""
         if self.is_right(digest, blob):
             return True
-        with self._lock:
-            self.kept.counts.damaged += 1
+        self.count_damaged()
         logger.error(
             "the blob %s in the cache was damaged: it is removed, and fetched anew",
             digest,
@@ -201,19 +200,14 @@ class Folder:
             OSError: there is no room for it, or it cannot be written.
 
         """
+        name = f"{digest.partition(':')[2][:64]}-{secrets.token_hex(8)}"
         if not (self.path / "partial").is_dir():
             self._make()  # Somebody has emptied the folder.
         with self._room:
             self._make_room(size)
+            partial = Partial(self, digest, size, self.path / "partial" / name)
             with self._lock:
                 self.kept.size += size
-        name = f"{digest.partition(':')[2][:64]}-{secrets.token_hex(8)}"
-        path = self.path / "partial" / name
-        try:
-            partial = Partial(self, digest, size, path)
-        except OSError:
-            self.drop(size)
-            raise
         try:
             self._reserve(partial)
         except OSError:
@@ -238,6 +232,11 @@ class Folder:
         with self._lock:
             self.kept.size = max(0, self.kept.size - size)
 
+    def count_damaged(self) -> None:
+        """Take note of a blob that is not what its digest says."""
+        with self._lock:
+            self.kept.counts.damaged += 1
+
     def remove(self, digest: Digest) -> None:
         """Remove a blob; whoever reads it reads on."""
         with suppress(OSError):
@@ -246,10 +245,10 @@ class Folder:
 
     def entries(self) -> Iterator[Entry]:
         """Yield the blobs, in no order."""
-        for algorithm, length in ALGORITHMS.items():
+        for algorithm in ALGORITHMS:
             for entry in _scan(self.path / "blobs" / algorithm):
                 digest = parse_digest(f"{algorithm}:{entry.name}")
-                if digest is None or len(entry.name) != length:
+                if digest is None:
                     continue
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
@@ -258,7 +257,8 @@ class Folder:
 
     def prune(self, size_max: int) -> list[Entry]:
         """Remove the blobs that were used least recently, until the others fit."""
-        with _locked(self.path):
+        # Nothing new is begun between what is counted and what is noted of it.
+        with self._room, _locked(self.path):
             entries = sorted(self.entries(), key=lambda entry: entry.used)
             size = sum(entry.size for entry in entries) + self._partial_size()
             removed = []
@@ -269,10 +269,10 @@ class Folder:
                     entry.path.unlink()
                 size -= entry.size
                 removed.append(entry)
-        with self._lock:
-            self.kept.size, self._scanned = size, self._clock()
-            self.kept.counts.evictions += len(removed)
-            self.kept.counts.evicted_bytes += sum(entry.size for entry in removed)
+            with self._lock:
+                self.kept.size, self._scanned = size, self._clock()
+                self.kept.counts.evictions += len(removed)
+                self.kept.counts.evicted_bytes += sum(entry.size for entry in removed)
         return removed
 
     def remove_partial(self) -> None:
@@ -286,13 +286,11 @@ class Folder:
                 finally:
                     os.close(fd)
 
-    def is_known(self, digest: Digest) -> bool:
-        """Return whether the cache can have blobs of such a digest."""
-        algorithm, _, text = digest.partition(":")
-        return ALGORITHMS.get(algorithm) == len(text)
-
     def _make(self) -> None:
         """Make what is not there of the folder."""
+        # Whoever reads files there asks no registry: that is for others than its owner
+        # only where the owner says so.
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for algorithm in ALGORITHMS:
             (self.path / "blobs" / algorithm).mkdir(parents=True, exist_ok=True)
         (self.path / "partial").mkdir(exist_ok=True)
@@ -315,13 +313,14 @@ class Folder:
                 f"it has {size} bytes, and the whole cache may have {size_max}"
             )
         is_old = self._clock() - self._scanned > SCAN_SECONDS
-        if is_old or self.kept.size + size > size_max:
-            self.prune(size_max - size)
-        if self.kept.size + size > size_max:
+        if not is_old and self.kept.size + size <= size_max:
+            return
+        if self._partial_size() + size > size_max:  # To evict others would be in vain.
             raise OSError(
                 f"it has {size} bytes, for which others that are being fetched leave no"
                 " room in the cache"
             )
+        self.prune(size_max - size)
 
     def _reserve(self, partial: "Partial") -> None:
         """Take the room for a blob, if need be of those that were used least recently.
@@ -371,7 +370,13 @@ class Partial:
         self._is_accepted = False
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self.blob = Blob(os.open(path, flags, 0o644), size)
-        fcntl.flock(self.fd, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+            # Whoever adds the files up counts it with its full size from now on.
+            os.ftruncate(self.fd, size)
+        except OSError:
+            path.unlink()
+            raise
 
     @property
     def fd(self) -> int:
@@ -417,7 +422,7 @@ class Partial:
         """
         is_whole = self._position == self.size
         if not is_whole or self._state.hexdigest() != self.digest.partition(":")[2]:
-            self._folder.kept.counts.damaged += 1
+            self._folder.count_damaged()
             raise Damaged
         self._folder.accept(self)
         self._is_accepted = True
@@ -428,6 +433,11 @@ class Partial:
             with suppress(OSError):
                 self.path.unlink()
             self._folder.drop(self.size)
+
+
+def is_known(digest: Digest) -> bool:
+    """Return whether a cache can have blobs of such a digest."""
+    return _algorithm(digest) in ALGORITHMS
 
 
 def _algorithm(digest: Digest) -> str:

@@ -20,6 +20,7 @@ import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Protocol
 from weakref import WeakSet, ref
 
@@ -82,6 +83,7 @@ class BlobServer:
         """
         self._tickets: dict[str, _Ticket] = {}
         self._connections: WeakSet[socket.socket] = WeakSet()
+        self._lock = Lock()
         listener = socket.create_server((HOST, 0), backlog=BACKLOG)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self._listener = listener
@@ -102,7 +104,9 @@ class BlobServer:
     def close(self) -> None:
         """Let nobody connect any more, and end every transfer."""
         self._end()
-        for connection in list(self._connections):
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
@@ -115,7 +119,11 @@ class BlobServer:
 
     def _serve(self, connection: socket.socket) -> None:
         """Answer the requests of a connection, one after the other."""
-        self._connections.add(connection)
+        with self._lock:
+            self._connections.add(connection)
+        if not self._end.alive:  # It was accepted just before that.
+            connection.close()
+            return
         with connection, suppress(OSError, Broken):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while True:

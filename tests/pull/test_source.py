@@ -222,6 +222,7 @@ def test_older_blobs_make_room(stick: Path, cache: Path, tmp_path: Path) -> None
         (["--from", "oci:"], 1, "--from: 'oci:' names no OCI image layout; write"),
         (["--from", "oci:/no/stick:2.3"], 1, "there is no folder '/no/stick:2.3'"),
         (["--from", "oci:/etc/passwd"], 1, "Not a directory"),
+        (["--from", "oci:~nobody-here"], 1, "--from: '~nobody-here' is in the home"),
         (["org/app", "--from", "oci:/x"], 2, "leave one of them out"),
         (
             ["--from", "oci:/x", "--platform", "a/b"],

@@ -152,6 +152,7 @@ def test_folder_has_to_be_there(
         (file, "there is no folder"),
         (empty, "is no cache: there is no folder blobs in it"),
         (strange, "Not a directory"),
+        ("~nobody-here", "'~nobody-here' is in the home of a user who"),
     ):
         assert main(["cache", action, "--cache", str(path)]) == 1
         printed = capsys.readouterr()

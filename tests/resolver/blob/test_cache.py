@@ -19,7 +19,9 @@ from resolver.blob.cache import TRUSTED_SECONDS, BlobCache
 from resolver.blob.folder import Blob, Folder
 from resolver.blob.grant import Grants
 from resolver.blob.request import Found, Request, Wish
+from resolver.blob.server import BlobServer
 from resolver.errors import ServiceUnavailable
+from resolver.grammar.reference import Digest
 from resolver.storage.redirect import Permission, Redirects, Route
 from resolver.storage.url import Url
 from resolver.upstream import threads
@@ -318,6 +320,63 @@ def test_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert play(tmp_path, scene).upstream.opened == []
 
 
+def test_disk_that_gets_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients go past it as well: a cache is no reason to refuse a blob."""
+
+    def none_left(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene(bench: Bench) -> None:
+        await bench.get()
+        monkeypatch.setattr(threads, "start_thread", none_left)
+        assert await bench.find() is None
+
+    play(tmp_path, scene)
+
+
+def test_file_that_is_exchanged_while_another_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody gets the one that was not (C1)."""
+    is_checking, gate = threading.Event(), threading.Event()
+
+    async def scene(bench: Bench) -> None:
+        (tmp_path / "blobs/sha256" / DIGEST.partition(":")[2]).write_bytes(CONTENT)
+        check, open_blob = bench.folder.check, bench.folder.open
+        opened: list[Digest] = []
+
+        def slow(digest: Digest, blob: Blob) -> bool:
+            is_checking.set()
+            gate.wait(10)
+            return check(digest, blob)
+
+        def count(digest: Digest) -> Blob | None:
+            blob = open_blob(digest)
+            opened.append(digest)
+            return blob
+
+        monkeypatch.setattr(bench.folder, "check", slow)
+        monkeypatch.setattr(bench.folder, "open", count)
+        first = asyncio.create_task(bench.get())
+        await asyncio.to_thread(is_checking.wait, 10)
+        (path,) = (entry.path for entry in bench.folder.entries())
+        other = tmp_path / "other"
+        other.write_bytes(b"x" * len(CONTENT))
+        other.replace(path)
+        second = asyncio.create_task(bench.get())
+        while len(opened) < 2:
+            await asyncio.sleep(0)
+        gate.set()
+        assert [content for _, content in await asyncio.gather(first, second)] == [
+            CONTENT,
+            CONTENT,
+        ]
+
+    play(tmp_path, scene)
+
+
 def test_storage_that_is_tried_again(tmp_path: Path) -> None:
     """Who looks for a blob pauses between two tries, and is not interrupted."""
 
@@ -569,6 +628,18 @@ def test_fetch_that_gets_no_thread(
         assert await bench.find() is None
 
     play(tmp_path, scene)
+
+
+def test_connection_that_comes_as_the_server_closes() -> None:
+    """It is closed like those before."""
+    server = BlobServer()
+    server.close()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname(), timeout=2) as ours,
+    ):
+        server.welcome(listener.accept()[0])
+        assert ours.recv(1) == b""
 
 
 def test_server_that_nobody_has_any_more_ends(tmp_path: Path) -> None:
