@@ -129,7 +129,7 @@ class Storage:
                 decision.authorization or "",
                 address_party(address),
             )
-            ask = partial(self._run, self._redirects.ask, decision, address)
+            ask = partial(self._ask, decision, address)
             async with time_limit(Deadline.after(self._seconds), LATE):
                 found = await self._cache.find(request, ask)
         if found is None:

@@ -202,7 +202,8 @@ class Folder:
         """
         name = f"{digest.partition(':')[2][:64]}-{secrets.token_hex(8)}"
         if not (self.path / "partial").is_dir():
-            self._make()  # Somebody has emptied the folder.
+            logger.warning("the cache in %s was emptied, and is made anew", self.path)
+            self._make()
         with self._room:
             self._make_room(size)
             partial = Partial(self, digest, size, self.path / "partial" / name)

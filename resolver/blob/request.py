@@ -52,7 +52,7 @@ class Wish:
         match = _RANGE.fullmatch(self.headers.get("range", "bytes=0-"))
         if match is None or match["begin"] is None or int(match["begin"]) > 0:
             return False
-        return not match["end"] or int(match["end"]) >= WHOLE_LENGTH_MIN
+        return not match["end"] or int(match["end"]) >= WHOLE_LENGTH_MIN - 1
 
     @property
     def has_it(self) -> bool:

@@ -31,6 +31,9 @@ ANSWERS_MIN = 3
 """Without a redirect, until no more is expected of a host."""
 HOSTS_MAX = 1000
 STATUSES = frozenset({301, 302, 303, 307, 308})
+_GRANTING = (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
+"""By which registries redirect to a storage. With another one, which may lead to a page
+for logins, it counts what is found there."""
 _SERVED = (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT)
 _ALWAYS = -1
 
@@ -157,8 +160,9 @@ class Redirects:
             addresses = self._addresses.reach(here)
             is_registry = is_registry and here.origin == self._registry.origin
             # Who is sent to the registry again, or to the same path elsewhere, as one
-            # from HTTP to TLS, was told nothing yet.
-            decides = decides and (is_registry or here.path == begin.path)
+            # from HTTP to TLS, was told nothing yet; nor was who is sent to log in.
+            is_elsewhere = not is_registry and here.path != begin.path
+            decides = decides and not (is_elsewhere and answer.status in _GRANTING)
         if here is begin:
             return Permission(is_granted)
         return Permission(is_granted, Route(here, addresses, is_registry))

@@ -34,6 +34,7 @@ class Hosts:
     def __init__(self, answers: Mapping[str, str | int]) -> None:
         self.answers = dict(answers)
         self.asked: list[Search] = []
+        self.redirect = 307
 
     def search(
         self,
@@ -48,7 +49,7 @@ class Hosts:
         answer = self.answers[url]
         if isinstance(answer, int):
             return Answer(answer, {}, b"")
-        return Answer(307, {"Location": answer}, b"")
+        return Answer(self.redirect, {"Location": answer}, b"")
 
 
 def following(hosts: Hosts, registry: str = REGISTRY) -> Redirects:
@@ -198,3 +199,11 @@ def test_redirect_of_everybody_is_no_permission(again: str, status: int) -> None
     hosts.answers[again] = STORED
     hosts.answers[STORED] = 403
     assert redirects.ask(PATH, TOKEN, SOON).is_granted
+
+
+@pytest.mark.parametrize("status", [206, 200, 401, 403, 404])
+def test_redirect_to_a_login_is_no_permission(status: int) -> None:
+    """Where a registry may send those who are to log in, it counts what is there."""
+    hosts = Hosts({BLOB: STORED, STORED: status})
+    hosts.redirect = 302
+    assert following(hosts).ask(PATH, TOKEN, SOON).is_granted == (status < 300)
