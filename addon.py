@@ -8,6 +8,7 @@ is answered here, because mitmproxy forwards the untouched request when a hook r
 import asyncio
 import importlib
 import logging
+import os
 from collections.abc import Collection, Iterator
 from weakref import WeakKeyDictionary
 
@@ -157,6 +158,14 @@ class RegistryProxy:
         if folder := self._settings.cache_dir:
             size = describe_size(self._settings.cache_size)
             logger.log(log.ALERT, "blobs are kept in %s, up to %s", folder, size)
+            disk = os.statvfs(folder)
+            if (room := disk.f_blocks * disk.f_frsize) < self._settings.cache_size:
+                logger.warning(
+                    "the disk of the cache has %s, so old blobs go before there are %s;"
+                    " set balena_cache_size (CACHE_SIZE) to less",
+                    describe_size(room),
+                    size,
+                )
         self._announcement = asyncio.create_task(self._endpoints.announce())
 
     def done(self) -> None:

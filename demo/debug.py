@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from demo.proxy import Proxy, StartError
-from demo.terminal import add_arguments, chosen_port, is_once, say, until_ended
+from demo.terminal import (
+    add_arguments,
+    cache_of,
+    chosen_port,
+    is_once,
+    say,
+    until_ended,
+)
 from localcloud.cloud import LocalCloud
 from mitm.story.quantity import describe_size
 from pull.client import Client
@@ -68,6 +75,7 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
                 cloud.registry_url,
                 port=port,
                 or_any=or_any,
+                environment=cache_of(environment),
                 arguments=BROWSER,
                 program="mitmweb",
             ) as proxy,

@@ -9,7 +9,15 @@ from argparse import Namespace
 from collections.abc import Mapping
 
 from demo.proxy import Proxy, StartError
-from demo.terminal import add_arguments, chosen_port, is_once, say, show, until_ended
+from demo.terminal import (
+    add_arguments,
+    cache_of,
+    chosen_port,
+    is_once,
+    say,
+    show,
+    until_ended,
+)
 from localcloud.cloud import LocalCloud
 from pull.client import Client
 from pull.fault import Fault
@@ -31,7 +39,12 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
         with (
             until_ended() as wait,
             LocalCloud() as cloud,
-            Proxy(cloud.registry_url, port=port, or_any=or_any) as proxy,
+            Proxy(
+                cloud.registry_url,
+                port=port,
+                or_any=or_any,
+                environment=cache_of(environment),
+            ) as proxy,
         ):
             say(f"localcloud: API {cloud.api_url}, registry {cloud.registry_url}")
             say(f"registry proxy: http://{proxy.host}\n\nPulling {SAMPLE}")

@@ -23,6 +23,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def cache_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the cache, for somebody who wants to see it at work."""
+    names = ("CACHE", "CACHE_SIZE")
+    return {name: environment[name] for name in names if environment.get(name)}
+
+
 def is_once(options: Namespace, environment: Mapping[str, str]) -> bool:
     """Return whether it ends after its pulls.
 

@@ -26,6 +26,8 @@ _SIZE = re.compile(
     r"(?P<number>[0-9]{1,16}(?:\.[0-9]{1,3})?) ?(?P<unit>[KMGT](?:I?B|I)?|)",
     re.IGNORECASE | re.ASCII,
 )
+_OF_A_CACHE = {"blobs", "partial", "index.json", "lock", "lost+found"}
+"""What may be in a folder that becomes one: its parts, and what new disks have."""
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -145,12 +147,26 @@ def parse_folder(text: str) -> Path:
     there = next(each for each in (path, *path.parents) if os.path.exists(each))  # noqa: PTH110 - it never raises
     if not there.is_dir():
         raise ValueError(f"{text!r} is no folder, because {str(there)!r} is a file")
+    if there == path and (other := _other_file(path)):
+        raise ValueError(
+            f"{text!r} has other files in it, as {other!r}, and is no cache; name an"
+            " empty folder, or one that is not there"
+        )
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(
             f"{text!r} cannot be written by this user; name a folder in which it may"
             " make files"
         )
     return path
+
+
+def _other_file(folder: Path) -> str:
+    """Return what is in a folder that is no cache and was not empty, if anything is."""
+    try:
+        names = {each.name for each in folder.iterdir()}
+    except OSError:
+        return ""
+    return "" if "oci-layout" in names else min(names - _OF_A_CACHE, default="")
 
 
 def parse_size(text: str) -> int:

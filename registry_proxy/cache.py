@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from mitm import interrupt
-from mitm.option import CACHE_MISSING, ValueRefused, parse_variable
+from mitm.option import CACHE_MISSING, DEFAULTS, ValueRefused, parse_variable
 from mitm.parser import parse_path, parse_size
 from mitm.story.quantity import describe_size
 from pull.progress import Bar, progress
@@ -100,7 +100,10 @@ def _table(folder: Folder, entries: Sequence[Entry]) -> str:
     for each in entries:
         used = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.used))
         lines.append(f"{each.digest:<{width}}  {describe_size(each.size):>10}  {used}")
-    total = f"{_count(entries)} of {describe_size(folder.kept.size_max)} (CACHE_SIZE)"
+    size_max = describe_size(folder.kept.size_max)
+    is_default = folder.kept.size_max == DEFAULTS["balena_cache_size"]
+    limit = f"{size_max} ({'the default of ' if is_default else ''}CACHE_SIZE)"
+    total = f"{_count(entries)} of {limit}"
     return "\n".join((*lines, f"{total} in {folder.path}"))
 
 

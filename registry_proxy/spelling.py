@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
-from mitm.option import VARIABLES, ValueRefused
+from mitm.option import OPTIONS, VARIABLES, ValueRefused
 
 OF_TARGETS = frozenset(
     {
@@ -36,6 +36,12 @@ OF_TARGETS = frozenset(
 )
 """What is taken beside the variables of the table: by targets of the Makefile, or as
 every program takes it (see `resolver.upstream.outgoing`)."""
+_BY_OPTION = {
+    row.name.removeprefix("balena_").upper(): row.variable
+    for row in OPTIONS
+    if row.variable
+}
+"""The variables, by what their options are called."""
 _SHOWN = re.compile(r"[\w.:/ -]{1,60}")
 """A value that is said again: no login is in a URL of these characters."""
 _LIKELY = 0.5
@@ -97,6 +103,8 @@ def _given_to_make(flags: str) -> dict[str, str]:
 def _meant(name: str) -> str:
     """Return the variable that was most likely meant, or nothing."""
     word = name.upper()
+    if word in _BY_OPTION:
+        return _BY_OPTION[word]
     # PORT is PROXY_PORT, and not METRICS_PORT: the table begins with the usual ones.
     whole = [each for each in VARIABLES if word in each.split("_")]
     return next(iter(whole or get_close_matches(word, VARIABLES, 1, _LIKELY)), "")

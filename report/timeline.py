@@ -8,6 +8,7 @@ from enum import StrEnum
 from mitm.story.record import API_KINDS, Kind, Record
 from report.pull import Pull
 from report.request import Request
+from resolver.upstream.observer import CacheState
 
 TICKS_MAX = 5
 WIDTH_MIN = 0.6
@@ -82,7 +83,7 @@ def split_time(request: Request) -> dict[Part, float]:
     spent: dict[Part, float] = {}
     for part, seconds in (
         (Part.API, record.api_seconds),
-        (Part.REGISTRY, record.registry_seconds),
+        (_answering(record), record.registry_seconds),
     ):
         if seconds:
             spent[part] = min(seconds, left)
@@ -90,6 +91,11 @@ def split_time(request: Request) -> dict[Part, float]:
     if left > 0 or not spent:
         spent[_rest(record)] = left
     return spent
+
+
+def _answering(record: Record) -> Part:
+    """Return who was waited for until an answer began."""
+    return Part.PROXY if record.cache is CacheState.HIT else Part.REGISTRY
 
 
 def _rest(record: Record) -> Part:

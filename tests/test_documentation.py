@@ -7,6 +7,7 @@ import subprocess
 import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -265,6 +266,7 @@ PARSERS: Mapping[str, Callable[[str], object]] = {
     "json": json.loads,
     "yaml": YAML(typ="safe").load,
     "dockerfile": _dockerfile,
+    "ini": lambda text: ConfigParser(strict=True).read_string(text),
 }
 UNPARSED = {"", "console", "mermaid"}
 """Tests run the second; the others are for people."""

@@ -52,8 +52,6 @@ def describe(record: Record) -> str:
         parts.append("from the storage")
     if record.cache and record.outcome not in _OF_OTHERS:
         parts.append(BLOBS[record.cache].brief)
-    if record.mover:
-        parts.append(MOVERS[record.mover])
     if record.warning:
         parts.append(record.warning)
     has_size = record.bytes and record.location and not is_token
@@ -113,6 +111,8 @@ def _result(record: Record) -> str:
         return f"{record.status} {error.code}, {error.in_log}"
     if record.failure:
         return no_answer(record)
+    if record.mover and record.outcome is Outcome.SERVED:
+        return MOVERS[record.mover]  # Which status that has nobody knows here.
     outcomes = _outcomes(record) if record.kind is Kind.TOKEN else ""
     if record.is_forwarded and record.outcome in _OF_OTHERS:
         return f"{record.status} from the {server(record)}"

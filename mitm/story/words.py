@@ -80,8 +80,8 @@ BLOBS: Mapping[CacheState, Wording] = {
 }
 """Where a blob comes from that the cache has a part in."""
 MOVERS: Mapping[Mover, str] = {
-    Mover.NGINX: "sent by nginx",
-    Mover.NGINX_FETCH: "fetched by nginx",
+    Mover.NGINX: "left to nginx",
+    Mover.NGINX_FETCH: "left to nginx to fetch",
 }
 LOGINS: Mapping[Login, Wording] = {
     Login.NONE: Wording("none, so only what is public is there", "without a login"),

@@ -122,11 +122,12 @@ class Fetch:
             self.is_unfit = isinstance(error, Unfit)
             logger.info("the blob %s is not kept: %s", self.digest, error)
         except RegistryError as error:
-            logger.warning("the blob %s is not kept: %s", self.digest, error.in_log)
+            reason = error.explanation or error
+            logger.warning("the blob %s is not kept: %s", self.digest, reason)
         except OSError as error:
             self.is_unfit = True
-            reason = error.strerror or error
-            logger.warning("the blob %s cannot be kept: %s", self.digest, reason)
+            cause = error.strerror or str(error)
+            logger.warning("the blob %s cannot be kept: %s", self.digest, cause)
         except Exception:
             self.is_unfit = True
             logger.exception("a bug of this proxy")
@@ -186,7 +187,7 @@ class Fetch:
                     "the blob %s breaks off after %d bytes, and is continued: %s",
                     self.digest,
                     self._received,
-                    error.in_log,
+                    error.explanation or error,
                 )
             if failures:
                 self._sleep(BACKOFF * 4 ** (failures - 1))

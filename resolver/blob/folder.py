@@ -21,6 +21,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import stat
 import time
@@ -47,6 +48,8 @@ SCAN_SECONDS = 60
 """How long the size is known; then it is looked what other processes have added."""
 PIECE_LENGTH = 1 << 20
 """Bytes that are read at once to check a blob."""
+_PARTIAL = re.compile(r"[0-9a-f]{64}-[0-9a-f]{16}")
+"""How files are called that are being written; no other is touched."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNABLE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """What a file system that reserves no room says, where the C library does not do it."""
@@ -278,7 +281,7 @@ class Folder:
 
     def remove_partial(self) -> None:
         """Remove what nobody writes any more, for who does has it locked."""
-        for entry in _scan(self.path / "partial"):
+        for entry in self._partial_files():
             with suppress(OSError):
                 fd = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC)
                 try:
@@ -338,13 +341,19 @@ class Folder:
             kept = sum(entry.size for entry in self.entries())
             if error.errno not in _FULL or missing > kept:
                 raise
+            logger.warning("the disk is full, so blobs of the cache make room")
             self.prune(kept + self._partial_size() - missing)
             partial.reserve()
+
+    def _partial_files(self) -> Iterator["os.DirEntry[str]"]:
+        """Yield what is being written, or was, by a process of this program."""
+        entries = _scan(self.path / "partial")
+        return (entry for entry in entries if _PARTIAL.fullmatch(entry.name))
 
     def _partial_size(self) -> int:
         """Return how many bytes are being written, by all processes."""
         total = 0
-        for entry in _scan(self.path / "partial"):
+        for entry in self._partial_files():
             with suppress(FileNotFoundError):
                 total += entry.stat(follow_symlinks=False).st_size
         return total

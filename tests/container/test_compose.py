@@ -262,7 +262,7 @@ def test_cache_keeps_blobs(
         kept = [line for line in log.splitlines() if "cache=HIT" in line]
         fetched = [line for line in log.splitlines() if "cache=MISS" in line]
         assert len(kept) == len(fetched) >= REPLICAS
-        assert "sent by nginx" in compose("logs", "cached")
+        assert "left to nginx" in compose("logs", "cached")
 
 
 def published(service: Mapping[str, Any]) -> list[str]:

@@ -134,7 +134,7 @@ def test_pull_warm_without_the_storage(skopeo: Skopeo, tmp_path: Path) -> None:
         shutil.rmtree(skopeo.folder / "copy")
         assert skopeo.pull(f"{front.host}/{ALIAS}") == digest
         assert front.fetches == cold
-        assert "sent by nginx" in front.proxy.log
+        assert "left to nginx" in front.proxy.log
         assert " from the storage" not in front.proxy.log
 
 
@@ -357,7 +357,7 @@ def test_secrets_are_not_written(cloud: LocalCloud, tmp_path: Path) -> None:
                 cloud.storage.interpose = on_blobs(Response(500))
                 blob.ask(Range="bytes=20000000-")
                 cloud.storage.interpose = None
-        wait_until(lambda: "fetched by nginx" in front.log, "a line of log")
+        wait_until(lambda: "left to nginx to fetch" in front.log, "a line of log")
         written = front.log
         kept = b"".join(path.read_bytes()[:4096] for path in front.kept())
     flows = saved.read_bytes()

@@ -99,7 +99,8 @@ def test_prune_keeps_the_newest(
 ) -> None:
     """It says what was freed; what a killed process began goes as well."""
     (cache / "partial").mkdir()
-    (cache / "partial" / "begun").write_bytes(bytes(5_000_000))
+    begun = f"{'a' * 64}-{'b' * 16}"
+    (cache / "partial" / begun).write_bytes(bytes(5_000_000))
     assert main(["cache", "prune", "--cache", str(cache), "--cache-size", "3MB"]) == 0
     assert capsys.readouterr().out == "removed 1 blob, 3.0 MB; kept 2.7 MB of 3.0 MB\n"
     assert listed(cache, capsys) == NEWEST_FIRST[:2]

@@ -31,8 +31,8 @@ ARGUMENTS = (
     ("BLOBS=follow", "balena_blobs=follow"),
     ("BLOBS=Follow BLOBS_ALLOW=b,10.1.0.0/16", "balena_blobs_allow=b,10.1.0.0/16"),
     ("CACHE=/tmp/blobs", "balena_cache_dir=/tmp/blobs"),
-    ("CACHE=/tmp BLOBS_ALLOW=b", "balena_blobs_allow=b"),
-    ("CACHE=/tmp CACHE_SIZE=1.5GB", "balena_cache_size=1500000000"),
+    ("CACHE=/tmp/none BLOBS_ALLOW=b", "balena_blobs_allow=b"),
+    ("CACHE=/tmp/none CACHE_SIZE=1.5GB", "balena_cache_size=1500000000"),
     ("TLS=authority", "balena_tls=authority"),
     (f"TLS_CERT={FILE}", f"balena_tls_cert={FILE}"),
     (f"TLS_CERT={FILE} TLS_KEY={FILE}", f"balena_tls_key={FILE}"),
@@ -107,12 +107,13 @@ def test_link_to_a_certificate_stays_one(tmp_path: Path) -> None:
         ("BLOBS_ALLOW=minio", "no effect without BLOBS=follow, BLOBS=nginx or CACHE;"),
         (f"CACHE={FILE}", "is a file"),
         (f"CACHE={FILE}/blobs", "is a file"),
+        ("CACHE=/etc", "has other files in it, as '"),
         ("CACHE_SIZE=9GB", "no effect without CACHE; set CACHE=/path/to/folder"),
-        ("CACHE_SIZE=much CACHE=/tmp", "'much' is no size from 1MB to 1000TB"),
-        ("CACHE_SIZE=5 CACHE=/tmp", "write it as in 500MB, 20GB or 1TiB"),
-        ("CACHE_SIZE=0.9MB CACHE=/tmp", "'0.9MB' is no size from 1MB"),
-        ("BLOBS=redirect CACHE=/tmp", "redirect contradicts CACHE"),
-        ("BLOBS=nginx TRUST_PROXY=1 CACHE=/tmp", "nginx contradicts CACHE"),
+        ("CACHE_SIZE=much CACHE=/tmp/none", "'much' is no size from 1MB to 1000TB"),
+        ("CACHE_SIZE=5 CACHE=/tmp/none", "write it as in 500MB, 20GB or 1TiB"),
+        ("CACHE_SIZE=0.9MB CACHE=/tmp/none", "'0.9MB' is no size from 1MB"),
+        ("BLOBS=redirect CACHE=/tmp/none", "redirect contradicts CACHE"),
+        ("BLOBS=nginx TRUST_PROXY=1 CACHE=/tmp/none", "nginx contradicts CACHE"),
         ("TLS_CERT=/nowhere.pem", "there is no file '/nowhere.pem'"),
         (f"TLS_KEY={FILE}", "set TLS_CERT=/path/to/chain.pem"),
         (f"TLS=off TLS_CERT={FILE}", "off contradicts TLS_CERT"),
@@ -154,8 +155,16 @@ def test_wrong_variable_is_named(variables: str, said: str) -> None:
 )
 def test_size_of_the_cache(text: str, size: int) -> None:
     """It is written with a unit, of thousands or of 1024."""
-    variables = {"CACHE": "/tmp", "CACHE_SIZE": text}
+    variables = {"CACHE": "/tmp/none", "CACHE_SIZE": text}
     assert parse_variables(variables)["balena_cache_size"] == size
+
+
+@pytest.mark.parametrize("name", ["oci-layout", "blobs", "lost+found"])
+def test_folder_that_may_be_a_cache(tmp_path: Path, name: str) -> None:
+    """It is one, or empty but for what a new disk has."""
+    (tmp_path / name).mkdir()
+    variables = {"CACHE": str(tmp_path)}
+    assert parse_variables(variables)["balena_cache_dir"] == tmp_path
 
 
 def test_folder_of_the_cache_is_not_made_by_looking(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ UNPRINTABLE = errors.error_body(errors.ErrorCode.NAME_UNKNOWN, "manifest\nunknow
             request(BLOB, storage="storage.example"),
             *(200, b"12345", f"blob 5 bytes of {ALIAS}, from the storage"),
         ),
-        (request(BLOB, mover=Mover.NGINX), 200, b"", f"{SHORT}, sent by nginx"),
+        (request(BLOB, mover=Mover.NGINX), 200, b"", f"{SHORT}, left to nginx"),
         (
             request(BLOB, mover=Mover.NGINX_FETCH),
-            *(200, b"", f"{SHORT}, fetched by nginx"),
+            *(200, b"", f"{SHORT}, left to nginx to fetch"),
         ),
         (request(BLOB), 307, b"", f"{SHORT}, redirected to the storage"),
         (request(BLOB), 304, b"", f"{SHORT}: the client has it already"),
@@ -56,7 +56,7 @@ def test_bytes_that_nobody_saw_are_not_counted(mover: Mover) -> None:
     words.tell(flow, record)
     assert "bytes" not in log_line.facts(record)
     assert log_line.facts(record)["mover"] == mover
-    assert f"200, {words.MOVERS[mover]}, in " in log_line.describe(record)
+    assert f": {words.MOVERS[mover]}, in " in log_line.describe(record)
     (said,) = [each for each in explain(flow) if "nginx" in each]
     assert "0 bytes" not in said
 

@@ -325,6 +325,16 @@ def test_digests_that_can_be_checked(digest: str, *, can: bool) -> None:
     assert is_known(Digest(digest)) == can
 
 
+def test_files_of_others_stay(folder: Folder, tmp_path: Path) -> None:
+    """Whatever they are called, and wherever they are."""
+    others = [tmp_path / name for name in ("partial/mine.txt", "blobs/README", "x")]
+    for other in others:
+        other.write_text("mine")
+    Folder(tmp_path, SIZE_MAX)
+    folder.prune(0)
+    assert all(other.exists() for other in others)
+
+
 def test_folder_that_somebody_emptied(folder: Folder, tmp_path: Path) -> None:
     """It is made anew, and goes on."""
     keep(folder, BLOB)
