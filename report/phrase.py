@@ -116,7 +116,11 @@ def reason(pull: Pull) -> str:
         return why(decisive)
     took = seconds(pull.end - pull.begin)
     if pull.result is Outcome.SERVED:
-        return f"{describe_size(pull.bytes)} in {took}"
+        size = describe_size(pull.bytes)
+        kept = (
+            f", {describe_size(pull.kept)} of it from the cache," if pull.kept else ""
+        )
+        return f"{size}{kept} in {took}"
     outcome = pull.requests[-1].record.outcome
     if outcome is Outcome.CHALLENGED:
         return "the client was told to get a token, and did not come back with one"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from mitm.story.record import CONTENT, AliasRecord, Kind, Outcome
 from report.request import BAD_OUTCOMES, Request
+from resolver.upstream.observer import CacheState
 
 
 @dataclass(slots=True)
@@ -64,6 +65,12 @@ class Pull:
     def bytes(self) -> int:
         """How many the client got of manifests and blobs."""
         return sum(each.sent for each in self._content)
+
+    @property
+    def kept(self) -> int:
+        """How many of these were in the cache."""
+        hits = (e for e in self._content if e.record.cache is CacheState.HIT)
+        return sum(each.sent for each in hits)
 
     @property
     def agent(self) -> str:

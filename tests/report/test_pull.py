@@ -4,6 +4,7 @@ import pytest
 from mitmproxy import http
 
 from mitm.story.record import Kind, Outcome
+from report import phrase
 from report.grouping import group_requests
 from report.pull import Pull
 from tests.report.flow import (
@@ -89,3 +90,17 @@ def test_facts_and_size() -> None:
     assert pull.bytes == 1_000_000
     assert pull.lifetime == 14400
     assert pull.agent == "docker/20"
+
+
+def test_what_came_from_the_cache_is_told() -> None:
+    """It is what the pull did not cost the line."""
+    blobs = [
+        make_flow(Kind.BLOB, at=0.3, bytes=3_000_000, cache="hit"),
+        make_flow(Kind.BLOB, at=0.4, bytes=2_000_000, cache="miss"),
+    ]
+    pull = pull_of(TOKEN, make_flow(Kind.MANIFEST, at=0.2, bytes=1000), *blobs)
+    assert phrase.reason(pull) == "5.0 MB, 3.0 MB of it from the cache, in 400 ms"
+    assert [phrase.ending(each) for each in pull.requests[-2:]] == [
+        "from the cache",
+        "fetched into the cache",
+    ]

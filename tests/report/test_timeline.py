@@ -19,6 +19,16 @@ API, REGISTRY = "api_seconds", "registry_seconds"
         (Kind.TOKEN, {API: 0.25}, {Part.API: 0.25, Part.PROXY: 0.75}),
         (Kind.BLOB, {REGISTRY: 0.25}, {Part.REGISTRY: 0.25, Part.TRANSFER: 0.75}),
         (Kind.BLOB, {REGISTRY: 9.0}, {Part.REGISTRY: 1.0}),
+        (
+            Kind.BLOB,
+            {REGISTRY: 0.25, "cache": "miss"},
+            {Part.REGISTRY: 0.25, Part.TRANSFER: 0.75},
+        ),
+        (
+            Kind.BLOB,
+            {REGISTRY: 0.25, "cache": "hit"},
+            {Part.PROXY: 0.25, Part.TRANSFER: 0.75},
+        ),
         (Kind.MANIFEST, {}, {Part.PROXY: 1.0}),
         (Kind.MANIFEST, {"failure": "no answer"}, {Part.REGISTRY: 1.0}),
         (OwnKind.RESOLUTION, {}, {Part.API: 1.0}),
