@@ -76,8 +76,13 @@ class Contestant:
         return self._memory("VmRSS:")
 
     def peak_memory(self) -> int:
-        """Return how many bytes were resident at most."""
+        """Return how many bytes were resident at most, since `forget_peak`."""
         return self._memory("VmHWM:")
+
+    def forget_peak(self) -> int:
+        """Begin anew to look for the most memory, and return how much there is now."""
+        (_PROC / str(self.process) / "clear_refs").write_text("5")
+        return self.memory()
 
     def _memory(self, name: str) -> int:
         status = (_PROC / str(self.process) / "status").read_text()

@@ -34,15 +34,15 @@ class Kept:
     def turns(self, area: str) -> Iterator[Turn]:
         """Start everybody, and yield everything that can be measured of them."""
         everybody = list(self._start(self.site.streaming, "streamed"))
-        for who, idle in everybody:
-            pull = partial(self._pull, who, idle)
+        for who in everybody:
+            pull = partial(self._pull, who)
             yield area, "pull of 200 MB, streamed", who.name, pull
             blob = Client(self.site, who, BLOB).blob()
             for case, number in (("one", 1), ("4 at once", 4)):
                 many = replace(blob, connections=number)
                 name = f"blob of 100 MB, {case}"
-                yield area, name, who.name, partial(self._blob, who, many, idle)
-        for who, _ in everybody[:2]:
+                yield area, name, who.name, partial(self._blob, who, many)
+        for who in everybody[:2]:
             client = Client(self.site, who, PULLED)
             works = {"manifest": client.manifest(), "token": client.token()}
             for kind, work in works.items():
@@ -50,30 +50,31 @@ class Kept:
                     many = replace(work, connections=number, is_kept=is_kept)
                     ask = partial(self._ask, who, many)
                     yield area, f"{kind}, {case}", who.name, ask
-        for who, idle in self._start(self.site.redirecting, "redirected"):
-            pull = partial(self._pull, who, idle)
+        for who in self._start(self.site.redirecting, "redirected"):
+            pull = partial(self._pull, who)
             yield area, "pull of 200 MB, redirected", who.name, pull
 
-    def _start(self, registry: str, name: str) -> Iterator[tuple[Contestant, int]]:
-        """Yield everybody in front of a registry, and the memory of each at rest."""
+    def _start(self, registry: str, name: str) -> Iterator[Contestant]:
+        """Yield everybody in front of a registry."""
         cache = {"CACHE": str(self.site.folder / f"cache-{name}"), **_STORAGE}
         for who, more in ((PROXY, cache), (OFF, {"BLOBS": "follow", **_STORAGE})):
             made = checkout(self.site, registry, ROOT, who, **more)
-            started = self.stack.enter_context(made.started(self.site))
-            yield started, started.memory()
-        yield Contestant(DIRECT, registry), 0
+            yield self.stack.enter_context(made.started(self.site))
+        yield Contestant(DIRECT, registry)
 
-    def _pull(self, who: Contestant, idle: int) -> Figures:
+    def _pull(self, who: Contestant) -> Figures:
         """Let skopeo copy the image to a folder, and remove it there."""
         name = f"localhost:{who.port}/{Client(self.site, who, PULLED).name}"
         folder, key = self.site.folder, self.site.cloud.keys["carol"]
+        idle = who.forget_peak() if who.process else 0
         try:
             seconds = time_command(skopeo_copy(name, key, folder), folder)
             return {SECONDS: seconds, **_memory(who, idle)}
         finally:
             shutil.rmtree(folder / "copy", ignore_errors=True)
 
-    def _blob(self, who: Contestant, work: Work, idle: int) -> Figures:
+    def _blob(self, who: Contestant, work: Work) -> Figures:
+        idle = who.forget_peak() if who.process else 0
         done, _ = measure(who, work, self.seconds, self.site.folder)
         return {SPEED: done["bytes"] / MEGA / done["seconds"], **_memory(who, idle)}
 
@@ -83,5 +84,5 @@ class Kept:
 
 
 def _memory(who: Contestant, idle: int) -> Figures:
-    """Return by how much somebody has grown at most since the start."""
+    """Return by how much somebody has grown at most in a turn."""
     return {MEMORY: (who.peak_memory() - idle) / MEGA} if who.process else {}
