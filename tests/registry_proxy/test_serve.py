@@ -13,6 +13,8 @@ from registry_proxy import ROOT, serve
 from registry_proxy.port import free_port
 
 FILE = str(Path(__file__).resolve())
+CACHE = str(Path(FILE).with_name("none"))
+"""A folder that is not there, and could be made."""
 ARGUMENTS = (
     ("", "reverse:https://registry2.balena-cloud.com@127.0.0.1:8080"),
     ("PROXY_PORT=8088", "reverse:https://registry2.balena-cloud.com@127.0.0.1:8088"),
@@ -30,9 +32,9 @@ ARGUMENTS = (
     ("TAGS=Ignore", "balena_tags=ignore"),
     ("BLOBS=follow", "balena_blobs=follow"),
     ("BLOBS=Follow BLOBS_ALLOW=b,10.1.0.0/16", "balena_blobs_allow=b,10.1.0.0/16"),
-    ("CACHE=/tmp/blobs", "balena_cache_dir=/tmp/blobs"),
-    ("CACHE=/tmp/none BLOBS_ALLOW=b", "balena_blobs_allow=b"),
-    ("CACHE=/tmp/none CACHE_SIZE=1.5GB", "balena_cache_size=1500000000"),
+    (f"CACHE={CACHE}", f"balena_cache_dir={CACHE}"),
+    (f"CACHE={CACHE} BLOBS_ALLOW=b", "balena_blobs_allow=b"),
+    (f"CACHE={CACHE} CACHE_SIZE=1.5GB", "balena_cache_size=1500000000"),
     ("TLS=authority", "balena_tls=authority"),
     (f"TLS_CERT={FILE}", f"balena_tls_cert={FILE}"),
     (f"TLS_CERT={FILE} TLS_KEY={FILE}", f"balena_tls_key={FILE}"),
@@ -109,11 +111,11 @@ def test_link_to_a_certificate_stays_one(tmp_path: Path) -> None:
         (f"CACHE={FILE}/blobs", "is a file"),
         ("CACHE=/etc", "has other files in it, as '"),
         ("CACHE_SIZE=9GB", "no effect without CACHE; set CACHE=/path/to/folder"),
-        ("CACHE_SIZE=much CACHE=/tmp/none", "'much' is no size from 1MB to 1000TB"),
-        ("CACHE_SIZE=5 CACHE=/tmp/none", "write it as in 500MB, 20GB or 1TiB"),
-        ("CACHE_SIZE=0.9MB CACHE=/tmp/none", "'0.9MB' is no size from 1MB"),
-        ("BLOBS=redirect CACHE=/tmp/none", "redirect contradicts CACHE"),
-        ("BLOBS=nginx TRUST_PROXY=1 CACHE=/tmp/none", "nginx contradicts CACHE"),
+        (f"CACHE_SIZE=much CACHE={CACHE}", "'much' is no size from 1MB to 1000TB"),
+        (f"CACHE_SIZE=5 CACHE={CACHE}", "write it as in 500MB, 20GB or 1TiB"),
+        (f"CACHE_SIZE=0.9MB CACHE={CACHE}", "'0.9MB' is no size from 1MB"),
+        (f"BLOBS=redirect CACHE={CACHE}", "redirect contradicts CACHE"),
+        (f"BLOBS=nginx TRUST_PROXY=1 CACHE={CACHE}", "nginx contradicts CACHE"),
         ("TLS_CERT=/nowhere.pem", "there is no file '/nowhere.pem'"),
         (f"TLS_KEY={FILE}", "set TLS_CERT=/path/to/chain.pem"),
         (f"TLS=off TLS_CERT={FILE}", "off contradicts TLS_CERT"),
@@ -155,7 +157,7 @@ def test_wrong_variable_is_named(variables: str, said: str) -> None:
 )
 def test_size_of_the_cache(text: str, size: int) -> None:
     """It is written with a unit, of thousands or of 1024."""
-    variables = {"CACHE": "/tmp/none", "CACHE_SIZE": text}
+    variables = {"CACHE": CACHE, "CACHE_SIZE": text}
     assert parse_variables(variables)["balena_cache_size"] == size
 
 
