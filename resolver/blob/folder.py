@@ -283,7 +283,8 @@ class Folder:
         """Remove what nobody writes any more, for who does has it locked."""
         for entry in self._partial_files():
             with suppress(OSError):
-                fd = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC)
+                flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+                fd = os.open(entry.path, flags)
                 try:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     Path(entry.path).unlink()
@@ -336,10 +337,12 @@ class Folder:
         try:
             partial.reserve()
         except OSError as error:
+            if error.errno not in _FULL:
+                raise
             disk = os.statvfs(self.path)
             missing = partial.size - disk.f_bavail * disk.f_frsize
             kept = sum(entry.size for entry in self.entries())
-            if error.errno not in _FULL or missing > kept:
+            if missing > kept:
                 raise
             logger.warning("the disk is full, so blobs of the cache make room")
             self.prune(kept + self._partial_size() - missing)
