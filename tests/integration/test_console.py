@@ -55,7 +55,11 @@ def console(**variables: str) -> Iterator[Console]:
     size = struct.pack("HHHH", ROWS, COLUMNS, 0, 0)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
     process = subprocess.Popen(
-        [sys.executable, "-m", "registry_proxy", "console"],
+        # Whoever runs the tests may ignore the signal, as `nohup` does.
+        [
+            *("env", "--default-signal=HUP"),
+            *(sys.executable, "-m", "registry_proxy", "console"),
+        ],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "TERM": "xterm", **variables},
         stdin=theirs,
