@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from tests.integration.accel import LOUD, SYSTEM_AUTHORITIES, Front, caching
 from tests.integration.blob import blob_requests, first_layer
 from tests.integration.fault import ALIAS, LOCATION
 from tests.integration.registry import installed
+from tests.integration.scripted import registry as scripted
 from tests.integration.session import TIMEOUT, logged_in, plain_session
 from tests.integration.storage import (
     ADDRESS,
@@ -218,6 +220,61 @@ def test_slices_are_one_blob(cloud: LocalCloud, tmp_path: Path) -> None:
         assert blob.ask(Range="bytes=-7").content == answer.content[-7:]
 
 
+def test_whole_blob_is_no_slice(cloud: LocalCloud, tmp_path: Path) -> None:
+    """Who asks for the end gets it, also where all comes, and breaks no other pull."""
+    assert cloud.registry
+    with (
+        caching(cloud.registry_url, tmp_path / "front", changes=SMALL_SLICES) as front,
+        blob_of(front) as blob,
+    ):
+        # Asked where the blob is the registry fails once, and then sends all of it.
+        failures = iter([Response(503)])
+        cloud.registry.interpose = lambda request: (
+            next(failures, None) if is_blob(request) else None
+        )
+        try:
+            part = blob.ask(Range="bytes=300000-300009")
+        finally:
+            cloud.registry.interpose = None
+        assert next(failures, None) is None
+        answer = blob.ask()
+        assert blob.is_whole(answer)
+        assert part.content == answer.content[300_000:300_010]
+
+
+def test_later_slice_that_breaks_off_is_not_kept(tmp_path: Path) -> None:
+    """Without its length nobody can see it, though the first slice had its own."""
+    size, searches = 256 << 10, []
+    with (
+        LocalCloud(redirect_blobs=False) as cloud,
+        caching(cloud.registry_url, tmp_path / "front", changes=SMALL_SLICES) as front,
+        blob_of(front) as blob,
+        scripted(lambda connection: _send_all(connection, part)) as storage,
+    ):
+        assert cloud.registry
+        parts = f"Content-Range: bytes {size}-{2 * size - 1}/{blob.size}"
+        part = f"HTTP/1.1 206 OK\r\n{parts}\r\n\r\n".encode() + bytes(1000)
+
+        def lead_away(request: Request) -> Response | None:
+            if is_blob(request) and request.header("Range") == "bytes=0-0":
+                searches.append(request)
+                if len(searches) == 2:
+                    return Response(307, (("Location", f"{storage}/x"),))
+            return None
+
+        cloud.registry.interpose = lead_away
+        with blob.session.get(blob.url, stream=True, timeout=TIMEOUT) as answer:
+            assert len(answer.raw.read(size + 1000)) == size + 1000
+        assert len(searches) >= 2
+        assert blob.is_whole(blob.ask())
+
+
+def _send_all(connection: socket.socket, answer: bytes) -> None:
+    """Send an answer that ends with its connection."""
+    connection.sendall(answer)
+    connection.shutdown(socket.SHUT_RDWR)
+
+
 def test_blob_without_a_byte(front: Front, cloud: LocalCloud, source: Server) -> None:
     """No range has anything of it, and it is served all the same."""
     assert cloud.registry
@@ -304,6 +361,21 @@ def test_order_of_a_server_is_not_obeyed(
         assert blob.ask().content == b"its own"
         # Nor does the proxy pass it on with an answer that it streams itself.
         assert blob.ask("HEAD").headers["Content-Length"] == "7"
+
+
+def test_body_of_a_client_goes_nowhere(front: Front, source: Server) -> None:
+    """A storage that expects none with a GET might take it for another request."""
+    seen = []
+
+    def look(request: Request) -> None:
+        if is_blob(request):
+            seen.append((request.header("Range"), request.header("Content-Length")))
+
+    source.interpose = look
+    with blob_of(front) as blob:
+        answer = blob.session.get(blob.url, data=b"GET / HTTP/1.1", timeout=TIMEOUT)
+        assert blob.is_whole(answer)
+    assert [length for asked, length in seen if asked != "bytes=0-0"] == [None]
 
 
 def test_stranger_gets_nothing_that_is_kept(front: Front, cloud: LocalCloud) -> None:
