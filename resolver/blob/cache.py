@@ -39,6 +39,9 @@ AHEAD_LENGTH = 8 << 20
 """Bytes that a client waits for before the first one that it asked for; who begins
 further on has it sooner from upstream."""
 DISK_THREADS = 64
+CHECKS_SHARE = 24
+"""So many of as many checks for one client's address: each reads a whole blob, and
+whoever wants one that needs none waits for none."""
 DISK_SECONDS = 5
 """How long a client waits for the disk, and until a blob is checked that is here."""
 SENT_SECONDS = 600
@@ -84,6 +87,7 @@ class BlobCache:
         self._seconds = seconds
         self._server = BlobServer()
         self._disk = Threads(DISK_THREADS, "blob-disk")
+        self._checkers = Threads(DISK_THREADS, "blob-check", share=CHECKS_SHARE)
         self._checks: Flights[Digest, Blob | None] = Flights()
         self._fetches: dict[Digest, Fetch] = {}
         self._threads = Threads(FETCHES, "blob-fetch", share=FETCHES_SHARE)
@@ -145,6 +149,7 @@ class BlobCache:
         """Let go of threads and connections."""
         self._server.close()
         self._disk.close()
+        self._checkers.close()
         self._threads.close()
         self._transport.close()
 
@@ -160,7 +165,9 @@ class BlobCache:
         opened = blob
 
         async def check() -> Blob | None:
-            is_right = await self._disk.run(self.folder.check, digest, opened)
+            is_right = await self._checkers.run(
+                self.folder.check, digest, opened, parties=request.parties
+            )
             return opened if is_right else None
 
         # Who joins has the file that was checked: under the digest is perhaps another.

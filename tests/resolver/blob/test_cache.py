@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 
 from resolver.blob import cache as cache_module
-from resolver.blob.cache import TRUSTED_SECONDS, BlobCache
+from resolver.blob.cache import DISK_THREADS, TRUSTED_SECONDS, BlobCache
 from resolver.blob.folder import Blob, Folder
 from resolver.blob.grant import Grants
 from resolver.blob.request import Found, Request, Wish
@@ -302,6 +302,45 @@ def test_blob_that_takes_long_to_check(
 
     bench = play(tmp_path, scene)
     assert len(bench.upstream.opened) == 1
+
+
+def test_check_of_many_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as can be are checked; one that was checked before comes at once."""
+    goes_on, begun = threading.Event(), threading.Semaphore(0)
+    others = [digest_of(bytes([n])) for n in range(DISK_THREADS)]
+
+    async def scene(bench: Bench) -> None:
+        await bench.get()
+        for digest in others:
+            (tmp_path / "blobs" / "sha256" / digest.partition(":")[2]).touch()
+        bench.grants.add(TOKEN, f"/v2/{LOCATION}", others)
+
+        def hang(*_: object) -> bool:
+            begun.release()
+            goes_on.wait(10)
+            return True
+
+        monkeypatch.setattr(bench.folder, "check", hang)
+        tasks = [
+            asyncio.create_task(
+                bench.cache.find(
+                    Request(Wish("GET", digest, {}), PATH, TOKEN, ()), bench.ask
+                )
+            )
+            for digest in others
+        ]
+        try:
+            for _ in others:
+                assert await asyncio.to_thread(begun.acquire, timeout=10)
+            assert (await bench.get())[0] is CacheState.HIT
+            assert not any(task.done() for task in tasks)
+        finally:
+            goes_on.set()
+            await asyncio.gather(*tasks)
+
+    play(tmp_path, scene)
 
 
 def test_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
