@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from demo.proxy import Proxy, StartError
 from demo.terminal import (
+    LOOK_SECONDS,
     add_arguments,
     cache_of,
     chosen_port,
@@ -87,7 +88,8 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
             page = web_url(proxy)
             if not is_short:
                 say(COMMANDS.format(page=page, host=proxy.host, cloud=cloud))
-                wait()
+                while not wait(LOOK_SECONDS):
+                    pass  # A signal that another thread gets wakes nobody.
     except StartError as error:
         sys.stderr.write(f"\n{error}\n")
         return 1

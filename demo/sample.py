@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from demo.proxy import Proxy, StartError
 from demo.terminal import (
+    LOOK_SECONDS,
     add_arguments,
     cache_of,
     chosen_port,
@@ -26,7 +27,6 @@ from pull.reference import parse_reference
 __all__ = ["add_arguments", "run"]
 
 SAMPLE = "balenablocks/browser-aarch64/2.3.8"
-_LOOK_SECONDS = 0.2
 PRIVATE = "balenablocks/private-block"
 
 
@@ -57,7 +57,7 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
             if not is_short:
                 say(_commands(proxy, cloud))
                 proxy.news()
-                while not wait(_LOOK_SECONDS):
+                while not wait(LOOK_SECONDS):
                     show(proxy.news())
     except (Fault, StartError) as error:
         sys.stderr.write(f"\nThe pull failed: {error}\n")

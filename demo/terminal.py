@@ -14,6 +14,9 @@ from registry_proxy.port import LOOPBACK, check_place
 
 PREFERRED_PORT = 8080
 """The usual port, because it is the easiest to type."""
+LOOK_SECONDS = 0.2
+"""Between two looks whether there is something new, or a signal."""
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -70,24 +73,19 @@ def show(text: str) -> None:
 
 
 @contextmanager
-def until_ended() -> Iterator[Callable[..., bool]]:
-    """Yield a wait for Ctrl-C and its like, for so many seconds or for ever."""
-    end = threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        end.set()
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+def until_ended() -> Iterator[Callable[[float], bool]]:
+    """Yield a wait for so many seconds, which Ctrl-C and its like end."""
+    for number in _ENDING:
+        signal.signal(number, interrupt_once)
     try:
-        yield end.wait
+        # Nobody sets it: a handler that did would need the lock that the wait may hold.
+        yield threading.Event().wait
     except KeyboardInterrupt:
         say("\nEnded.")
 
 
 def interrupt_once(_signal: int, _frame: FrameType | None) -> None:
     """Interrupt the command, and ignore further signals while it cleans up."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -92,3 +92,35 @@ def test_signal_ends_everything(number: signal.Signals) -> None:
         process.communicate(timeout=SECONDS)
         assert process.returncode == 0
         assert not is_group_running(process.pid)
+
+
+WAITING = """
+import os, signal, threading
+from demo.terminal import LOOK_SECONDS, until_ended
+
+def send():
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+
+with until_ended() as wait:
+    try:
+        threading.Timer(0.1, send).start()
+        while not wait(LOOK_SECONDS):
+            pass
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("cleaned up")
+"""
+
+
+def test_signals_that_come_together_end_it() -> None:
+    """As those of `timeout make demo`, which make passes on once more."""
+    process = subprocess.run(
+        [sys.executable, "-c", WAITING],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS / 6,
+        check=True,
+    )
+    assert process.stdout == "cleaned up\n\nEnded.\n"
