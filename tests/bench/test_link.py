@@ -82,8 +82,11 @@ def test_all_share_the_rate_of_a_line() -> None:
 
 def test_a_new_connection_takes_another_round_trip(line: tuple[Link, int]) -> None:
     """Its handshake takes one, and each answer takes one."""
+    begin = time.monotonic()
     with connect(line) as connection:
-        first, second = take(connection, 1), take(connection, 1)
+        take(connection, 1)
+        first = time.monotonic() - begin
+        second = take(connection, 1)
     assert 2 * ROUND_TRIP <= first < 2 * ROUND_TRIP + LATE_SECONDS
     assert ROUND_TRIP <= second < ROUND_TRIP + LATE_SECONDS
 
