@@ -131,6 +131,11 @@ def read(found: Found) -> bytes:
         connection.close()
 
 
+def none_left(*_: object) -> None:
+    """Start no thread, as a system that has none left."""
+    raise RuntimeError("can't start new thread")
+
+
 def play(path: Path, scene: Callable[[Bench], Awaitable[None]]) -> Bench:
     """Play a scene with a cache in a folder, and let all that it began end."""
 
@@ -363,9 +368,6 @@ def test_disk_that_gets_no_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Clients go past it as well: a cache is no reason to refuse a blob."""
-
-    def none_left(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
 
     async def scene(bench: Bench) -> None:
         await bench.get()
@@ -648,9 +650,6 @@ def test_fetch_that_gets_no_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The blob goes past the cache, and nobody waits."""
-
-    def none_left(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
 
     async def scene(bench: Bench) -> None:
         assert await bench.cache._kept(bench.request()) is None
