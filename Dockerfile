@@ -40,6 +40,7 @@ FROM packages AS proxy-code
 WORKDIR /app
 COPY addon.py mitm.conf ./
 COPY registry_proxy registry_proxy
+COPY cause cause
 COPY mitm mitm
 COPY pull pull
 COPY report report

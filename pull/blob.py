@@ -5,8 +5,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import BinaryIO
 
+from cause.finding import Cause
 from pull.connection import Answer, Broken
-from pull.fault import Cause, Fault
+from pull.fault import Fault
 from pull.manifest import Descriptor
 from pull.place import Place
 from pull.progress import Bar

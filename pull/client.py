@@ -8,15 +8,16 @@ from hashlib import sha256
 from http import HTTPStatus
 from itertools import count
 
+from cause.finding import Cause, Role, shown, shown_url
 from mitm.story.quantity import read_size
 from pull import refusal
 from pull.blob import fetch
 from pull.connection import Answer, Connection, Trust
-from pull.fault import Cause, Fault, shown, shown_url
+from pull.fault import Fault
 from pull.layout import Layout
 from pull.login import FindLogin, Login, nobody
 from pull.manifest import ACCEPT, Descriptor, Manifest, read_manifest, this_platform
-from pull.place import Place, Role
+from pull.place import Place
 from pull.progress import Tell, progress, whole
 from pull.reference import Reference
 from pull.refusal import Situation

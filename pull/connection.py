@@ -23,10 +23,11 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 from urllib3.util.ssl_ import create_urllib3_context
 
+from cause.finding import Cause, Role
 from mitm.version import VERSION
 from pull import diagnosis
-from pull.fault import Cause, Fault
-from pull.place import TIMEOUT, Place, Role
+from pull.fault import Fault
+from pull.place import TIMEOUT, Place
 from resolver.upstream.outgoing import Proxies
 
 BODY_MAX = 4 << 20

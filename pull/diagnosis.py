@@ -11,8 +11,9 @@ import requests
 from cryptography import x509
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from pull.fault import Cause, Fault, shown, shown_url
-from pull.place import TIMEOUT, Place, Role
+from cause.finding import Cause, Role, shown, shown_url
+from pull.fault import Fault
+from pull.place import TIMEOUT, Place
 from pull.reference import is_loopback
 
 _EXPIRED, _NOT_YET = 10, 9

@@ -21,8 +21,9 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from cause.finding import Cause, shown
 from mitm.story.quantity import describe_size
-from pull.fault import Cause, Fault, shown
+from pull.fault import Fault
 from pull.manifest import INDEXES, Descriptor, Manifest
 
 _VERSION = {"imageLayoutVersion": "1.0.0"}

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pull.fault import Cause, Fault, shown
+from cause.finding import Cause, shown
+from pull.fault import Fault
 from pull.reference import HUB, is_loopback
 from resolver.errors import RequestInvalid
 from resolver.grammar.challenge import TOKEN_PATH

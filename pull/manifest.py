@@ -9,7 +9,8 @@ import platform
 from dataclasses import dataclass
 from typing import Any
 
-from pull.fault import Cause, Fault, shown
+from cause.finding import Cause, shown
+from pull.fault import Fault
 from resolver.grammar.payload import parse_payload
 from resolver.grammar.reference import parse_digest
 

@@ -1,22 +1,13 @@
 """Who takes part in a pull: the registry, the token server and the storage."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from urllib.parse import urlsplit
 
-from pull.fault import Cause, netloc, shown
+from cause.finding import Cause, Role, netloc, shown
 from resolver.grammar.url import USUAL_PORTS
 
 TIMEOUT = 15
 """Seconds for a connection, and between two pieces of an answer, as docker has it."""
-
-
-class Role(StrEnum):
-    """What somebody is asked for: content, a token, or a blob it was redirected to."""
-
-    REGISTRY = "registry"
-    TOKEN = "token server"  # noqa: S105 - who issues them
-    STORAGE = "storage"
 
 
 @dataclass(frozen=True, slots=True)

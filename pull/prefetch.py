@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
+from cause.finding import shown
 from mitm import interrupt
 from mitm.option import CACHE_MISSING, ValueRefused, parse_variable
 from mitm.story.quantity import describe_size
 from pull.client import Client
 from pull.command import add_ways, describe, usual_host
 from pull.connection import Trust
-from pull.fault import Fault, shown
+from pull.fault import Fault
 from pull.login import Logins
 from pull.manifest import Descriptor
 from pull.progress import Bar, progress

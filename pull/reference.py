@@ -15,7 +15,8 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from pull.fault import Cause, Fault
+from cause.finding import Cause
+from pull.fault import Fault
 from resolver.errors import RequestError
 from resolver.grammar.reference import (
     parse_digest,

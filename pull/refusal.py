@@ -5,11 +5,11 @@ import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from cause.finding import Cause, Role, shown
 from mitm.story.quantity import read_seconds
 from pull.connection import Answer
-from pull.fault import Cause, Fault, shown
+from pull.fault import Fault
 from pull.login import Login, is_balena
-from pull.place import Role
 from pull.reference import Reference
 from resolver.errors import ErrorCode
 from resolver.grammar.challenge import Challenge

@@ -13,9 +13,9 @@ import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from cause.finding import shown
 from mitm.option import ValueRefused
 from mitm.parser import parse_path
-from pull.fault import shown
 from pull.manifest import Descriptor
 from resolver.blob.folder import ALGORITHMS, PIECE_LENGTH
 from resolver.grammar.payload import parse_payload

@@ -38,6 +38,10 @@ ROOMS = {
         ),
         *("replay", "storage", "accel", "endpoint", "view", "command", "top"),
     ),
+    "cause": (
+        *("finding", "evidence", "network", "access", "content", "client"),
+        *("judge", "top"),
+    ),
     "pull": (
         *("fault", "reference", "place", "login", "manifest", "progress"),
         *("diagnosis", "connection", "blob", "layout", "refusal", "client"),
@@ -120,6 +124,7 @@ def test_rooms_are_there(package: str) -> None:
     ("package", "strangers"),
     [
         ("resolver", {"addon", "mitm", "mitmproxy", "serve", "pytest"}),
+        ("cause", {"addon", "mitm", "mitmproxy", "registry_proxy", "pull", "pytest"}),
         ("pull", {"addon", "mitmproxy", "registry_proxy", "pytest"}),
     ],
 )

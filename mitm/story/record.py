@@ -17,6 +17,11 @@ explanation, view and report are made from it. It has, as far as they are known:
     code, message      OCI error code and words with which the client was refused
     warning            what the client was told beside the answer
     failure            why there was no answer, or none to its end
+    fault              what is wrong, by name: a `cause.finding.Cause`
+    finding            what is wrong, in a sentence
+    advice             what to do about it
+    session            what stands for the token that was issued or sent, so that
+                       requests with the same one are known to be of one client
     bytes              length of the answer's body
     seconds            from the request's head to the end of the answer
     api_seconds        of these, those that the API took, retries included
@@ -50,6 +55,7 @@ from typing import Any, Self
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
 
+from cause.finding import Cause, Finding
 from mitm.guard.reader import AnswerReader
 from mitm.story.quantity import read_seconds, read_size
 from resolver import errors
@@ -256,6 +262,10 @@ class Record:
     code: str | None = None
     message: str | None = None
     failure: str | None = None
+    fault: Cause | None = None
+    finding: str | None = None
+    advice: str | None = None
+    session: str | None = None
     reason: errors.Reason | None = None
     outcome: Outcome | None = None
     status: int | None = None
@@ -344,6 +354,8 @@ class Record:
             state["reason"] = str(self.reason)
         if self.cache:
             state["cache"] = str(self.cache)
+        if self.fault:
+            state["fault"] = str(self.fault)
         if self.aliases:
             state["aliases"] = [each.as_dict() for each in self.aliases]
         else:
@@ -502,6 +514,11 @@ class Record:
         if is_ours:
             self.reason = self._why(failure)
 
+    def blame(self, found: Finding) -> None:
+        """Take note of what is wrong, and of what to do about it."""
+        self.fault, self.finding = found.cause, found.sentence
+        self.advice = found.advice
+
     def _length(self, response: http.Response) -> int | None:
         """Return the length of a whole body, whether it was held or streamed."""
         length = response.headers.get("content-length", "")
@@ -637,6 +654,10 @@ _READERS: Mapping[str, _Reader] = {
     "message": _text,
     "warning": _text,
     "failure": _text,
+    "fault": _member(Cause),
+    "finding": _text,
+    "advice": _text,
+    "session": _text,
     "bytes": read_size,
     "seconds": read_seconds,
     "api_seconds": read_seconds,

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from mitmproxy import http
 
+from cause.judge import judge
+from mitm.story import evidence
 from mitm.story.quantity import describe_size
 from mitm.story.record import (
     COMMIT_LENGTH,
@@ -108,8 +110,10 @@ def tell_unread(flow: http.HTTPFlow, failure: str) -> None:
 
 
 def tell(flow: http.HTTPFlow, record: Record) -> None:
-    """Say how the request ended."""
+    """Say how the request ended, and why if it went wrong."""
     record.code, record.message = _error(flow, record)
+    if (seen := evidence.gather(flow, record)) and (found := judge(seen)):
+        record.blame(found)
     record.save(flow)
     flow.comment = describe(record)
     is_bad = record.outcome in REFUSALS_AND_FAILURES

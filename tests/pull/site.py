@@ -12,12 +12,13 @@ from email.utils import formatdate
 
 import pytest
 
+from cause.finding import Cause
 from localcloud.content import serve_content
 from localcloud.relay import Relay
 from localcloud.server import Request, Response, Server
 from pull.client import Client
 from pull.connection import Trust
-from pull.fault import Cause, Fault
+from pull.fault import Fault
 from pull.layout import Layout
 from pull.login import FindLogin, nobody
 from pull.manifest import IMAGES

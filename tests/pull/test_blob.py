@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 import requests
 
+from cause.finding import Cause, Role
 from localcloud.relay import Failure
 from localcloud.relay import Fault as Cut
 from localcloud.server import Request, Response
 from pull import blob, connection
 from pull.blob import fetch
 from pull.connection import Answer
-from pull.fault import Cause, Fault
+from pull.fault import Fault
 from pull.layout import Layout
 from pull.manifest import Descriptor
-from pull.place import Place, Role
+from pull.place import Place
 from pull.progress import progress
 from tests.pull.site import LAYER, MARK, Site, digest_of
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from cause.finding import Cause
 from localcloud.server import Request, Response
 from pull import blob, connection
 from pull.client import Client
 from pull.connection import Trust
-from pull.fault import Cause, Fault
+from pull.fault import Fault
 from pull.login import Login, with_key
 from pull.manifest import INDEXES, this_platform
 from pull.reference import parse_reference

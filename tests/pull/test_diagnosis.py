@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from cause.finding import Cause, Role
 from localcloud.relay import Failure, Relay
 from localcloud.relay import Fault as Cut
 from localcloud.server import Response, Server
 from pull import connection, diagnosis
 from pull.connection import Connection, Trust
-from pull.fault import Cause, Fault
-from pull.place import Role
+from pull.fault import Fault
 from tests.authority import Authority, tls_context
 from tests.deaf import deaf
 from tests.integration.scripted import registry

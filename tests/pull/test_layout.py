@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pull.fault import Cause, Fault
+from cause.finding import Cause
+from pull.fault import Fault
 from pull.layout import Layout
 from pull.manifest import Descriptor
 from tests.integration.tool import find_tool, require_root, run

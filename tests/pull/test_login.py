@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pull.fault import Cause, Fault
+from cause.finding import Cause
+from pull.fault import Fault
 from pull.login import Login, Logins
 
 HOST = "r.example:5000"

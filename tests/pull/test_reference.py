@@ -2,7 +2,8 @@
 
 import pytest
 
-from pull.fault import Cause, Fault
+from cause.finding import Cause
+from pull.fault import Fault
 from pull.reference import parse_reference
 
 DIGEST = f"sha256:{'0' * 64}"

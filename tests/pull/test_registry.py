@@ -12,10 +12,11 @@ from typing import Any
 import bcrypt
 import pytest
 
+from cause.finding import Cause
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from pull.client import Client
-from pull.fault import Cause, Fault
+from pull.fault import Fault
 from pull.layout import Layout
 from pull.login import Login, with_key
 from pull.reference import parse_reference

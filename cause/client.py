@@ -1,0 +1,9 @@
+"""Clients that give up, or ask for what is not served."""
+
+from collections.abc import Callable, Sequence
+
+from cause.evidence import Evidence
+from cause.finding import Finding
+
+RULES: Sequence[Callable[[Evidence], Finding | None]] = ()
+"""In the order in which they are asked."""

@@ -1,0 +1,9 @@
+"""Releases, manifests and blobs: absent, refused, damaged, or of another type."""
+
+from collections.abc import Callable, Sequence
+
+from cause.evidence import Evidence
+from cause.finding import Finding
+
+RULES: Sequence[Callable[[Evidence], Finding | None]] = ()
+"""In the order in which they are asked."""
