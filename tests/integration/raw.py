@@ -46,13 +46,22 @@ def receive(connection: socket.socket) -> bytes:
 
 
 def send(proxy: Proxy, *pieces: bytes, ends: bool = False) -> bytes:
-    """Return all that is answered to the pieces, on a connection of their own."""
+    """Return all that is answered to the pieces, on a connection of their own.
+
+    Raises:
+        TimeoutError: the connection does not end; with what the proxy logged.
+
+    """
     with connected(proxy) as connection:
         for piece in pieces:
             connection.sendall(piece)
         if ends:
             connection.shutdown(socket.SHUT_WR)
-        return receive(connection)
+        try:
+            return receive(connection)
+        except TimeoutError as error:
+            error.add_note(f"the proxy said:\n{proxy.log}")
+            raise
 
 
 def get(path: str, token: str) -> bytes:
