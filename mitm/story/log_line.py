@@ -71,6 +71,9 @@ def facts(record: Record) -> dict[str, Any]:
         "status": record.status,
         "code": record.error and record.error.code,
         "cause": (record.error and record.error.explanation) or None,
+        "fault": record.fault,
+        "finding": record.finding,
+        "advice": record.advice,
         "alias": record.alias,
         "digest": record.digest,
         "release": record.release,
@@ -107,6 +110,9 @@ def _aliases(record: Record) -> list[dict[str, Any]]:
 
 
 def _result(record: Record) -> str:
+    """Say how it ended; what was found takes the place of what is seen alone."""
+    if record.diagnosis:
+        return f"{_end(record)}: {record.diagnosis}"
     if error := record.error:
         return f"{record.status} {error.code}, {error.in_log}"
     if record.failure:
@@ -117,6 +123,19 @@ def _result(record: Record) -> str:
     if record.is_forwarded and record.outcome in _OF_OTHERS:
         return f"{record.status} from the {server(record)}"
     return outcomes or str(record.status)
+
+
+def _end(record: Record) -> str:
+    """Say how a request ended of which it is known what is wrong."""
+    if error := record.error:
+        return f"{record.status} {error.code}, {error.message}"
+    if record.outcome is Outcome.ABORTED:
+        return "the client went away"
+    if record.failure:
+        return "not answered" if record.status is None else "not answered to the end"
+    return (_outcomes(record) if record.kind is Kind.TOKEN else "") or str(
+        record.status
+    )
 
 
 def _outcomes(record: Record) -> str:

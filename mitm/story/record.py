@@ -519,6 +519,13 @@ class Record:
         self.fault, self.finding = found.cause, found.sentence
         self.advice = found.advice
 
+    @property
+    def diagnosis(self) -> str | None:
+        """What is wrong, and what to do about it, in a line; None where it is open."""
+        if self.finding is None:
+            return None
+        return f"{self.finding}; next: {self.advice}" if self.advice else self.finding
+
     def _length(self, response: http.Response) -> int | None:
         """Return the length of a whole body, whether it was held or streamed."""
         length = response.headers.get("content-length", "")
