@@ -49,3 +49,31 @@ class Evidence:
     """Its words."""
     now: float = 0.0
     """This machine's clock, in seconds since the epoch."""
+    is_challenge: bool = False
+    """Whether the client was told to get a token, as every client is at first."""
+    is_unanswered: bool = False
+    """Whether not even the head of an answer had come when the client went away."""
+    is_own_refusal: bool = False
+    """Whether the proxy itself said no, and nobody else was at fault."""
+    is_tokenless: bool = False
+    """Whether the API answered a token request with success and without a token."""
+    is_like_key: bool | None = None
+    """Whether the password is what balena issues; None where none was sent."""
+    path: str = ""
+    """What was asked for, without the query."""
+    reference: str = ""
+    """The tag or digest that was asked for."""
+    location: str = ""
+    """Where the image is stored; no sentence shows more than its beginning."""
+    namespace: str = ""
+    """The registry that containerd wants: ``ns`` of the query."""
+    client_scheme: str = ""
+    """By which the client came, as headers say that are not trusted."""
+    token_length: int = 0
+    """Characters of the token that the registry was sent."""
+    registry: str = ""
+    """Host of the registry that is fronted."""
+    api: str = ""
+    """Host of the API."""
+    clocks: Mapping[Role, float] = field(default_factory=dict)
+    """Seconds that a server's clock is ahead of this machine's, as far as is known."""

@@ -4,8 +4,9 @@ What servers and files say is shown as it is, but in printable characters, bound
 without logins, tokens and the queries of URLs, which are signatures.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
 from urllib.parse import urlsplit
 
 from resolver.grammar.reference import printable
@@ -60,6 +61,10 @@ class Finding:
     """What is wrong, and with whom; without a full stop."""
     advice: str
     """The next step: who should do what; without a full stop."""
+
+    def after(self, words: str) -> Self:
+        """Return the same, with what was seen before the sentence."""
+        return replace(self, sentence=f"{words}: {self.sentence}")
 
 
 def shown(text: str) -> str:

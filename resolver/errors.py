@@ -28,6 +28,7 @@
     ├── CredentialRejected          401 UNAUTHORIZED   wrong or expired API key
     ├── RateLimited                 429 TOOMANYREQUESTS
     ├── ServiceUnavailable          503 UNAVAILABLE    the API is down, slow, senseless
+    │   ├── TokenMissing            503 UNAVAILABLE    it issues none, and says no why
     │   ├── AnswerUnreadable        502 UNAVAILABLE    its content cannot be unpacked
     │   └── RedirectRefused         502 UNAVAILABLE    a blob is where none may be
     └── InternalError               500 UNKNOWN        a bug of ours
@@ -304,6 +305,12 @@ class ServiceUnavailable(RegistryError):
         error = cls.with_retry_after(message, RETRY_AFTER_DEFAULT)
         error.reason = reason
         return error
+
+
+class TokenMissing(ServiceUnavailable):
+    """What should be the API answers a token request, and issues none."""
+
+    reason = Reason.SENSELESS
 
 
 class AnswerUnreadable(ServiceUnavailable):

@@ -7,22 +7,27 @@ from mitmproxy import http
 from cause.evidence import BODY_LENGTH_MAX, Evidence
 from cause.finding import Role
 from mitm.story.record import REFUSALS_AND_FAILURES, Outcome, Record
+from resolver.errors import TokenMissing
 from resolver.grammar.credential import bearer_token
 from resolver.token.claims import read_payload, read_token
 
-_BAD = REFUSALS_AND_FAILURES | {Outcome.ABORTED}
+_JUDGED = REFUSALS_AND_FAILURES | {Outcome.ABORTED, Outcome.CHALLENGED}
 
 
 def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
-    """Return what was seen of a request that is over; None where it went well."""
-    if record.outcome not in _BAD or record.is_optional:
+    """Return what was seen of a request that is over; None where it went well.
+
+    A challenge is the answer that the client wants; who wrote it does not matter.
+    """
+    if record.outcome not in _JUDGED or record.is_optional:
         return None
     request, response = flow.request, flow.response
+    is_challenge = record.outcome is Outcome.CHALLENGED
     is_ours = record.error is not None or not record.is_forwarded
     role = Role.STORAGE if record.storage else Role.REGISTRY
     token = bearer_token(request.headers.get("authorization"))
     return Evidence(
-        role=None if is_ours else role,
+        role=None if is_ours or is_challenge else role,
         host=record.host,
         kind=record.kind,
         name=record.alias or "",
@@ -40,6 +45,21 @@ def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
         code=record.code or "",
         message=record.message or "",
         now=time.time(),
+        is_challenge=is_challenge,
+        is_unanswered=record.registry_seconds is None,
+        is_own_refusal=is_ours
+        and record.outcome in (Outcome.REFUSED, Outcome.UNAUTHORIZED),
+        is_tokenless=isinstance(record.error, TokenMissing),
+        is_like_key=record.is_like_key,
+        path=record.path or "",
+        reference=record.reference,
+        location=record.location or "",
+        namespace=record.namespace,
+        client_scheme=record.client_scheme,
+        token_length=record.token_length,
+        registry=record.registry,
+        api=record.api,
+        clocks=record.clocks,
     )
 
 

@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from mitm import reply
-from mitm.story.record import Kind, Mover, Outcome, Record, brief_location
+from mitm.story.record import Kind, Mover, Outcome, Record
 from mitm.story.words import (
     BLOBS,
     MOVERS,
@@ -18,6 +18,7 @@ from mitm.story.words import (
     no_answer,
     server,
 )
+from resolver.grammar.reference import brief_location
 
 logger = logging.getLogger("balena.request")
 

@@ -44,28 +44,27 @@ counts as not known.
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Any, Self
+from urllib.parse import unquote
 
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
 
-from cause.finding import Cause, Finding
+from cause.finding import Cause, Finding, Role
 from mitm.guard.reader import AnswerReader
-from mitm.story.quantity import read_seconds, read_size
+from mitm.story.quantity import read_size
 from resolver import errors
 from resolver.content.forward import Forward
 from resolver.grammar import endpoint, url
-from resolver.grammar.reference import (
-    is_artifact_tag,
-    parse_location,
-    printable,
-)
+from resolver.grammar.credential import Credential
+from resolver.grammar.reference import brief_location, is_artifact_tag, printable
+from resolver.grammar.timestamp import read_seconds
 from resolver.release.release import Release
 from resolver.release.resolution import Resolution
 from resolver.token.answer import TokenAnswer
@@ -75,12 +74,12 @@ KEY = "balena"
 """Of the record in a flow's metadata."""
 SEPARATOR = ", "
 """Between the aliases of a request for several."""
-LOCATION_LENGTH = len("v2/") + 4
-"""How much of a location is shown: enough to tell two apart, too little to use it."""
 DIGEST_LENGTH = len("sha256:") + 12
 COMMIT_LENGTH = 7
 PATH_LENGTH_MAX = 1000
 """Characters of a path that is told; the longest that means anything has 400."""
+NAMESPACE_LENGTH_MAX = 255
+"""Characters of a registry's name; hosts have no longer ones."""
 UNKNOWN_PORT = "-"
 EMPTY_BASIC = "Og=="
 """What some clients send where nobody is logged in: base64 of a colon."""
@@ -287,6 +286,20 @@ class Record:
     """The answer of the proxy's own."""
     reader: AnswerReader | None = None
     """Where the registry's answer comes from."""
+    namespace: str = ""
+    """The registry that containerd wants, as it says in the query."""
+    client_scheme: str = ""
+    """By which the client came, where headers say so that are not trusted."""
+    is_like_key: bool | None = None
+    """Whether the password is what balena issues; None where none was sent."""
+    token_length: int = 0
+    """Characters of the token that the registry is sent."""
+    registry: str = ""
+    """Host of the registry that is fronted."""
+    api: str = ""
+    """Host of the API, as far as anybody has named one."""
+    clocks: Mapping[Role, float] = field(default_factory=dict)
+    """Seconds that the clocks of others are ahead, where that may matter."""
 
     @classmethod
     def of(
@@ -310,6 +323,9 @@ class Record:
         record = cls(request_id, client, printable(flow.request.method))
         record.path = shown_path(flow.request.path)
         record.login = _login(headers.get("authorization", ""))
+        record.namespace = _namespace(flow.request.path)
+        if not trust_forwarded:
+            record.client_scheme = url.forwarded_scheme(headers)
         record.begin = time.monotonic()
         return record
 
@@ -435,8 +451,16 @@ class Record:
             self.digest = str(wanted.reference)
         self.alias = brief_location(wanted.name) or str(wanted.name)
 
+    def asked_token(self, credential: Credential, names: Sequence[str]) -> None:
+        """Take note of who wants a token, and for what."""
+        if credential.authorization and self.login is Login.NONE:
+            self.login = Login.KEY  # It stood in the form.
+        self.is_like_key = credential.is_like_key
+        self.alias = SEPARATOR.join(names) or None
+
     def forwarded(self, forward: Forward, host: str) -> None:
         """Take note that the request goes to the registry, at this host."""
+        self.token_length = len(forward.authorization or "")
         self.host = host
         self.warning = forward.warning
         self.is_forwarded = True
@@ -572,12 +596,6 @@ def selector_of(alias: str | None) -> str | None:
     return parts[2] if len(parts) > 2 and parts[0] != "v2" else None  # noqa: PLR2004
 
 
-def brief_location(name: str | None) -> str | None:
-    """Return the beginning of a location, or None for what is none."""
-    location = None if name is None else parse_location(name)
-    return location and f"{location[:LOCATION_LENGTH]}..."
-
-
 def shown_path(path: str) -> str:
     """Return the path without its query, in characters that print, and not too many."""
     begin = path.partition("?")[0][:PATH_LENGTH_MAX]
@@ -593,6 +611,17 @@ def _login(authorization: str) -> Login:
         case "bearer" if value.strip():
             return Login.TOKEN
     return Login.NONE
+
+
+def _namespace(path: str) -> str:
+    """Return the registry that containerd wants, if it says so in the query.
+
+    https://github.com/containerd/containerd/blob/main/docs/hosts.md
+    """
+    query = path.partition("?")[2][:PATH_LENGTH_MAX]
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    text = next((value for name, _, value in pairs if name == "ns"), "")
+    return printable(unquote(text))[:NAMESPACE_LENGTH_MAX]
 
 
 type _Reader = Callable[[object], object | None]

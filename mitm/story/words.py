@@ -16,7 +16,6 @@ from mitm.story.quantity import describe_size
 from mitm.story.record import (
     COMMIT_LENGTH,
     DIGEST_LENGTH,
-    LOCATION_LENGTH,
     REFUSALS_AND_FAILURES,
     SEPARATOR,
     AliasRecord,
@@ -28,7 +27,7 @@ from mitm.story.record import (
     selector_of,
 )
 from resolver.grammar import payload
-from resolver.grammar.reference import printable
+from resolver.grammar.reference import LOCATION_LENGTH, printable
 from resolver.upstream.observer import CacheState
 
 MARK = ":x:"

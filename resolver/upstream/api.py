@@ -18,6 +18,7 @@ from resolver.errors import (
     RateLimited,
     Reason,
     ServiceUnavailable,
+    TokenMissing,
 )
 from resolver.grammar.challenge import TOKEN_PATH
 from resolver.grammar.credential import Credential
@@ -37,6 +38,7 @@ from resolver.upstream.transport import Answer
 
 _TOKEN = re.compile(r"[A-Za-z0-9._+/=-]+")
 """RFC 6750 section 2.1, without the `~` that begins our suffix."""
+SENSELESS = "the balena API gave an answer with no sense; try again later"
 TOKEN_LENGTH_MAX = 32 << 10
 """Characters; one for thirty locations takes 4 kB, and servers take headers of 8."""
 VERSION, OLDER_VERSION = "v7", "v6"
@@ -178,7 +180,7 @@ def _token(payload: Any) -> str:
         or len(token) > TOKEN_LENGTH_MAX
         or not _TOKEN.fullmatch(token)
     ):
-        raise _senseless()
+        raise TokenMissing.because(Reason.SENSELESS, SENSELESS)
     return token
 
 
@@ -190,7 +192,4 @@ def _failing(status: int) -> ServiceUnavailable:
 
 
 def _senseless() -> ServiceUnavailable:
-    return ServiceUnavailable.because(
-        Reason.SENSELESS,
-        "the balena API gave an answer with no sense; try again later",
-    )
+    return ServiceUnavailable.because(Reason.SENSELESS, SENSELESS)

@@ -83,7 +83,7 @@ def test_releases(readings: tuple[ReleaseReading, ...], condition: str) -> None:
 )
 def test_like(reading: ReleaseReading, condition: str) -> None:
     """What became of a release does not matter where it is asked why it is no use."""
-    asked = query.like(SLUG, [reading], top=5).replace("%20", " ")
+    asked = query.like(Slug(SLUG), [reading], top=5).replace("%20", " ")
     assert f" and (({condition}))&$orderby=semver_major desc" in asked
     assert "$top=5" in asked
     assert "status eq" not in asked

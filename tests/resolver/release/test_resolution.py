@@ -158,8 +158,7 @@ def test_failure_is_no_refusal(name: str, reply: Reply) -> None:
 
 
 def test_failure_of_the_reason_is_left_out() -> None:
-    """Where it cannot be asked why nothing is pulled, the versions are told all the
-    same."""
+    """The versions are told also where it cannot be asked what is wrong with one."""
     replies = {NEWEST: rows(versions_row("2.9.3")), "semver%20eq": answer({}, 503)}
     network = FakeTransport({**replies, RELEASES: rows()})
     with pytest.raises(ReleaseUnknown, match=re.escape(NONE.format("9.9.9", ""))):
