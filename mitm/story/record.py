@@ -55,6 +55,7 @@ from typing import Any, Self
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
 
+from cause.certificate import Certificate
 from cause.finding import Cause, Finding
 from mitm.guard.reader import AnswerReader
 from mitm.story.quantity import read_seconds, read_size
@@ -70,6 +71,10 @@ from resolver.release.release import Release
 from resolver.release.resolution import Resolution
 from resolver.token.answer import TokenAnswer
 from resolver.upstream import observer
+
+type Head = tuple[int, tuple[tuple[bytes, bytes], ...]]
+"""Status and header fields of an answer."""
+type Content = bytes
 
 KEY = "balena"
 """Of the record in a flow's metadata."""
@@ -287,6 +292,20 @@ class Record:
     """The answer of the proxy's own."""
     reader: AnswerReader | None = None
     """Where the registry's answer comes from."""
+    proxy: str = ""
+    """The forward proxy that it comes through, in words."""
+    head: Head | None = None
+    """Status and headers of the answer as it came, whatever the client gets."""
+    content: Content = b""
+    """Its body, where it was held."""
+    certificate: Certificate | None = None
+    """The one with which the server was not trusted."""
+    is_endless: bool = False
+    """Whether nothing but the end of the connection is the end of the answer."""
+    is_slow: bool = False
+    """Whether the client took too little, and was let go."""
+    is_back: bool = False
+    """Whether it asks for a blob that it was redirected for a moment ago."""
 
     @classmethod
     def of(
@@ -414,6 +433,17 @@ class Record:
         return self.aliases[0].location if len(self.aliases) == 1 else None
 
     @property
+    def is_redirected(self) -> bool:
+        """Whether the client was sent elsewhere for a blob."""
+        return (
+            self.kind is Kind.BLOB
+            and self.method == "GET"
+            and self.status is not None
+            and HTTPStatus.MULTIPLE_CHOICES <= self.status < HTTPStatus.BAD_REQUEST
+            and self.status != HTTPStatus.NOT_MODIFIED
+        )
+
+    @property
     def is_optional(self) -> bool:
         """Whether clients ask for it only to see whether it is there."""
         if self.status != HTTPStatus.NOT_FOUND or self.error is not None:
@@ -489,8 +519,9 @@ class Record:
         finally:
             self.api_seconds = round(time.monotonic() - begin, 4)
 
-    def began(self) -> None:
-        """Take note that the registry's answer begins."""
+    def began(self, response: http.Response) -> None:
+        """Take note that the answer of registry or storage begins, as it came."""
+        self.head = response.status_code, response.headers.fields
         self.registry_seconds = round(time.monotonic() - self.forward_begin, 4)
 
     def answered(self, response: http.Response, *, is_head: bool) -> None:
