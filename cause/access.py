@@ -5,9 +5,9 @@ from http import HTTPStatus
 from typing import Any
 
 from cause.evidence import Evidence
-from cause.finding import Cause, Finding, Role, shown
+from cause.finding import Cause, Finding, Role, shown, shown_url
 from resolver.errors import ErrorCode
-from resolver.grammar.challenge import Challenge, parse_challenge
+from resolver.grammar.challenge import parse_challenge
 from resolver.grammar.reference import brief_location
 from resolver.grammar.timestamp import (
     describe_duration,
@@ -121,14 +121,12 @@ def other_issuer() -> Finding:
 
 def _plain_realm(seen: Evidence) -> Finding | None:
     """Tell that tokens are asked for in plain HTTP by a client that came by TLS."""
-    challenge = _challenge(seen) if seen.is_challenge else None
-    is_plain = challenge is not None and challenge.realm.startswith("http://")
-    if not (challenge and is_plain and seen.client_scheme == "https"):
+    if seen.client_scheme != "https" or not seen.realm.startswith("http://"):
         return None
     return Finding(
         Cause.REALM,
         "the client came by https, as a reverse proxy in front says, and is sent to"
-        f" {shown(challenge.realm)} for its token, in plain HTTP",
+        f" {shown_url(seen.realm)} for its token, in plain HTTP",
         "let this proxy believe that reverse proxy, by TRUST_PROXY=true; or set"
         " PUBLIC_URL to the URL that clients use",
     )
@@ -180,26 +178,13 @@ def _denied(seen: Evidence) -> Finding | None:
     )
 
 
-def _no_token(seen: Evidence) -> Finding | None:
-    """Tell that there is no token where tokens are issued."""
-    if not seen.is_tokenless:
-        return None
-    return Finding(
-        Cause.REALM,
-        f"{seen.api} answers a token request with success, and there is no token in"
-        " the answer: no balena API answers there",
-        "set API_URL to the URL of the API; where it is not set, the realm of the"
-        " registry's challenge counts",
-    )
-
-
 def _refused_token(seen: Evidence) -> Finding | None:
     """Tell why the registry does not take a token."""
     is_refused = seen.role is Role.REGISTRY and seen.status == HTTPStatus.UNAUTHORIZED
     if not is_refused or not seen.claims:
         return None
     words = f"the registry {seen.host} refuses the token"
-    challenge = _challenge(seen)
+    challenge = parse_challenge(seen.headers.get("www-authenticate", ""))
     found = _over(seen) or other_time(seen.claims, seen.clocks, seen.now)
     if found is None and challenge:
         found = other_service(seen.claims, challenge.service)
@@ -261,11 +246,7 @@ def _long_token(seen: Evidence) -> Finding | None:
 
 def _is_own(seen: Evidence, code: ErrorCode) -> bool:
     """Return whether the proxy itself says no, by that code."""
-    return seen.is_own_refusal and seen.code == code
-
-
-def _challenge(seen: Evidence) -> Challenge | None:
-    return parse_challenge(seen.headers.get("www-authenticate", ""))
+    return seen.role is None and seen.code == code
 
 
 def _names(claims: Mapping[str, Any]) -> set[str]:
@@ -282,7 +263,6 @@ RULES: Sequence[Callable[[Evidence], Finding | None]] = (
     _plain_realm,
     _unknown_key,
     _denied,
-    _no_token,
     _refused_token,
     _forbidden,
     _long_token,

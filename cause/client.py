@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from cause.evidence import Evidence
-from cause.finding import Cause, Finding, Role, shown, shown_url
+from cause.finding import Cause, Finding, shown, shown_url
+from resolver.errors import ErrorCode
 from resolver.grammar.endpoint import CATALOG_PATH, READ_METHODS
 
-WAIT_SECONDS = 5
-"""Who waited less was stopped, more likely than at the end of its patience."""
 RETURN_SECONDS = 30
 """So long after a challenge no client comes back: they do so at once."""
 _OTHERS = frozenset(
@@ -67,7 +66,7 @@ def never_came_back(
 def _mirror(seen: Evidence) -> Finding | None:
     """Tell that containerd takes this proxy for the mirror of another registry."""
     name = seen.namespace.lower()
-    is_refused = (seen.status or 0) >= HTTPStatus.BAD_REQUEST and not seen.is_challenge
+    is_refused = (seen.status or 0) >= HTTPStatus.BAD_REQUEST and not seen.realm
     if name not in _OTHERS or name == seen.registry or not is_refused:
         return None
     return Finding(
@@ -81,7 +80,7 @@ def _mirror(seen: Evidence) -> Finding | None:
 
 def _unserved(seen: Evidence) -> Finding | None:
     """Tell what to do where something is asked that is not served."""
-    if not seen.is_own_refusal:
+    if seen.role is not None or seen.code != ErrorCode.UNSUPPORTED:
         return None
     message = shown(seen.message)
     if seen.method not in READ_METHODS and seen.path.startswith("/v2/"):
@@ -107,24 +106,5 @@ def _unserved(seen: Evidence) -> Finding | None:
     return None
 
 
-def _gave_up(seen: Evidence) -> Finding | None:
-    """Tell for whom a client waited until its patience was over."""
-    seconds = seen.seconds or 0.0
-    if not (seen.is_client_gone and seen.is_unanswered and seconds >= WAIT_SECONDS):
-        return None
-    role, host = seen.role, seen.host
-    if seen.kind == "token":
-        role, host = Role.API, seen.api
-    who = f"the {role or Role.REGISTRY} {host or seen.registry}"
-    return Finding(
-        Cause.CLIENT,
-        f"the client waited {seconds:.1f} s for {who}, which had not begun to answer,"
-        " and gave up",
-        f"see why {who} is slow; docker gives up after 15 s for a token"
-        if seen.kind == "token"
-        else f"see why {who} is slow, or let the client wait longer",
-    )
-
-
-RULES: Sequence[Callable[[Evidence], Finding | None]] = (_gave_up, _mirror, _unserved)
+RULES: Sequence[Callable[[Evidence], Finding | None]] = (_mirror, _unserved)
 """In the order in which they are asked."""

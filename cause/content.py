@@ -72,7 +72,7 @@ _REFUSALS = (
 
 def _refusal(seen: Evidence) -> Finding | None:
     """Tell what to do about what the client was told in the proxy's own words."""
-    if not seen.is_own_refusal or seen.code not in _REFUSALS or not seen.message:
+    if seen.role is not None or seen.code not in _REFUSALS or not seen.message:
         return None
     code = seen.code
     if code == ErrorCode.MANIFEST_UNKNOWN:
@@ -124,20 +124,15 @@ def _no_manifest(seen: Evidence) -> Finding | None:
 
 def _no_blob(seen: Evidence) -> Finding | None:
     """Tell that a part of an image is missing."""
-    if seen.role is Role.STORAGE and seen.status == HTTPStatus.NOT_FOUND:
-        words = (
-            f"the registry {seen.registry} says that the blob {seen.reference} is at"
-            f" the storage {seen.host}, which does not have it"
-        )
-    elif _is_missing(seen, "blob"):
-        words = (
-            f"the registry {seen.host} has no blob {seen.reference} where the image of"
-            f" {seen.name} is stored, at {brief_location(seen.location)}"
-        )
-    else:
+    if not _is_missing(seen, "blob"):
         return None
     cause, advice = ADVICE[ErrorCode.BLOB_UNKNOWN]
-    return Finding(cause, words, advice)
+    return Finding(
+        cause,
+        f"the registry {seen.host} has no blob {seen.reference} where the image of"
+        f" {seen.name} is stored, at {brief_location(seen.location)}",
+        advice,
+    )
 
 
 def _is_missing(seen: Evidence, kind: str) -> bool:

@@ -10,6 +10,9 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from resolver.grammar.reference import printable
+from resolver.symptom import Role
+
+__all__ = ["Cause", "Finding", "Role", "netloc", "shown", "shown_url"]
 
 LENGTH_MAX = 500
 """Characters of a server's words."""
@@ -41,15 +44,6 @@ class Cause(StrEnum):
     """It gave up, or asks for what is not served."""
     OUTPUT = "output"
     """The folder that the image is written to."""
-
-
-class Role(StrEnum):
-    """Who takes part in a pull, beside the client and this proxy."""
-
-    REGISTRY = "registry"
-    TOKEN = "token server"  # noqa: S105 - who issues them
-    API = "API"
-    STORAGE = "storage"
 
 
 @dataclass(frozen=True, slots=True)

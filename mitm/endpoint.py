@@ -1,14 +1,12 @@
 """The endpoints: a request is answered here, or sent upstream."""
 
 import asyncio
-import time
 from http import HTTPStatus
 from urllib.parse import urlencode, urlsplit
 
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
 
-from cause.finding import Role
 from mitm import accel, outgoing, reply, storage
 from mitm.exchange import (
     Decision,
@@ -53,7 +51,7 @@ from resolver.release.resolution import Resolution
 from resolver.token import service
 from resolver.token.cache import ResolutionCache
 from resolver.upstream.ahead import ApiConnection
-from resolver.upstream.clock import Clocks, read_ahead
+from resolver.upstream.clock import Clocks
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.health import Health
 from resolver.upstream.host import Hosts
@@ -212,7 +210,9 @@ class Endpoints:
             self._observers.note(Contact(Part.REGISTRY))
             if response.status_code == HTTPStatus.UNAUTHORIZED:
                 self._upstream.heed(response.headers.get("www-authenticate", ""))
-                self._compare_clocks(exchange.record, response)
+                if exchange.record:
+                    api_url = self._upstream.url_of(Part.API)
+                    exchange.record.api_ahead = self._clocks.ahead(api_url)
         if self._storage and answer.is_blob(decision.endpoint):
             self._storage.check_head(flow.request.method, response, decision.route)
         check_head(flow, response, exchange)
@@ -261,19 +261,6 @@ class Endpoints:
         """Forget what led to an image that was deleted in the registry."""
         if request.is_image and request.alias and request.location:
             self.cache.forget_image(request.alias.slug, request.location)
-
-    def _compare_clocks(self, record: Record | None, response: http.Response) -> None:
-        """Take note of what the clocks of others say, where a token is refused."""
-        if record is None:
-            return
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        clocks = {
-            Role.REGISTRY: read_ahead(headers, time.time()),
-            Role.API: self._clocks.ahead(self._upstream.url_of(Part.API)),
-        }
-        record.clocks = {
-            role: ahead for role, ahead in clocks.items() if ahead is not None
-        }
 
     def _show(self, flow: http.HTTPFlow, record: Record) -> None:
         """Let a flow say what is asked for, where somebody looks before it is over."""

@@ -28,7 +28,6 @@
     ├── CredentialRejected          401 UNAUTHORIZED   wrong or expired API key
     ├── RateLimited                 429 TOOMANYREQUESTS
     ├── ServiceUnavailable          503 UNAVAILABLE    the API is down, slow, senseless
-    │   ├── TokenMissing            503 UNAVAILABLE    it issues none, and says no why
     │   ├── AnswerUnreadable        502 UNAVAILABLE    its content cannot be unpacked
     │   └── RedirectRefused         502 UNAVAILABLE    a blob is where none may be
     └── InternalError               500 UNKNOWN        a bug of ours
@@ -40,6 +39,8 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-code
 import json
 from enum import StrEnum
 from typing import ClassVar, Self
+
+from resolver.symptom import Role, Seen
 
 RETRY_AFTER_DEFAULT = 10
 """Seconds that a client is told to wait where nobody named another time."""
@@ -100,8 +101,12 @@ class RegistryError(Exception):
         self.headers = headers
         self.server = ""
         """The URL of the one at fault, without a path: for the log alone."""
+        self.role: Role | None = None
+        """Who that is."""
         self.cause = ""
         """Why that gave no answer, in words: for the log alone."""
+        self.seen = Seen()
+        """What was seen of it."""
 
     @property
     def explanation(self) -> str:
@@ -117,9 +122,10 @@ class RegistryError(Exception):
             f"{self.message} ({self.explanation})" if self.explanation else self.message
         )
 
-    def blame(self, server: str) -> None:
+    def blame(self, server: str, role: Role | None = None) -> None:
         """Say whose fault it is, unless that is known already."""
         self.server = self.server or server
+        self.role = self.role or role
 
     @classmethod
     def with_retry_after(cls, message: str, seconds: int) -> Self:
@@ -294,10 +300,10 @@ class ServiceUnavailable(RegistryError):
     reason: Reason | None = None
     """Why, for the metrics; None where neither of the two is at fault."""
 
-    def blame(self, server: str) -> None:
+    def blame(self, server: str, role: Role | None = None) -> None:
         """Say whose fault it is; nobody's where the proxy itself is busy."""
         if self.reason is not Reason.BUSY:
-            super().blame(server)
+            super().blame(server, role)
 
     @classmethod
     def because(cls, reason: Reason, message: str) -> Self:
@@ -305,12 +311,6 @@ class ServiceUnavailable(RegistryError):
         error = cls.with_retry_after(message, RETRY_AFTER_DEFAULT)
         error.reason = reason
         return error
-
-
-class TokenMissing(ServiceUnavailable):
-    """What should be the API answers a token request, and issues none."""
-
-    reason = Reason.SENSELESS
 
 
 class AnswerUnreadable(ServiceUnavailable):

@@ -235,7 +235,7 @@ def _end(record: Record) -> Iterator[str]:
 
 def _found(record: Record) -> Iterator[str]:
     """Say what is wrong and what to do about it, where that was found."""
-    if record.finding:
+    if record.finding and record.finding != record.message:
         yield f"What is wrong: {record.finding}."
     if record.advice:
         yield f"What to do: {record.advice}."

@@ -59,7 +59,8 @@ def describe(record: Record) -> str:
     size = f"{record.bytes} bytes " if has_size else ""
     parts.append(f"{size}in {record.seconds:.3f} s")
     result, request_id = ", ".join(parts), reply.brief_id(record.request_id)
-    return f"{record.method} {record.subject}: {result} [{request_id}]"
+    found = f": {record.diagnosis}" if record.diagnosis else ""
+    return f"{record.method} {record.subject}: {result}{found} [{request_id}]"
 
 
 def facts(record: Record) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def _aliases(record: Record) -> list[dict[str, Any]]:
 def _result(record: Record) -> str:
     """Say how it ended; what was found takes the place of what is seen alone."""
     if record.diagnosis:
-        return f"{_end(record)}: {record.diagnosis}"
+        return _end(record)
     if error := record.error:
         return f"{record.status} {error.code}, {error.in_log}"
     if record.failure:

@@ -56,7 +56,8 @@ from urllib.parse import unquote
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
 
-from cause.finding import Cause, Finding, Role
+from cause.certificate import Certificate
+from cause.finding import Cause, Finding
 from mitm.guard.reader import AnswerReader
 from mitm.story.quantity import read_size
 from resolver import errors
@@ -69,6 +70,10 @@ from resolver.release.release import Release
 from resolver.release.resolution import Resolution
 from resolver.token.answer import TokenAnswer
 from resolver.upstream import observer
+
+type Head = tuple[int, tuple[tuple[bytes, bytes], ...]]
+"""Status and header fields of an answer."""
+type Content = bytes
 
 KEY = "balena"
 """Of the record in a flow's metadata."""
@@ -286,6 +291,20 @@ class Record:
     """The answer of the proxy's own."""
     reader: AnswerReader | None = None
     """Where the registry's answer comes from."""
+    proxy: str = ""
+    """The forward proxy that it comes through, in words."""
+    head: Head | None = None
+    """Status and headers of the answer as it came, whatever the client gets."""
+    content: Content = b""
+    """Its body, where it was held."""
+    certificate: Certificate | None = None
+    """The one with which the server was not trusted."""
+    is_endless: bool = False
+    """Whether nothing but the end of the connection is the end of the answer."""
+    is_slow: bool = False
+    """Whether the client took too little, and was let go."""
+    is_back: bool = False
+    """Whether it asks for a blob that it was redirected for a moment ago."""
     namespace: str = ""
     """The registry that containerd wants, as it says in the query."""
     client_scheme: str = ""
@@ -298,8 +317,8 @@ class Record:
     """Host of the registry that is fronted."""
     api: str = ""
     """Host of the API, as far as anybody has named one."""
-    clocks: Mapping[Role, float] = field(default_factory=dict)
-    """Seconds that the clocks of others are ahead, where that may matter."""
+    api_ahead: float | None = None
+    """Seconds that the API's clock is ahead, where that may matter."""
 
     @classmethod
     def of(
@@ -430,6 +449,17 @@ class Record:
         return self.aliases[0].location if len(self.aliases) == 1 else None
 
     @property
+    def is_redirected(self) -> bool:
+        """Whether the client was sent elsewhere for a blob."""
+        return (
+            self.kind is Kind.BLOB
+            and self.method == "GET"
+            and self.status is not None
+            and HTTPStatus.MULTIPLE_CHOICES <= self.status < HTTPStatus.BAD_REQUEST
+            and self.status != HTTPStatus.NOT_MODIFIED
+        )
+
+    @property
     def is_optional(self) -> bool:
         """Whether clients ask for it only to see whether it is there."""
         if self.status != HTTPStatus.NOT_FOUND or self.error is not None:
@@ -513,8 +543,9 @@ class Record:
         finally:
             self.api_seconds = round(time.monotonic() - begin, 4)
 
-    def began(self) -> None:
-        """Take note that the registry's answer begins."""
+    def began(self, response: http.Response) -> None:
+        """Take note that the answer of registry or storage begins, as it came."""
+        self.head = response.status_code, response.headers.fields
         self.registry_seconds = round(time.monotonic() - self.forward_begin, 4)
 
     def answered(self, response: http.Response, *, is_head: bool) -> None:
@@ -545,10 +576,13 @@ class Record:
 
     @property
     def diagnosis(self) -> str | None:
-        """What is wrong, and what to do about it, in a line; None where it is open."""
-        if self.finding is None:
-            return None
-        return f"{self.finding}; next: {self.advice}" if self.advice else self.finding
+        """What is wrong, and what to do about it, in a line; None where it is open.
+
+        What the client was told is not said again.
+        """
+        said = [] if self.finding == self.message else [self.finding]
+        step = f"next: {self.advice}" if self.advice else None
+        return "; ".join(filter(None, [*said, step])) or None
 
     def _length(self, response: http.Response) -> int | None:
         """Return the length of a whole body, whether it was held or streamed."""
