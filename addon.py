@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from weakref import WeakKeyDictionary
 
 from mitmproxy import connection as mitmproxy_connection
-from mitmproxy import ctx, exceptions, http, log
+from mitmproxy import ctx, exceptions, http, log, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import layer, server_hooks
 
@@ -42,7 +42,15 @@ from mitm.guard import (
     plain,
     stop,
 )
-from mitm.story import journal, log_format, log_level, own_request, record, words
+from mitm.story import (
+    journal,
+    log_format,
+    log_level,
+    own_request,
+    record,
+    symptom,
+    words,
+)
 from mitm.story.quantity import describe_size
 from resolver import errors
 from resolver.storage.redirect import Route
@@ -236,6 +244,13 @@ class RegistryProxy:
         if self._settings:
             outgoing.log_in(flow, self._settings.proxies)
 
+    def tls_failed_server(self, data: tls.TlsData) -> None:
+        """Take note of the certificate that a server is not trusted with."""
+        for flow in self._connections.flows_of(data.context.client):
+            exchange = self._exchanges.get(flow)
+            if exchange and exchange.record:
+                exchange.record.certificate = symptom.certificate_of(data)
+
     def server_disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Let go of the registry."""
         self._connections.disconnected(data)
@@ -282,6 +297,8 @@ class RegistryProxy:
         if exchange is None or exchange.decision is None or flow.response is None:
             return
         exchange.forget(flow)  # The request was sent.
+        if exchange.record:
+            exchange.record.began(flow.response)
         with _Boundary(flow, exchange):
             self._endpoints.rewrite_head(flow, flow.response, exchange)
         if exchange.has_failed:
@@ -292,8 +309,8 @@ class RegistryProxy:
         if exchange.is_endless and answering:
             answering.give_up()
         if exchange.record:
-            exchange.record.began()
             exchange.record.reader = answering
+            exchange.record.is_endless = exchange.is_endless
             if is_streamed:
                 words.tell_streaming(flow, exchange.record)
         exchange.name(flow)
@@ -303,6 +320,8 @@ class RegistryProxy:
         exchange = self._exchanges.get(flow)
         if exchange is None or not (response := flow.response):
             return
+        if exchange.record:
+            exchange.record.content = response.raw_content or b""
         if exchange.decision and exchange.has_failed:
             response.raw_content = exchange.error_body
         elif exchange.decision:
@@ -333,6 +352,7 @@ class RegistryProxy:
         if flow.error:
             flow.error.msg = reason
         if exchange.record:
+            exchange.record.is_slow = self._connections.is_slow(flow)
             self._journal.broken(flow, exchange.record, reason)
         else:
             words.tell_unread(flow, reason)
@@ -372,7 +392,9 @@ class RegistryProxy:
         """Wait for the answer to a request that has a connection."""
         is_tunnel = carrier is not flow.server_conn
         peer = self._peer(flow.server_conn) if is_tunnel else ""
-        self._connections.forward_request(flow, carrier, peer)
+        reader = self._connections.forward_request(flow, carrier, peer)
+        if (exchange := self._exchanges.get(flow)) and exchange.record:
+            exchange.record.reader = reader
 
     def _peer(self, server: mitmproxy_connection.Server) -> str:
         """Return in words who is at the other end."""

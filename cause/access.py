@@ -1,9 +1,270 @@
 """Logins, tokens, realms, rights and clocks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
 
 from cause.evidence import Evidence
-from cause.finding import Finding
+from cause.finding import Cause, Finding, Role, shown, shown_url
+from resolver.errors import ErrorCode
+from resolver.grammar.challenge import parse_challenge
+from resolver.grammar.reference import brief_location
+from resolver.grammar.timestamp import (
+    describe_duration,
+    format_timestamp,
+    read_seconds,
+)
 
-RULES: Sequence[Callable[[Evidence], Finding | None]] = ()
+CLOCK_SECONDS = 60
+"""By how much clocks may differ, as registries allow."""
+NO_KEY = (
+    "it does not look like a balena API key, which has 32 letters and digits; is it the"
+    " password of an account?"
+)
+"""Of a password."""
+MAKE_KEY = (
+    "make an API key in balenaCloud's dashboard, under Preferences, Access tokens"
+)
+_ISSUERS = (Role.TOKEN, Role.API)
+"""Who issues tokens: as the doctor sees it, and as the proxy does."""
+_TOO_LONG = (b"header or cookie too large", b"header field", b"headers too large")
+"""In the pages of nginx, Apache and others that take no header of that length."""
+
+
+def other_time(
+    claims: Mapping[str, object], clocks: Mapping[Role, float], now: float
+) -> Finding | None:
+    """Return that a token is not of the registry's present, if it is not.
+
+    Args:
+        claims: those of the token.
+        clocks: seconds that the servers' clocks are ahead of this machine's.
+        now: what this machine's clock says.
+
+    """
+    begin, end = read_seconds(claims.get("nbf")), read_seconds(claims.get("exp"))
+    begin = begin or read_seconds(claims.get("iat"))
+    there = now + clocks.get(Role.REGISTRY, 0.0)
+    is_early = begin is not None and begin > there + CLOCK_SECONDS
+    is_late = end is not None and end < there - CLOCK_SECONDS
+    if not (is_early or is_late):
+        return None
+    span = " to ".join(format_timestamp(t) for t in (begin, end) if t is not None)
+    others = "".join(
+        f", that of the {role} {_clock(now, ahead)}"
+        for role, ahead in clocks.items()
+        if role in (Role.REGISTRY, *_ISSUERS)
+    )
+    return Finding(
+        Cause.CLOCK,
+        f"the token holds from {span}; this machine's clock says"
+        f" {format_timestamp(now)}{others}",
+        f"set the clock of {_wrong_clock(clocks)} by NTP",
+    )
+
+
+def _clock(now: float, ahead: float) -> str:
+    """Return what a clock says, and how far it is from this machine's."""
+    text = format_timestamp(now + ahead)
+    if abs(ahead) <= CLOCK_SECONDS:
+        return text
+    order = "ahead" if ahead > 0 else "behind"
+    return f"{text}, {describe_duration(round(abs(ahead)))} {order}"
+
+
+def _wrong_clock(clocks: Mapping[Role, float]) -> str:
+    """Return whose clock differs from those of the others."""
+    issuer = next((role for role in _ISSUERS if role in clocks), Role.TOKEN)
+    registry_ahead = clocks.get(Role.REGISTRY, 0.0)
+    issuer_ahead = clocks.get(issuer, 0.0)
+    is_apart = abs(registry_ahead - issuer_ahead) > CLOCK_SECONDS
+    if is_apart and abs(issuer_ahead) <= CLOCK_SECONDS:
+        return f"the {Role.REGISTRY}"
+    if is_apart and abs(registry_ahead) <= CLOCK_SECONDS:
+        return f"the {issuer}"
+    return f"{Role.REGISTRY} and {issuer}"
+
+
+def other_service(claims: Mapping[str, object], service: str | None) -> Finding | None:
+    """Return that a token is for another registry than the one that wants it."""
+    audience = claims.get("aud")
+    audiences = audience if isinstance(audience, list) else [audience]
+    if not service or audience is None or service in audiences:
+        return None
+    return Finding(
+        Cause.REALM,
+        f"the token is for the service {shown(', '.join(map(str, audiences)))}, and"
+        f" the registry is {shown(service)}",
+        "give registry and token server the same name of the service",
+    )
+
+
+def no_right(name: str, names: Collection[str]) -> Finding:
+    """Return that a token is for other repositories than the one it is needed for."""
+    return Finding(
+        Cause.RIGHTS,
+        f"the token has no right to pull {name}, only"
+        f" {shown(', '.join(sorted(names))) or 'nothing'}",
+        "check the name, and let the owner of the login be given the right",
+    )
+
+
+def other_issuer() -> Finding:
+    """Return that a registry does not trust who issued a token."""
+    return Finding(
+        Cause.REALM,
+        "it does not take the token that was issued for it",
+        "compare the issuer and the certificates that the registry trusts with those"
+        " of the token server",
+    )
+
+
+def _plain_realm(seen: Evidence) -> Finding | None:
+    """Tell that tokens are asked for in plain HTTP by a client that came by TLS."""
+    if seen.client_scheme != "https" or not seen.realm.startswith("http://"):
+        return None
+    return Finding(
+        Cause.REALM,
+        "the client came by https, as a reverse proxy in front says, and is sent to"
+        f" {shown_url(seen.realm)} for its token, in plain HTTP",
+        "let this proxy believe that reverse proxy, by TRUST_PROXY=true; or set"
+        " PUBLIC_URL to the URL that clients use",
+    )
+
+
+def _unknown_key(seen: Evidence) -> Finding | None:
+    """Tell that the API does not know a login."""
+    if seen.kind != "token" or not _is_own(seen, ErrorCode.UNAUTHORIZED):
+        return None
+    if seen.is_like_key is False:
+        return Finding(
+            Cause.LOGIN,
+            f"the API {seen.api} does not take the login, and of its password:"
+            f" {NO_KEY}",
+            f"{MAKE_KEY}; then log in with any user name, and the key as password",
+        )
+    return Finding(
+        Cause.LOGIN,
+        f"the API {seen.api} does not know the key of the login, though it looks like"
+        " one: it is mistyped, was revoked, has expired, or is another cloud's",
+        "log in anew with a key that is valid there; what is public can be pulled"
+        " without a login, so log out for that",
+    )
+
+
+def _denied(seen: Evidence) -> Finding | None:
+    """Tell that an application is not there for whoever asks."""
+    if not _is_own(seen, ErrorCode.DENIED):
+        return None
+    slug = "/".join(seen.name.split("/")[:2])
+    # The API names nobody in the token of somebody without a login.
+    has_login = seen.login == "key" or bool(seen.claims.get("sub"))
+    if seen.kind == "token" and seen.login == "token":
+        has_login = True
+    if not has_login:
+        return Finding(
+            Cause.LOGIN,
+            f"the client did not log in, and without a login the API {seen.api} shows"
+            f" no application {slug}: it is private, or does not exist",
+            "log in with any user name, and a balena API key as password; if that does"
+            " not help, check the name",
+        )
+    return Finding(
+        Cause.RIGHTS,
+        f"the API {seen.api} takes the login, and shows it no application {slug}: that"
+        " does not exist, or the owner of the key may not see it",
+        "check the name; if it is right, log in with a key of somebody who may see it,"
+        " or let the owner of this one become a member of its organization",
+    )
+
+
+def _refused_token(seen: Evidence) -> Finding | None:
+    """Tell why the registry does not take a token."""
+    is_refused = seen.role is Role.REGISTRY and seen.status == HTTPStatus.UNAUTHORIZED
+    if not is_refused or not seen.claims:
+        return None
+    words = f"the registry {seen.host} refuses the token"
+    challenge = parse_challenge(seen.headers.get("www-authenticate", ""))
+    found = _over(seen) or other_time(seen.claims, seen.clocks, seen.now)
+    if found is None and challenge:
+        found = other_service(seen.claims, challenge.service)
+    names = _names(seen.claims)
+    wanted = brief_location(seen.location) or seen.name
+    if found is None and wanted and names and wanted not in names:
+        found = no_right(wanted, names)
+    if found is None and challenge and challenge.error == "insufficient_scope":
+        return None
+    return (found or other_issuer()).after(words)
+
+
+def _over(seen: Evidence) -> Finding | None:
+    """Return that the time of a token is over, by clocks that agree on that."""
+    end = read_seconds(seen.claims.get("exp"))
+    if end is None or any(abs(c) > CLOCK_SECONDS for c in seen.clocks.values()):
+        return None
+    if end >= seen.now:
+        return None
+    return Finding(
+        Cause.CLIENT,
+        f"its time was over at {format_timestamp(end)}, and it is"
+        f" {format_timestamp(seen.now)} now",
+        "nothing, if the client gets another one and goes on, as clients do in a long"
+        " pull; if it does not, pull again",
+    )
+
+
+def _forbidden(seen: Evidence) -> Finding | None:
+    """Tell that the registry knows somebody, and does not let them pull."""
+    is_forbidden = seen.role is Role.REGISTRY and seen.status == HTTPStatus.FORBIDDEN
+    if not is_forbidden or seen.code != ErrorCode.DENIED:
+        return None
+    return Finding(
+        Cause.RIGHTS,
+        f"the registry {seen.host} takes the token, and does not let it pull"
+        f" {seen.name}",
+        "compare the rights that the registry has with those that the API issues; some"
+        " registries have a list of addresses that may pull",
+    )
+
+
+def _long_token(seen: Evidence) -> Finding | None:
+    """Tell that a token is too long for a server's headers."""
+    body = seen.body.lower()
+    is_too_long = seen.status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE or (
+        seen.status == HTTPStatus.BAD_REQUEST and any(x in body for x in _TOO_LONG)
+    )
+    if seen.role is not Role.REGISTRY or not seen.token_length or not is_too_long:
+        return None
+    return Finding(
+        Cause.BETWEEN,
+        f"the registry {seen.host}, or what stands before it, takes no header as long"
+        f" as that of the token, of {seen.token_length} characters",
+        "allow longer headers there, as with large_client_header_buffers in nginx; or"
+        " set balena_tags_max to less, so that tokens are shorter",
+    )
+
+
+def _is_own(seen: Evidence, code: ErrorCode) -> bool:
+    """Return whether the proxy itself says no, by that code."""
+    return seen.role is None and seen.code == code
+
+
+def _names(claims: Mapping[str, Any]) -> set[str]:
+    """Return the repositories that a token is for, as they may be shown."""
+    access = claims.get("access")
+    return {
+        brief_location(name) or name
+        for entry in (access if isinstance(access, list) else ())
+        if isinstance(entry, dict) and isinstance(name := entry.get("name"), str)
+    }
+
+
+RULES: Sequence[Callable[[Evidence], Finding | None]] = (
+    _plain_realm,
+    _unknown_key,
+    _denied,
+    _refused_token,
+    _forbidden,
+    _long_token,
+)
 """In the order in which they are asked."""

@@ -1,9 +1,110 @@
 """Clients that give up, or ask for what is not served."""
 
+import re
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 from cause.evidence import Evidence
-from cause.finding import Finding
+from cause.finding import Cause, Finding, shown, shown_url
+from resolver.errors import ErrorCode
+from resolver.grammar.endpoint import CATALOG_PATH, READ_METHODS
 
-RULES: Sequence[Callable[[Evidence], Finding | None]] = ()
+RETURN_SECONDS = 30
+"""So long after a challenge no client comes back: they do so at once."""
+_OTHERS = frozenset(
+    {
+        *("docker.io", "gcr.io", "ghcr.io", "k8s.gcr.io", "lscr.io"),
+        *("mcr.microsoft.com", "nvcr.io", "public.ecr.aws", "quay.io"),
+        *("registry.gitlab.com", "registry.k8s.io", "registry-1.docker.io"),
+    }
+)
+"""Registries that have no releases of balena."""
+_CLIENTS = re.compile(
+    r"docker|containerd|buildkit|containers/|skopeo|podman|buildah|cri-o|balena|moby"
+    r"|go-containerregistry|crane|oras|helm|nerdctl|kaniko",
+    re.IGNORECASE,
+)
+"""What container clients call themselves; anybody else may ask whether we are there."""
+
+
+def never_came_back(
+    realm: str, seconds: float, *, user_agent: str, is_refused: bool = False
+) -> Finding | None:
+    """Return that a client got no token, by its not coming for one; for whoever waits.
+
+    The proxy sees nothing of a request that does not reach it, so this is known by
+    absence alone: the client was challenged, and since then nobody asked for a token
+    from its address, nor came with one.
+
+    Args:
+        realm: where the client was sent.
+        seconds: since the challenge.
+        user_agent: what the client calls itself; a monitor wants no token.
+        is_refused: whether it came with a token that is for something else.
+
+    """
+    if seconds < RETURN_SECONDS or not _CLIENTS.search(user_agent):
+        return None
+    if is_refused:
+        return Finding(
+            Cause.CLIENT,
+            "the client came with a token that is for something else, was told to get"
+            f" another one, and asked for none in {seconds:.0f} s",
+            "log out and in with this client; if it is given a token by hand, give it"
+            " one for this name",
+        )
+    return Finding(
+        Cause.REALM,
+        f"the client was sent to {shown_url(realm)} for a token, and did not come for"
+        f" one in {seconds:.0f} s",
+        "see whether the client's machine reaches it:"
+        f" curl -i {shown_url(realm)}; if it does not, set PUBLIC_URL to the URL that"
+        " clients use",
+    )
+
+
+def _mirror(seen: Evidence) -> Finding | None:
+    """Tell that containerd takes this proxy for the mirror of another registry."""
+    name = seen.namespace.lower()
+    is_refused = (seen.status or 0) >= HTTPStatus.BAD_REQUEST and not seen.realm
+    if name not in _OTHERS or name == seen.registry or not is_refused:
+        return None
+    return Finding(
+        Cause.CLIENT,
+        f"containerd wants this image of {name}, and its hosts.toml names this proxy as"
+        f" a mirror of that; the registry behind this proxy is {seen.registry}",
+        f"take this proxy out of certs.d/{name}/hosts.toml; until then containerd goes"
+        f" on to {name} by itself",
+    )
+
+
+def _unserved(seen: Evidence) -> Finding | None:
+    """Tell what to do where something is asked that is not served."""
+    if seen.role is not None or seen.code != ErrorCode.UNSUPPORTED:
+        return None
+    message = shown(seen.message)
+    if seen.method not in READ_METHODS and seen.path.startswith("/v2/"):
+        return Finding(
+            Cause.CLIENT,
+            message,
+            "push to balena with balena push or balena deploy, and let this client only"
+            " pull",
+        )
+    if seen.path.startswith("/v1/"):
+        return Finding(
+            Cause.CLIENT,
+            f"{message}; /v1/ is the search of docker, or the pull of a docker before"
+            " 1.6",
+            "pull with a client of today; there is no search",
+        )
+    if seen.path == CATALOG_PATH:
+        return Finding(
+            Cause.CLIENT,
+            message,
+            "registry-proxy resolve --all <org>/<app> lists the releases of one",
+        )
+    return None
+
+
+RULES: Sequence[Callable[[Evidence], Finding | None]] = (_mirror, _unserved)
 """In the order in which they are asked."""

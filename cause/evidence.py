@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cause.certificate import Certificate
 from cause.finding import Role
+from resolver.symptom import Symptom
 
 BODY_LENGTH_MAX = 4096
 """Bytes of an answer's body that are looked at."""
@@ -49,3 +51,51 @@ class Evidence:
     """Its words."""
     now: float = 0.0
     """This machine's clock, in seconds since the epoch."""
+    symptom: Symptom | None = None
+    """How the connection or the answer failed, where it did."""
+    words: str = ""
+    """Of a library about that: why a certificate does not verify, what a proxy says."""
+    certificate: Certificate | None = None
+    """The one that did not verify, if it was seen."""
+    proxy: str = ""
+    """The forward proxy that the server is asked through, in words."""
+    patience: float | None = None
+    """Seconds that the server may be silent."""
+    has_begun: bool = False
+    """Whether an answer began."""
+    is_endless: bool = False
+    """Whether nothing but the end of the connection is the end of the answer."""
+    is_unreadable: bool = False
+    """Whether the answer is not packed as it says."""
+    is_slow: bool = False
+    """Whether the client took less than the least rate, and was let go for that."""
+    digest: str = ""
+    """What the manifest has to be: as it was asked for, or else as the answer says."""
+    body_digest: str = ""
+    """What it is."""
+    led_to: str = ""
+    """The host that the client was sent to for the blob."""
+    is_back: bool = False
+    """Whether it was sent there before, with the same token."""
+    realm: str = ""
+    """Where the client was told to get a token, as every client is at first."""
+    is_like_key: bool | None = None
+    """Whether the password is what balena issues; None where none was sent."""
+    path: str = ""
+    """What was asked for, without the query."""
+    reference: str = ""
+    """The tag or digest that was asked for."""
+    location: str = ""
+    """Where the image is stored; no sentence shows more than its beginning."""
+    namespace: str = ""
+    """The registry that containerd wants: ``ns`` of the query."""
+    client_scheme: str = ""
+    """By which the client came, as headers say that are not trusted."""
+    token_length: int = 0
+    """Characters of the token that the registry was sent."""
+    registry: str = ""
+    """Host of the registry that is fronted."""
+    api: str = ""
+    """Host of the API."""
+    clocks: Mapping[Role, float] = field(default_factory=dict)
+    """Seconds that a server's clock is ahead of this machine's, as far as is known."""

@@ -4,11 +4,15 @@ What servers and files say is shown as it is, but in printable characters, bound
 without logins, tokens and the queries of URLs, which are signatures.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Self
 from urllib.parse import urlsplit
 
 from resolver.grammar.reference import printable
+from resolver.symptom import Role
+
+__all__ = ["Cause", "Finding", "Role", "netloc", "shown", "shown_url"]
 
 LENGTH_MAX = 500
 """Characters of a server's words."""
@@ -42,15 +46,6 @@ class Cause(StrEnum):
     """The folder that the image is written to."""
 
 
-class Role(StrEnum):
-    """Who takes part in a pull, beside the client and this proxy."""
-
-    REGISTRY = "registry"
-    TOKEN = "token server"  # noqa: S105 - who issues them
-    API = "API"
-    STORAGE = "storage"
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What is wrong, and what to do about it."""
@@ -60,6 +55,10 @@ class Finding:
     """What is wrong, and with whom; without a full stop."""
     advice: str
     """The next step: who should do what; without a full stop."""
+
+    def after(self, words: str) -> Self:
+        """Return the same, with what was seen before the sentence."""
+        return replace(self, sentence=f"{words}: {self.sentence}")
 
 
 def shown(text: str) -> str:

@@ -14,9 +14,9 @@ type Rule = Callable[[Evidence], Finding | None]
 
 RULES: Sequence[Rule] = (
     *network.RULES,
+    *client.RULES,
     *access.RULES,
     *content.RULES,
-    *client.RULES,
 )
 
 

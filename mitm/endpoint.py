@@ -2,7 +2,7 @@
 
 import asyncio
 from http import HTTPStatus
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
@@ -22,7 +22,7 @@ from mitm.guard.connection import Connections
 from mitm.settings import Settings
 from mitm.story import own_request, words
 from mitm.story.journal import Journal
-from mitm.story.record import SEPARATOR, Login, Record
+from mitm.story.record import Record
 from resolver import errors
 from resolver.blob.count import Kept
 from resolver.blob.request import Found
@@ -51,6 +51,7 @@ from resolver.release.resolution import Resolution
 from resolver.token import service
 from resolver.token.cache import ResolutionCache
 from resolver.upstream.ahead import ApiConnection
+from resolver.upstream.clock import Clocks
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.health import Health
 from resolver.upstream.host import Hosts
@@ -71,7 +72,8 @@ class Endpoints:
         hosts: Hosts,
     ) -> None:
         self._settings = settings
-        self._observers = Observers(journal.observer, own_requests)
+        self._clocks = Clocks()
+        self._observers = Observers(journal.observer, own_requests, self._clocks)
         self._storage = (
             storage.Storage(settings, self._observers, hosts)
             if settings.follows_redirects
@@ -127,6 +129,8 @@ class Endpoints:
         """
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
+        record.registry = self._upstream.host
+        record.api = urlsplit(self._upstream.url_of(Part.API)).netloc
         # mitmproxy shows a method in upper case, and sends it as it came.
         method = flow.request.data.method.decode("latin-1")
         try:
@@ -206,6 +210,9 @@ class Endpoints:
             self._observers.note(Contact(Part.REGISTRY))
             if response.status_code == HTTPStatus.UNAUTHORIZED:
                 self._upstream.heed(response.headers.get("www-authenticate", ""))
+                if exchange.record:
+                    api_url = self._upstream.url_of(Part.API)
+                    exchange.record.api_ahead = self._clocks.ahead(api_url)
         if self._storage and answer.is_blob(decision.endpoint):
             self._storage.check_head(flow.request.method, response, decision.route)
         check_head(flow, response, exchange)
@@ -276,14 +283,13 @@ class Endpoints:
             request = service.parse_token_form(content_type, exchange.body)
         else:
             request = service.parse_token_query(endpoint.query, exchange.authorization)
-        if request.credential.authorization and not exchange.authorization:
-            record.login = Login.KEY  # It stood in the form.
         if request.scopes:
             flow.request.path = f"{challenge.TOKEN_PATH}?" + urlencode(
                 [("scope", str(scope)) for scope in request.scopes]
             )
-        names = [printable(scope.name) for scope in request.scopes]
-        record.alias = SEPARATOR.join(names) or None
+        record.asked_token(
+            request.credential, [printable(scope.name) for scope in request.scopes]
+        )
         self._show(flow, record)
         with record.asking_api():
             token = await self._tokens.answer(request, str(record.client[0]))

@@ -69,6 +69,8 @@ def lead(flow: http.HTTPFlow, exchange: Exchange, proxies: Proxies) -> None:
     request, server = flow.request, flow.server_conn
     here = request.host, request.port
     exchange.proxy = proxy = proxies.find(request.scheme, *here)
+    if proxy and exchange.record:
+        exchange.record.proxy = proxy.name
     is_tunnel = proxy and "https" in (request.scheme, proxy.scheme)
     via = (proxy.scheme, proxy.address) if proxy and is_tunnel else None
     if proxy and not is_tunnel:

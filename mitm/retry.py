@@ -22,14 +22,14 @@ from mitmproxy.proxy.layers.http import (  # type: ignore[attr-defined]
     SendHttp,
 )
 
+from mitm.guard.http1 import CLOSED
+
 type Judge = Callable[[http.HTTPFlow], bool]
 """Says whether another connection may have the answer that there is not."""
 
 type Witness = Callable[[http.HTTPFlow, connection.Server], None]
 """Is told of each request that has a connection, with what carries that one."""
 
-CLOSED = "server closed connection"
-"""What mitmproxy says where not a byte of an answer came."""
 METHODS = ("GET", "HEAD")
 
 

@@ -13,9 +13,10 @@ from concurrent.futures import Future
 from mitmproxy import connection
 from mitmproxy.proxy import server_hooks
 
+from mitm.guard.connection import TOOK_TOO_LONG
 from resolver.storage.redirect import Route
 from resolver.storage.url import Url
-from resolver.upstream.host import CONNECT_SECONDS, Hosts
+from resolver.upstream.host import CONNECT_SECONDS, Hosts, unanswered
 from resolver.upstream.outgoing import NONE, Proxies
 
 REFUSED = "Connection killed: "
@@ -101,7 +102,8 @@ async def choose_address(
                 addresses = await _result(hosts.look_up(host, port))
             address = await _result(hosts.choose(addresses, port))
     except OSError as error:
-        server.error = str(error) or "it took too long"
+        late = TOOK_TOO_LONG if addresses else str(unanswered(host))
+        server.error = str(error) or late
         return 0, False
     server.address, server.error = (address, port), None
     end = limit.when() or 0

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -28,6 +27,7 @@ from mitm.version import VERSION
 from pull import diagnosis
 from pull.fault import Fault
 from pull.place import TIMEOUT, Place
+from resolver.upstream.clock import read_ahead
 from resolver.upstream.outgoing import Proxies
 
 BODY_MAX = 4 << 20
@@ -124,10 +124,8 @@ class Answer:
     @property
     def clock(self) -> float | None:
         """How many seconds the server's clock is ahead of this machine's."""
-        with suppress(ValueError, OverflowError):
-            date = parsedate_to_datetime(self.headers.get("Date", ""))
-            return date.timestamp() - time.time()
-        return None
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return read_ahead(headers, time.time())
 
     def close(self) -> None:
         """End it, with its connection where that is not at its end."""

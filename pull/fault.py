@@ -1,6 +1,8 @@
 """What ends a pull of the doctor's: a finding that is raised."""
 
-from cause.finding import Cause
+from typing import Self
+
+from cause.finding import Cause, Finding
 
 
 class Fault(RuntimeError):
@@ -10,3 +12,8 @@ class Fault(RuntimeError):
         super().__init__(sentence)
         self.cause = cause
         self.advice = advice
+
+    @classmethod
+    def of(cls, found: Finding) -> Self:
+        """Return the finding as it is raised."""
+        return cls(found.cause, found.sentence, found.advice)

@@ -22,7 +22,11 @@ from pull.fault import Fault
 from pull.reference import HUB, is_loopback
 from resolver.errors import RequestInvalid
 from resolver.grammar.challenge import TOKEN_PATH
-from resolver.grammar.credential import KEY_VARIABLE, credential_of_environment
+from resolver.grammar.credential import (
+    KEY_VARIABLE,
+    credential_of_environment,
+    is_like_key,
+)
 from resolver.upstream.registry import is_of_one_owner
 
 BALENA_DOMAIN = "balena-cloud.com"
@@ -34,8 +38,6 @@ _HUB_KEY = "https://index.docker.io/v1/"
 _TOKEN_USER = "<token>"  # noqa: S105 - what helpers call a user without a password
 _NOT_FOUND = "credentials not found"
 _HELPER = re.compile(r"[A-Za-z0-9._-]+")
-_KEY = re.compile(r"[A-Za-z0-9]{32,}|[\w-]+\.[\w-]+\.[\w-]+")
-"""An API key, or a token of a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Login:
     @property
     def is_like_key(self) -> bool:
         """Whether it looks like what balena issues, and not like a password."""
-        return _KEY.fullmatch(self.secret) is not None
+        return is_like_key(self.secret)
 
 
 type FindLogin = Callable[[str, str], Login | None]

@@ -5,8 +5,16 @@ import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from cause.access import (
+    MAKE_KEY,
+    NO_KEY,
+    no_right,
+    other_issuer,
+    other_service,
+    other_time,
+)
+from cause.content import ADVICE
 from cause.finding import Cause, Role, shown
-from mitm.story.quantity import read_seconds
 from pull.connection import Answer
 from pull.fault import Fault
 from pull.login import Login, is_balena
@@ -15,32 +23,10 @@ from resolver.errors import ErrorCode
 from resolver.grammar.challenge import Challenge
 from resolver.grammar.credential import KEY_VARIABLE
 from resolver.grammar.payload import parse_payload, read_error
-from resolver.grammar.timestamp import format_timestamp
 from resolver.token.claims import Token, pullable_names, read_payload, read_token
 
-CLOCK_SECONDS = 60
-"""By how much clocks may differ, as registries allow."""
 _XML = re.compile(r"<(?P<field>Code|Message)>(?P<text>[^<]*)</")
 _ENCODING = "utf-8"
-_ANEW = "push it anew as an OCI image or as docker's schema 2"
-_ADVICE: dict[str | int, tuple[Cause, str]] = {
-    ErrorCode.NAME_INVALID: (
-        Cause.NAME,
-        "write it as that says; at the proxy it is <org>/<app>/<version>",
-    ),
-    ErrorCode.NAME_UNKNOWN: (
-        Cause.RELEASE,
-        "choose what is there; registry-proxy resolve --all <org>/<app> lists it",
-    ),
-    ErrorCode.BLOB_UNKNOWN: (
-        Cause.STORAGE,
-        "push the image anew: its manifest is there, and this part is not",
-    ),
-    HTTPStatus.NOT_FOUND: (Cause.MANIFEST, "check the name, and the tag or digest"),
-    HTTPStatus.NOT_ACCEPTABLE: (Cause.MANIFEST, _ANEW),
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (Cause.MANIFEST, _ANEW),
-}
-"""By the code of an error, or else by its status."""
 _LOOK = (Cause.REGISTRY, "look at its log")
 
 
@@ -54,10 +40,6 @@ class Situation:
     token: str = field(default="", repr=False)
     clocks: dict[Role, float] = field(default_factory=dict)
     """Seconds that a server's clock is ahead of this machine's."""
-
-    def now(self, role: Role) -> float:
-        """Return what the clock of a server says, as far as is known."""
-        return time.time() + self.clocks.get(role, 0.0)
 
     @property
     def realm(self) -> str:
@@ -138,10 +120,8 @@ def _no_login(situation: Situation, words: str) -> Fault:
     if is_balena(situation.realm) and not login.is_like_key:
         return Fault(
             Cause.LOGIN,
-            f"{sentence}, and it does not look like a balena API key, which has 32"
-            " letters and digits; is it the password of an account?",
-            "make an API key in balenaCloud's dashboard, under Preferences, Access"
-            f" tokens; then: {_how(situation)}",
+            f"{sentence}, and {NO_KEY}",
+            f"{MAKE_KEY}; then: {_how(situation)}",
         )
     return Fault(
         Cause.LOGIN, f"{sentence}, or has expired", f"log in anew: {_how(situation)}"
@@ -167,7 +147,7 @@ def _no_content(situation: Situation, answer: Answer, body: bytes, words: str) -
         return _denied(situation, words)
     if code == ErrorCode.MANIFEST_UNKNOWN and _token(situation).aliases.refusals:
         code = ErrorCode.NAME_UNKNOWN
-    cause, advice = _ADVICE.get(code) or _ADVICE.get(answer.status) or _LOOK
+    cause, advice = ADVICE.get(code) or ADVICE.get(answer.status) or _LOOK
     return Fault(cause, words, advice)
 
 
@@ -207,19 +187,11 @@ def passes_by(situation: Situation, answer: Answer) -> Fault:
 def token_rejected(situation: Situation, words: str) -> Fault:
     """Return why a registry may not take the token that was issued for it."""
     name, payload = situation.reference.name, read_payload(_token(situation).jwt)
-    if fault := _other_time(situation, words, payload):
-        return fault
-    audience, challenge = payload.get("aud"), situation.challenge
-    audiences = audience if isinstance(audience, list) else [audience]
-    service = challenge.service if challenge else None
-    if service and audience is not None and service not in audiences:
-        return Fault(
-            Cause.REALM,
-            f"{words}: the token is for the service"
-            f" {shown(', '.join(map(str, audiences)))}, and the registry is"
-            f" {shown(service)}",
-            "give registry and token server the same name of the service",
-        )
+    challenge = situation.challenge
+    found = other_time(payload, situation.clocks, time.time())
+    found = found or other_service(payload, challenge.service if challenge else None)
+    if found:
+        return Fault.of(found.after(words))
     token = _token(situation)
     names = pullable_names(token.jwt)
     if location := token.claimed.get(name):
@@ -229,62 +201,15 @@ def token_rejected(situation: Situation, words: str) -> Fault:
             "pull it by its name from the proxy, or from here by that one",
         )
     if names is None or name in names or name in token.aliases.candidates:
-        return Fault(
-            Cause.REALM,
-            f"{words}: it does not take the token that was issued for it",
-            "compare the issuer and the certificates that the registry trusts with"
-            " those of the token server",
-        )
+        return Fault.of(other_issuer().after(words))
     if situation.login is None:
         return Fault(
             Cause.LOGIN,
             f"{words}: without a login, the token has no right to pull {name}",
             _how(situation),
         )
-    return Fault(
-        Cause.RIGHTS,
-        f"{words}: the token has no right to pull {name}, only"
-        f" {shown(', '.join(sorted(names or ()))) or 'nothing'}",
-        "check the name, and let the owner of the login be given the right",
-    )
+    return Fault.of(no_right(name, names).after(words))
 
 
 def _token(situation: Situation) -> Token:
     return read_token(situation.token)
-
-
-def _other_time(
-    situation: Situation, words: str, payload: dict[str, object]
-) -> Fault | None:
-    """Return that the token is not of the registry's present, if it is not."""
-    begin, end = read_seconds(payload.get("nbf")), read_seconds(payload.get("exp"))
-    begin = begin or read_seconds(payload.get("iat"))
-    now = situation.now(Role.REGISTRY)
-    is_early = begin is not None and begin > now + CLOCK_SECONDS
-    is_late = end is not None and end < now - CLOCK_SECONDS
-    if not (is_early or is_late):
-        return None
-    span = " to ".join(format_timestamp(t) for t in (begin, end) if t is not None)
-    clocks = ", ".join(
-        f"that of the {role} {format_timestamp(situation.now(role))}"
-        for role in (Role.REGISTRY, Role.TOKEN)
-        if role in situation.clocks
-    )
-    return Fault(
-        Cause.CLOCK,
-        f"{words}: the token holds from {span}; this machine's clock says"
-        f" {format_timestamp(time.time())}" + (f", {clocks}" if clocks else ""),
-        f"set the clock of {_slow(situation)} by NTP",
-    )
-
-
-def _slow(situation: Situation) -> str:
-    """Return whose clock differs from those of the others."""
-    registry = situation.clocks.get(Role.REGISTRY, 0.0)
-    issuer = situation.clocks.get(Role.TOKEN, 0.0)
-    is_apart = abs(registry - issuer) > CLOCK_SECONDS
-    if is_apart and abs(issuer) <= CLOCK_SECONDS:
-        return "the registry"
-    if is_apart and abs(registry) <= CLOCK_SECONDS:
-        return "the token server"
-    return "registry and token server"

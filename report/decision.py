@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mitm.story.quantity import describe_duration
 from mitm.story.words import CACHES, LOGINS
 from report.pull import Pull
+from resolver.grammar.timestamp import describe_duration
 
 
 @dataclass(frozen=True, slots=True)

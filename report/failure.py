@@ -44,7 +44,8 @@ def failures(requests: Iterable[Request]) -> Sequence[Failure]:
 
 def explanation(request: Request) -> Sequence[str]:
     """Return the sentences that say more than why it is no success."""
-    reason = request.record.message or request.record.failure
+    record = request.record
+    reason = record.finding or record.message or record.failure
     return [each for each in request.explanation if not reason or reason not in each]
 
 

@@ -132,6 +132,8 @@ def reason(pull: Pull) -> str:
 def why(request: Request) -> str:
     """Say why a request is no success, as the log does."""
     record = request.record
+    if record.finding:
+        return record.finding
     if record.message:
         return record.message
     if record.failure:

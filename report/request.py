@@ -11,9 +11,9 @@ from typing import Any, Self
 from mitmproxy import http
 
 from mitm.story.explain import explain
-from mitm.story.quantity import read_seconds
 from mitm.story.record import AliasRecord, Kind, Outcome, OwnKind, Record
 from resolver.grammar.payload import parse_payload
+from resolver.grammar.timestamp import read_seconds
 from resolver.grammar.url import USUAL_PORTS
 
 AGENT_LENGTH_MAX = 60

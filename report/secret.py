@@ -15,8 +15,8 @@ from urllib.parse import parse_qs
 from mitmproxy import http
 
 from mitm.redaction import REDACTED
-from mitm.story.record import LOCATION_LENGTH
 from resolver.grammar.challenge import TOKEN_PATH
+from resolver.grammar.reference import LOCATION_LENGTH
 from resolver.token.claims import SEPARATOR
 
 LENGTH_MIN = 8

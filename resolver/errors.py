@@ -40,6 +40,8 @@ import json
 from enum import StrEnum
 from typing import ClassVar, Self
 
+from resolver.symptom import Role, Seen
+
 RETRY_AFTER_DEFAULT = 10
 """Seconds that a client is told to wait where nobody named another time."""
 API_VERSION_HEADER = ("Docker-Distribution-Api-Version", "registry/2.0")
@@ -99,8 +101,12 @@ class RegistryError(Exception):
         self.headers = headers
         self.server = ""
         """The URL of the one at fault, without a path: for the log alone."""
+        self.role: Role | None = None
+        """Who that is."""
         self.cause = ""
         """Why that gave no answer, in words: for the log alone."""
+        self.seen = Seen()
+        """What was seen of it."""
 
     @property
     def explanation(self) -> str:
@@ -116,9 +122,10 @@ class RegistryError(Exception):
             f"{self.message} ({self.explanation})" if self.explanation else self.message
         )
 
-    def blame(self, server: str) -> None:
+    def blame(self, server: str, role: Role | None = None) -> None:
         """Say whose fault it is, unless that is known already."""
         self.server = self.server or server
+        self.role = self.role or role
 
     @classmethod
     def with_retry_after(cls, message: str, seconds: int) -> Self:
@@ -293,10 +300,10 @@ class ServiceUnavailable(RegistryError):
     reason: Reason | None = None
     """Why, for the metrics; None where neither of the two is at fault."""
 
-    def blame(self, server: str) -> None:
+    def blame(self, server: str, role: Role | None = None) -> None:
         """Say whose fault it is; nobody's where the proxy itself is busy."""
         if self.reason is not Reason.BUSY:
-            super().blame(server)
+            super().blame(server, role)
 
     @classmethod
     def because(cls, reason: Reason, message: str) -> Self:

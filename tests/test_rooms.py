@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = {
     "resolver": (
+        "symptom",
         "errors",
         "grammar",
         "upstream",
@@ -39,8 +40,8 @@ ROOMS = {
         *("replay", "storage", "accel", "endpoint", "view", "command", "top"),
     ),
     "cause": (
-        *("finding", "evidence", "network", "access", "content", "client"),
-        *("judge", "top"),
+        *("finding", "certificate", "answer", "connection", "evidence"),
+        *("network", "access", "content", "client", "judge", "top"),
     ),
     "pull": (
         *("fault", "reference", "place", "login", "manifest", "progress"),

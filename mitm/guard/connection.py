@@ -57,6 +57,10 @@ class Limits:
     registry_seconds: int
 
 
+TOOK_TOO_LONG = "it took too long"
+"""Why a connection did not come about in time."""
+
+
 @dataclass(slots=True)
 class _Client:
     """A client's connection, and those to the registry that are made for it."""
@@ -71,6 +75,8 @@ class _Client:
     flows: dict[str, http.HTTPFlow] = field(default_factory=dict)
     tunnels: dict[connection.Server, connection.Server] = field(default_factory=dict)
     """What goes through each connection to a forward proxy."""
+    is_slow: bool = False
+    """Whether it took too little, and is let go."""
     may_go_elsewhere: bool = False
     """Whether a connection did not come about, and another address may be better."""
 
@@ -237,7 +243,7 @@ class Connections:
         task = asyncio.current_task()
         if task is not None:
             timer = asyncio.get_running_loop().call_later(
-                seconds, task.cancel, "it took too long"
+                seconds, task.cancel, TOOK_TOO_LONG
             )
             self._connecting[data.server.id] = _Attempt(timer, has_others)
 
@@ -294,8 +300,10 @@ class Connections:
 
     def forward_request(
         self, flow: http.HTTPFlow, carrier: connection.Server, peer: str
-    ) -> None:
+    ) -> AnswerReader | None:
         """Let the time begin in which the registry has to say something.
+
+        Returns what reads its answer, where that is known.
 
         Args:
             flow: whose request has a connection now.
@@ -305,13 +313,15 @@ class Connections:
         """
         client, server = self._clients.get(flow.client_conn.id), flow.server_conn
         if client is None:
-            return
+            return None
         if carrier is not server and (reader := client.registry.pop(carrier, None)):
             client.registry[server] = reader
             client.tunnels[carrier] = server
             reader.peer = peer
-        if (reader := client.registry.get(server)) and not reader.is_awaited:
+        reader = client.registry.get(server)
+        if reader and not reader.is_awaited:
             reader.expect_head()
+        return reader
 
     def may_ask_again(self, flow: http.HTTPFlow) -> bool:
         """Return whether another connection may have an answer that this one has not.
@@ -324,6 +334,11 @@ class Connections:
             return reader.is_kept and not reader.is_expired
         client = self._clients.get(flow.client_conn.id)
         return client is not None and client.may_go_elsewhere
+
+    def is_slow(self, flow: http.HTTPFlow) -> bool:
+        """Return whether a client is let go because it takes too little."""
+        client = self._clients.get(flow.client_conn.id)
+        return client is not None and client.is_slow
 
     def begin_answer(
         self, flow: http.HTTPFlow, *, is_streamed: bool
@@ -477,6 +492,7 @@ class Connections:
                     WINDOW_SECONDS,
                     extra={"client": client.writer.get_extra_info("peername")},
                 )
+                client.is_slow = True
                 client.writer.transport.abort()
         if self._clients:
             self._look_later()

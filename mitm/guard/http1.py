@@ -20,7 +20,14 @@ from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
 
 LINE_LENGTH_MAX = 64 << 10
 """Bytes between two chunks, and of all trailers."""
+CLOSED = "server closed connection"
+"""What mitmproxy says where not a byte of an answer came."""
+NO_HTTP = "this is no HTTP/1 answer"
+TLS_ALERT = "a server of TLS answers"
+"""Why such a server is given up."""
 _BEGIN = b"HTTP/"
+_ALERT = b"\x15\x03"
+"""The beginning of a TLS record by which a server complains (RFC 8446 section 6)."""
 
 
 class TrailerlessReader(ChunkedReader):
@@ -75,7 +82,9 @@ class StrictClient(_http1.Http1Client):
         assert self.stream_id is not None, "a request was sent"  # noqa: S101
         yield commands.CloseConnection(self.conn)
         error = ResponseProtocolError(
-            self.stream_id, "this is no HTTP/1 answer", ErrorCode.GENERIC_SERVER_ERROR
+            self.stream_id,
+            TLS_ALERT if bytes(self.buf).startswith(_ALERT) else NO_HTTP,
+            ErrorCode.GENERIC_SERVER_ERROR,
         )
         yield ReceiveHttp(error)
 

@@ -57,6 +57,8 @@ class LimitedReader:
         self._reader = reader
         self._deadline: float | None = None
         self._timeout: asyncio.Timeout | None = None
+        self.is_reset = False
+        """Whether the other end broke the connection instead of closing it."""
 
     async def read(self, size: int) -> bytes:
         """Return what there is, waiting for it; nothing at the end.
@@ -73,6 +75,9 @@ class LimitedReader:
                 if self._is_postponed():
                     continue
                 self._expired()
+                raise
+            except ConnectionResetError:
+                self.is_reset = True
                 raise
             self._received(len(data))
             return data
@@ -215,7 +220,8 @@ class AnswerReader(LimitedReader):
         super().__init__(reader)
         self._piece_length = piece_length
         self.peer = peer
-        self._seconds = seconds
+        self.seconds = seconds
+        """For how long it may be silent."""
         self._traffic = traffic or Traffic()
         self._left: int | None = HEAD_LENGTH_MAX
         self.is_expired = False
@@ -236,14 +242,14 @@ class AnswerReader(LimitedReader):
         self.is_awaited = True
         self.taken = 0
         """Bytes of the answer that came, its head included."""
-        self.wait(self._seconds)
+        self.wait(self.seconds)
 
     def expect_body(self, length: int | None) -> None:
         """Take so many bytes from now on, in time; or any number, however long."""
         self._left = length
         if length is None:
             self._traffic.streamed += self.taken
-        self.wait(self._seconds)
+        self.wait(self.seconds)
 
     def give_up(self) -> None:
         """Take what came for all that comes, as if the other end had closed."""
@@ -255,13 +261,13 @@ class AnswerReader(LimitedReader):
         self.is_awaited = False
         self.is_kept = True
         self._left = HEAD_LENGTH_MAX
-        self.wait(min(KEPT_SECONDS, self._seconds))
+        self.wait(min(KEPT_SECONDS, self.seconds))
 
     def _received(self, length: int) -> None:
         self.taken += length
         if self._left is None:
             self._traffic.streamed += length
-            self.wait(self._seconds)
+            self.wait(self.seconds)
             return
         self._left -= length
         if self._left < 0:
@@ -274,5 +280,5 @@ class AnswerReader(LimitedReader):
             logger.warning(
                 "%s did not answer within %d s: connection closed",
                 self.peer,
-                self._seconds,
+                self.seconds,
             )

@@ -1,36 +1,58 @@
 """What the proxy saw of a request that did not go well, for the rules of `cause`."""
 
+import hashlib
 import time
+from collections.abc import Iterable
+from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from mitmproxy import http
 
 from cause.evidence import BODY_LENGTH_MAX, Evidence
 from cause.finding import Role
-from mitm.story.record import REFUSALS_AND_FAILURES, Outcome, Record
+from mitm.story.record import REFUSALS_AND_FAILURES, Kind, Outcome, Record
+from mitm.story.symptom import symptom_of
+from resolver import errors
+from resolver.grammar.challenge import parse_challenge
 from resolver.grammar.credential import bearer_token
+from resolver.symptom import Seen, Symptom
 from resolver.token.claims import read_payload, read_token
+from resolver.upstream.clock import read_ahead
 
 _BAD = REFUSALS_AND_FAILURES | {Outcome.ABORTED}
+_SECRET = ("authorization", "cookie", "set-cookie", "location")
+"""Headers that are no evidence."""
+_SIGNED_MANIFEST = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+"""Of which the digest is not that of the whole."""
+_DIGEST = "docker-content-digest"
+_SHA256 = "sha256:"
+_DOCUMENTS = (Kind.BASE, Kind.MANIFEST, Kind.TAGS, Kind.REFERRERS)
 
 
 def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
     """Return what was seen of a request that is over; None where it went well."""
-    if record.outcome not in _BAD or record.is_optional:
+    if record.is_optional:
         return None
-    request, response = flow.request, flow.response
-    is_ours = record.error is not None or not record.is_forwarded
-    role = Role.STORAGE if record.storage else Role.REGISTRY
+    digests = _digests(flow, record)
+    if record.outcome not in _BAD and not _is_odd(record, digests):
+        return None
+    role, seen = _role(record), _seen(record)
+    if record.failure:
+        symptom, words = symptom_of(record)
+        seen = Seen(symptom, words, record.proxy, seen.status, seen.headers, seen.body)
+    request, error, now = flow.request, record.error, time.time()
     token = bearer_token(request.headers.get("authorization"))
+    reader = record.reader
     return Evidence(
-        role=None if is_ours else role,
-        host=record.host,
+        role=role,
+        host=_host(record),
         kind=record.kind,
         name=record.alias or "",
         method=record.method,
-        request=_by_name(request.headers),
-        status=record.status,
-        headers=_by_name(response.headers) if response else {},
-        body=(response.raw_content or b"")[:BODY_LENGTH_MAX] if response else b"",
+        request=_by_name(request.headers.fields),
+        status=seen.status if role else record.status,
+        headers=seen.headers,
+        body=seen.body,
         failure=record.failure or "",
         is_client_gone=record.outcome is Outcome.ABORTED,
         taken=record.bytes if record.failure else None,
@@ -39,14 +61,140 @@ def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
         login=record.login or "",
         code=record.code or "",
         message=record.message or "",
-        now=time.time(),
+        now=now,
+        symptom=seen.symptom,
+        words=seen.words,
+        certificate=record.certificate,
+        proxy=seen.proxy,
+        patience=reader.seconds if reader and record.failure else None,
+        has_begun=record.head is not None,
+        is_endless=record.is_endless,
+        is_unreadable=isinstance(error, errors.AnswerUnreadable),
+        is_slow=record.is_slow,
+        digest=digests[0],
+        body_digest=digests[1],
+        led_to=_led_to(record),
+        is_back=record.is_back,
+        realm=_realm(flow, record),
+        is_like_key=record.is_like_key,
+        path=record.path or "",
+        reference=record.reference,
+        location=record.location or "",
+        namespace=record.namespace,
+        client_scheme=record.client_scheme,
+        token_length=record.token_length,
+        registry=record.registry,
+        api=record.api,
+        clocks=_clocks(record, seen, now),
     )
 
 
-def _by_name(headers: http.Headers) -> dict[str, str]:
-    """Return header fields without logins, by their names in lower case."""
-    return {
-        name.lower(): value
-        for name, value in headers.items()
-        if name.lower() not in ("authorization", "cookie", "set-cookie")
+def _role(record: Record) -> Role | None:
+    """Return who answered, or should have; None where the proxy itself did."""
+    if not (record.is_forwarded or record.error):
+        return _awaited(record)
+    if (error := record.error) and (error.role or record.head is None):
+        return error.role
+    if record.cache:
+        return None  # Which is this proxy's.
+    return Role.STORAGE if record.storage else Role.REGISTRY
+
+
+def _awaited(record: Record) -> Role | None:
+    """Return who was being asked when the client went away, if it did."""
+    if record.outcome is not Outcome.ABORTED:
+        return None
+    return Role.API if record.kind is Kind.TOKEN else Role.REGISTRY
+
+
+def _host(record: Record) -> str:
+    server = record.error.server if record.error else ""
+    usual = record.api if record.kind is Kind.TOKEN else record.registry
+    return urlsplit(server).netloc or server or record.host or usual
+
+
+def _realm(flow: http.HTTPFlow, record: Record) -> str:
+    """Return where the client was told to get a token."""
+    if record.outcome is not Outcome.CHALLENGED or flow.response is None:
+        return ""
+    header = flow.response.headers.get("www-authenticate", "")
+    challenge = parse_challenge(header)
+    return challenge.realm if challenge else ""
+
+
+def _clocks(record: Record, seen: Seen, now: float) -> dict[Role, float]:
+    """Return how far the clocks of registry and API are ahead, as far as is known."""
+    clocks = {
+        Role.REGISTRY: read_ahead(seen.headers, now),
+        Role.API: record.api_ahead,
     }
+    return {role: ahead for role, ahead in clocks.items() if ahead is not None}
+
+
+def _seen(record: Record) -> Seen:
+    """Return what was seen of the server."""
+    if record.head:
+        status, fields = record.head
+        return Seen(
+            status=status,
+            headers=_by_name(fields),
+            body=record.content[:BODY_LENGTH_MAX],
+        )
+    error = record.error
+    if error is None:
+        return Seen()
+    is_late = (
+        isinstance(error, errors.ServiceUnavailable)
+        and error.reason is errors.Reason.TIMEOUT
+        and error.seen == Seen()
+    )
+    return Seen(Symptom.SILENT) if is_late else error.seen
+
+
+def _digests(flow: http.HTTPFlow, record: Record) -> tuple[str, str]:
+    """Return what a manifest that was served should be, and what it is."""
+    is_whole = record.kind is Kind.MANIFEST and record.status == HTTPStatus.OK
+    body = flow.response and flow.response.raw_content
+    if not (is_whole and body and record.head and record.method == "GET"):
+        return "", ""
+    headers = _by_name(record.head[1])
+    if headers.get("content-type", "").partition(";")[0] == _SIGNED_MANIFEST:
+        return "", ""
+    wanted = record.digest or headers.get(_DIGEST, "")
+    if not wanted.startswith(_SHA256):
+        return "", ""
+    return wanted, f"{_SHA256}{hashlib.sha256(body).hexdigest()}"
+
+
+def _led_to(record: Record) -> str:
+    """Return the host that the client was sent to, if it was."""
+    fields = record.head[1] if record.head else ()
+    name = next((v for k, v in fields if k.lower() == b"location"), b"")
+    place = name.decode("latin-1").partition("://")[2].partition("/")[0]
+    return place.partition("?")[0].rpartition("@")[2]
+
+
+def _is_odd(record: Record, digests: tuple[str, str]) -> bool:
+    """Return whether an answer that was passed on may be none that a client can use."""
+    if record.head is None:
+        return False
+    status, fields = record.head
+    if record.outcome is Outcome.CHALLENGED or record.is_back:
+        return True
+    names = {name.lower(): value for name, value in fields}
+    if record.kind is Kind.BLOB:
+        return b"content-encoding" in names
+    is_page = names.get(b"content-type", b"").lower().startswith(b"text/html")
+    is_moved = status >= HTTPStatus.MULTIPLE_CHOICES
+    return record.kind in _DOCUMENTS and (
+        digests[0] != digests[1] or is_page or (is_moved and record.kind is Kind.BASE)
+    )
+
+
+def _by_name(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return header fields without secrets, by their names in lower case."""
+    pairs = (
+        (name.decode("latin-1").lower(), value.decode("latin-1"))
+        for name, value in fields
+    )
+    return {name: value for name, value in pairs if name not in _SECRET}

@@ -207,12 +207,18 @@ def _end(record: Record) -> Iterator[str]:
                 "The client went away before it had everything:"
                 f" {record.failure or ''}."
             )
-            yield "If it was not stopped, it or something before the proxy timed out."
+            if record.finding is None:
+                yield (
+                    "If it was not stopped, it or something before the proxy timed out."
+                )
+            yield from _found(record)
         case Outcome.FAILED if record.failure:
-            yield (
-                f"The {sender(record)} did not answer, or not to the end:"
-                f" {record.failure}."
-            )
+            if record.finding is None:
+                yield (
+                    f"The {sender(record)} did not answer, or not to the end:"
+                    f" {record.failure}."
+                )
+            yield from _found(record)
             yield (
                 "Clients try again; docker and containerd go on where they were."
                 if record.kind is Kind.BLOB
@@ -220,15 +226,27 @@ def _end(record: Record) -> Iterator[str]:
             )
         case Outcome.FAILED | Outcome.LIMITED:
             yield f"It could not be answered, with status {record.status}{message}."
+            yield from _found(record)
             yield "Clients try a few times, some seconds apart, and then give up."
         case Outcome.UNAUTHORIZED | Outcome.REFUSED:
             yield f"It was refused with status {record.status}{message}."
             yield from _advice(record)
 
 
+def _found(record: Record) -> Iterator[str]:
+    """Say what is wrong and what to do about it, where that was found."""
+    if record.finding and record.finding != record.message:
+        yield f"What is wrong: {record.finding}."
+    if record.advice:
+        yield f"What to do: {record.advice}."
+
+
 def _advice(record: Record) -> Iterator[str]:
     """Say what the client does now, and what its user can do."""
     is_token = record.kind is Kind.TOKEN
+    if record.finding:
+        yield from _found(record)
+        return
     match record.code:
         case ErrorCode.UNAUTHORIZED if is_token:
             yield (

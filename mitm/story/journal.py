@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 from mitmproxy import exceptions, http
 
 from mitm.guard.connection import Connections
@@ -15,6 +15,9 @@ from resolver.upstream.observer import NOBODY, Observer
 if TYPE_CHECKING:
     from mitm.story.metrics import Metrics
 
+REDIRECTED_MAX = 10_000
+REDIRECTED_SECONDS = 300
+"""How long it is known that a client was redirected for a blob."""
 RELEASES_MAX = 10_000
 """Locations of which it is remembered which release they hold, for the log."""
 
@@ -25,6 +28,9 @@ class Journal:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._releases: LRUCache[str, KnownRelease] = LRUCache(RELEASES_MAX)
+        self._redirected: TTLCache[tuple[object, ...], None] = TTLCache(
+            REDIRECTED_MAX, REDIRECTED_SECONDS
+        )
         self._address: tuple[str, int] | None = None
         self._metrics: Metrics | None = None
         self._kept = Kept()
@@ -88,6 +94,11 @@ class Journal:
 
     def _close(self, flow: http.HTTPFlow, record: Record) -> None:
         record.recall(self._releases)
+        if record.is_redirected and "range" not in flow.request.headers:
+            login = flow.request.headers.get("authorization", "")
+            key = record.client[0], hash(login), record.digest
+            record.is_back = key in self._redirected
+            self._redirected[key] = None
         words.tell(flow, record)
         log_line.write(record)
         if self._metrics:

@@ -9,7 +9,7 @@ import logging
 from typing import Any
 
 from mitm import reply
-from mitm.story.record import Kind, Mover, Outcome, Record, brief_location
+from mitm.story.record import Kind, Mover, Outcome, Record
 from mitm.story.words import (
     BLOBS,
     MOVERS,
@@ -18,6 +18,7 @@ from mitm.story.words import (
     no_answer,
     server,
 )
+from resolver.grammar.reference import brief_location
 
 logger = logging.getLogger("balena.request")
 
@@ -58,7 +59,8 @@ def describe(record: Record) -> str:
     size = f"{record.bytes} bytes " if has_size else ""
     parts.append(f"{size}in {record.seconds:.3f} s")
     result, request_id = ", ".join(parts), reply.brief_id(record.request_id)
-    return f"{record.method} {record.subject}: {result} [{request_id}]"
+    found = f": {record.diagnosis}" if record.diagnosis else ""
+    return f"{record.method} {record.subject}: {result}{found} [{request_id}]"
 
 
 def facts(record: Record) -> dict[str, Any]:
@@ -71,6 +73,9 @@ def facts(record: Record) -> dict[str, Any]:
         "status": record.status,
         "code": record.error and record.error.code,
         "cause": (record.error and record.error.explanation) or None,
+        "fault": record.fault,
+        "finding": record.finding,
+        "advice": record.advice,
         "alias": record.alias,
         "digest": record.digest,
         "release": record.release,
@@ -107,6 +112,9 @@ def _aliases(record: Record) -> list[dict[str, Any]]:
 
 
 def _result(record: Record) -> str:
+    """Say how it ended; what was found takes the place of what is seen alone."""
+    if record.diagnosis:
+        return _end(record)
     if error := record.error:
         return f"{record.status} {error.code}, {error.in_log}"
     if record.failure:
@@ -117,6 +125,19 @@ def _result(record: Record) -> str:
     if record.is_forwarded and record.outcome in _OF_OTHERS:
         return f"{record.status} from the {server(record)}"
     return outcomes or str(record.status)
+
+
+def _end(record: Record) -> str:
+    """Say how a request ended of which it is known what is wrong."""
+    if error := record.error:
+        return f"{record.status} {error.code}, {error.message}"
+    if record.outcome is Outcome.ABORTED:
+        return "the client went away"
+    if record.failure:
+        return "not answered" if record.status is None else "not answered to the end"
+    return (_outcomes(record) if record.kind is Kind.TOKEN else "") or str(
+        record.status
+    )
 
 
 def _outcomes(record: Record) -> str:

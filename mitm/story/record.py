@@ -44,43 +44,47 @@ counts as not known.
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Any, Self
+from urllib.parse import unquote
 
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
 
+from cause.certificate import Certificate
 from cause.finding import Cause, Finding
 from mitm.guard.reader import AnswerReader
-from mitm.story.quantity import read_seconds, read_size
+from mitm.story.quantity import read_size
 from resolver import errors
 from resolver.content.forward import Forward
 from resolver.grammar import endpoint, url
-from resolver.grammar.reference import (
-    is_artifact_tag,
-    parse_location,
-    printable,
-)
+from resolver.grammar.credential import Credential
+from resolver.grammar.reference import brief_location, is_artifact_tag, printable
+from resolver.grammar.timestamp import read_seconds
 from resolver.release.release import Release
 from resolver.release.resolution import Resolution
 from resolver.token.answer import TokenAnswer
 from resolver.upstream import observer
 
+type Head = tuple[int, tuple[tuple[bytes, bytes], ...]]
+"""Status and header fields of an answer."""
+type Content = bytes
+
 KEY = "balena"
 """Of the record in a flow's metadata."""
 SEPARATOR = ", "
 """Between the aliases of a request for several."""
-LOCATION_LENGTH = len("v2/") + 4
-"""How much of a location is shown: enough to tell two apart, too little to use it."""
 DIGEST_LENGTH = len("sha256:") + 12
 COMMIT_LENGTH = 7
 PATH_LENGTH_MAX = 1000
 """Characters of a path that is told; the longest that means anything has 400."""
+NAMESPACE_LENGTH_MAX = 255
+"""Characters of a registry's name; hosts have no longer ones."""
 UNKNOWN_PORT = "-"
 EMPTY_BASIC = "Og=="
 """What some clients send where nobody is logged in: base64 of a colon."""
@@ -287,6 +291,34 @@ class Record:
     """The answer of the proxy's own."""
     reader: AnswerReader | None = None
     """Where the registry's answer comes from."""
+    proxy: str = ""
+    """The forward proxy that it comes through, in words."""
+    head: Head | None = None
+    """Status and headers of the answer as it came, whatever the client gets."""
+    content: Content = b""
+    """Its body, where it was held."""
+    certificate: Certificate | None = None
+    """The one with which the server was not trusted."""
+    is_endless: bool = False
+    """Whether nothing but the end of the connection is the end of the answer."""
+    is_slow: bool = False
+    """Whether the client took too little, and was let go."""
+    is_back: bool = False
+    """Whether it asks for a blob that it was redirected for a moment ago."""
+    namespace: str = ""
+    """The registry that containerd wants, as it says in the query."""
+    client_scheme: str = ""
+    """By which the client came, where headers say so that are not trusted."""
+    is_like_key: bool | None = None
+    """Whether the password is what balena issues; None where none was sent."""
+    token_length: int = 0
+    """Characters of the token that the registry is sent."""
+    registry: str = ""
+    """Host of the registry that is fronted."""
+    api: str = ""
+    """Host of the API, as far as anybody has named one."""
+    api_ahead: float | None = None
+    """Seconds that the API's clock is ahead, where that may matter."""
 
     @classmethod
     def of(
@@ -310,6 +342,9 @@ class Record:
         record = cls(request_id, client, printable(flow.request.method))
         record.path = shown_path(flow.request.path)
         record.login = _login(headers.get("authorization", ""))
+        record.namespace = _namespace(flow.request.path)
+        if not trust_forwarded:
+            record.client_scheme = url.forwarded_scheme(headers)
         record.begin = time.monotonic()
         return record
 
@@ -414,6 +449,17 @@ class Record:
         return self.aliases[0].location if len(self.aliases) == 1 else None
 
     @property
+    def is_redirected(self) -> bool:
+        """Whether the client was sent elsewhere for a blob."""
+        return (
+            self.kind is Kind.BLOB
+            and self.method == "GET"
+            and self.status is not None
+            and HTTPStatus.MULTIPLE_CHOICES <= self.status < HTTPStatus.BAD_REQUEST
+            and self.status != HTTPStatus.NOT_MODIFIED
+        )
+
+    @property
     def is_optional(self) -> bool:
         """Whether clients ask for it only to see whether it is there."""
         if self.status != HTTPStatus.NOT_FOUND or self.error is not None:
@@ -435,8 +481,16 @@ class Record:
             self.digest = str(wanted.reference)
         self.alias = brief_location(wanted.name) or str(wanted.name)
 
+    def asked_token(self, credential: Credential, names: Sequence[str]) -> None:
+        """Take note of who wants a token, and for what."""
+        if credential.authorization and self.login is Login.NONE:
+            self.login = Login.KEY  # It stood in the form.
+        self.is_like_key = credential.is_like_key
+        self.alias = SEPARATOR.join(names) or None
+
     def forwarded(self, forward: Forward, host: str) -> None:
         """Take note that the request goes to the registry, at this host."""
+        self.token_length = len(forward.authorization or "")
         self.host = host
         self.warning = forward.warning
         self.is_forwarded = True
@@ -489,8 +543,9 @@ class Record:
         finally:
             self.api_seconds = round(time.monotonic() - begin, 4)
 
-    def began(self) -> None:
-        """Take note that the registry's answer begins."""
+    def began(self, response: http.Response) -> None:
+        """Take note that the answer of registry or storage begins, as it came."""
+        self.head = response.status_code, response.headers.fields
         self.registry_seconds = round(time.monotonic() - self.forward_begin, 4)
 
     def answered(self, response: http.Response, *, is_head: bool) -> None:
@@ -518,6 +573,16 @@ class Record:
         """Take note of what is wrong, and of what to do about it."""
         self.fault, self.finding = found.cause, found.sentence
         self.advice = found.advice
+
+    @property
+    def diagnosis(self) -> str | None:
+        """What is wrong, and what to do about it, in a line; None where it is open.
+
+        What the client was told is not said again.
+        """
+        said = [] if self.finding == self.message else [self.finding]
+        step = f"next: {self.advice}" if self.advice else None
+        return "; ".join(filter(None, [*said, step])) or None
 
     def _length(self, response: http.Response) -> int | None:
         """Return the length of a whole body, whether it was held or streamed."""
@@ -565,12 +630,6 @@ def selector_of(alias: str | None) -> str | None:
     return parts[2] if len(parts) > 2 and parts[0] != "v2" else None  # noqa: PLR2004
 
 
-def brief_location(name: str | None) -> str | None:
-    """Return the beginning of a location, or None for what is none."""
-    location = None if name is None else parse_location(name)
-    return location and f"{location[:LOCATION_LENGTH]}..."
-
-
 def shown_path(path: str) -> str:
     """Return the path without its query, in characters that print, and not too many."""
     begin = path.partition("?")[0][:PATH_LENGTH_MAX]
@@ -586,6 +645,17 @@ def _login(authorization: str) -> Login:
         case "bearer" if value.strip():
             return Login.TOKEN
     return Login.NONE
+
+
+def _namespace(path: str) -> str:
+    """Return the registry that containerd wants, if it says so in the query.
+
+    https://github.com/containerd/containerd/blob/main/docs/hosts.md
+    """
+    query = path.partition("?")[2][:PATH_LENGTH_MAX]
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    text = next((value for name, _, value in pairs if name == "ns"), "")
+    return printable(unquote(text))[:NAMESPACE_LENGTH_MAX]
 
 
 type _Reader = Callable[[object], object | None]

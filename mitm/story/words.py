@@ -16,7 +16,6 @@ from mitm.story.quantity import describe_size
 from mitm.story.record import (
     COMMIT_LENGTH,
     DIGEST_LENGTH,
-    LOCATION_LENGTH,
     REFUSALS_AND_FAILURES,
     SEPARATOR,
     AliasRecord,
@@ -28,7 +27,7 @@ from mitm.story.record import (
     selector_of,
 )
 from resolver.grammar import payload
-from resolver.grammar.reference import printable
+from resolver.grammar.reference import LOCATION_LENGTH, printable
 from resolver.upstream.observer import CacheState
 
 MARK = ":x:"
@@ -128,7 +127,10 @@ def describe(record: Record) -> str:
         return f"{_subject(record)}: told the client to get a token here"
     if record.outcome in REFUSALS_AND_FAILURES and not record.refused:
         word = "failed" if record.outcome is Outcome.FAILED else "refused"
-        return f"{word}: {record.message or f'{_subject(record)}: {record.status}'}"
+        seen = f"{_subject(record)}: {record.finding or record.status}"
+        # What a client was told of a failure names nobody.
+        is_vague = record.outcome is Outcome.FAILED and record.finding
+        return f"{word}: {seen if is_vague else record.message or seen}"
     return _COMMENTS.get(record.kind, _other)(record)
 
 
@@ -183,7 +185,7 @@ def _failure(record: Record, failure: str) -> str:
     size = f" after {describe_size(record.bytes)}" if record.bytes else ""
     if record.outcome is Outcome.ABORTED:
         return f"{_subject(record)}: the client went away{size}"
-    return f"failed: {_subject(record)}: {failure}{size}"
+    return f"failed: {_subject(record)}: {record.finding or f'{failure}{size}'}"
 
 
 def _subject(record: Record) -> str:

@@ -6,11 +6,14 @@ that of a user's session has secrets among its claims; a registry's has an acces
 
 from typing import Any
 
-from mitm.story.quantity import describe_duration, read_seconds
 from mitm.story.record import COMMIT_LENGTH
 from mitm.view.line import cell, fields, first, rest, section, shown, table
 from resolver import errors
-from resolver.grammar.timestamp import format_timestamp
+from resolver.grammar.timestamp import (
+    describe_duration,
+    format_timestamp,
+    read_seconds,
+)
 from resolver.release.release import Release
 from resolver.token import claims, suffix
 

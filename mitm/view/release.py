@@ -11,9 +11,10 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
-from mitm.story.record import COMMIT_LENGTH, OwnKind, brief_location
+from mitm.story.record import COMMIT_LENGTH, OwnKind
 from mitm.view.body import Body, View
 from mitm.view.line import ROWS_MAX, cell, counted, first, rest, shown, table
+from resolver.grammar.reference import brief_location
 
 _ROWS = re.compile(rb'"d"\s*:\s*\[')
 _COLUMNS = (

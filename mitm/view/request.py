@@ -20,6 +20,7 @@ _FACTS = (
     *("request_id", "kind", "outcome", "path", "login", "alias"),
     *("selector", "release", "revision", "commit", "location", "storage", "cache"),
     *("reason", "refused", "tagged", "digest", "code", "message", "warning", "failure"),
+    *("fault", "finding", "advice", "session"),
     *("bytes", "seconds", "api_seconds", "registry_seconds"),
 )
 _FACTS_OF_ALIASES = (

@@ -30,6 +30,7 @@ from resolver.errors import (
 from resolver.grammar.endpoint import Base, Content, ContentKind
 from resolver.grammar.reference import Location, parse_digest
 from resolver.release.candidate import tag_alias
+from resolver.symptom import Role
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.flight import Flights
 from resolver.upstream.observer import NOBODY, Failure, Observer, Part, purpose
@@ -245,12 +246,12 @@ class Locator:
                 location = await self._ask(search, parties, deadline)
         except RateLimited as error:
             self._observer.note(Failure(Part.REGISTRY, Reason.LIMITED))
-            error.blame(self._registry_url)
+            error.blame(self._registry_url, Role.REGISTRY)
             raise
         except ServiceUnavailable as error:
             reason = error.reason or Reason.SENSELESS
             self._observer.note(Failure(Part.REGISTRY, reason))
-            error.blame(self._registry_url)
+            error.blame(self._registry_url, Role.REGISTRY)
             raise
         if location:
             slug = search.alias.slug
@@ -326,15 +327,19 @@ class Locator:
         if answer.status in _REFUSED:
             raise TokenRefused
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise RateLimited.with_retry_after(
+            limited = RateLimited.with_retry_after(
                 "the registry limits the rate of requests; try again later",
                 answer.retry_after or RETRY_AFTER_DEFAULT,
             )
+            limited.seen = answer.seen
+            raise limited
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise ServiceUnavailable.because(
+            failing = ServiceUnavailable.because(
                 Reason.STATUS,
                 f"the registry answers with status {answer.status}; try again later",
             )
+            failing.seen = answer.seen
+            raise failing
         return answer.status < HTTPStatus.BAD_REQUEST
 
 

@@ -11,6 +11,7 @@ A credential is only passed on, never checked here: the API decides.
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,11 +28,18 @@ class Credential:
     """The API key alone, which the OData side takes as Bearer."""
 
     @property
+    def is_like_key(self) -> bool | None:
+        """Whether it looks like what balena issues; None where there is none."""
+        return None if self.authorization is None else is_like_key(self.key or "")
+
+    @property
     def fingerprint(self) -> bytes | None:
         """What tells keys apart; None where there is none."""
         return None if self.key is None else fingerprint(self.key)
 
 
+_KEY = re.compile(r"[A-Za-z0-9]{32,}|[\w-]+\.[\w-]+\.[\w-]+")
+"""An API key, or a token of a session."""
 _SALT = os.urandom(16)
 
 KEY_VARIABLE = "BALENA_API_KEY"
@@ -87,6 +95,11 @@ def credential_of_environment(environment: Mapping[str, str]) -> Credential:
             " key alone, on one line"
         )
     return Credential(f"Bearer {key}", key) if key else ANONYMOUS
+
+
+def is_like_key(secret: str) -> bool:
+    """Return whether it looks like what balena issues, and not like a password."""
+    return _KEY.fullmatch(secret) is not None
 
 
 def fingerprint(secret: str) -> bytes:

@@ -45,6 +45,8 @@ Slug = NewType("Slug", str)
 Tag = NewType("Tag", str)
 Digest = NewType("Digest", str)
 
+LOCATION_LENGTH = len("v2/") + 4
+"""How much of a location is shown: enough to tell two apart, too little to use it."""
 NAME_LENGTH_MAX = 255
 """Characters; what clients allow for host and name together."""
 
@@ -172,6 +174,12 @@ def parse_reference(text: str, *, tags_select: bool = True) -> Reference:
 def parse_location(text: str) -> Location | None:
     """Return the location that the name is, or None where it is something else."""
     return Location(text) if _LOCATION.fullmatch(text) else None
+
+
+def brief_location(name: str | None) -> str | None:
+    """Return the beginning of a location, or None for what is none."""
+    location = None if name is None else parse_location(name)
+    return location and f"{location[:LOCATION_LENGTH]}..."
 
 
 def is_stored_name(text: str) -> bool:

@@ -127,6 +127,11 @@ def client_address(headers: Mapping[str, str]) -> str | None:
         return None
 
 
+def forwarded_scheme(headers: Mapping[str, str]) -> str:
+    """Return the scheme that the client used as headers say, trusted or not."""
+    return _forwarded(headers)[0] or ""
+
+
 def _forwarded(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Return scheme and host as the reverse proxy in front saw them."""
     first = headers.get("forwarded", "").partition(",")[0]

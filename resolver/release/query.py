@@ -56,6 +56,20 @@ def releases(
     )
 
 
+def like(slug: Slug, readings: Iterable[ReleaseReading], *, top: int) -> str:
+    """Ask for what the readings would mean if everything could be pulled.
+
+    Drafts, failed builds and invalidated releases are among them.
+    """
+    conditions = " or ".join(f"({_resemblance(reading)})" for reading in readings)
+    return _spaced(
+        f"release?$select={_RELEASE_FIELDS}"
+        f"&$filter=belongs_to__application/any(a:a/slug eq {literal(slug)})"
+        f" and ({conditions})&$orderby={_GREATEST_VERSION},id desc&$top={top}"
+        f"&$expand={_IMAGES}"
+    )
+
+
 def target_release(slug: Slug) -> str:
     """Ask for the application's target release, with its images."""
     return _application(slug, _TARGET)
@@ -116,6 +130,19 @@ def _condition(reading: ReleaseReading) -> str:
             )
         case PrefixReading(prefix):
             return f"startswith(commit,{literal(prefix)})"
+
+
+def _resemblance(reading: ReleaseReading) -> str:
+    """Return what the reading finds, whatever became of the release."""
+    match reading:
+        case VersionReading(version):
+            # A draft has a time behind it in its whole version alone.
+            return f"semver eq {literal(version)}"
+        case RangeReading(major, minor):
+            within = "" if minor is None else f" and semver_minor eq {minor}"
+            return f"semver_major eq {major}{within}"
+        case _:
+            return _condition(reading)
 
 
 def _raw_version(text: str) -> str:

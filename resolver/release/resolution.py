@@ -1,15 +1,22 @@
 """Resolution: for which location an alias stands (design section 8).
 
-One API request finds a release on the common path. A second one is made where the
-first found nothing, to tell the user what would have worked.
+One API request finds a release on the common path. Two more are made where the first
+found nothing, to tell the user what would have worked, and what is there and does not.
 """
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from resolver.errors import AccessDenied, Refusal, ReleaseUnknown, TargetUnknown
+from resolver.errors import (
+    AccessDenied,
+    RateLimited,
+    Refusal,
+    ReleaseUnknown,
+    ServiceUnavailable,
+    TargetUnknown,
+)
 from resolver.grammar.credential import Credential
 from resolver.grammar.reference import Alias, Location, Slug, parse_location
 from resolver.grammar.selector import (
@@ -40,6 +47,7 @@ from resolver.release.selection import (
     select_image,
     select_release,
 )
+from resolver.release.unfit import describe_unfit
 from resolver.upstream.api import Api
 from resolver.upstream.deadline import Deadline
 
@@ -50,6 +58,8 @@ GREATEST_COUNT = 25
 NEWEST_WINDOW = 60
 """Among how many of the greatest releases a refusal finds its versions: some versions
 have many revisions."""
+UNFIT_COUNT = 5
+"""How many releases are looked at for why nothing can be pulled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +144,7 @@ class ApiResolver:
         raise self._refusal(
             alias.slug,
             f"{alias.slug} has no release {alias.selector} that can be pulled",
+            lambda: self._unfit(alias.slug, readings, credential, deadline),
             credential,
             deadline,
         )
@@ -152,6 +163,7 @@ class ApiResolver:
         raise self._refusal(
             alias.slug,
             f"{alias.slug} has no target release that can be pulled",
+            lambda: describe_unfit([target] if target else []),
             credential,
             deadline,
         )
@@ -195,8 +207,10 @@ class ApiResolver:
         """Return what the alias means without a tag (rules S1 and S8)."""
         if release is None or not release.is_pullable:
             newest = describe_newest([r.release for r in many.rows if r.release])
+            why = describe_unfit([release] if release else [])
             raise ReleaseUnknown(
-                f"{alias.slug} has no target release that can be pulled; {newest}"
+                f"{alias.slug} has no target release that can be pulled"
+                f"{why and f': {why}'}; {newest}"
             )
         image = select_image(alias, release)
         location = self._location(alias, image)
@@ -230,13 +244,36 @@ class ApiResolver:
         return tuple(rows)
 
     def _refusal(
-        self, slug: Slug, reason: str, credential: Credential, deadline: Deadline
+        self,
+        slug: Slug,
+        reason: str,
+        describe: Callable[[], str],
+        credential: Credential,
+        deadline: Deadline,
     ) -> Refusal:
         """Return why there is no release, with the versions that there are."""
         path = query.greatest_releases(slug, NEWEST_WINDOW)
         application = self._application(slug, path, credential, deadline)
         newest = describe_newest(application.releases, application.target)
-        return ReleaseUnknown(f"{reason}; {newest}")
+        why = describe()
+        return ReleaseUnknown(f"{reason}{why and f': {why}'}; {newest}")
+
+    def _unfit(
+        self,
+        slug: Slug,
+        readings: Sequence[ReleaseReading],
+        credential: Credential,
+        deadline: Deadline,
+    ) -> str:
+        """Return why what is there is not pulled, if the API says so."""
+        if not readings:
+            return ""
+        path = query.like(slug, readings, top=UNFIT_COUNT)
+        try:
+            releases = parse_releases(self._api.query(path, credential, deadline))
+        except (RateLimited, ServiceUnavailable):
+            return ""  # The refusal is known by now, and says enough.
+        return describe_unfit(releases)
 
     def _application(
         self, slug: Slug, path: str, credential: Credential, deadline: Deadline

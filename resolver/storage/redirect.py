@@ -20,8 +20,10 @@ from typing import Protocol
 
 from cachetools import LRUCache
 
+from resolver.errors import ServiceUnavailable
 from resolver.storage.address import Addresses
 from resolver.storage.url import Origin, Url, parse_redirect, refuse
+from resolver.symptom import Role
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.transport import Answer
 
@@ -139,12 +141,16 @@ class Redirects:
             is_needed = is_asked and decides
             if not is_needed and not self._may_redirect(here.origin, method):
                 break
-            answer = self._searcher.search(
-                here.text,
-                method=method,
-                authorization=authorization if is_registry else None,
-                deadline=deadline,
-            )
+            try:
+                answer = self._searcher.search(
+                    here.text,
+                    method=method,
+                    authorization=authorization if is_registry else None,
+                    deadline=deadline,
+                )
+            except ServiceUnavailable as error:
+                error.blame("", Role.REGISTRY if is_registry else Role.STORAGE)
+                raise
             location = answer.headers.get("Location", "")
             is_redirect = answer.status in STATUSES and location != ""
             if decides:

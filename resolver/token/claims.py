@@ -27,7 +27,7 @@ from resolver.grammar.reference import (
     Location,
     parse_location,
 )
-from resolver.grammar.timestamp import format_timestamp
+from resolver.grammar.timestamp import format_timestamp, read_seconds
 from resolver.release.candidate import Candidate, Candidates
 from resolver.token.suffix import (
     LENGTH_MAX,
@@ -255,6 +255,5 @@ def read_payload(jwt: str) -> dict[str, Any]:
 
 def _time(value: object) -> int | None:
     """Return the seconds of a NumericDate (RFC 7519) of this age of the world."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if 0 <= value < 1 << 35 else None
+    seconds = read_seconds(value)
+    return None if seconds is None else int(seconds)

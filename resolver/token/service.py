@@ -27,6 +27,7 @@ from resolver.grammar.credential import (
 from resolver.grammar.reference import Alias, is_stored_name, parse_alias
 from resolver.grammar.scope import Scope, parse_scopes
 from resolver.release.resolution import ApiResolver, Resolution, candidates_of
+from resolver.symptom import Role
 from resolver.token.answer import TokenAnswer, compose, count_fitting
 from resolver.token.cache import Lookup, ResolutionCache
 from resolver.upstream.deadline import Deadline
@@ -149,7 +150,7 @@ class TokenService:
         except ServiceUnavailable as error:
             if error.reason is Reason.BUSY:
                 self._observer.note(Failure(Part.API, Reason.BUSY))
-            error.blame(self._upstream.asked_url)
+            error.blame(*self._upstream.asked)
             raise
 
     async def registry_service(self) -> str:
@@ -165,7 +166,7 @@ class TokenService:
             async with time_limit(deadline, late):
                 return (await self._upstream.connected(self._threads, deadline)).service
         except ServiceUnavailable as error:
-            error.blame(self._upstream.asked_url)
+            error.blame(*self._upstream.asked)
             raise
 
     async def look_up(self, name: str, credential: Credential) -> Resolution:
@@ -290,7 +291,7 @@ class TokenService:
                     parties=(*parties, ("application", alias.slug)),
                 )
             except ServiceUnavailable as error:
-                error.blame(backend.api.url)
+                error.blame(backend.api.url, Role.API)
                 raise
 
         try:

@@ -23,6 +23,7 @@ from resolver.grammar.challenge import TOKEN_PATH
 from resolver.grammar.credential import Credential
 from resolver.grammar.payload import parse_payload
 from resolver.grammar.scope import Scope
+from resolver.symptom import Role
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import (
     NOBODY,
@@ -125,7 +126,7 @@ class Api:
                     "the balena API does not accept these credentials: log in with any"
                     " user name and, as password, a balena API key that is still valid"
                 )
-            token = _token(_json(answer))
+            token = _token(answer)
         self._observer.note(Contact(Part.API))
         return token
 
@@ -136,11 +137,11 @@ class Api:
         try:
             yield
         except RateLimited as error:
-            error.blame(self.url)
+            error.blame(self.url, Role.API)
             self._observer.note(Failure(Part.API, Reason.LIMITED))
             raise
         except ServiceUnavailable as error:
-            error.blame(self.url)
+            error.blame(self.url, Role.API)
             reason = error.reason or Reason.SENSELESS
             self._observer.note(Failure(Part.API, reason))
             raise
@@ -153,44 +154,49 @@ class Api:
             url, authorization=authorization, deadline=deadline
         )
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise RateLimited.with_retry_after(
+            limited = RateLimited.with_retry_after(
                 "the balena API limits the rate of requests; try again later",
                 RETRY_AFTER_DEFAULT
                 if answer.retry_after is None
                 else answer.retry_after,
             )
+            limited.seen = answer.seen
+            raise limited
         return answer
 
 
 def _json(answer: Answer) -> Any:
     if answer.status != HTTPStatus.OK:
-        raise _failing(answer.status)
+        raise _unavailable(
+            Reason.STATUS,
+            f"the balena API gave an answer with status {answer.status}",
+            answer,
+        )
     try:
         return parse_payload(answer.body)
     except ValueError as error:
-        raise _senseless() from error
+        raise _senseless(answer) from error
 
 
-def _token(payload: Any) -> str:
+def _token(answer: Answer) -> str:
+    payload = _json(answer)
     token = payload.get("token") if isinstance(payload, dict) else None
     if (
         not isinstance(token, str)
         or len(token) > TOKEN_LENGTH_MAX
         or not _TOKEN.fullmatch(token)
     ):
-        raise _senseless()
+        raise _senseless(answer)
     return token
 
 
-def _failing(status: int) -> ServiceUnavailable:
-    return ServiceUnavailable.because(
-        Reason.STATUS,
-        f"the balena API gave an answer with status {status}; try again later",
+def _senseless(answer: Answer) -> ServiceUnavailable:
+    return _unavailable(
+        Reason.SENSELESS, "the balena API gave an answer with no sense", answer
     )
 
 
-def _senseless() -> ServiceUnavailable:
-    return ServiceUnavailable.because(
-        Reason.SENSELESS,
-        "the balena API gave an answer with no sense; try again later",
-    )
+def _unavailable(reason: Reason, message: str, answer: Answer) -> ServiceUnavailable:
+    error = ServiceUnavailable.because(reason, f"{message}; try again later")
+    error.seen = answer.seen
+    return error

@@ -1,16 +1,19 @@
 """The words for a server that gives no answer: for the log, and for clients."""
 
+import errno
 import re
 import socket
 import ssl
 from http import HTTPStatus
-from http.client import RemoteDisconnected
+from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import IncompleteRead as Urllib3IncompleteRead
 
 from resolver.errors import Reason, ServiceUnavailable
 from resolver.grammar.reference import printable
+from resolver.symptom import Seen, Symptom
 from resolver.upstream.outgoing import Proxy
 
 _CAUSES = (
@@ -21,6 +24,27 @@ _CAUSES = (
     (requests.Timeout, "it takes too long"),
 )
 """The words for what is wrong most often."""
+_SYMPTOMS: tuple[tuple[type[BaseException], Symptom], ...] = (
+    (requests.ConnectTimeout, Symptom.NO_CONNECTION),
+    (requests.Timeout, Symptom.SILENT),
+    (UnicodeError, Symptom.NO_HOST),
+    (ConnectionRefusedError, Symptom.REFUSED),
+    (RemoteDisconnected, Symptom.CLOSED),  # Which is a reset as well.
+    (ConnectionResetError, Symptom.RESET),
+    (BrokenPipeError, Symptom.RESET),
+    (TimeoutError, Symptom.SILENT),
+    (IncompleteRead, Symptom.CUT),
+    (Urllib3IncompleteRead, Symptom.CUT),
+    (BadStatusLine, Symptom.NO_HTTP),
+)
+NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
+NO_TLS_AT_ALL = frozenset(
+    {
+        *("WRONG_VERSION_NUMBER", "HTTP_REQUEST"),
+        *("PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"),
+    }
+)
+"""What OpenSSL says of an answer that is no TLS (ERR_reason_error_string(3))."""
 _NO_HOST = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5))
 """Of a look-up; what else goes wrong is the fault of DNS servers, or of the network."""
 REASON_LENGTH_MAX = 80
@@ -69,6 +93,7 @@ def unreachable(
     is_blamed = isinstance(error, (ProxyFailed, ProxyRefused))
     way = f", through {proxy.name}" if proxy and not is_blamed else ""
     unavailable.cause = f"{cause(error)}{way}"
+    unavailable.seen = _seen(error, proxy)
     unavailable.blame(origin(url))
     return unavailable
 
@@ -78,6 +103,38 @@ def _bottom(error: BaseException) -> BaseException:
     while error.__context__ is not None:
         error = error.__context__
     return error
+
+
+def symptom_of(error: BaseException) -> Symptom | None:
+    """Return how a request failed, where that has a name."""
+    bottom = _bottom(error)
+    if isinstance(bottom, socket.gaierror):
+        is_known = bottom.errno in _NO_HOST
+        return Symptom.NO_HOST if is_known else Symptom.NO_NAME_SERVER
+    if isinstance(bottom, ssl.SSLError):
+        return _of_handshake(bottom)
+    if isinstance(bottom, OSError) and bottom.errno in NO_ROUTE:
+        return Symptom.NO_ROUTE
+    # The library's own say more of a time that is over than what they began with.
+    both = ((each, pair) for each in (error, bottom) for pair in _SYMPTOMS)
+    return next((name for each, (kind, name) in both if isinstance(each, kind)), None)
+
+
+def _of_handshake(error: ssl.SSLError) -> Symptom:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Symptom.CERTIFICATE
+    return Symptom.PLAIN if error.reason in NO_TLS_AT_ALL else Symptom.NO_TLS
+
+
+def _seen(error: Exception, proxy: Proxy | None) -> Seen:
+    """Return what an error tells of the connection."""
+    place = proxy.name if proxy else ""
+    if isinstance(error, (ProxyFailed, ProxyRefused)):
+        return Seen(Symptom.PROXY, str(error), place)
+    bottom, words = _bottom(error), cause(error)
+    if isinstance(bottom, ssl.SSLCertVerificationError):
+        words = bottom.verify_message
+    return Seen(symptom_of(error), words, place)
 
 
 def cause(error: Exception) -> str:

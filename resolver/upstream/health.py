@@ -146,7 +146,7 @@ class Health:
     def _explain(self, part: Part, error: RegistryError) -> str:
         """Return who it is that is not reachable, and why, in words."""
         name, registry = self._name(part), self._upstream.url_of(Part.REGISTRY)
-        error.blame(registry if part is Part.REGISTRY else self._upstream.asked_url)
+        error.blame(registry if part is Part.REGISTRY else self._upstream.asked[0])
         if error.server == registry != self._upstream.url_of(part):
             return f"{name} cannot be asked without the registry {registry}"
         reason = error.cause or error.message.removesuffix(_TRY_AGAIN)

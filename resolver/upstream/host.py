@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import (
@@ -77,6 +77,11 @@ def look_up_host(host: str, port: int) -> Addresses:
     except UnicodeError as error:
         raise OSError(f"{host} cannot be a host's name") from error
     return [str(address[0]) for *_, address in answers]
+
+
+def unanswered(host: str) -> OSError:
+    """Return the error for a name that nobody says anything of in time."""
+    return socket.gaierror(socket.EAI_AGAIN, f"{host} was not looked up in time")
 
 
 def first_to_accept(addresses: Addresses, port: int) -> str:
@@ -152,7 +157,10 @@ class Hosts:
             OSError: there is none, or it takes too long.
 
         """
-        addresses = self.look_up(host, port).result(LOOK_UP_SECONDS)
+        names = self.look_up(host, port)
+        if not wait([names], LOOK_UP_SECONDS).done:
+            raise unanswered(host)
+        addresses = names.result()
         return self.choose(addresses, port).result(LOOK_UP_SECONDS)
 
     def look_up(self, host: str, port: int) -> Future[Addresses]:

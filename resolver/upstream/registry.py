@@ -18,6 +18,7 @@ from resolver.grammar.challenge import Challenge, parse_challenge
 from resolver.grammar.credential import ANONYMOUS
 from resolver.grammar.reference import shorten
 from resolver.grammar.url import parse_url
+from resolver.symptom import Role
 from resolver.upstream.api import Api, Getter
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.flight import Flights
@@ -83,9 +84,11 @@ class Upstream:
         return self._api_url or (self.backend.api.url if self.backend else "")
 
     @property
-    def asked_url(self) -> str:
+    def asked(self) -> tuple[str, Role]:
         """Who is waited for where the API is asked, which the registry names first."""
-        return self.backend.api.url if self.backend else self._registry_url
+        if self.backend:
+            return self.backend.api.url, Role.API
+        return self._registry_url, Role.REGISTRY
 
     async def connected(self, threads: Threads, deadline: Deadline) -> Backend:
         """Return the same; all who ask at the same time wait for one answer.
@@ -142,7 +145,7 @@ class Upstream:
         try:
             return call(deadline)
         except ServiceUnavailable as error:
-            error.blame(self._registry_url)
+            error.blame(self._registry_url, Role.REGISTRY)
             reason = error.reason or Reason.SENSELESS
             self._observer.note(Failure(Part.REGISTRY, reason))
             raise
@@ -150,7 +153,7 @@ class Upstream:
     def _probe(self, deadline: Deadline) -> None:
         answer = self._get_base(deadline)
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise _failing(answer.status)
+            raise _failing(answer)
 
     def _get_base(self, deadline: Deadline) -> Answer:
         return self._transport.get(f"{self._registry_url}/v2/", deadline=deadline)
@@ -159,7 +162,7 @@ class Upstream:
         answer = self._get_base(deadline)
         if answer.status not in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED):
             # Remembered, a passing failure would be taken for a registry without name.
-            raise _failing(answer.status)
+            raise _failing(answer)
         challenge = _challenge(answer)
         service = (challenge.service if challenge else None) or self.host
         origin = challenge.origin if challenge else None
@@ -182,11 +185,13 @@ def _challenge(answer: Answer) -> Challenge | None:
     if challenge := parse_challenge(header):
         return challenge
     sent = f"with a challenge of {shorten(header.partition(' ')[0])}"
-    raise _unavailable(
+    error = _unavailable(
         Reason.SENSELESS,
         f"the registry answers with status 401 {sent if header else 'alone'}, and not"
         " with where to get a Bearer token",
     )
+    error.seen = answer.seen
+    raise error
 
 
 def _api_url(registry_url: str, origin: str | None) -> str:
@@ -230,8 +235,11 @@ def _domain(host: str) -> str | None:
     return LOOPBACK if address.is_loopback else None
 
 
-def _failing(status: int) -> ServiceUnavailable:
-    return _unavailable(Reason.STATUS, f"the registry answers with status {status}")
+def _failing(answer: Answer) -> ServiceUnavailable:
+    message = f"the registry answers with status {answer.status}"
+    error = _unavailable(Reason.STATUS, message)
+    error.seen = answer.seen
+    return error
 
 
 def _senseless(what: str) -> ServiceUnavailable:

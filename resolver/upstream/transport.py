@@ -25,6 +25,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from resolver.errors import ServiceUnavailable
+from resolver.symptom import Seen
 from resolver.upstream.adapter import Adapter, AddressOf
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.failure import TooLarge, cause, origin, unreachable
@@ -36,6 +37,8 @@ from resolver.upstream.pause import TRIES, Pause, current_try
 
 BODY_LENGTH_MAX = 4 << 20
 """Bytes; a release with a hundred images takes about 40 kB."""
+SEEN_LENGTH = 4 << 10
+"""Bytes of a body that an error keeps."""
 SEARCH_LENGTH_MAX = 64 << 10
 """Bytes of an answer that is read away: of a redirect, which is small, or an error."""
 BACKOFF = 0.2
@@ -75,6 +78,13 @@ class Answer:
         """The seconds of ``Retry-After``, which may also be a date, or None."""
         headers = self.headers
         return parse_retry_after(headers.get("Retry-After"), headers.get("Date"))
+
+    @property
+    def seen(self) -> Seen:
+        """What an error tells of it, where it is none that can be used."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = self.body[:SEEN_LENGTH]
+        return Seen(status=self.status, headers=headers, body=body)
 
 
 @dataclass(frozen=True, slots=True)

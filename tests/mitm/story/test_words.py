@@ -86,6 +86,7 @@ def test_broken_transfer_says_whose_fault_it_is(
     """A registry that breaks off is a failure; a client that goes away is none."""
     flow, record = tflow.tflow(), request(BLOB, is_sent=True, storage=storage)
     record.host = f"{storage}:8443" if storage else record.host
+    record.head = 200, ()
     record.broken("it broke", is_client_there=is_client_there)
     words.tell(flow, record)
     assert flow.comment == comment.format(SHORT)

@@ -68,3 +68,22 @@ def test_releases(readings: tuple[ReleaseReading, ...], condition: str) -> None:
         "&$orderby=semver_major desc,semver_minor desc,semver_patch desc,revision desc"
         "&$top=3&$expand=",
     )
+
+
+@pytest.mark.parametrize(
+    ("reading", "condition"),
+    [
+        (VersionReading("2.3.8"), "semver eq '2.3.8'"),
+        (RawVersionReading("2.4.1-1"), "raw_version eq '2.4.1-1'"),
+        (PrefixReading("11e1ee2"), "startswith(commit,'11e1ee2')"),
+        (RangeReading(2, None), "semver_major eq 2"),
+        (RangeReading(2, 3), "semver_major eq 2 and semver_minor eq 3"),
+    ],
+    ids=str,
+)
+def test_like(reading: ReleaseReading, condition: str) -> None:
+    """What became of a release does not matter where it is asked why it is no use."""
+    asked = query.like(Slug(SLUG), [reading], top=5).replace("%20", " ")
+    assert f" and (({condition}))&$orderby=semver_major desc" in asked
+    assert "$top=5" in asked
+    assert "status eq" not in asked

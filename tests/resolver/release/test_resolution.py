@@ -78,7 +78,8 @@ def test_resolve(name: str, reply: Reply, place: str) -> None:
     assert str(resolution) == f"{release} (commit b4b201f) -> v2/{place[:4]}..."
 
 
-NONE = "has no release {} that can be pulled; its newest is 2.9.3 (target)"
+NONE = "has no release {} that can be pulled{}; its newest is 2.9.3 (target)"
+STATUS = "is there, and its build has the status failed"
 FAILED = release_row(status="failed")
 UNBUILT = release_row("3.0.0", 0, image_row(status="failed"))
 
@@ -86,18 +87,20 @@ UNBUILT = release_row("3.0.0", 0, image_row(status="failed"))
 @pytest.mark.parametrize(
     ("name", "reply", "words", "requests"),
     [
-        ("9.9.9", rows(), NONE.format("9.9.9"), 2),
-        ("3.0.0", rows(UNBUILT), NONE.format("3.0.0"), 2),
-        ("no-version", rows(), NONE.format("no-version"), 1),
+        ("9.9.9", rows(), NONE.format("9.9.9", ""), 3),
+        ("3.0.0", rows(UNBUILT), NONE.format("3.0.0", f": 3.0.0 {STATUS}"), 3),
+        ("9", rows(), NONE.format("9", ""), 3),
+        ("abcdef0", rows(), NONE.format("abcdef0", ""), 3),
+        ("no-version", rows(), NONE.format("no-version", ""), 1),
         ("", rows(target_row(None)), "has no target release that can be pulled;", 2),
-        ("", rows(target_row(FAILED)), "has no target release that can be pulled;", 2),
+        ("", rows(target_row(FAILED)), f"be pulled: 2.3.8+rev2 {STATUS};", 2),
         ("1.7.0", rows(SEVERAL), "has several images: helper, main;", 1),
         ("1.7.0/other", rows(SEVERAL), "has no image service other;", 1),
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value else "",
 )
 def test_no_release(name: str, reply: Reply, words: str, requests: int) -> None:
-    """A second request is made only to say what would have worked."""
+    """More requests are made only to say what would have worked, and what does not."""
     newest = rows(versions_row("2.9.3"))
     network = FakeTransport({NEWEST: newest, RELEASES: reply, TARGET: reply})
     with pytest.raises(ReleaseUnknown, match=re.escape(words)):
@@ -152,6 +155,14 @@ def test_failure_is_no_refusal(name: str, reply: Reply) -> None:
     with pytest.raises(ServiceUnavailable):
         resolve(name, network)
     assert len(network.sent) == 1
+
+
+def test_failure_of_the_reason_is_left_out() -> None:
+    """The versions are told also where it cannot be asked what is wrong with one."""
+    replies = {NEWEST: rows(versions_row("2.9.3")), "semver%20eq": answer({}, 503)}
+    network = FakeTransport({**replies, RELEASES: rows()})
+    with pytest.raises(ReleaseUnknown, match=re.escape(NONE.format("9.9.9", ""))):
+        resolve(f"{SLUG}/9.9.9", network)
 
 
 def test_failure_of_the_explanation_is_no_refusal() -> None:

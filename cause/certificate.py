@@ -1,0 +1,103 @@
+"""A certificate that a server shows, as far as a finding tells of it."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from cryptography import x509
+
+from cause.finding import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """For whom it is, from whom, and from when to when."""
+
+    names: Sequence[str]
+    """Hosts and addresses, or the subject where it has none of them."""
+    issuer: str
+    begin: dt.datetime
+    end: dt.datetime
+
+    @classmethod
+    def of(cls, shown: x509.Certificate) -> Self:
+        """Return what is told of it.
+
+        Raises:
+            ValueError: it cannot be read.
+
+        """
+        return cls(
+            _names(shown),
+            shown.issuer.rfc4514_string(),
+            shown.not_valid_before_utc,
+            shown.not_valid_after_utc,
+        )
+
+
+def _names(shown: x509.Certificate) -> list[str]:
+    try:
+        names = shown.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        ).value
+    except (x509.ExtensionNotFound, ValueError):
+        return [shown.subject.rfc4514_string()]
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return [*names.get_values_for_type(x509.DNSName), *map(str, addresses)]
+
+
+class Flaw(StrEnum):
+    """Why a certificate does not verify."""
+
+    EXPIRED = "expired"
+    EARLY = "not yet valid"
+    OTHER_NAME = "another name"
+    UNTRUSTED = "untrusted"
+
+
+_FLAWS = (
+    ("certificate has expired", Flaw.EXPIRED),
+    ("certificate is not yet valid", Flaw.EARLY),
+    ("hostname mismatch", Flaw.OTHER_NAME),
+    ("ip address mismatch", Flaw.OTHER_NAME),
+)
+"""How OpenSSL's words begin (X509_verify_cert_error_string(3))."""
+
+
+def flaw_of(words: str) -> Flaw:
+    """Return what is wrong with a certificate, by OpenSSL's words about it."""
+    text = words.lower()
+    return next((f for begin, f in _FLAWS if text.startswith(begin)), Flaw.UNTRUSTED)
+
+
+def describe_flaw(
+    whose: str, name: str, words: str, shown_one: Certificate | None, now: float
+) -> str:
+    """Say why a certificate does not verify.
+
+    Args:
+        whose: the server, in words.
+        name: the host that was asked for.
+        words: OpenSSL's.
+        shown_one: the certificate, if it was seen.
+        now: this machine's clock.
+
+    """
+    moment = dt.datetime.fromtimestamp(now, dt.UTC)
+    clock = f"and this machine's clock says {moment:%Y-%m-%d %H:%M} UTC"
+    subject = f"the certificate of {whose}"
+    match flaw_of(words):
+        case Flaw.EXPIRED:
+            end = shown_one and f" on {shown_one.end:%Y-%m-%d}"
+            return f"{subject} expired{end or ''}, {clock}"
+        case Flaw.EARLY:
+            begin = shown_one and f" {shown_one.begin:%Y-%m-%d}"
+            return f"{subject} is not valid before{begin or ' a later day'}, {clock}"
+        case Flaw.OTHER_NAME:
+            names = ", ".join(shown_one.names) if shown_one else "other names"
+            return f"{subject} is for {shown(names)}, and not for {shown(name)}"
+    issuer = shown_one.issuer if shown_one else ""
+    signed = f" is signed by {shown(issuer)}, which" if issuer else ""
+    return f"{subject}{signed} is not trusted here: {shown(words)}"
