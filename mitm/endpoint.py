@@ -23,6 +23,7 @@ from mitm.settings import Settings
 from mitm.story import own_request, words
 from mitm.story.journal import Journal
 from mitm.story.record import Record
+from mitm.story.session import session_of
 from resolver import errors
 from resolver.blob.count import Kept
 from resolver.blob.request import Found
@@ -31,7 +32,7 @@ from resolver.content.index import DIGEST_HEADER
 from resolver.content.locator import Asker, Locator
 from resolver.content.tag_list import TagPage
 from resolver.grammar import challenge
-from resolver.grammar.credential import Credential
+from resolver.grammar.credential import Credential, bearer_token
 from resolver.grammar.endpoint import (
     Base,
     Content,
@@ -307,6 +308,7 @@ class Endpoints:
     ) -> None:
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
+        record.session = session_of(bearer_token(exchange.authorization))
         token_url, address = url + challenge.TOKEN_PATH, str(record.client[0])
         asker = Asker(exchange.authorization, address, exchange.client.takes_scopes)
         try:

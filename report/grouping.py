@@ -1,21 +1,41 @@
-"""The requests of a recording, sorted into pulls.
+"""Requests, sorted into pulls: of a recording, or as they begin.
 
-A client says nowhere that two requests belong together. So a pull is what one address
-asks for under one alias, and these begin a new one:
+A client says nowhere that two requests belong together. What proves that they are of
+one client is in `report.party`: a connection, or a token. Seen with the clients of today,
+over plain HTTP:
+
+- docker's classic store has a connection for each request; from the answer with the
+  token on, all requests have that token, and nothing proves whose ping it was;
+- docker with containerd's store and BuildKit ask for the token on another connection,
+  and as ``containerd/…``, then for the manifest on the first one again, with the token;
+- ctr and the CRI are two clients of which nothing proves that they are one: who finds
+  the digest, and who fetches what has it, each with connections and a token of its own;
+- podman and crane keep the connection of their ping, skopeo mostly does not, and oras
+  does not keep that of its first manifest; all go on with the token, on up to six.
+
+A request that nothing links to a client goes on with the one pull that it can go on
+with. Where several could be meant it begins a pull of its own, or belongs to none; and
+for each that so begins in the middle, one beginning that nothing goes on with is none.
+
+Within one client a pull is what is asked for under one alias, and these begin a new one:
 
 - a request after a minute of silence;
 - a request for a token or manifest after a new ``GET /v2/``, which docker, podman,
   buildah and skopeo begin each of their commands with, where the pull before was over:
   it had failed, or was silent for half a second;
 - a request without a token for a manifest by its tag, which containerd begins with,
-  where the pull before had a token already, or failed half a second ago or more.
+  where the pull before had a token already, or failed half a second ago or more;
+- a request for a manifest by its tag that the pull before was given half a second ago
+  or more, as from BuildKit, which keeps its token.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 
-from mitm.story.record import CONTENT, Kind, Login
+from mitm.story.record import CONTENT, Kind, Login, Outcome
+from report.party import Parties, Party, may_ask_for_token, may_ping
 from report.pull import Pull
 from report.request import Request
 
@@ -24,8 +44,9 @@ SILENCE_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
 """Between the requests of one command, at most."""
 BASE_SECONDS = 5.0
-"""Between ``GET /v2/`` and the next request of the same command, at most."""
+"""Between the first request of a command and the next, at most."""
 _OF_PULLS = CONTENT | {Kind.TOKEN}
+_TOLD_TO_LOG_IN = (Outcome.CHALLENGED, Outcome.UNAUTHORIZED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,95 +68,364 @@ class Groups:
 
 def group_requests(requests: Iterable[Request]) -> Groups:
     """Sort requests, which come in the order of time, into pulls and others."""
-    whole, orphans = _adopt(list(requests))
-    sorting = _Sorting()
-    for request in whole:
-        sorting.take(request)
-    others = [*sorting.others, *sorting.unclaimed, *orphans]
+    sorting = Sorting()
+    for request in requests:
+        sorting.take(replace(request, own=()))
     pulls = sorted(sorting.pulls, key=lambda pull: pull.begin)
     for number, pull in enumerate(pulls, 1):
         pull.number = number
-    return Groups(pulls, sorted(others, key=lambda request: request.begin))
+    return Groups(pulls, sorted(sorting.others, key=lambda request: request.begin))
 
 
-def _adopt(requests: list[Request]) -> tuple[list[Request], list[Request]]:
-    """Put each request of the proxy's own into the one that it was made for.
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A pull that may have begun by one of several others."""
 
-    Return the requests of clients, and those of the proxy that were for none of them.
+    pull: Pull
+    begun: Sequence[tuple[Pull, int]]
+    """These, with how many requests each had."""
+
+
+class Sorting:
+    """What was sorted so far.
+
+    A request is taken when it begins, or later, in the order in which they began. What
+    is known of it then may grow, as its record does.
     """
-    own: defaultdict[str, list[Request]] = defaultdict(list)
-    for request in requests:
-        if request.record.is_own:
-            own[request.record.request_id].append(request)
-    whole = [
-        replace(request, own=tuple(own.pop(request.record.request_id, ())))
-        for request in requests
-        if not request.record.is_own
-    ]
-    return whole, [request for rest in own.values() for request in rest]
-
-
-class _Sorting:
-    """What was sorted so far."""
 
     def __init__(self) -> None:
-        self.pulls: list[Pull] = []
-        self.others: list[Request] = []
-        self._last: dict[tuple[str, str], Pull] = {}
-        self._bases: defaultdict[tuple[str, str], list[Request]] = defaultdict(list)
+        self._pulls: dict[Pull, Party] = {}
+        self._open: defaultdict[tuple[str, str], list[Pull]] = defaultdict(list)
+        """Those that an unlinked request may go on with, by address and alias."""
+        self._parties = Parties()
+        self._doubts: list[_Doubt] = []
+        self._clients: dict[str, Request] = {}
+        """The last request of a client with that name, for what was asked for it."""
+        self._others: dict[int, Request] = {}
+        self._loose: defaultdict[str, list[Request]] = defaultdict(list)
+        """Of the others, those whose connection may tell more, by that."""
+        self._bases: defaultdict[str, list[Request]] = defaultdict(list)
+        """Of the others, each ``GET /v2/``, by address."""
+        self._number = 0
 
     @property
-    def unclaimed(self) -> list[Request]:
-        """Each ``GET /v2/`` after which no pull began."""
-        return [base for bases in self._bases.values() for base in bases]
+    def pulls(self) -> list[Pull]:
+        """The pulls, in the order in which they were noticed."""
+        hidden = self._hidden()
+        return [pull for pull in self._pulls if pull not in hidden]
+
+    @property
+    def others(self) -> list[Request]:
+        """Those that belong to no pull."""
+        shown = {id(each) for pull in self.pulls for each in pull.requests}
+        hidden = {
+            id(each): each
+            for pull in self._hidden()
+            for each in pull.requests
+            if id(each) not in shown
+        }
+        return [*self._others.values(), *hidden.values()]
 
     def take(self, request: Request) -> None:
         """Put the request where it belongs."""
-        if request.kind is Kind.BASE:
-            self._bases[request.client, request.agent].append(request)
-        elif request.kind in _OF_PULLS and request.aliases:
-            for alias in request.aliases:
-                self._pull(request, alias).add(request)
+        if request.record.is_own:
+            self._adopt(request)
+            return
+        self._clients[request.record.request_id] = request
+        if request.kind in _OF_PULLS and request.aliases:
+            self._sort(request)
         else:
-            self.others.append(request)
+            self._set_aside(request)
 
-    def _pull(self, request: Request, alias: str) -> Pull:
-        """Return the pull that the request goes on with, or a new one."""
-        key = request.client, alias
-        last = self._last.get(key)
-        base = self._base(request)
-        if last is None or _begins(request, last, base):
-            last = self._last[key] = Pull(request.client, alias)
-            self.pulls.append(last)
-        elif base and base.begin < last.begin:
+    def forget(self, before: float) -> None:
+        """Forget what was over by then, and belongs to nothing that was not."""
+        for pull in [p for p in self._pulls if p.is_over and p.end < before]:
+            self._drop(pull)
+        self._parties.forget(before)
+        self._doubts = [each for each in self._doubts if each.pull in self._pulls]
+        kept = {id(each) for pull in self._pulls for each in pull.requests}
+        self._clients = {
+            name: each
+            for name, each in self._clients.items()
+            if id(each) in kept or each.begin >= before or not each.is_over
+        }
+        gone = [e for e in self._others.values() if e.is_over and e.begin < before]
+        for each in gone:
+            self._take_back(each)
+
+    def _adopt(self, request: Request) -> None:
+        """Put a request of the proxy's own into the one that it was made for."""
+        asked = self._clients.get(request.record.request_id)
+        if asked:
+            asked.own = (*asked.own, request)
+        else:
+            self._others[id(request)] = request
+
+    def _set_aside(self, request: Request) -> None:
+        """Let the request belong to no pull, unless its connection tells more."""
+        self._others[id(request)] = request
+        if request.connection:
+            self._loose[request.connection].append(request)
+        if request.kind is Kind.BASE:
+            self._bases[request.client].append(request)
+
+    def _take_back(self, request: Request) -> None:
+        """Let the request be none of the others any more."""
+        self._others.pop(id(request), None)
+        for index, key in (
+            (self._loose, request.connection or ""),
+            (self._bases, request.client),
+        ):
+            if key in index:
+                index[key] = [each for each in index[key] if each is not request]
+                if not index[key]:
+                    del index[key]
+
+    def _sort(self, request: Request) -> None:
+        """Put a request that names an alias into a pull, if it can be told in which."""
+        proven = self._parties.of(request)
+        rivals = [] if proven else self._rivals(request)
+        if proven:
+            party = proven[0]
+            for other in proven[1:]:
+                party = self._unite(party, other)
+        elif len(rivals) == 1 and not self._is_doubtful(rivals[0]):
+            party = self._pulls[rivals.pop()].proven
+        elif rivals and request.kind not in _BEGINNINGS:
+            self._set_aside(request)
+            return
+        else:
+            party = Party()
+        base = self._base(request, is_proven=bool(proven))
+        begun = [(rival, len(rival.requests)) for rival in rivals]
+        for alias in request.aliases:
+            pull = self._pull(request, alias, party, base)
+            if begun:
+                self._doubts.append(_Doubt(pull, begun))
+        self._parties.add(request, party)
+        self._claim(request, party)
+
+    def _pull(
+        self, request: Request, alias: str, party: Party, base: Request | None
+    ) -> Pull:
+        """Return the party's pull that the request is in now, with its ping."""
+        pull = party.pulls.get(alias)
+        if pull is None or _begins(request, pull, base):
+            self._number += 1
+            pull = party.pulls[alias] = Pull(request.client, alias, number=self._number)
+            self._pulls[pull] = party
+            self._open[request.client, alias].append(pull)
+        elif base and base.begin < pull.begin:
             base = None
         if base:
-            last.add(self._bases[request.client, request.agent].pop())
-        return last
+            self._take_back(base)
+            pull.add(base)
+        pull.add(request)
+        return pull
 
-    def _base(self, request: Request) -> Request | None:
-        """Return the ``GET /v2/`` that came shortly before the request, if any.
+    def _claim(self, request: Request, party: Party) -> None:
+        """Let what came on the connection before belong to the party, too."""
+        for each in self._loose.get(request.connection or "", ()):
+            for alias in each.aliases:
+                if alias in party.pulls and each.kind in _OF_PULLS:
+                    self._take_back(each)
+                    party.pulls[alias].add(each)
+
+    def _base(self, request: Request, *, is_proven: bool) -> Request | None:
+        """Return the ``GET /v2/`` that the request comes after, if it is clear which.
 
         No client asks for a blob next, and none for anything after one that failed.
         """
-        bases = self._bases[request.client, request.agent]
-        if not bases or bases[-1].is_bad or request.kind is Kind.BLOB:
+        if request.kind is Kind.BLOB:
             return None
-        return bases[-1] if request.begin - bases[-1].end <= BASE_SECONDS else None
+        bases = self._recent_bases(request)
+        own = [each for each in bases if each.connection == request.connection]
+        if request.connection and own:
+            return own[-1]
+        if _is_traced(request) and (is_proven or len(bases) > 1):
+            return None
+        return bases[-1] if bases else None
+
+    def _recent_bases(self, request: Request) -> list[Request]:
+        """Return each ``GET /v2/`` that the request may come after."""
+        found = []
+        for base in reversed(self._bases.get(request.client, ())):
+            if request.begin - base.end > BASE_SECONDS:
+                break
+            if not base.is_bad and may_ping(base.agent, request.agent):
+                found.append(base)
+        return found[::-1]
+
+    def _rivals(self, request: Request) -> list[Pull]:
+        """Return the pulls that a request may go on with that nothing links to one."""
+        open_pulls = {
+            pull: None
+            for alias in request.aliases
+            for pull in self._near(request, alias)
+        }
+        pulls = [pull for pull in open_pulls if _may_ask(request, pull)]
+        if not _is_traced(request):
+            return pulls
+        has_token = request.record.login is Login.TOKEN
+        if request.kind is Kind.TOKEN:
+            if self._recent_bases(request):
+                return []
+            return [p for p in pulls if _waits_for_token(p, request.begin)] or pulls
+        if request.kind is Kind.MANIFEST and not request.record.digest:
+            return [
+                p for p in pulls if has_token and _waits_for_token(p, request.begin)
+            ]
+        if has_token:
+            # Another instance of the proxy may have issued it.
+            return [p for p in pulls if p.token is None]
+        if request.kind is Kind.MANIFEST:
+            return [p for p in pulls if _is_found(p, request.begin)]
+        return [p for p in pulls if _has(p, Kind.MANIFEST)]
+
+    def _near(self, request: Request, alias: str) -> list[Pull]:
+        """Return the pulls of the alias that are not over for long."""
+        key = request.client, alias
+        pulls = self._open.get(key, [])
+        found = [
+            pull
+            for pull in pulls
+            if self._pulls[pull].proven.pulls.get(alias) is pull
+            and not _is_silent(pull, request.begin)
+        ]
+        if len(found) < len(pulls):
+            self._open[key] = found
+        return found
+
+    def _unite(self, party: Party, other: Party) -> Party:
+        """Let two parties be one, with their pulls."""
+        self._parties.unite(party, other)
+        for alias, pull in other.pulls.items():
+            mine = party.pulls.get(alias)
+            party.pulls[alias] = self._join(mine, pull) if mine else pull
+        return party
+
+    def _join(self, one: Pull, other: Pull) -> Pull:
+        """Return the last pull of a party that had two of one alias."""
+        first, second = sorted((one, other), key=lambda pull: pull.begin)
+        named = [each for each in second.requests if each.kind is not Kind.BASE]
+        base = second.requests[0] if second.requests[0] not in named else None
+        if _begins(named[0], first, base):
+            return second
+        present = set(map(id, first.requests))
+        for each in second.requests:
+            if id(each) not in present:
+                first.add(each)
+        self._drop(second)
+        return first
+
+    def _drop(self, pull: Pull) -> None:
+        """Let there be no such pull."""
+        del self._pulls[pull]
+        key = pull.client, pull.alias
+        self._open[key] = [each for each in self._open.get(key, ()) if each is not pull]
+        if not self._open[key]:
+            del self._open[key]
+
+    def _is_doubtful(self, pull: Pull) -> bool:
+        """Return whether another pull may have begun by this one."""
+        count = len(pull.requests)
+        return any((pull, count) in doubt.begun for doubt in self._open_doubts)
+
+    @property
+    def _open_doubts(self) -> list[_Doubt]:
+        """Those where it did not turn out by which the pull began."""
+        self._doubts = [d for d in self._doubts if d.pull in self._pulls]
+        return self._doubts
+
+    def _hidden(self) -> set[Pull]:
+        """Return beginnings of pulls that are there without them."""
+        hidden: set[Pull] = set()
+        for doubt in self._open_doubts:
+            for pull, count in doubt.begun:
+                is_as_it_was = pull in self._pulls and len(pull.requests) == count
+                if is_as_it_was and pull not in hidden:
+                    hidden.add(pull)
+                    break
+        return hidden
+
+
+_BEGINNINGS = (Kind.TOKEN, Kind.MANIFEST)
 
 
 def _begins(request: Request, last: Pull, base: Request | None) -> bool:
     """Return whether the request begins another pull than the last one."""
-    if request.begin - last.end > SILENCE_SECONDS:
+    if _is_silent(last, request.begin):
         return True
-    if request.kind not in (Kind.TOKEN, Kind.MANIFEST):
+    if request.kind not in _BEGINNINGS:
         return False
     if base and base.begin > last.requests[-1].begin:
         return last.is_bad or base.begin - last.end > PAUSE_SECONDS
+    if request.kind is not Kind.MANIFEST or request.record.digest:
+        return False
     is_late = request.begin - last.end > PAUSE_SECONDS
+    if request.record.login is Login.NONE:
+        return last.token is not None or (last.is_bad and is_late)
+    return is_late and any(_is_answer_to(request, each) for each in last.requests)
+
+
+def _is_silent(pull: Pull, at: float) -> bool:
+    return at - pull.end > SILENCE_SECONDS and pull.is_over
+
+
+def _is_answer_to(request: Request, before: Request) -> bool:
+    """Return whether the same was asked for before, and given."""
     return (
-        request.kind is Kind.MANIFEST
-        and request.record.login is Login.NONE
-        and not request.record.digest
-        and (last.token is not None or (last.is_bad and is_late))
+        before.kind is request.kind
+        and before.record.path == request.record.path
+        and before.record.outcome is Outcome.SERVED
+    )
+
+
+def _is_traced(request: Request) -> bool:
+    """Return whether its connection is known, or whom a reverse proxy has it from.
+
+    Old recordings know neither.
+    """
+    return bool(request.connection or request.record.forwarded_for)
+
+
+def _may_ask(request: Request, pull: Pull) -> bool:
+    """Return whether the request may come from the program that pulls."""
+    is_token = request.kind is Kind.TOKEN
+    for each in pull.requests:
+        if each.kind is Kind.TOKEN and not is_token:
+            may = may_ask_for_token(each.agent, request.agent)
+        elif is_token and each.kind is not Kind.TOKEN:
+            may = may_ask_for_token(request.agent, each.agent)
+        else:
+            may = each.agent == request.agent or not (each.agent and request.agent)
+        if each.kind is not Kind.BASE and may:
+            return True
+    return False
+
+
+def _has(pull: Pull, kind: Kind) -> bool:
+    return any(each.kind is kind for each in pull.requests)
+
+
+def _waits_for_token(pull: Pull, at: float) -> bool:
+    """Return whether the client was told to get a token just now, and has not yet."""
+    told = None
+    for each in pull.requests:
+        if each.kind is Kind.TOKEN:
+            told = None
+        elif each.end <= at and each.record.outcome in _TOLD_TO_LOG_IN:
+            told = each
+    return told is not None and at - told.end <= BASE_SECONDS
+
+
+def _is_found(pull: Pull, at: float) -> bool:
+    """Return whether it knows the digest just now, and nothing of what that has."""
+    return (
+        any(
+            each.kind is Kind.MANIFEST and each.status == HTTPStatus.OK
+            for each in pull.requests
+        )
+        and not _has(pull, Kind.BLOB)
+        and at - pull.end <= BASE_SECONDS
     )

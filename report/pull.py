@@ -9,7 +9,7 @@ from report.request import BAD_OUTCOMES, Request
 from resolver.upstream.observer import CacheState
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Pull:
     """The requests that one client made for one alias, near in time."""
 
@@ -17,15 +17,36 @@ class Pull:
     alias: str
     requests: list[Request] = field(default_factory=list)
     """In the order of time; those that the proxy made are in them."""
-    end: float = 0.0
-    """When its last request was over."""
     number: int = 0
     """Its place among all, in the order of time."""
+    _end: float = 0.0
+    """When the last of those that are over was over."""
+    _running: list[Request] = field(default_factory=list)
+    """Those that may not be over."""
 
     def add(self, request: Request) -> None:
         """Let the request belong to the pull."""
         insort(self.requests, request, key=lambda each: each.begin)
-        self.end = max(self.end, request.end, *(each.end for each in request.own))
+        self._running.append(request)
+
+    @property
+    def end(self) -> float:
+        """When its last request was over; of one under way, as far as is known."""
+        self._settle()
+        return max([self._end, *(each.end for each in self._running)])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether none of its requests is under way."""
+        self._settle()
+        return not self._running
+
+    def _settle(self) -> None:
+        """Look only once at what is over; a pull may have thousands of requests."""
+        over = [each for each in self._running if each.is_over]
+        if over:
+            self._end = max([self._end, *(each.end for each in over)])
+            self._running = [each for each in self._running if not each.is_over]
 
     @property
     def begin(self) -> float:

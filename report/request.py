@@ -11,13 +11,19 @@ from typing import Any, Self
 from mitmproxy import http
 
 from mitm.story.explain import explain
-from mitm.story.record import AliasRecord, Kind, Outcome, OwnKind, Record
+from mitm.story.record import (
+    AGENT_LENGTH_MAX,
+    AliasRecord,
+    Kind,
+    Outcome,
+    OwnKind,
+    Record,
+    shown_agent,
+)
 from resolver.grammar.payload import parse_payload
 from resolver.grammar.timestamp import read_seconds
 from resolver.grammar.url import USUAL_PORTS
 
-AGENT_LENGTH_MAX = 60
-"""Characters of a client's name for itself; docker tells its whole build."""
 BAD_OUTCOMES = (
     Outcome.ABORTED,
     Outcome.REFUSED,
@@ -28,9 +34,13 @@ BAD_OUTCOMES = (
 """Of which nobody had all that was asked for; what is worse stands further down."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Request:
-    """A request, of a client or of the proxy itself."""
+    """A request, of a client or of the proxy itself.
+
+    One that is under way may be brought up to date where it is, by its record above
+    all; each is itself, however alike two of them are.
+    """
 
     record: Record
     begin: float
@@ -53,6 +63,21 @@ class Request:
     def end(self) -> float:
         """When it was over."""
         return self.begin + self.seconds
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self.record.outcome is not None
+
+    @property
+    def connection(self) -> str | None:
+        """The client's own connection, if it is known which is."""
+        return self.record.connection
+
+    @property
+    def session(self) -> str | None:
+        """What stands for the token that was issued or sent."""
+        return self.record.session
 
     @property
     def kind(self) -> Kind | OwnKind:
@@ -116,8 +141,8 @@ def read_request(flow: http.HTTPFlow, record: Record) -> Request:
         record=record,
         begin=begin,
         seconds=_duration(flow, begin) if record.seconds is None else record.seconds,
-        client="".join(map(str, flow.client_conn.peername[:1])),
-        agent=request.headers.get("user-agent", "").partition(" ")[0],
+        client=record.forwarded_for or "".join(map(str, flow.client_conn.peername[:1])),
+        agent=shown_agent(request.headers.get("user-agent", "")),
         host=_host(request),
         comment=flow.comment,
         explanation=tuple(explain(flow)),

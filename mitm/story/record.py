@@ -22,6 +22,9 @@ explanation, view and report are made from it. It has, as far as they are known:
     advice             what to do about it
     session            what stands for the token that was issued or sent, so that
                        requests with the same one are known to be of one client
+    connection         mitmproxy's name for the client's connection; missing where
+                       a trusted reverse proxy shares its connections among clients
+    forwarded_for      the client's address, where such a reverse proxy told it
     bytes              length of the answer's body
     seconds            from the request's head to the end of the answer
     api_seconds        of these, those that the API took, retries included
@@ -60,6 +63,7 @@ from cause.certificate import Certificate
 from cause.finding import Cause, Finding
 from mitm.guard.reader import AnswerReader
 from mitm.story.quantity import read_size
+from mitm.story.session import session_of
 from resolver import errors
 from resolver.content.forward import Forward
 from resolver.grammar import endpoint, url
@@ -81,6 +85,8 @@ SEPARATOR = ", "
 """Between the aliases of a request for several."""
 DIGEST_LENGTH = len("sha256:") + 12
 COMMIT_LENGTH = 7
+AGENT_LENGTH_MAX = 60
+"""Characters of a client's name for itself; docker tells its whole build."""
 PATH_LENGTH_MAX = 1000
 """Characters of a path that is told; the longest that means anything has 400."""
 NAMESPACE_LENGTH_MAX = 255
@@ -270,6 +276,8 @@ class Record:
     finding: str | None = None
     advice: str | None = None
     session: str | None = None
+    connection: str | None = None
+    forwarded_for: str | None = None
     reason: errors.Reason | None = None
     outcome: Outcome | None = None
     status: int | None = None
@@ -281,6 +289,8 @@ class Record:
     registry_seconds: float | None = None
 
     # What is known only until it is over.
+    agent: str = ""
+    """What the client calls itself; a flow has its header."""
     begin: float = 0.0
     forward_begin: float = 0.0
     is_forwarded: bool = False
@@ -334,12 +344,16 @@ class Record:
         """
         request_id = flow.id
         client: tuple[object, ...] = flow.client_conn.peername
+        address = None
         if trust_forwarded:
             name = headers.get("x-request-id", "")
             request_id = name if _REQUEST_ID.fullmatch(name) else request_id
             if address := url.client_address(headers):
                 client = (address, UNKNOWN_PORT)
         record = cls(request_id, client, printable(flow.request.method))
+        record.connection = None if trust_forwarded else flow.client_conn.id
+        record.forwarded_for = address
+        record.agent = shown_agent(headers.get("user-agent", ""))
         record.path = shown_path(flow.request.path)
         record.login = _login(headers.get("authorization", ""))
         record.namespace = _namespace(flow.request.path)
@@ -524,6 +538,7 @@ class Record:
             records[name].code = str(refusal.code)
             records[name].message = refusal.message
         self.aliases = list(records.values())
+        self.session = session_of(answer.token)
         if len(answer.states) == 1:
             (self.alias,) = answer.states
 
@@ -636,6 +651,11 @@ def shown_path(path: str) -> str:
     return printable(begin)[:PATH_LENGTH_MAX]
 
 
+def shown_agent(header: str) -> str:
+    """Return the client's name for itself without what it is built of."""
+    return printable(header.partition(" ")[0][:AGENT_LENGTH_MAX])[:AGENT_LENGTH_MAX]
+
+
 def _login(authorization: str) -> Login:
     """Return what the client logs in with; an empty Basic is no login (rule R3)."""
     scheme, _, value = authorization.strip().partition(" ")
@@ -728,6 +748,8 @@ _READERS: Mapping[str, _Reader] = {
     "finding": _text,
     "advice": _text,
     "session": _text,
+    "connection": _text,
+    "forwarded_for": _text,
     "bytes": read_size,
     "seconds": read_seconds,
     "api_seconds": read_seconds,

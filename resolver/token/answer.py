@@ -48,6 +48,12 @@ class TokenAnswer:
     is_short: bool = True
     """Whether the token fits into the headers that servers take."""
 
+    @property
+    def token(self) -> str:
+        """What the client will send with its requests."""
+        answer = json.loads(self.body)
+        return str(answer.get("token") or answer.get("access_token") or "")
+
     def refusal_for(self, client: Client) -> Refusal | None:
         """Return what the client is told in place of the token, if anything (R8).
 

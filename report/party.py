@@ -1,0 +1,140 @@
+"""Which requests are of one client, by what they have in common.
+
+Two things are a proof: a connection, which is one client's own unless a trusted reverse
+proxy is in front, and a token, which only who asked for it has. A token that was issued
+twice proves nothing, because it may have been given to two.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mitm.story.record import Kind
+from report.pull import Pull
+from report.request import Request
+
+type Link = tuple[str, str]
+"""What requests of one client have in common: which sort of thing, and which of it."""
+
+_FOR_TOKENS = (("docker", "containerd"), ("buildkit", "containerd"))
+"""Names of programs, and what they call themselves where they ask for a token."""
+_FOR_PINGS = (("go-containerregistry", "Go-http-client"),)
+"""Likewise, where they ping."""
+
+
+@dataclass(slots=True, eq=False)
+class Party:
+    """One client, as far as anything proves that it is one."""
+
+    pulls: dict[str, Pull] = field(default_factory=dict)
+    """The last one of each alias."""
+    links: set[Link] = field(default_factory=set)
+    seen: float = 0.0
+    """When it began its last request."""
+    heir: "Party | None" = None
+    """Who it turned out to be."""
+
+    @property
+    def proven(self) -> "Party":
+        """The one that it is."""
+        party = self
+        while party.heir:
+            party = party.heir
+        return party
+
+    def is_gone(self, before: float) -> bool:
+        """Return whether it has done nothing since then."""
+        pulls = self.pulls.values()
+        return self.seen < before and all(p.is_over and p.end < before for p in pulls)
+
+
+class Parties:
+    """Who is who."""
+
+    def __init__(self) -> None:
+        self._parties: dict[Link, Party] = {}
+        self._common: dict[Link, float] = {}
+        """Tokens that were issued to several, and when that was last."""
+        self._waiting: list[tuple[Request, Party]] = []
+        """Requests for a token that has not been issued yet."""
+
+    def of(self, request: Request) -> list[Party]:
+        """Return who has something in common with the request; they are one."""
+        self._read_issued()
+        found = (self._parties.get(link) for link in _links(request))
+        return list(dict.fromkeys(party for party in found if party))
+
+    def add(self, request: Request, party: Party) -> None:
+        """Take note that the request is of this party."""
+        party.seen = max(party.seen, request.begin)
+        for link in _links(request):
+            self._link(link, party)
+        if request.kind is Kind.TOKEN:
+            self._waiting.append((request, party))
+            self._read_issued()
+
+    def unite(self, party: Party, other: Party) -> None:
+        """Take note that the other one is this one, but for its pulls."""
+        for link in other.links:
+            self._parties[link] = party
+        party.links |= other.links
+        party.seen = max(party.seen, other.seen)
+        other.heir = party
+
+    def forget(self, before: float) -> None:
+        """Forget those who have asked for nothing since then."""
+        self._parties = {
+            link: party
+            for link, party in self._parties.items()
+            if not party.is_gone(before)
+        }
+        self._common = {link: at for link, at in self._common.items() if at >= before}
+        self._waiting = [each for each in self._waiting if each[0].begin >= before]
+
+    def _link(self, link: Link, party: Party) -> None:
+        if link not in self._common:
+            self._parties[link] = party
+            party.links.add(link)
+
+    def _read_issued(self) -> None:
+        """Take note of the tokens that were issued since."""
+        waiting, self._waiting = self._waiting, []
+        for request, party in waiting:
+            if request.session:
+                self._issue(("session", request.session), party.proven)
+            elif not request.is_over:
+                self._waiting.append((request, party))
+
+    def _issue(self, link: Link, party: Party) -> None:
+        if self._parties.get(link, party) is not party:
+            self._parties.pop(link).links.discard(link)
+            self._common[link] = party.seen
+        if link in self._common:
+            self._common[link] = party.seen
+        else:
+            self._link(link, party)
+
+
+def may_ask_for_token(agent: str, program: str) -> bool:
+    """Return whether a token asked for under this name may be for that program."""
+    return _is_same(agent, program) or (_name(program), _name(agent)) in _FOR_TOKENS
+
+
+def may_ping(agent: str, program: str) -> bool:
+    """Return whether a ping under this name may be that program's."""
+    return _is_same(agent, program) or (_name(program), _name(agent)) in _FOR_PINGS
+
+
+def _is_same(one: str, other: str) -> bool:
+    return one == other or not (one and other)
+
+
+def _name(agent: str) -> str:
+    return agent.partition("/")[0]
+
+
+def _links(request: Request) -> Iterator[Link]:
+    """Yield what the request has; the token of one for a token is not there yet."""
+    if request.connection:
+        yield "connection", request.connection
+    if request.session and request.kind is not Kind.TOKEN:
+        yield "session", request.session
