@@ -21,6 +21,7 @@ ROOMS = {
         "storage",
         "token",
         "content",
+        "naming",
         "blob",
         "top",
     ),

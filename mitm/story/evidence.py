@@ -6,7 +6,7 @@ from mitmproxy import http
 
 from cause.evidence import BODY_LENGTH_MAX, Evidence
 from cause.finding import Role
-from mitm.story.record import REFUSALS_AND_FAILURES, Outcome, Record
+from mitm.story.record import REFUSALS_AND_FAILURES, Kind, Outcome, Record
 from resolver.grammar.credential import bearer_token
 from resolver.token.claims import read_payload, read_token
 
@@ -19,7 +19,8 @@ def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
         return None
     request, response = flow.request, flow.response
     is_ours = record.error is not None or not record.is_forwarded
-    role = Role.STORAGE if record.storage else Role.REGISTRY
+    role = Role.TOKEN if record.kind is Kind.TOKEN else Role.REGISTRY
+    role = Role.STORAGE if record.storage else role
     token = bearer_token(request.headers.get("authorization"))
     return Evidence(
         role=None if is_ours else role,

@@ -98,6 +98,7 @@ class Kind(StrEnum):
     BLOB = "blob"
     TAGS = "tags"
     REFERRERS = "referrers"
+    CATALOG = "catalog"
     OTHER = "other"
     """Nothing that is served, or nothing that could be read."""
 
@@ -472,6 +473,9 @@ class Record:
         self.aliases = list(records.values())
         if len(answer.states) == 1:
             (self.alias,) = answer.states
+        if answer.server:
+            # It went to who issues tokens as it was, and so did the answer.
+            self.host, self.is_forwarded, self.has_token = answer.server, True, True
 
     def failed(self, error: errors.RegistryError) -> None:
         """Take note that the proxy answers with an error of its own."""
@@ -619,6 +623,7 @@ _KINDS: Mapping[object, Kind] = {
     endpoint.Ready: Kind.READY,
     endpoint.TokenEndpoint: Kind.TOKEN,
     endpoint.Base: Kind.BASE,
+    endpoint.Catalog: Kind.CATALOG,
     endpoint.ContentKind.MANIFEST: Kind.MANIFEST,
     endpoint.ContentKind.BLOB: Kind.BLOB,
     endpoint.ContentKind.TAGS: Kind.TAGS,

@@ -143,6 +143,8 @@ def sender(record: Record) -> str:
     """Say who sends the answer."""
     if record.cache:
         return "cache"
+    if record.kind is Kind.TOKEN:
+        return "token server"
     return "storage" if record.storage else "registry"
 
 

@@ -148,7 +148,7 @@ def answered() -> tuple[http.HTTPFlow, Exchange]:
     """Return a flow that is answered with a token."""
     flow = arriving()
     exchange = Exchange.begin(flow)
-    exchange.answer_token(flow, ANSWER)
+    exchange.answer_token(flow, TokenAnswer(ANSWER, (), {}), None)
     return flow, exchange
 
 
