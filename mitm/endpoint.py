@@ -264,7 +264,7 @@ class Endpoints:
     ) -> None:
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
-        token_url, address = url + challenge.TOKEN_PATH, str(record.client[0])
+        token_url, address = url + self.naming.token_path, str(record.client[0])
         asker = Asker(exchange.authorization, address, exchange.client.takes_scopes)
         try:
             found = await self.naming.decide(endpoint, asker)

@@ -115,7 +115,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--registry",
         metavar="URL",
-        help="serve any registry with its own names: NAMES=registry and REGISTRY_URL",
+        help="serve any registry as it is: NAMES=registry and REGISTRY_URL=URL",
     )
 
 

@@ -13,6 +13,7 @@ from resolver.content.forward import Forward, pass_on
 from resolver.content.locator import Asker, Locator
 from resolver.content.tag_list import TagPage
 from resolver.errors import AccessDenied, TokenError
+from resolver.grammar.challenge import RELAY_PATH, TOKEN_PATH
 from resolver.grammar.credential import Credential
 from resolver.grammar.endpoint import RELEASES, Base, Content, Surface, own_names
 from resolver.grammar.reference import parse_reference, shorten
@@ -41,6 +42,8 @@ class Naming(Protocol):
 
     surface: Surface
     """What is served."""
+    token_path: str
+    """Where clients get tokens."""
     parts: Collection[Part]
     """What a pull needs beside this proxy."""
     cache: ResolutionCache
@@ -104,6 +107,7 @@ class Aliases:
     """Names are aliases of releases, and the API issues the tokens."""
 
     surface = RELEASES
+    token_path = TOKEN_PATH
     parts: Collection[Part] = tuple(Part)
 
     def __init__(
@@ -208,6 +212,7 @@ class Aliases:
 class OwnNames:
     """Names are the registry's own, and its challenge says who issues the tokens."""
 
+    token_path = RELAY_PATH
     parts: Collection[Part] = (Part.REGISTRY,)
 
     def __init__(

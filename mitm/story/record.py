@@ -20,6 +20,7 @@ explanation, view and report are made from it. It has, as far as they are known:
     fault              what is wrong, by name: a `cause.finding.Cause`
     finding            what is wrong, in a sentence
     advice             what to do about it
+    wants_login        whether a registry that takes logins itself was asked without one
     session            what stands for the token that was issued or sent, so that
                        requests with the same one are known to be of one client
     bytes              length of the answer's body
@@ -267,6 +268,7 @@ class Record:
     finding: str | None = None
     advice: str | None = None
     session: str | None = None
+    wants_login: bool | None = None
     reason: errors.Reason | None = None
     outcome: Outcome | None = None
     status: int | None = None
@@ -505,6 +507,9 @@ class Record:
             self.bytes = None
         self.seconds = round(time.monotonic() - self.begin, 4)
         self.outcome = self._judge(response.status_code)
+        challenge = response.headers.get("www-authenticate", "")
+        if self.outcome is Outcome.CHALLENGED and challenge[:5].lower() == "basic":
+            self.wants_login = True
         if self.is_forwarded and self.outcome is Outcome.FAILED:
             self.reason = self.reason or errors.Reason.STATUS
 
@@ -663,6 +668,7 @@ _READERS: Mapping[str, _Reader] = {
     "finding": _text,
     "advice": _text,
     "session": _text,
+    "wants_login": lambda value: value is True or None,
     "bytes": read_size,
     "seconds": read_seconds,
     "api_seconds": read_seconds,

@@ -87,7 +87,7 @@ MOVERS: Mapping[Mover, str] = {
 }
 LOGINS: Mapping[Login, Wording] = {
     Login.NONE: Wording("none, so only what is public is there", "without a login"),
-    Login.KEY: Wording("an API key", "with a user name and an API key"),
+    Login.KEY: Wording("a password or key", "with a user name and a password or key"),
     Login.TOKEN: Wording("a token", "with a key or session token as Bearer"),
 }
 
@@ -125,7 +125,8 @@ def describe(record: Record) -> str:
     if record.failure:
         return _failure(record, record.failure)
     if record.outcome is Outcome.CHALLENGED:
-        return f"{_subject(record)}: told the client to get a token here"
+        what = "log in" if record.wants_login else "get a token here"
+        return f"{_subject(record)}: told the client to {what}"
     if record.outcome in REFUSALS_AND_FAILURES and not record.refused:
         word = "failed" if record.outcome is Outcome.FAILED else "refused"
         return f"{word}: {record.message or f'{_subject(record)}: {record.status}'}"
@@ -217,7 +218,7 @@ def _token(record: Record) -> str:
     if record.alias:
         return f"token for {record.alias}"  # A location, or an image of the host OS.
     if record.login is not Login.NONE:
-        return "login: the API accepts the key"
+        return "login: it is accepted"
     return "token without a login, for no repository"
 
 
@@ -261,6 +262,10 @@ def _named(record: Record) -> str:
     return f"{record.alias} ({record.release})"
 
 
+def _size(record: Record) -> str:
+    return f", {describe_size(record.bytes)}" if record.bytes else ""
+
+
 def _other(record: Record) -> str:
     return f"{record.subject}: {record.status}"
 
@@ -272,4 +277,5 @@ _COMMENTS: Mapping[str, Callable[[Record], str]] = {
     Kind.TOKEN: _token,
     Kind.MANIFEST: _manifest,
     Kind.BLOB: _blob,
+    Kind.CATALOG: lambda record: f"list of repositories{_size(record)}",
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from resolver.errors import GrantUnsupported, RequestInvalid
+from resolver.grammar.challenge import RELAY_PATH
 from resolver.grammar.credential import (
     ANONYMOUS,
     Credential,
@@ -19,6 +20,7 @@ from resolver.grammar.credential import (
 from resolver.grammar.scope import Scope, parse_scopes
 
 FORM_FIELDS_MAX = 64
+_OF_REALM = parse_qsl(RELAY_PATH.partition("?")[2])
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
 type Parameters = Sequence[tuple[str, str]]
@@ -76,7 +78,7 @@ def parse_any_query(query: str, authorization: str | None) -> TokenRequest:
         RequestInvalid: the header or the number of scopes is not acceptable.
 
     """
-    parameters = _parse_query(query)
+    parameters = [each for each in _parse_query(query) if each not in _OF_REALM]
     return TokenRequest(_scopes(parameters), parse_login(authorization), parameters)
 
 

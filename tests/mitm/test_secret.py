@@ -14,6 +14,7 @@ import addon
 from mitm import secret
 from mitm.exchange import Exchange
 from mitm.redaction import REDACTED
+from resolver.token.answer import TokenAnswer
 from tests.mitm.exposure import assert_hidden, everything, sent
 from tests.mitm.sample import CLAIMS, KEY, LOGIN, REGISTRY, SESSION, SIGNATURE, SUFFIX
 
