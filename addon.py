@@ -156,13 +156,8 @@ class RegistryProxy:
         urls = dict.fromkeys(
             f"{scheme}://{settings.format_host(*address[:2])}" for address in addresses
         )
-        logger.log(
-            log.ALERT,
-            "releases of the registry %s are served at %s; the API is %s",
-            self._settings.registry_url,
-            self._settings.public_url or ", ".join(urls),
-            self._settings.api_url or "the one that the registry names",
-        )
+        place = self._settings.public_url or ", ".join(urls)
+        logger.log(log.ALERT, "%s", self._endpoints.naming.introduce(place))
         if folder := self._settings.cache_dir:
             size = describe_size(self._settings.cache_size)
             logger.log(log.ALERT, "blobs are kept in %s, up to %s", folder, size)

@@ -68,7 +68,7 @@ async def answer_nginx(
     assert record, "the request is whole"  # noqa: S101
     is_get = flow.request.method == "GET" and answer.is_blob(endpoint)
     digest = str(endpoint.reference) if isinstance(endpoint, Content) else ""
-    if not (is_get and decision.authorization) or digest in EMPTY:
+    if not is_get or decision.is_challenged or digest in EMPTY:
         return False
     address = str(record.client[0])
     match exchange.headers.get(TASK_HEADER):

@@ -19,7 +19,6 @@ from mitm.story.explain import explain
 from mitm.story.record import SEPARATOR, Kind, Record
 from resolver import errors
 from resolver.grammar import credential
-from resolver.release import description
 from resolver.token.cache import Entry
 
 logger = logging.getLogger("balena")
@@ -106,7 +105,7 @@ class Commands:
     @command.command("balena.cache")  # type: ignore[untyped-decorator]
     def cache(self) -> Sequence[str]:
         """Show what is remembered, for whom, and for how long."""
-        entries = self._endpoints().cache.entries()
+        entries = self._endpoints().naming.cache.entries()
         lines = [_describe(entry) for entry in entries] or ["nothing is remembered"]
         _say("\n".join(lines))
         return lines
@@ -114,7 +113,7 @@ class Commands:
     @command.command("balena.cache.clear")  # type: ignore[untyped-decorator]
     def clear_cache(self, alias: str = "") -> str:
         """Forget what is remembered of aliases that begin so, or everything."""
-        count = self._endpoints().cache.forget(alias)
+        count = self._endpoints().naming.cache.forget(alias)
         what = f"of {alias}" if alias else "of every alias"
         text = f"{count} {'entry' if count == 1 else 'entries'} {what} forgotten"
         _say(text)
@@ -160,9 +159,7 @@ def _describe(entry: Entry) -> str:
 async def _show(endpoints: Endpoints, text: str) -> None:
     try:
         asker = credential.credential_of_environment(os.environ)
-        reference = endpoints.parse_reference(text)
-        resolution = await endpoints.look_up(reference.alias, asker)
-        _say(description.describe_resolution(resolution, reference))
+        _say(await endpoints.naming.describe(text, asker))
     except errors.RegistryError as error:
         _say(error.in_log)
 

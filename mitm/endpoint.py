@@ -1,6 +1,5 @@
 """The endpoints: a request is answered here, or sent upstream."""
 
-import asyncio
 from http import HTTPStatus
 from urllib.parse import urlencode, urlsplit
 
@@ -19,20 +18,21 @@ from mitm.exchange import (
 )
 from mitm.guard import inbound
 from mitm.guard.connection import Connections
+from mitm.option import Names
 from mitm.settings import Settings
 from mitm.story import own_request, words
 from mitm.story.journal import Journal
 from mitm.story.record import Record
 from mitm.story.session import session_of
-from resolver import errors
+from resolver import errors, naming
 from resolver.blob.count import Kept
 from resolver.blob.request import Found
 from resolver.content import answer, forward
 from resolver.content.index import DIGEST_HEADER
-from resolver.content.locator import Asker, Locator
+from resolver.content.locator import Asker
 from resolver.content.tag_list import TagPage
 from resolver.grammar import challenge
-from resolver.grammar.credential import Credential, bearer_token
+from resolver.grammar.credential import bearer_token
 from resolver.grammar.endpoint import (
     Base,
     Content,
@@ -41,19 +41,9 @@ from resolver.grammar.endpoint import (
     TokenEndpoint,
     parse_endpoint,
 )
-from resolver.grammar.reference import (
-    Alias,
-    Reference,
-    parse_reference,
-    printable,
-)
-from resolver.release.denial import explain_denial
-from resolver.release.resolution import Resolution
+from resolver.grammar.reference import printable
 from resolver.token import service
-from resolver.token.cache import ResolutionCache
-from resolver.upstream.ahead import ApiConnection
 from resolver.upstream.clock import Clocks
-from resolver.upstream.deadline import Deadline
 from resolver.upstream.health import Health
 from resolver.upstream.host import Hosts
 from resolver.upstream.observer import Contact, Observers, Part
@@ -96,23 +86,30 @@ class Endpoints:
             self._transport,
             self._observers,
         )
-        self._api_connection = ApiConnection(self._upstream, self._transport)
-        self._tokens = service.TokenService(
-            self._upstream,
-            ResolutionCache(settings.cache_ttl),
-            timeout=settings.api_timeout,
-            tags=settings.tags_max,
-            observer=self._observers,
-        )
-        self._locator = Locator(
-            settings.registry_url,
-            self._transport,
-            timeout=settings.limits.registry_seconds,
-            selects=bool(settings.tags_max),
-            observer=self._observers,
-        )
-        self._health = Health(self._upstream)
+        self.naming = self._choose_naming()
+        """What names mean, which nothing else here knows."""
+        self._health = Health(self._upstream, self.naming.parts)
         self._observers.add(self._health)
+
+    def _choose_naming(self) -> naming.Naming:
+        settings = self._settings
+        if settings.names is Names.REGISTRY:
+            return naming.OwnNames(
+                self._upstream,
+                self._transport,
+                realm_hosts=settings.realm_hosts,
+                token_seconds=settings.api_timeout,
+                observer=self._observers,
+            )
+        return naming.Aliases(
+            self._upstream,
+            self._transport,
+            cache_ttl=settings.cache_ttl,
+            tags=settings.tags_max,
+            token_seconds=settings.api_timeout,
+            registry_seconds=settings.limits.registry_seconds,
+            observer=self._observers,
+        )
 
     async def announce(self) -> None:
         """Log whether registry and API can be reached; in a task of its own."""
@@ -135,7 +132,7 @@ class Endpoints:
         # mitmproxy shows a method in upper case, and sends it as it came.
         method = flow.request.data.method.decode("latin-1")
         try:
-            endpoint = parse_endpoint(method, exchange.target)
+            endpoint = parse_endpoint(method, exchange.target, self.naming.surface)
             record.aim(endpoint)
         finally:
             self._show(flow, record)
@@ -155,36 +152,6 @@ class Endpoints:
                 await self._answer_token(flow, exchange, endpoint)
             else:
                 await self._forward(flow, exchange, endpoint, url)
-
-    def parse_reference(self, text: str) -> Reference:
-        """Return what somebody pasted, with its tag read as the proxy would.
-
-        Raises:
-            AliasInvalid: there is no name of a release in it.
-
-        """
-        return parse_reference(text, tags_select=self._settings.tags_max > 0)
-
-    async def look_up(self, alias: Alias, asker: Credential) -> Resolution:
-        """Return what an alias stands for, for somebody at a prompt.
-
-        Raises:
-            RegistryError: as in `TokenService.look_up`, or `explain_denial`.
-
-        """
-        try:
-            return await self._tokens.look_up(str(alias), asker)
-        except errors.AccessDenied as error:
-            deadline = Deadline.after(self._settings.api_timeout)
-            backend = await asyncio.to_thread(self._upstream.connect, deadline)
-            raise await asyncio.to_thread(
-                explain_denial, alias.slug, backend.api, asker, deadline
-            ) from error
-
-    @property
-    def cache(self) -> ResolutionCache:
-        """What is remembered."""
-        return self._tokens.cache
 
     @property
     def cache_address(self) -> tuple[str, int] | None:
@@ -210,7 +177,7 @@ class Endpoints:
         if is_sound and decision.route is None:
             self._observers.note(Contact(Part.REGISTRY))
             if response.status_code == HTTPStatus.UNAUTHORIZED:
-                self._upstream.heed(response.headers.get("www-authenticate", ""))
+                self.naming.heed(response.headers.get("www-authenticate", ""))
                 if exchange.record:
                     api_url = self._upstream.url_of(Part.API)
                     exchange.record.api_ahead = self._clocks.ahead(api_url)
@@ -235,7 +202,7 @@ class Endpoints:
             return
         unpack_body(response)
         if answer.is_manifest(decision.endpoint):
-            self._locator.remember(
+            self.naming.remember(
                 decision.forward,
                 response.status_code,
                 response.headers.get(DIGEST_HEADER),
@@ -251,8 +218,7 @@ class Endpoints:
 
     def close(self) -> None:
         """Let go of threads and connections."""
-        self._tokens.close()
-        self._locator.close()
+        self.naming.close()
         self._health.close()
         self._transport.close()
         if self._storage:
@@ -261,7 +227,7 @@ class Endpoints:
     def _forget(self, request: forward.Forward) -> None:
         """Forget what led to an image that was deleted in the registry."""
         if request.is_image and request.alias and request.location:
-            self.cache.forget_image(request.alias.slug, request.location)
+            self.naming.cache.forget_image(request.alias.slug, request.location)
 
     def _show(self, flow: http.HTTPFlow, record: Record) -> None:
         """Let a flow say what is asked for, where somebody looks before it is over."""
@@ -279,11 +245,9 @@ class Endpoints:
     ) -> None:
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
-        if flow.request.method == "POST":
-            content_type = exchange.headers.get("content-type")
-            request = service.parse_token_form(content_type, exchange.body)
-        else:
-            request = service.parse_token_query(endpoint.query, exchange.authorization)
+        request = self.naming.parse_token_request(
+            flow.request.method, endpoint.query, exchange.headers, exchange.body
+        )
         if request.scopes:
             flow.request.path = f"{challenge.TOKEN_PATH}?" + urlencode(
                 [("scope", str(scope)) for scope in request.scopes]
@@ -293,11 +257,11 @@ class Endpoints:
         )
         self._show(flow, record)
         with record.asking_api():
-            token = await self._tokens.answer(request, str(record.client[0]))
+            token = await self.naming.answer_token(request, str(record.client[0]))
         self._journal.issue(record, token)
         if refusal := token.refusal_for(exchange.client):
             raise refusal
-        exchange.answer_token(flow, token.body)
+        exchange.answer_token(flow, token, request.credential.authorization)
 
     async def _forward(
         self,
@@ -309,13 +273,12 @@ class Endpoints:
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
         record.session = session_of(bearer_token(exchange.authorization))
-        token_url, address = url + challenge.TOKEN_PATH, str(record.client[0])
+        token_url, address = url + self.naming.token_path, str(record.client[0])
         asker = Asker(exchange.authorization, address, exchange.client.takes_scopes)
         try:
-            found = await self._locator.decide(endpoint, asker)
+            found = await self.naming.decide(endpoint, asker)
         except errors.TokenError as error:
-            registry = await self._tokens.registry_service()
-            header = str(forward.challenge_for(error, endpoint, token_url, registry))
+            header = str(forward.challenge_for(error, endpoint, token_url))
             record.error = error
             name = record.request_id
             reply.fail(flow, error, name, ("WWW-Authenticate", header))
@@ -326,8 +289,6 @@ class Endpoints:
             return
         host = self._upstream.host
         record.forwarded(found, host)
-        if not found.authorization:
-            self._api_connection.expect_request()
         alias = None if found.alias is None else str(found.alias)
         view = answer.View(url, token_url, host, alias, found.location, found.scope)
         if (
@@ -356,12 +317,10 @@ class Endpoints:
         endpoint: Base | Content,
         found: forward.Forward,
     ) -> Found:
-        """Return where the blob is, if one is asked for, and the registry has it not.
-
-        Without a token the registry has nothing to say but where to get one.
-        """
+        """Return where the blob is, if one is asked for that the registry has not."""
         record = exchange.record
-        if not (self._storage and answer.is_blob(endpoint) and found.authorization):
+        is_blob = answer.is_blob(endpoint) and not found.is_challenged
+        if not (self._storage and is_blob):
             return Found(None)
         address = str(record.client[0]) if record else ""
         return await self._storage.find(

@@ -33,6 +33,7 @@ from resolver.grammar.client import Client
 from resolver.grammar.endpoint import Base, Content
 from resolver.storage.redirect import Route
 from resolver.token import claims
+from resolver.token.answer import TokenAnswer
 from resolver.upstream.outgoing import Proxy
 
 logger = logging.getLogger(__name__)
@@ -183,13 +184,27 @@ class Exchange:
         if flow.is_replay and flow.response is None:
             secret.reveal(flow)
 
-    def answer_token(self, flow: http.HTTPFlow, body: bytes) -> None:
-        """Answer the flow with a token, which only the client gets to see."""
-        shown = redaction.redacted_answer(body)
-        reply.answer(flow, HTTPStatus.OK, body, *reply.JSON_HEADERS, reply.NO_STORE)
+    def answer_token(
+        self, flow: http.HTTPFlow, token: TokenAnswer, login: str | None
+    ) -> None:
+        """Answer the flow with a token, which only the client gets to see.
+
+        Args:
+            flow: the request for it.
+            token: the token; or an error in the words of who issues tokens.
+            login: what an error may repeat.
+
+        """
+        shown = (
+            redaction.redacted_answer(token.body)
+            if token.status < HTTPStatus.MULTIPLE_CHOICES
+            else redaction.without_login(token.body, login)
+        )
+        headers = token.headers or reply.JSON_HEADERS
+        reply.answer(flow, token.status, token.body, *headers, reply.NO_STORE)
         if flow.response:
             flow.response.raw_content = shown  # Under the length of what is sent.
-        self.send(flow, TokenBody(body.decode(), shown.decode()))
+        self.send(flow, TokenBody(_text(token.body), _text(shown)))
 
     def forget(self, flow: http.HTTPFlow) -> None:
         """Let no secret be sent any more, and leave none in the flow."""
@@ -205,6 +220,11 @@ class Exchange:
         shown = redaction.redacted_login(authorization)
         keep_headers(flow.request, shown, SENT_HEADERS)
         self.send(flow, Login(authorization, shown))
+
+
+def _text(body: bytes) -> str:
+    """Return a body as the text that stands for it among secrets."""
+    return body.decode(errors="surrogateescape")
 
 
 def rewrite_request(
@@ -337,8 +357,8 @@ def _explain_refused_token(
         issued = claims.read_claims(jwt)
         logger.warning(
             "the registry %s refuses a token: it was issued at %s for %s s, the"
-            " registry's clock says %s; if it is not over, clocks or keys of API and"
-            " registry differ",
+            " registry's clock says %s; if it is not over, clocks or keys of the"
+            " registry and of who issues its tokens differ",
             host,
             issued.issued_at,
             issued.expires_in,

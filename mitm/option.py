@@ -21,6 +21,7 @@ from mitm.parser import (
     parse_flag,
     parse_folder,
     parse_host_name,
+    parse_hosts,
     parse_port,
     parse_size,
     word,
@@ -39,6 +40,13 @@ class Blobs(StrEnum):
 
 FOLLOWING = (Blobs.FOLLOW, Blobs.NGINX)
 """With these the proxy itself looks where a redirect leads."""
+
+
+class Names(StrEnum):
+    """What names of repositories are."""
+
+    BALENA = "balena"
+    REGISTRY = "registry"
 
 
 class LogFormat(StrEnum):
@@ -101,6 +109,15 @@ TABLE: dict[Option, str] = {
     ),
     Option("", "REGISTRY_URL", "", parse_url): (
         "URL of the registry; beats the two above."
+    ),
+    Option("balena_names", "NAMES", Names.BALENA.value, word(Names)): (
+        "What names are: with `balena` those of releases, which the API finds; with"
+        " `registry` the registry's own, so that any registry is served as it is."
+    ),
+    Option("balena_realm_hosts", "REALM_HOSTS", "", parse_hosts): (
+        "With `NAMES=registry`, hosts to which requests for tokens may go, and the"
+        " logins in them, separated by commas, as in `ghcr.io`. The registry's own host"
+        " need not be named, nor any below the same registered domain."
     ),
     Option("", "API_HOST", "", parse_host_name): (
         "Host of the API, served over TLS; beats `DNS_TLD`."
@@ -243,6 +260,11 @@ REQUIRED = {
     "validate_inbound_headers": True,
 }
 """Without them clients are sent elsewhere, or more than HTTP requests is served."""
+_OF_RELEASES = (
+    *("balena_api_url", "API_HOST", "DNS_TLD"),
+    *("balena_tags", "balena_tags_max", "balena_cache_ttl"),
+)
+"""What only releases by name need."""
 _PAST = "it lets connections through as they are, past the registry proxy"
 _KNOWN_KEY = (
     "it signs with the key of an authority that was made public, so that anybody can"
@@ -366,6 +388,7 @@ def _check_together(values: Mapping[str, Any], spelling: Mapping[str, str]) -> N
             f" {certificate}, which serves TLS with that certificate; leave one of them"
             " out"
         )
+    _check_names(values, spelling)
     blobs, trust = spelling["balena_blobs"], spelling["balena_trust_forwarded"]
     cache, passage = spelling["balena_cache_dir"], values.get("balena_blobs")
     is_kept = "balena_cache_dir" in values
@@ -390,6 +413,24 @@ def _check_together(values: Mapping[str, Any], spelling: Mapping[str, str]) -> N
             " that it is in front; set that as well, and let nobody reach the proxy"
             " but through nginx"
         )
+
+
+def _check_names(values: Mapping[str, Any], spelling: Mapping[str, str]) -> None:
+    """Refuse what has no effect where names are the registry's, or only there."""
+    names = spelling["balena_names"]
+    if values.get("balena_names") is not Names.REGISTRY:
+        if "balena_realm_hosts" in values:
+            raise ValueRefused(
+                f"{spelling['balena_realm_hosts']}: has no effect without"
+                f" {names}=registry; set that as well"
+            )
+        return
+    for key in _OF_RELEASES:
+        if key in values:
+            raise ValueRefused(
+                f"{spelling[key]}: has no effect with {names}=registry, where names are"
+                " the registry's own and no release is looked up; leave it out"
+            )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from contextlib import suppress
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from resolver.grammar.url import PORT_MAX, parse_host
 
@@ -82,6 +83,20 @@ def parse_host_name(text: str) -> str:
         raise ValueError(
             f"{text!r} is no host name or address; write it as in registry.example.com"
         ) from error
+
+
+def parse_hosts(text: str) -> frozenset[str]:
+    """Return names or addresses of hosts, separated by commas, in lower case."""
+    hosts = [each for part in text.split(",") if (each := part.strip().lower())]
+    for each in hosts:
+        parts = urlsplit(f"//{parse_host_name(each)}")
+        if parts.port is not None:
+            raise ValueError(
+                f"{each!r} has a port; name the host alone, as in {parts.hostname}"
+            )
+    if not hosts:
+        raise ValueError(f"{text!r} names no host; write it as in ghcr.io")
+    return frozenset(each.strip("[]") for each in hosts)
 
 
 def address(port_variable: str) -> Callable[[str], str]:

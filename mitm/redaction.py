@@ -46,12 +46,14 @@ def redacted_token(text: str) -> str:
     """Return a registry token without its signature, and of anything else nothing.
 
     A token of a user's session is a JWT as well, and has secrets among its claims; a
-    registry's has an access list.
+    registry's has an access list. One with another token among its claims, as GitLab's
+    that names the user, is not shown either.
     """
     jwt, separator, suffix = text.partition(claims.SEPARATOR)
     signed = jwt.rpartition(".")[0]
     token = claims.read_token(text)
-    if not token.has_access or not _CLAIMS.fullmatch(signed):
+    is_shown = token.has_access and not claims.has_inner_token(jwt)
+    if not is_shown or not _CLAIMS.fullmatch(signed):
         return REDACTED
     if not token.is_readable:
         suffix = REDACTED
@@ -101,6 +103,12 @@ def redacted_form(body: bytes) -> bytes:
         if name in _SHOWN_FIELDS | _NAMED_FIELDS
     ]
     return urlencode(shown, safe="[]:/,").encode() or REDACTED.encode()
+
+
+def redacted_query(url: str) -> str:
+    """Return the URL of a token endpoint without what its query says of a user."""
+    target, separator, query = url.partition("?")
+    return f"{target}?{redacted_form(query.encode()).decode()}" if separator else target
 
 
 def without_login(data: bytes, authorization: str | None) -> bytes:

@@ -112,8 +112,13 @@ class TokenBody(Secret):
     __slots__ = ()
 
     def _replace(self, flow: http.HTTPFlow, old: str, new: str) -> None:
-        if flow.response and flow.response.raw_content == old.encode():
-            flow.response.raw_content = new.encode()
+        if flow.response and flow.response.raw_content == _bytes(old):
+            flow.response.raw_content = _bytes(new)
+
+
+def _bytes(text: str) -> bytes:
+    """Return a body whose bytes need be no UTF-8."""
+    return text.encode(errors="surrogateescape")
 
 
 def withhold(flow: http.HTTPFlow, authorization: str | None) -> None:

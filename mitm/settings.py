@@ -26,6 +26,7 @@ from mitm.option import (
     TABLE,
     Blobs,
     LogFormat,
+    Names,
     Tags,
     Tls,
     ValueRefused,
@@ -64,6 +65,9 @@ class Settings:
 
     registry: mode_specs.ReverseMode
     registry_url: str
+    names: Names
+    realm_hosts: frozenset[str]
+    """Hosts that are trusted with logins beside those of the registry's own domain."""
     api_url: str | None
     public_url: str | None
     trust_forwarded: bool
@@ -126,6 +130,8 @@ def read_settings() -> Settings:
     return Settings(
         registry=registry,
         registry_url=parse_url(registry_url),
+        names=values["balena_names"],
+        realm_hosts=values["balena_realm_hosts"] or frozenset(),
         api_url=values["balena_api_url"],
         public_url=values["balena_public_url"],
         trust_forwarded=values["balena_trust_forwarded"],

@@ -126,7 +126,7 @@ class Storage:
             request = Request(
                 Wish(method, digest, headers),
                 decision.path,
-                decision.authorization or "",
+                decision.authorization,
                 address_party(address),
             )
             ask = partial(self._ask, decision, address)
@@ -150,7 +150,7 @@ class Storage:
 
         """
         repository = decision.path.rpartition("/blobs/")[0]
-        if self._grants.has(decision.authorization or "", repository, digest):
+        if self._grants.has(decision.authorization, repository, digest):
             return True
         return (await self._ask(decision, address)).is_granted
 
@@ -190,18 +190,18 @@ class Storage:
 
     async def _run[R](
         self,
-        search: Callable[[str, str, Deadline], R],
+        search: Callable[[str, str | None, Deadline], R],
         decision: forward.Forward,
         address: str,
     ) -> R:
         """Return what a search for a blob finds, in time and in a thread."""
-        purpose.set(str(decision.alias or ""))
+        purpose.set(decision.name)
         deadline = Deadline.after(self._seconds)
         async with time_limit(deadline, LATE):
             return await self._threads.run(
                 search,
                 decision.path,
-                decision.authorization or "",
+                decision.authorization,
                 deadline,
                 parties=address_party(address),
             )
@@ -209,7 +209,7 @@ class Storage:
     def learn(self, decision: forward.Forward, response: http.Response) -> None:
         """Take note of the blobs that a client may have by a manifest it was served."""
         is_served = response.status_code == HTTPStatus.OK
-        if self._has_grants and decision.authorization and is_served:
+        if self._has_grants and is_served:
             repository = decision.path.rpartition("/manifests/")[0]
             media_type = response.headers.get("content-type", "")
             blobs = named_blobs(media_type, response.raw_content or b"")

@@ -72,8 +72,11 @@ def with_key(key: str) -> FindLogin:
 
 
 def is_balena(realm: str) -> bool:
-    """Return whether tokens are issued where balena and the proxy do it."""
-    return realm.partition("?")[0].endswith(TOKEN_PATH)
+    """Return whether tokens are issued where balena and the proxy do it.
+
+    Where the proxy passes a login on to another registry, its realm has a query.
+    """
+    return realm.endswith(TOKEN_PATH)
 
 
 class Logins:

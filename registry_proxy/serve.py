@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mitm import program
-from mitm.option import DEFAULTS, OPTIONS, ValueRefused, parse_variables
+from mitm.option import DEFAULTS, OPTIONS, Names, ValueRefused, parse_variables
 from registry_proxy import IS_CHECKOUT, ROOT
 from registry_proxy.port import LOOPBACK, check_place, free_port, is_free
 
@@ -46,6 +46,12 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
     chosen = parse_variables(environment)
     values = DEFAULTS | chosen
     listen, port = values["LISTEN_HOST"], values["PROXY_PORT"]
+    is_named = "REGISTRY_URL" in chosen or "REGISTRY2_HOST" in chosen
+    if values["balena_names"] is Names.REGISTRY and not is_named:
+        raise ValueRefused(
+            "NAMES: registry says how names are read, and not which registry is meant;"
+            " set REGISTRY_URL=https://registry.example.com as well"
+        )
     host = chosen.get("REGISTRY2_HOST") or f"registry2.{values['DNS_TLD']}"
     registry = chosen.get("REGISTRY_URL") or f"https://{host}"
     settings = {"confdir": str(confdir(environment))}
@@ -105,7 +111,12 @@ def arguments_of(name: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Declare nothing: all that there is to tell are variables."""
+    """Declare the one that stands for two variables."""
+    parser.add_argument(
+        "--registry",
+        metavar="URL",
+        help="serve any registry as it is: NAMES=registry and REGISTRY_URL=URL",
+    )
 
 
 def run(options: Namespace, environment: Mapping[str, str]) -> int:
@@ -117,6 +128,8 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
     """
     words = (environment.get("ARGS", ""), shlex.join(options.arguments))
     variables = {**environment, "ARGS": " ".join(filter(None, words))}
+    if options.registry:
+        variables |= {"NAMES": "registry", "REGISTRY_URL": options.registry}
     name = PROGRAMS[options.command]
     if name == "mitmproxy" and not sys.stdout.isatty():
         raise ValueRefused("console needs a terminal; run and web need none")

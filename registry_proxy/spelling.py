@@ -42,6 +42,8 @@ _BY_OPTION = {
     if row.variable
 }
 """The variables, by what their options are called."""
+_OF_OTHERS = frozenset({"NAME"})
+"""What is set on many machines, as by WSL, and means nothing of ours."""
 _SHOWN = re.compile(r"[\w.:/ -]{1,60}")
 """A value that is said again: no login is in a URL of these characters."""
 _LIKELY = 0.5
@@ -65,7 +67,7 @@ def check_spelling(environment: Mapping[str, str], *, is_of_make: bool) -> None:
             there_are = f"there are {_listed(known)}"
             advice = f"write {meant}={value}" if meant else there_are
             raise ValueRefused(f"{name}: there is no such variable; {advice}")
-    for name in sorted(environment.keys() - known):
+    for name in sorted(environment.keys() - known - _OF_OTHERS):
         if near := get_close_matches(name, VARIABLES, n=1, cutoff=_NEARLY):
             sys.stderr.write(
                 f"registry proxy: {name} is set, and has no effect: {near[0]} may be"

@@ -19,9 +19,10 @@ _KINDS: Mapping[str, str] = {
     Kind.BLOB: "blob",
     Kind.TAGS: "list of tags",
     Kind.REFERRERS: "referrers of",
+    Kind.CATALOG: "list of repositories",
     Kind.OTHER: "unknown path",
     OwnKind.RESOLUTION: "look-up at the API",
-    OwnKind.GRANT: "token at the API",
+    OwnKind.GRANT: "token from its issuer",
     OwnKind.PROBE: "ping of the registry",
     OwnKind.SEARCH: "search for the blob",
     OwnKind.CHOICE: "look whether it is here",
@@ -51,7 +52,7 @@ SIGNS: Mapping[Outcome | None, str] = {
     Outcome.FAILED: "✕",
 }
 PARTS: Mapping[Part, str] = {
-    Part.API: "waiting for the API",
+    Part.API: "waiting for a token",
     Part.REGISTRY: "waiting for the registry",
     Part.TRANSFER: "transfer",
     Part.PROXY: "the proxy itself",

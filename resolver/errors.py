@@ -29,7 +29,8 @@
     ├── RateLimited                 429 TOOMANYREQUESTS
     ├── ServiceUnavailable          503 UNAVAILABLE    the API is down, slow, senseless
     │   ├── AnswerUnreadable        502 UNAVAILABLE    its content cannot be unpacked
-    │   └── RedirectRefused         502 UNAVAILABLE    a blob is where none may be
+    │   ├── RedirectRefused         502 UNAVAILABLE    a blob is where none may be
+    │   └── RealmRefused            502 UNAVAILABLE    no login goes to such a realm
     └── InternalError               500 UNKNOWN        a bug of ours
 
 The body is that of the OCI distribution specification, "Error Codes":
@@ -240,6 +241,8 @@ class TokenError(RegistryError):
     code, status = ErrorCode.UNAUTHORIZED, 401
     error: ClassVar[str]
     """The challenge's ``error``, RFC 6750 section 3.1."""
+    service: str | None = None
+    """The registry's own name, for the challenge."""
 
 
 class TokenInvalid(TokenError):
@@ -321,6 +324,13 @@ class AnswerUnreadable(ServiceUnavailable):
 
 class RedirectRefused(ServiceUnavailable):
     """The registry redirects a blob to where the proxy does not follow."""
+
+    status = 502
+    reason = Reason.SENSELESS
+
+
+class RealmRefused(ServiceUnavailable):
+    """The registry has tokens issued where no login for it may go."""
 
     status = 502
     reason = Reason.SENSELESS

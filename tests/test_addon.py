@@ -177,7 +177,7 @@ def test_deleted_image_is_forgotten(
 ) -> None:
     """Where the registry has no image the alias is looked up anew at the next pull."""
     monkeypatch.setattr("resolver.token.cache.GONE_SECONDS", 0)
-    cache = proxy._endpoints.cache
+    cache = proxy._endpoints.naming.cache
     (release,) = parse_releases({"d": [release_row()]})
 
     async def load() -> Resolution:

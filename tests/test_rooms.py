@@ -22,6 +22,7 @@ ROOMS = {
         "storage",
         "token",
         "content",
+        "naming",
         "blob",
         "top",
     ),

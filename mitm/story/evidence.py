@@ -97,6 +97,8 @@ def _role(record: Record) -> Role | None:
         return error.role
     if record.cache:
         return None  # Which is this proxy's.
+    if record.kind is Kind.TOKEN:
+        return Role.TOKEN
     return Role.STORAGE if record.storage else Role.REGISTRY
 
 

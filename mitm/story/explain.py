@@ -14,6 +14,10 @@ from mitm.story.record import SEPARATOR, Kind, Login, Mover, Outcome, OwnKind, R
 from mitm.story.words import BLOBS, CACHES, LOGINS, sender
 from resolver.errors import ErrorCode
 
+_WANTS_LOGIN = (
+    "It sent no login, and the registry takes one itself (Basic). Next it asks again"
+    " with a user name and a password, if it has them."
+)
 FOREIGN = "This is no request to the registry proxy, or one that it did not get to see."
 
 
@@ -37,12 +41,16 @@ def _base(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
     match record.outcome:
         case Outcome.CHALLENGED:
             yield (
-                "It sent no token, so the registry told it where to get one; the proxy"
-                " put its own token endpoint in the place of the API's."
+                _WANTS_LOGIN
+                if record.wants_login
+                else "It sent no token, so the registry told it where to get one; the"
+                " proxy put its own token endpoint in the place of the registry's."
             )
-            yield (
-                "Next it asks /auth/v1/token for a token, with its login if it has one."
-            )
+            if not record.wants_login:
+                yield (
+                    "Next it asks /auth/v1/token for a token, with its login if it has"
+                    " one."
+                )
         case Outcome.SERVED:
             yield "It is, and the token is good. Next it asks for what it wants."
         case _:
@@ -85,7 +93,10 @@ def _token(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
         )
         yield from _advice(record)
     elif not record.alias:
-        yield "The API issued one, so the key is good if there was one."
+        yield "One was issued, so the login is good if there was one."
+    elif not (record.found or record.tagged):
+        yield f"It was issued; that took {_seconds(record.api_seconds)}."
+        yield "Next the client asks for the manifest, with that token."
 
 
 def _content(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
@@ -110,8 +121,11 @@ def _content(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
     match record.outcome:
         case Outcome.CHALLENGED:
             yield (
-                "It sent no token that is good for that, and was told to get one at"
-                " the proxy. Next it asks /auth/v1/token for one, and then again here."
+                _WANTS_LOGIN
+                if record.wants_login
+                else "It sent no token that is good for that, and was told to get one"
+                " at the proxy. Next it asks /auth/v1/token for one, and then again"
+                " here."
             )
         case Outcome.SERVED:
             yield from _answer(record, flow)
@@ -177,7 +191,7 @@ def _own(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
         case OwnKind.RESOLUTION:
             yield f"The proxy asked the API{about}, as the client."
         case OwnKind.GRANT:
-            yield f"The proxy asked the API for a token{about}, as the client."
+            yield f"The proxy asked for a token{about}, as the client."
         case OwnKind.SEARCH:
             yield f"The proxy asked where a blob{about} is, without taking it."
         case _:
@@ -250,22 +264,25 @@ def _advice(record: Record) -> Iterator[str]:
     match record.code:
         case ErrorCode.UNAUTHORIZED if is_token:
             yield (
-                "The client gives up and shows this: the key is mistyped, was revoked"
-                " or has expired. Log in again; without any login, public blocks can"
-                " still be pulled, so log out for those."
+                "The client gives up and shows this: the login is mistyped, was"
+                " revoked or has expired. Log in again; what is public can still be"
+                " pulled without any login, so log out for that."
             )
         case ErrorCode.UNAUTHORIZED:
             yield (
-                "The registry did not take the token: its time is over, or clocks or"
-                " keys of API and registry differ. Clients get another one and try"
-                " once more."
+                "The registry did not take the login: it is mistyped, was revoked or"
+                " has expired."
+                if record.login is Login.KEY
+                else "The registry did not take the token: its time is over, or clocks"
+                " or keys of the registry and of who issues its tokens differ. Clients"
+                " get another one and try once more."
             )
         case ErrorCode.DENIED if is_token:
             yield (
-                "There was no login: if the application is private, docker login helps."
+                "There was no login: if that is private, docker login helps."
                 if record.login is Login.NONE
-                else "There was a login, and the application does not exist for it: the"
-                " name is wrong, or the key belongs to somebody who may not see it."
+                else "There was a login, and that does not exist for it: the name is"
+                " wrong, or the login is that of somebody who may not see it."
             )
         case ErrorCode.DENIED:
             yield (

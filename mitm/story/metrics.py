@@ -146,7 +146,8 @@ class Metrics:
             self._blobs.labels(record.cache).inc()
             self._blob_bytes.labels(record.cache).inc(record.bytes or 0)
         if record.reason:
-            self.note(Failure(Part.REGISTRY, record.reason))
+            part = Part.API if record.kind is Kind.TOKEN else Part.REGISTRY
+            self.note(Failure(part, record.reason))
 
     def note(self, event: Event) -> None:
         """Count an event of the resolver."""

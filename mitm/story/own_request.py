@@ -106,7 +106,7 @@ def make_flow(call: Call, asked_for: http.HTTPFlow | None) -> http.HTTPFlow:
     record.bytes, record.seconds = len(call.body), round(call.end - call.begin, 4)
     record.save(shown)
     shown.marked = "" if outcome is Outcome.SERVED else words.MARK
-    shown.comment = f"{_words(kind, parts)}: {_result(call)}"
+    shown.comment = f"{_words(kind, parts, is_relayed=call.is_grant)}: {_result(call)}"
     return shown
 
 
@@ -127,7 +127,11 @@ def _client(asked_for: http.HTTPFlow | None) -> connection.Client:
 
 def _url(call: Call) -> str:
     """Return the URL as it is shown; that of a storage may be signed."""
-    return _unsigned(call.url) if call.is_search else call.url
+    if call.is_search:
+        return _unsigned(call.url)
+    if call.is_grant and not ctx.options.balena_show_secrets:
+        return redaction.redacted_query(call.url)
+    return call.url
 
 
 def _unsigned(url: str) -> str:
@@ -140,7 +144,7 @@ def _kind(call: Call) -> OwnKind:
     path = urlsplit(call.url).path
     if call.is_search:
         return OwnKind.SEARCH
-    if path == TOKEN_PATH:
+    if call.is_grant or path == TOKEN_PATH:
         return OwnKind.GRANT
     if path == "/v2/":
         return OwnKind.PROBE
@@ -163,15 +167,15 @@ def _outcome(kind: OwnKind, status: int | None) -> Outcome:
     return Outcome.FAILED
 
 
-def _words(kind: OwnKind, url: SplitResult) -> str:
+def _words(kind: OwnKind, url: SplitResult, *, is_relayed: bool) -> str:
     query = url.query
     match kind:
         case OwnKind.SEARCH:
             return f"asked {url.hostname} where the blob is"
         case OwnKind.PROBE:
-            return "asked the registry which API it belongs to"
+            return "asked the registry where its tokens are issued"
         case OwnKind.GRANT:
-            return "asked the API for a token"
+            return f"asked {url.hostname if is_relayed else 'the API'} for a token"
         case OwnKind.CHOICE:
             return "asked the registry whether it is here"
     what = next((words for part, words in _ASKED.items() if part in query), "releases")
@@ -220,9 +224,13 @@ def _without_login(said: bytes, call: Call) -> bytes:
 
 
 def _body(call: Call) -> bytes:
+    if ctx.options.balena_show_secrets:
+        return call.body
     # An error says what is wrong; anything else may be a token.
     is_error = (call.status or 0) >= HTTPStatus.BAD_REQUEST
-    is_token = urlsplit(call.url).path == TOKEN_PATH and not is_error
-    if is_token and not ctx.options.balena_show_secrets:
+    if _kind(call) is OwnKind.GRANT and not is_error:
         return redaction.redacted_answer(call.body)
+    if call.method == "POST":
+        # It may repeat the login of the form; the client's own flow shows it without.
+        return redaction.REDACTED.encode()
     return _without_login(call.body, call)

@@ -20,6 +20,7 @@ explanation, view and report are made from it. It has, as far as they are known:
     fault              what is wrong, by name: a `cause.finding.Cause`
     finding            what is wrong, in a sentence
     advice             what to do about it
+    wants_login        whether a registry that takes logins itself was asked without one
     session            what stands for the token that was issued or sent, so that
                        requests with the same one are known to be of one client
     connection         mitmproxy's name for the client's connection; missing where
@@ -108,6 +109,7 @@ class Kind(StrEnum):
     BLOB = "blob"
     TAGS = "tags"
     REFERRERS = "referrers"
+    CATALOG = "catalog"
     OTHER = "other"
     """Nothing that is served, or nothing that could be read."""
 
@@ -278,6 +280,7 @@ class Record:
     session: str | None = None
     connection: str | None = None
     forwarded_for: str | None = None
+    wants_login: bool | None = None
     reason: errors.Reason | None = None
     outcome: Outcome | None = None
     status: int | None = None
@@ -541,6 +544,9 @@ class Record:
         self.session = session_of(answer.token)
         if len(answer.states) == 1:
             (self.alias,) = answer.states
+        if answer.server:
+            # It went to who issues tokens as it was, and so did the answer.
+            self.host, self.is_forwarded, self.has_token = answer.server, True, True
 
     def failed(self, error: errors.RegistryError) -> None:
         """Take note that the proxy answers with an error of its own."""
@@ -571,6 +577,9 @@ class Record:
             self.bytes = None
         self.seconds = round(time.monotonic() - self.begin, 4)
         self.outcome = self._judge(response.status_code)
+        challenge = response.headers.get("www-authenticate", "")
+        if self.outcome is Outcome.CHALLENGED and challenge[:5].lower() == "basic":
+            self.wants_login = True
         if self.is_forwarded and self.outcome is Outcome.FAILED:
             self.reason = self.reason or errors.Reason.STATUS
 
@@ -709,6 +718,7 @@ _KINDS: Mapping[object, Kind] = {
     endpoint.Ready: Kind.READY,
     endpoint.TokenEndpoint: Kind.TOKEN,
     endpoint.Base: Kind.BASE,
+    endpoint.Catalog: Kind.CATALOG,
     endpoint.ContentKind.MANIFEST: Kind.MANIFEST,
     endpoint.ContentKind.BLOB: Kind.BLOB,
     endpoint.ContentKind.TAGS: Kind.TAGS,
@@ -750,6 +760,7 @@ _READERS: Mapping[str, _Reader] = {
     "session": _text,
     "connection": _text,
     "forwarded_for": _text,
+    "wants_login": lambda value: value is True or None,
     "bytes": read_size,
     "seconds": read_seconds,
     "api_seconds": read_seconds,

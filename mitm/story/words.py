@@ -86,7 +86,7 @@ MOVERS: Mapping[Mover, str] = {
 }
 LOGINS: Mapping[Login, Wording] = {
     Login.NONE: Wording("none, so only what is public is there", "without a login"),
-    Login.KEY: Wording("an API key", "with a user name and an API key"),
+    Login.KEY: Wording("a password or key", "with a user name and a password or key"),
     Login.TOKEN: Wording("a token", "with a key or session token as Bearer"),
 }
 
@@ -124,7 +124,8 @@ def describe(record: Record) -> str:
     if record.failure:
         return _failure(record, record.failure)
     if record.outcome is Outcome.CHALLENGED:
-        return f"{_subject(record)}: told the client to get a token here"
+        what = "log in" if record.wants_login else "get a token here"
+        return f"{_subject(record)}: told the client to {what}"
     if record.outcome in REFUSALS_AND_FAILURES and not record.refused:
         word = "failed" if record.outcome is Outcome.FAILED else "refused"
         seen = f"{_subject(record)}: {record.finding or record.status}"
@@ -145,6 +146,8 @@ def sender(record: Record) -> str:
     """Say who sends the answer."""
     if record.cache:
         return "cache"
+    if record.kind is Kind.TOKEN:
+        return "token server"
     return "storage" if record.storage else "registry"
 
 
@@ -217,7 +220,7 @@ def _token(record: Record) -> str:
     if record.alias:
         return f"token for {record.alias}"  # A location, or an image of the host OS.
     if record.login is not Login.NONE:
-        return "login: the API accepts the key"
+        return "login: it is accepted"
     return "token without a login, for no repository"
 
 
@@ -261,6 +264,10 @@ def _named(record: Record) -> str:
     return f"{record.alias} ({record.release})"
 
 
+def _size(record: Record) -> str:
+    return f", {describe_size(record.bytes)}" if record.bytes else ""
+
+
 def _other(record: Record) -> str:
     return f"{record.subject}: {record.status}"
 
@@ -272,4 +279,5 @@ _COMMENTS: Mapping[str, Callable[[Record], str]] = {
     Kind.TOKEN: _token,
     Kind.MANIFEST: _manifest,
     Kind.BLOB: _blob,
+    Kind.CATALOG: lambda record: f"list of repositories{_size(record)}",
 }

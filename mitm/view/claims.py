@@ -17,7 +17,7 @@ from resolver.grammar.timestamp import (
 from resolver.release.release import Release
 from resolver.token import claims, suffix
 
-NO_TOKEN = "  no registry token; what else it is, as an API key, is not shown"  # noqa: S105
+NO_TOKEN = "  no registry token; what else it is, as a key, is not shown"  # noqa: S105
 _REPOSITORY = "repository"
 _ACCESS_COLUMNS = ("repository", "actions", "alias that the API knows it by")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from mitm.story.explain import explain
-from mitm.story.record import API_KINDS
+from mitm.story.record import API_KINDS, Kind
 from mitm.view.body import Body, View
 from mitm.view.line import fields, first, paragraph, rest, section, shown
 from resolver.errors import ErrorCode, error_body
@@ -46,9 +46,9 @@ _PROXY_WORDS: Mapping[ErrorCode, str] = {
     ErrorCode.DENIED: "the application is private or absent, which read the same",
     ErrorCode.NAME_INVALID: "a path, name, tag or digest breaks the grammar",
     ErrorCode.NAME_UNKNOWN: "the application is there; such a release or image is not",
-    ErrorCode.TOOMANYREQUESTS: "the API limits the rate",
-    ErrorCode.UNAUTHORIZED: "no token for it, or a key that the API does not know",
-    ErrorCode.UNAVAILABLE: "API or registry are down, slow or senseless",
+    ErrorCode.TOOMANYREQUESTS: "the rate is limited by who issues tokens",
+    ErrorCode.UNAUTHORIZED: "no token for it, or a login that is not known",
+    ErrorCode.UNAVAILABLE: "who is needed for it is down, slow or senseless",
     ErrorCode.UNKNOWN: "what this proxy could not make sense of; its log says more",
     ErrorCode.UNSUPPORTED: "nothing is served there, or not by this method",
 }
@@ -135,4 +135,6 @@ def _source(code: object, message: object, body: Body) -> str:
             return f"this proxy: {_PROXY_WORDS[proxy_code]}"
     if body.kind in API_KINDS:
         return "the API"
+    if body.kind is Kind.TOKEN:
+        return "who issues tokens"
     return "the registry" if body.kind else ""

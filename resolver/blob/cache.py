@@ -243,7 +243,7 @@ class _Source:
         redirects: Redirects,
         transport: Transport,
         url: Url,
-        authorization: str,
+        authorization: str | None,
         seconds: float,
         permission: Permission | None,
     ) -> None:

@@ -2,7 +2,8 @@
 
 Rule C2 of the design: nobody gets a blob from the cache whom the registry would not
 give it. Whom it served a manifest, at some location and with some token, it serves the
-blobs that the manifest names, there and with that token, until the token is over.
+blobs that the manifest names, there and with that token, until the token is over; and
+whom it served without a login, it serves like everybody without one.
 Nothing else grants anything: that somebody else has a blob says nothing about this
 token, and neither does that the blob is kept here.
 """
@@ -44,11 +45,14 @@ class Grants:
             GRANTS_MAX, getsizeof=lambda shown: 1 + len(shown.digests)
         )
 
-    def add(self, authorization: str, repository: str, digests: Iterable[str]) -> None:
+    def add(
+        self, authorization: str | None, repository: str, digests: Iterable[str]
+    ) -> None:
         """Take note of what a manifest names that the registry has just served.
 
         Args:
-            authorization: the login that it was served to, as the registry got it.
+            authorization: the login that it was served to, as the registry got it. None
+                where there was none: that is a grant to whoever has none.
             repository: where the manifest is, by its name at the registry.
             digests: what the manifest names.
 
@@ -64,7 +68,7 @@ class Grants:
             known = named
         self._shown[key] = _Shown(shown.end, known)
 
-    def has(self, authorization: str, repository: str, digest: str) -> bool:
+    def has(self, authorization: str | None, repository: str, digest: str) -> bool:
         """Return whether the registry has shown the blob to this login, there."""
         shown = self._shown.get(fingerprint(authorization, repository))
         return (
@@ -72,13 +76,13 @@ class Grants:
         )
 
 
-def _end(authorization: str, now: float) -> float:
+def _end(authorization: str | None, now: float) -> float:
     """Return until when a grant holds that is made now."""
-    expiry = read_expiry(authorization.partition(" ")[2])
+    expiry = read_expiry((authorization or "").partition(" ")[2])
     end = now + SECONDS_DEFAULT if expiry is None else expiry
     return min(end, now + SECONDS_MAX)
 
 
-def fingerprint(*parts: str) -> bytes:
+def fingerprint(*parts: str | None) -> bytes:
     """Return what stands for a token, and for what it is used; no token is kept."""
     return hashlib.blake2b(ascii(parts).encode(), digest_size=16).digest()

@@ -123,7 +123,7 @@ class Request:
 
     wish: Wish
     path: str
-    authorization: str
+    authorization: str | None
     parties: tuple[Party, ...]
 
     @property

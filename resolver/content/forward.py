@@ -22,7 +22,7 @@ from resolver.errors import (
     TokenError,
 )
 from resolver.grammar.challenge import Challenge
-from resolver.grammar.credential import bearer_token
+from resolver.grammar.credential import bearer_token, parse_login
 from resolver.grammar.endpoint import Base, Content, ContentKind
 from resolver.grammar.reference import (
     Alias,
@@ -82,6 +82,20 @@ class Forward:
     """Whose image it is, as far as the token tells."""
     reason: str | None = None
     """Why the tag selected that one."""
+    repository: str = ""
+    """The name that the client used, where it is the registry's own."""
+    needs_token: bool = True
+    """Whether nobody gets anything without a token."""
+
+    @property
+    def name(self) -> str:
+        """What the client wants something of, by the name that it used."""
+        return self.repository if self.alias is None else str(self.alias)
+
+    @property
+    def is_challenged(self) -> bool:
+        """Whether the registry has nothing to say but where to get a token."""
+        return self.needs_token and self.authorization is None
 
     @property
     def is_image(self) -> bool:
@@ -191,19 +205,34 @@ def forward(
     return replace(request, scope=scope, tag=str(endpoint.reference))
 
 
+def pass_on(endpoint: Base | Content, authorization: str | None) -> Forward:
+    """Return the request where names are the registry's own: unchanged.
+
+    Raises:
+        RequestInvalid: the login has characters that no header can have.
+
+    """
+    return Forward(
+        endpoint.path,
+        parse_login(authorization).authorization,
+        repository=str(endpoint.name) if isinstance(endpoint, Content) else "",
+        needs_token=False,
+    )
+
+
 def scope_of(*aliases: Alias) -> str:
     """Return the scope of a challenge for these."""
     return " ".join(str(Scope(str(alias))) for alias in aliases)
 
 
 def challenge_for(
-    error: TokenError, endpoint: Base | Content, token_url: str, service: str
+    error: TokenError, endpoint: Base | Content, token_url: str
 ) -> Challenge:
     """Return the challenge that tells the client which token to get."""
     scope = str(Scope(endpoint.name)) if isinstance(endpoint, Content) else None
     if isinstance(error, ScopeInsufficient) and error.name:
         scope = str(Scope(error.name))
-    return Challenge(token_url, service, scope, error.error)
+    return Challenge(token_url, error.service, scope, error.error)
 
 
 def is_own_tag(content: Content) -> bool:

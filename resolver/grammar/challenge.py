@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 
 TOKEN_PATH = "/auth/v1/token"  # noqa: S105 - a path
 """Where the API issues tokens, and the proxy too."""
+RELAY_PATH = f"{TOKEN_PATH}?names=registry"
+"""Where the proxy passes requests for tokens on, to a registry's own realm. Who sees it
+knows that logins for that registry are taken there, and no keys of balena's."""
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110's word
 _PARAM = re.compile(

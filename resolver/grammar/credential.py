@@ -41,6 +41,7 @@ class Credential:
 _KEY = re.compile(r"[A-Za-z0-9]{32,}|[\w-]+\.[\w-]+\.[\w-]+")
 """An API key, or a token of a session."""
 _SALT = os.urandom(16)
+_EMPTY_BASIC = "Og=="
 
 KEY_VARIABLE = "BALENA_API_KEY"
 """Where commands take an API key from; arguments are seen by everybody."""
@@ -78,6 +79,24 @@ def parse_authorization(header: str | None) -> Credential:
     if not user and not password:
         return ANONYMOUS
     return Credential(authorization=f"Basic {value}", key=_ascii(password))
+
+
+def parse_login(header: str | None) -> Credential:
+    """Return the login that is passed on to a registry of any kind, as it came.
+
+    Raises:
+        RequestInvalid: it has characters that no header can have.
+
+    """
+    scheme, value = _split(header)
+    if not scheme or (scheme == "basic" and value == _EMPTY_BASIC):
+        return ANONYMOUS
+    if header is None or not _ascii(header):
+        raise RequestInvalid(
+            "the Authorization header has characters that no login can have: encode it"
+            " as Basic or Bearer authentication does (RFC 7617, RFC 6750)"
+        )
+    return Credential(header, value)
 
 
 def credential_of_environment(environment: Mapping[str, str]) -> Credential:

@@ -6,6 +6,7 @@
     /ready                             health check: registry and API are reachable
     /auth/v1/token                     token endpoint
     /v2/                               base, says whether a login is needed
+    /v2/_catalog                       the repositories, where names are the registry's
     /v2/<name>/manifests/<tag|digest>
     /v2/<name>/blobs/<digest>
     /v2/<name>/tags/list               query: n, last
@@ -15,9 +16,11 @@ The paths under /v2/ are those of the OCI specification:
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints
 They are taken as they stand on the wire. Nothing in them needs percent-encoding,
 so a path with `%`, `//` or `..` breaks the grammar and goes nowhere.
+The catalog is that of https://distribution.github.io/distribution/spec/api/#catalog
 """
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qsl, urlencode
@@ -38,7 +41,7 @@ from resolver.grammar.reference import (
 PING_PATH = "/ping"
 READY_PATH = "/ready"
 CATALOG_PATH = "/v2/_catalog"
-"""Docker's list of repositories, which would show locations."""
+"""Docker's list of repositories, which would show locations of releases."""
 READ_METHODS = ("GET", "HEAD")
 TOKEN_METHODS = ("GET", "POST")
 
@@ -59,6 +62,7 @@ _QUERY = {
     ContentKind.REFERRERS: ("artifactType", "n", "last"),
 }
 """The parameters that go upstream; containerd's `ns`, for one, is meant for us."""
+_OURS = "ns"
 
 _REPOSITORY = re.compile(
     r"""
@@ -68,6 +72,41 @@ _REPOSITORY = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What of a registry is served, and in which words other requests are refused."""
+
+    pulls_only: str
+    """That nothing is pushed or deleted here, and where that is done."""
+    name: str
+    """What stands in a path for the name of a repository."""
+    example: str
+    """A whole name."""
+    is_whole: bool = False
+    """Whether there is a catalog, and lists take whatever parameters the registry has:
+    some page by others than those of the specification."""
+
+
+RELEASES = Surface(
+    "through this proxy releases are pulled, not pushed or deleted; releases are made"
+    " with balena push or balena deploy",
+    "<org>/<app>[/<version>]",
+    "<org>/<app>/<version>",
+)
+"""Releases by name."""
+
+
+def own_names(host: str) -> Surface:
+    """Return what is served of a registry whose names are served as they are."""
+    return Surface(
+        f"this proxy serves pulls only; push to the registry {host} itself, and delete"
+        " there",
+        "<repository>",
+        "library/alpine",
+        is_whole=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +134,11 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
+class Catalog(Base):
+    """The list of repositories, by pages."""
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """Something in a repository."""
 
@@ -115,8 +159,13 @@ class Content:
 Endpoint = Ping | Ready | TokenEndpoint | Base | Content
 
 
-def parse_endpoint(method: str, path: str) -> Endpoint:
-    """Return what the request is for; the path has the query with it.
+def parse_endpoint(method: str, path: str, surface: Surface = RELEASES) -> Endpoint:
+    """Return what the request is for.
+
+    Args:
+        method: as it came.
+        path: with the query.
+        surface: what is served.
 
     Raises:
         EndpointUnknown: nothing is served at the path.
@@ -138,35 +187,46 @@ def parse_endpoint(method: str, path: str) -> Endpoint:
         )
     if method not in READ_METHODS:
         raise MethodNotAllowed(
-            f"{shorten(method)} is not possible: through this proxy releases are"
-            " pulled, not pushed or deleted; releases are made with balena push or"
-            " balena deploy",
+            f"{shorten(method)} is not possible: {surface.pulls_only}",
             allowed=READ_METHODS,
         )
+    if path == CATALOG_PATH and surface.is_whole:
+        parameters = _pass_on(query, None)
+        return Catalog(f"{path}?{parameters}" if parameters else path)
     if path == CATALOG_PATH:
         raise EndpointUnknown(
-            "there is no catalog: name a release, as in <org>/<app>/<version>"
+            f"there is no catalog: name a release, as in {surface.example}"
         )
-    return Base() if path in ("/v2", "/v2/") else _parse_content(path, query)
+    return Base() if path in ("/v2", "/v2/") else _parse_content(path, query, surface)
 
 
-def _parse_content(path: str, query: str) -> Content:
+def _parse_content(path: str, query: str, surface: Surface) -> Content:
     match = _REPOSITORY.fullmatch(path)
     if not match:
         raise NameInvalid(
             f"{shorten(path)} is no path of a registry: expected"
-            " /v2/<org>/<app>[/<version>]/manifests/<tag>, .../blobs/<digest>,"
+            f" /v2/{surface.name}/manifests/<tag>, .../blobs/<digest>,"
             " .../referrers/<digest> or .../tags/list"
         )
-    name = parse_repository_name(match["name"])
+    name = parse_repository_name(match["name"], surface.example)
     kind = ContentKind(match["kind"] or match["tags"])
     reference = _parse_reference(kind, match["reference"])
+    names: Container[str] | None = _QUERY[kind]
+    if surface.is_whole and names:
+        names = None
+    return Content(name, kind, reference, _pass_on(query, names))
+
+
+def _pass_on(query: str, names: Container[str] | None) -> str:
+    """Return the parameters that go upstream: those of these names, or all but ours."""
     # Bytes that are no UTF-8 stand in the path as surrogates, and go on as they came.
     pairs = parse_qsl(query, errors="surrogateescape")
-    parameters = [pair for pair in pairs if pair[0] in _QUERY[kind]]
-    return Content(
-        name, kind, reference, urlencode(parameters, errors="surrogateescape")
-    )
+    parameters = [
+        (name, value)
+        for name, value in pairs
+        if (name != _OURS if names is None else name in names)
+    ]
+    return urlencode(parameters, errors="surrogateescape")
 
 
 def _parse_reference(kind: ContentKind, text: str | None) -> Tag | Digest | None:

@@ -110,8 +110,10 @@ class Reference:
     """It finds no release; it is compared with that of the release's image."""
 
 
-def parse_repository_name(text: str) -> RepositoryName:
-    """Return the name.
+def parse_repository_name(
+    text: str, example: str = "<org>/<app>/<version>"
+) -> RepositoryName:
+    """Return the name; who wrote another one is shown the example.
 
     Raises:
         NameInvalid: the text is no repository name at all.
@@ -121,7 +123,7 @@ def parse_repository_name(text: str) -> RepositoryName:
         raise NameInvalid(
             plus_advice(text, _NAME.fullmatch)
             or f"{shorten(text)} is not a repository name: it consists of lower-case"
-            " letters, digits and single separators, as in <org>/<app>/<version>"
+            f" letters, digits and single separators, as in {example}"
         )
     return RepositoryName(text)
 

@@ -86,14 +86,14 @@ class Redirects:
         self._answers: LRUCache[tuple[Origin, str], int] = LRUCache(HOSTS_MAX)
 
     def find(
-        self, method: str, path: str, authorization: str, deadline: Deadline
+        self, method: str, path: str, authorization: str | None, deadline: Deadline
     ) -> Route | None:
         """Return where the blob is; None where the registry is to be asked. Blocks.
 
         Args:
             method: GET or HEAD.
             path: the blob's, at the registry.
-            authorization: the login for the registry, and for nobody else.
+            authorization: the login for the registry, and for nobody else; if any.
             deadline: for all of it.
 
         Raises:
@@ -103,7 +103,9 @@ class Redirects:
         """
         return self._follow(method, path, authorization, deadline).route
 
-    def ask(self, path: str, authorization: str, deadline: Deadline) -> Permission:
+    def ask(
+        self, path: str, authorization: str | None, deadline: Deadline
+    ) -> Permission:
         """Ask the registry whether somebody may have a blob, and where it is. Blocks.
 
         It is asked in any case, for its answer is the permission (rule C2).
@@ -119,7 +121,7 @@ class Redirects:
         self,
         method: str,
         path: str,
-        authorization: str,
+        authorization: str | None,
         deadline: Deadline,
         *,
         is_asked: bool = False,

@@ -1,7 +1,7 @@
 """What a client is told of the token that the API issued (rule R4)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,11 @@ class TokenAnswer:
     """Whether it is for a name as well that the registry itself knows."""
     is_short: bool = True
     """Whether the token fits into the headers that servers take."""
+    status: int = 200
+    headers: Sequence[tuple[str, str]] = ()
+    """What clients get beside it."""
+    server: str = ""
+    """Host of who answered, where that is passed on as it is."""
 
     @property
     def token(self) -> str:

@@ -11,6 +11,7 @@ Claims are read here, never verified, for the same reason. Whatever a client sen
 read once, when it shows the token first: a pull shows it often.
 """
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,10 @@ Thousands of small values take many times as long as the bytes that they are mad
 _TOKEN_SIZE, _CLAIM_SIZE, _CHARACTER_SIZE_MAX = 2000, 300, 4
 """Bytes in memory: of a token with nothing in it, of an alias that it claims, and of a
 character of the texts in the suffix."""
+
+
+_INNER = re.compile(r"eyJ[\w-]+\.[\w-]+\.", re.ASCII)
+"""The beginning of a JWT: its header is an object of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +256,14 @@ def read_payload(jwt: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return payload if isinstance(payload, dict) else {}
+
+
+def has_inner_token(jwt: str) -> bool:
+    """Return whether a claim is, or begins with, another token with its signature."""
+    return any(
+        isinstance(value, str) and _INNER.match(value)
+        for value in read_payload(jwt).values()
+    )
 
 
 def _time(value: object) -> int | None:

@@ -7,29 +7,22 @@ clients give up after 15 seconds.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from urllib.parse import parse_qs
 
 from resolver.errors import (
     AliasInvalid,
-    GrantUnsupported,
     RateLimited,
     Reason,
     Refusal,
-    RequestInvalid,
     ServiceUnavailable,
 )
-from resolver.grammar.credential import (
-    Credential,
-    basic_authorization,
-    parse_authorization,
-)
+from resolver.grammar.credential import Credential
 from resolver.grammar.reference import Alias, is_stored_name, parse_alias
-from resolver.grammar.scope import Scope, parse_scopes
+from resolver.grammar.scope import Scope
 from resolver.release.resolution import ApiResolver, Resolution, candidates_of
 from resolver.symptom import Role
 from resolver.token.answer import TokenAnswer, compose, count_fitting
 from resolver.token.cache import Lookup, ResolutionCache
+from resolver.token.request import TokenRequest
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import (
     NOBODY,
@@ -52,62 +45,6 @@ THREADS = 512
 """Each waits for an answer of the API."""
 SHARE = 128
 """So many threads for one address, for one login, and for one application."""
-FORM_FIELDS_MAX = 64
-_FORM_TYPE = "application/x-www-form-urlencoded"
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
-    """What a client asks the token endpoint."""
-
-    scopes: tuple[Scope, ...]
-    credential: Credential = field(repr=False)
-
-
-def parse_token_query(query: str, authorization: str | None) -> TokenRequest:
-    """Return what a GET asks (https://distribution.github.io/distribution/spec/auth/token/).
-
-    Raises:
-        RequestInvalid: the header or the number of scopes is not acceptable.
-
-    """
-    # Bytes that are no UTF-8 stand in the query as surrogates; no scope has them.
-    parameters = _parse_form(query.encode(errors="replace").decode())
-    return TokenRequest(
-        parse_scopes(parameters.get("scope", ())), parse_authorization(authorization)
-    )
-
-
-def parse_token_form(content_type: str | None, body: bytes) -> TokenRequest:
-    """Return what a POST asks; the password grant stands for a GET with Basic (R5).
-
-    https://distribution.github.io/distribution/spec/auth/oauth/
-
-    Raises:
-        RequestInvalid: it is no form, or too long a one.
-        GrantUnsupported: it is of another grant.
-
-    """
-    if content_type is None or _media_type(content_type) != _FORM_TYPE:
-        raise RequestInvalid(f"a POST for a token is a form, of type {_FORM_TYPE}")
-    try:
-        form = _parse_form(body.decode())
-    except UnicodeDecodeError as error:
-        raise RequestInvalid("the form for a token is not UTF-8") from error
-    grant = form.get("grant_type", [""])[0]
-    if grant != "password":
-        raise GrantUnsupported(
-            "the only grant_type of a form for a token is password; without a form, a"
-            " token is asked for with GET: log in with any user name and a balena API"
-            " key as password"
-        )
-    user, password = (form.get(name, [""])[0] for name in ("username", "password"))
-    if ":" in user:
-        raise RequestInvalid("a user name has no colon in it (RFC 7617)")
-    return TokenRequest(
-        parse_scopes(form.get("scope", ())),
-        parse_authorization(basic_authorization(user, password)),
-    )
 
 
 class TokenService:
@@ -309,16 +246,3 @@ class TokenService:
         result = Result.REFUSED if is_refused else Result.FOUND
         self._observer.note(LookUp(result, lookup.state))
         return lookup
-
-
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
-
-
-def _parse_form(text: str) -> dict[str, list[str]]:
-    try:
-        return parse_qs(text, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX)
-    except ValueError as error:
-        raise RequestInvalid(
-            f"a token request has at most {FORM_FIELDS_MAX} parameters"
-        ) from error

@@ -86,7 +86,7 @@ class Api:
             url = f"{self.url}/{version}/{query}"
             return self._get(url, authorization, deadline)
 
-        with self._observed(Endpoint.RELEASE):
+        with observed(self._observer, self.url, Endpoint.RELEASE):
             if self._clock() < self._older_until:
                 # Whatever is wrong with it: the other one may be there by now.
                 with suppress(ServiceUnavailable):
@@ -119,7 +119,7 @@ class Api:
         if service is not None:
             parameters.insert(0, ("service", service))
         url = f"{self.url}{TOKEN_PATH}?{urlencode(parameters)}"
-        with self._observed(Endpoint.TOKEN):
+        with observed(self._observer, self.url, Endpoint.TOKEN):
             answer = self._get(url, credential.authorization, deadline)
             if answer.status == HTTPStatus.UNAUTHORIZED:
                 raise CredentialRejected(
@@ -129,25 +129,6 @@ class Api:
             token = _token(answer)
         self._observer.note(Contact(Part.API))
         return token
-
-    @contextmanager
-    def _observed(self, endpoint: Endpoint) -> Iterator[None]:
-        """Tell the observer how long it took, and what failed."""
-        begin = time.monotonic()
-        try:
-            yield
-        except RateLimited as error:
-            error.blame(self.url, Role.API)
-            self._observer.note(Failure(Part.API, Reason.LIMITED))
-            raise
-        except ServiceUnavailable as error:
-            error.blame(self.url, Role.API)
-            reason = error.reason or Reason.SENSELESS
-            self._observer.note(Failure(Part.API, reason))
-            raise
-        finally:
-            seconds = time.monotonic() - begin
-            self._observer.note(ApiRequest(endpoint, seconds))
 
     def _get(self, url: str, authorization: str | None, deadline: Deadline) -> Answer:
         answer = self._transport.get(
@@ -163,6 +144,26 @@ class Api:
             limited.seen = answer.seen
             raise limited
         return answer
+
+
+@contextmanager
+def observed(
+    observer: Observer, url: str, endpoint: Endpoint, role: Role = Role.API
+) -> Iterator[None]:
+    """Tell an observer how long whoever issues tokens took, and what failed."""
+    begin = time.monotonic()
+    try:
+        yield
+    except RateLimited as error:
+        error.blame(url, role)
+        observer.note(Failure(Part.API, Reason.LIMITED))
+        raise
+    except ServiceUnavailable as error:
+        error.blame(url, role)
+        observer.note(Failure(Part.API, error.reason or Reason.SENSELESS))
+        raise
+    finally:
+        observer.note(ApiRequest(endpoint, time.monotonic() - begin))
 
 
 def _json(answer: Answer) -> Any:

@@ -88,7 +88,8 @@ def unreachable(
     """Return what the client is told; the log is told why."""
     unavailable = ServiceUnavailable.because(
         _reason(error, _bottom(error)),
-        "the registry or its API does not answer at the moment; try again later",
+        "the registry or a server behind it does not answer at the moment; try again"
+        " later",
     )
     is_blamed = isinstance(error, (ProxyFailed, ProxyRefused))
     way = f", through {proxy.name}" if proxy and not is_blamed else ""

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from resolver.errors import RateLimited, Reason, RegistryError
@@ -85,11 +85,14 @@ class Health:
     def __init__(
         self,
         upstream: Upstream,
+        parts: Collection[Part] = tuple(Part),
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """Watch over these parts of what a pull needs."""
         self._upstream = upstream
+        self._parts = parts
         self._clock = clock
         self._wall_clock = wall_clock
         self._probes: Mapping[Part, Callable[[Deadline], None]] = {
@@ -103,7 +106,7 @@ class Health:
 
     def note(self, event: Event) -> None:
         """Take note of a part that just answered."""
-        if isinstance(event, Contact):
+        if isinstance(event, Contact) and event.part in self._parts:
             self._find(event.part)
 
     def _find(self, part: Part, error: RegistryError | None = None) -> Sight:
@@ -117,8 +120,8 @@ class Health:
 
     async def check(self, *, is_stopping: bool = False) -> Readiness:
         """Return what is known, after having asked for what is not."""
-        sights = await asyncio.gather(*(self._look(part) for part in Part))
-        readiness = Readiness(dict(zip(Part, sights, strict=True)), is_stopping)
+        sights = await asyncio.gather(*map(self._look, self._parts))
+        readiness = Readiness(dict(zip(self._parts, sights, strict=True)), is_stopping)
         if readiness.is_ready != self._was_ready:
             self._was_ready = readiness.is_ready
             level = logging.INFO if readiness.is_ready else logging.WARNING
@@ -128,7 +131,7 @@ class Health:
 
     async def announce(self) -> None:
         """Log of each part whether it can be reached, and why not."""
-        for part in Part:
+        for part in self._parts:
             sight = await self._look(part)
             if sight.is_reachable:
                 logger.info("%s can be reached", self._name(part))

@@ -75,6 +75,9 @@ class Call:
     method: str = "GET"
     is_search: bool = False
     """Whether it asks where a blob is stored: its URLs may be signed."""
+    is_grant: bool = False
+    """Whether it passes a client's request for a token on: its answer is a token, and
+    its query may name a user."""
     purpose: str = ""
     """The alias or aliases that it was made for."""
 

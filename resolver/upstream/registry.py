@@ -198,19 +198,29 @@ def _api_url(registry_url: str, origin: str | None) -> str:
     """Return the API that the registry named, if API keys may be sent there."""
     if origin is None:
         raise _senseless("the registry names no token endpoint")
-    if registry_url.startswith("https:") and not origin.startswith("https:"):
-        raise _senseless("the registry names a token endpoint without TLS")
     try:
         url = parse_url(origin)
     except ValueError as error:
         raise _senseless("the registry names a token endpoint that is none") from error
-    host = urlsplit(url).hostname or ""
-    if not is_of_one_owner(host, urlsplit(registry_url).hostname or ""):
+    if drops_tls(url, registry_url):
+        raise _senseless("the registry names a token endpoint without TLS")
+    if is_foreign(url, registry_url):
         raise _senseless(
-            f"the registry names a token endpoint at {host}, which is of another"
-            " domain than its own, so no API key is sent there"
+            f"the registry names a token endpoint at {urlsplit(url).hostname}, which is"
+            " of another domain than its own, so no API key is sent there"
         )
     return url
+
+
+def drops_tls(url: str, registry_url: str) -> bool:
+    """Return whether a login for the registry would leave TLS there."""
+    return registry_url.startswith("https:") and not url.startswith("https:")
+
+
+def is_foreign(url: str, registry_url: str) -> bool:
+    """Return whether a login for the registry would go to somebody else there."""
+    host, own = urlsplit(url).hostname or "", urlsplit(registry_url).hostname or ""
+    return not is_of_one_owner(host, own)
 
 
 def is_of_one_owner(host: str, other: str) -> bool:

@@ -181,8 +181,8 @@ def busy() -> ServiceUnavailable:
     """Return what is raised where a call is not made."""
     return ServiceUnavailable.because(
         Reason.BUSY,
-        "the proxy waits for too many answers of the registry or its API already; try"
-        " again later",
+        "the proxy waits for too many answers of the registry or of servers behind it"
+        " already; try again later",
     )
 
 

@@ -44,6 +44,7 @@ SEARCH_LENGTH_MAX = 64 << 10
 BACKOFF = 0.2
 """Seconds before the second try; each later one waits four times as long."""
 RETRIED = frozenset({429, 502, 503, 504})
+FORM_TYPE = "application/x-www-form-urlencoded"
 _CHUNK = 1 << 16
 _PIECE = 1 << 18
 USER_AGENT = "balena-registry-proxy"
@@ -98,6 +99,9 @@ class _Request:
     accept: str = "application/json"
     begin: int | None = None
     """The byte to begin at, where that is not the first one."""
+    form: bytes | None = field(default=None, repr=False)
+    """What is posted."""
+    is_grant: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -107,6 +111,8 @@ class _Request:
             headers["Range"] = "bytes=0-0"
         if self.begin is not None:
             headers["Range"] = f"bytes={self.begin}-"
+        if self.form is not None:
+            headers["Content-Type"] = FORM_TYPE
         if self.authorization is not None:
             headers["Authorization"] = self.authorization
         return headers
@@ -227,6 +233,24 @@ class Transport:
         request = _Request(url, authorization, method, is_search=True, accept="*/*")
         return self._persist(request, deadline)
 
+    def grant(
+        self,
+        url: str,
+        *,
+        authorization: str | None,
+        form: bytes | None,
+        deadline: Deadline,
+    ) -> Answer:
+        """Return the answer to a request for a token, posted where there is a form.
+
+        Raises:
+            ServiceUnavailable: there was no answer in time.
+
+        """
+        method = "GET" if form is None else "POST"
+        request = _Request(url, authorization, method, form=form, is_grant=True)
+        return self._persist(request, deadline)
+
     @contextmanager
     def open(
         self, url: str, *, authorization: str | None, begin: int, deadline: Deadline
@@ -335,6 +359,7 @@ class Transport:
             None,
             method=request.method,
             is_search=request.is_search,
+            is_grant=request.is_grant,
             purpose=purpose.get(),
         )
         try:
@@ -365,7 +390,9 @@ class Transport:
         # By a proxy nobody knows when the server itself has accepted the connection.
         is_proxied = self._proxies.find_for(request.url) is not None
         connecting = remaining if is_proxied else min(CONNECT_SECONDS, remaining)
-        message = requests.Request(request.method, request.url, request.headers)
+        message = requests.Request(
+            request.method, request.url, request.headers, data=request.form
+        )
         return self._adapter.send(
             message.prepare(),
             timeout=(connecting, remaining),

@@ -17,7 +17,7 @@ from resolver.grammar.endpoint import Content, parse_endpoint
 from resolver.grammar.reference import Location
 from resolver.grammar.url import client_url
 from resolver.token.claims import pullable_names
-from resolver.token.service import parse_token_form, parse_token_query
+from resolver.token.request import parse_token_form, parse_token_query
 from resolver.upstream.transport import parse_retry_after
 from tests.fuzz.profile import FUZZ
 from tests.resolver.fake import (

@@ -32,7 +32,7 @@ from resolver.grammar.reference import (
 from resolver.grammar.scope import SCOPES_MAX, parse_scopes
 from resolver.grammar.selector import parse_selector
 from resolver.token.claims import append_aliases
-from resolver.token.service import FORM_FIELDS_MAX, parse_token_query
+from resolver.token.request import FORM_FIELDS_MAX, parse_token_query
 from resolver.token.suffix import Aliases
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import WIRE, check_shown, mutated

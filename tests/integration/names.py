@@ -1,7 +1,9 @@
-"""A script for mitmproxy: a name that it alone knows, as in NAMES=name=address,address.
+"""A script for mitmproxy: a name that it alone knows, as KNOWN_HOSTS=name=address says.
 
-The first look-up finds the first address, the next one the next, and so on to the last.
-With a plus between them, addresses are found at once. Each look-up takes NAMES_SECONDS.
+Of several addresses, with commas between them, the first look-up finds the first, the
+next one the next, and so on to the last.
+With a plus between them, addresses are found at once. Each look-up takes
+KNOWN_HOSTS_SECONDS.
 """
 
 import os
@@ -9,9 +11,9 @@ import socket
 import time
 from typing import Any
 
-_NAME, _, _TEXT = os.environ["NAMES"].partition("=")
+_NAME, _, _TEXT = os.environ["KNOWN_HOSTS"].partition("=")
 _ADDRESSES = _TEXT.split(",")
-_SECONDS = float(os.environ.get("NAMES_SECONDS", "0"))
+_SECONDS = float(os.environ.get("KNOWN_HOSTS_SECONDS", "0"))
 _getaddrinfo = socket.getaddrinfo
 
 

@@ -52,7 +52,7 @@ def known_to_the_proxy(
     monkeypatch: pytest.MonkeyPatch, *addresses: str, name: str = NAME
 ) -> None:
     """Let a proxy that is started with `SCRIPT` find the name at the addresses."""
-    monkeypatch.setenv("NAMES", f"{name}={','.join(addresses or (ADDRESS,))}")
+    monkeypatch.setenv("KNOWN_HOSTS", f"{name}={','.join(addresses or (ADDRESS,))}")
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def test_slow_look_up_is_made_once(
     """Many clients at once wait for the same one, and none of them in vain."""
     server = serving(stack, LIVE)
     known_to_the_proxy(monkeypatch, LIVE)
-    monkeypatch.setenv("NAMES_SECONDS", "1")
+    monkeypatch.setenv("KNOWN_HOSTS_SECONDS", "1")
     named = f"http://{NAME}:{port_of(server.url)}"
     proxy = stack.enter_context(Proxy(named, arguments=(*OPTIONS, *SCRIPT)))
     clients = stack.enter_context(ThreadPoolExecutor(CLIENTS))

@@ -13,7 +13,8 @@ from localcloud.image import digest_of
 from resolver.token.answer import HEADER_LENGTH_MAX
 from resolver.token.cache import ResolutionCache
 from resolver.token.claims import parse_token, pullable_names
-from resolver.token.service import TokenService, parse_token_query
+from resolver.token.request import parse_token_query
+from resolver.token.service import TokenService
 from resolver.upstream.registry import Upstream
 from resolver.upstream.transport import Transport, Verification
 from tests.integration.session import get_token

@@ -60,7 +60,7 @@ def cache() -> Cache:
 @pytest.fixture
 def prompt(cache: Cache) -> Commands:
     """The commands of a proxy that remembers something."""
-    service: Any = SimpleNamespace(cache=cache)
+    service: Any = SimpleNamespace(naming=SimpleNamespace(cache=cache))
     return Commands(lambda: service)
 
 

@@ -14,6 +14,7 @@ import addon
 from mitm import secret
 from mitm.exchange import Exchange
 from mitm.redaction import REDACTED
+from resolver.token.answer import TokenAnswer
 from tests.mitm.exposure import assert_hidden, everything, sent
 from tests.mitm.sample import CLAIMS, KEY, LOGIN, REGISTRY, SESSION, SIGNATURE, SUFFIX
 
@@ -148,7 +149,7 @@ def answered() -> tuple[http.HTTPFlow, Exchange]:
     """Return a flow that is answered with a token."""
     flow = arriving()
     exchange = Exchange.begin(flow)
-    exchange.answer_token(flow, ANSWER)
+    exchange.answer_token(flow, TokenAnswer(ANSWER, (), {}), None)
     return flow, exchange
 
 

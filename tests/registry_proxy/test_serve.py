@@ -23,6 +23,11 @@ ARGUMENTS = (
     ("DNS_TLD=b.a", "reverse:https://registry2.b.a@127.0.0.1:8080"),
     ("DNS_TLD=b.a REGISTRY2_HOST=c.a:50", "reverse:https://c.a:50@127.0.0.1:8080"),
     ("REGISTRY2_HOST=b REGISTRY_URL=http://c:5/", "reverse:http://c:5@127.0.0.1:8080"),
+    ("NAMES=Registry REGISTRY_URL=http://c:5", "balena_names=registry"),
+    (
+        "NAMES=registry REGISTRY2_HOST=c.a REALM_HOSTS=d.a,E.a",
+        "balena_realm_hosts=d.a,E.a",
+    ),
     ("DNS_TLD=b.a", "balena_api_url=https://api.b.a"),
     ("DNS_TLD=b.a API_HOST=c.a", "balena_api_url=https://c.a"),
     ("API_HOST=c.a API_URL=http://[::1]:80", "balena_api_url=http://[::1]"),

@@ -27,14 +27,8 @@ from resolver.grammar.scope import Scope
 from resolver.token.answer import HEADER_LENGTH_MAX, TokenAnswer
 from resolver.token.cache import ResolutionCache
 from resolver.token.claims import Token, parse_token
-from resolver.token.service import (
-    LOOK_UPS_MAX,
-    SHARE,
-    TokenRequest,
-    TokenService,
-    parse_token_form,
-    parse_token_query,
-)
+from resolver.token.request import TokenRequest, parse_token_form, parse_token_query
+from resolver.token.service import LOOK_UPS_MAX, SHARE, TokenService
 from resolver.upstream.observer import Failure, Part
 from resolver.upstream.registry import Upstream
 from resolver.upstream.share import PARTY_WAITING_MAX
