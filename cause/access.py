@@ -69,7 +69,8 @@ def _clock(now: float, ahead: float) -> str:
     if abs(ahead) <= CLOCK_SECONDS:
         return text
     order = "ahead" if ahead > 0 else "behind"
-    return f"{text}, {describe_duration(round(abs(ahead)))} {order}"
+    # To the second it cannot be known, by an answer that was on its way.
+    return f"{text}, {describe_duration(round(abs(ahead) / 10) * 10)} {order}"
 
 
 def _wrong_clock(clocks: Mapping[Role, float]) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from http import HTTPStatus
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
@@ -129,8 +129,7 @@ class Endpoints:
         """
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
-        record.registry = self._upstream.host
-        record.api = urlsplit(self._upstream.url_of(Part.API)).netloc
+        record.upstream = self._upstream
         # mitmproxy shows a method in upper case, and sends it as it came.
         method = flow.request.data.method.decode("latin-1")
         try:

@@ -164,4 +164,6 @@ def _level(record: Record) -> int:
         return logging.WARNING
     if record.mover is Mover.NGINX_FETCH and record.outcome is Outcome.SERVED:
         return logging.DEBUG  # One for each slice.
+    if record.finding and record.outcome is Outcome.CHALLENGED:
+        return logging.WARNING
     return _LEVELS.get(record.outcome or Outcome.FAILED, logging.WARNING)

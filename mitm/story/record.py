@@ -51,7 +51,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Any, Self
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
@@ -70,6 +70,7 @@ from resolver.release.release import Release
 from resolver.release.resolution import Resolution
 from resolver.token.answer import TokenAnswer
 from resolver.upstream import observer
+from resolver.upstream.registry import Upstream
 
 type Head = tuple[int, tuple[tuple[bytes, bytes], ...]]
 """Status and header fields of an answer."""
@@ -313,10 +314,8 @@ class Record:
     """Whether the password is what balena issues; None where none was sent."""
     token_length: int = 0
     """Characters of the token that the registry is sent."""
-    registry: str = ""
-    """Host of the registry that is fronted."""
-    api: str = ""
-    """Host of the API, as far as anybody has named one."""
+    upstream: Upstream | None = None
+    """The registry that is fronted, and its API as far as anybody has named one."""
     api_ahead: float | None = None
     """Seconds that the API's clock is ahead, where that may matter."""
 
@@ -432,6 +431,17 @@ class Record:
     def refused(self) -> list[AliasRecord]:
         """The aliases by which nothing is pulled."""
         return [each for each in self.aliases if each.code is not None]
+
+    @property
+    def registry(self) -> str:
+        """Host of the registry that is fronted; nothing where nobody set it."""
+        return self.upstream.host if self.upstream else ""
+
+    @property
+    def api(self) -> str:
+        """Host of its API; nothing where nobody has named one yet."""
+        url = self.upstream.url_of(observer.Part.API) if self.upstream else ""
+        return urlsplit(url).netloc
 
     @property
     def names(self) -> list[str]:
