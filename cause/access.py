@@ -59,7 +59,7 @@ def other_time(
         Cause.CLOCK,
         f"the token holds from {span}; this machine's clock says"
         f" {format_timestamp(now)}{others}",
-        f"set the clock of {_wrong_clock(clocks)} by NTP",
+        f"set the clock of {_wrong_clock(claims, clocks, now)} by NTP",
     )
 
 
@@ -73,11 +73,17 @@ def _clock(now: float, ahead: float) -> str:
     return f"{text}, {describe_duration(round(abs(ahead) / 10) * 10)} {order}"
 
 
-def _wrong_clock(clocks: Mapping[Role, float]) -> str:
+def _wrong_clock(
+    claims: Mapping[str, object], clocks: Mapping[Role, float], now: float
+) -> str:
     """Return whose clock differs from those of the others."""
     issuer = next((role for role in _ISSUERS if role in clocks), Role.TOKEN)
     registry_ahead = clocks.get(Role.REGISTRY, 0.0)
     issuer_ahead = clocks.get(issuer, 0.0)
+    issued = read_seconds(claims.get("iat"))
+    if issued is not None and Role.REGISTRY in clocks:
+        # What says the time of an answer may stand in front of who issues tokens.
+        issuer_ahead = max(issuer_ahead, issued - now)
     is_apart = abs(registry_ahead - issuer_ahead) > CLOCK_SECONDS
     if is_apart and abs(issuer_ahead) <= CLOCK_SECONDS:
         return f"the {Role.REGISTRY}"

@@ -39,6 +39,7 @@ from resolver.grammar.endpoint import (
     Ready,
     TokenEndpoint,
     parse_endpoint,
+    parse_namespace,
 )
 from resolver.grammar.reference import (
     Alias,
@@ -130,6 +131,7 @@ class Endpoints:
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
         record.upstream = self._upstream
+        record.namespace = parse_namespace(exchange.target)
         # mitmproxy shows a method in upper case, and sends it as it came.
         method = flow.request.data.method.decode("latin-1")
         try:

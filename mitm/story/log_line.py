@@ -158,12 +158,12 @@ def _outcomes(record: Record) -> str:
 
 
 def _level(record: Record) -> int:
+    if record.finding:
+        return logging.WARNING
     if record.kind in _QUIET or (record.failure and not record.is_forwarded):
         return logging.DEBUG
     if record.warning or record.refused:
         return logging.WARNING
     if record.mover is Mover.NGINX_FETCH and record.outcome is Outcome.SERVED:
         return logging.DEBUG  # One for each slice.
-    if record.finding and record.outcome is Outcome.CHALLENGED:
-        return logging.WARNING
     return _LEVELS.get(record.outcome or Outcome.FAILED, logging.WARNING)

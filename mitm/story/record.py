@@ -51,7 +51,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
@@ -84,8 +84,6 @@ DIGEST_LENGTH = len("sha256:") + 12
 COMMIT_LENGTH = 7
 PATH_LENGTH_MAX = 1000
 """Characters of a path that is told; the longest that means anything has 400."""
-NAMESPACE_LENGTH_MAX = 255
-"""Characters of a registry's name; hosts have no longer ones."""
 UNKNOWN_PORT = "-"
 EMPTY_BASIC = "Og=="
 """What some clients send where nobody is logged in: base64 of a colon."""
@@ -341,7 +339,6 @@ class Record:
         record = cls(request_id, client, printable(flow.request.method))
         record.path = shown_path(flow.request.path)
         record.login = _login(headers.get("authorization", ""))
-        record.namespace = _namespace(flow.request.path)
         if not trust_forwarded:
             record.client_scheme = url.forwarded_scheme(headers)
         record.begin = time.monotonic()
@@ -655,17 +652,6 @@ def _login(authorization: str) -> Login:
         case "bearer" if value.strip():
             return Login.TOKEN
     return Login.NONE
-
-
-def _namespace(path: str) -> str:
-    """Return the registry that containerd wants, if it says so in the query.
-
-    https://github.com/containerd/containerd/blob/main/docs/hosts.md
-    """
-    query = path.partition("?")[2][:PATH_LENGTH_MAX]
-    pairs = (pair.partition("=") for pair in query.split("&"))
-    text = next((value for name, _, value in pairs if name == "ns"), "")
-    return printable(unquote(text))[:NAMESPACE_LENGTH_MAX]
 
 
 type _Reader = Callable[[object], object | None]

@@ -20,7 +20,7 @@ so a path with `%`, `//` or `..` breaks the grammar and goes nowhere.
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from resolver.errors import EndpointUnknown, MethodNotAllowed, NameInvalid
 from resolver.grammar.challenge import TOKEN_PATH
@@ -32,6 +32,7 @@ from resolver.grammar.reference import (
     parse_repository_name,
     parse_tag,
     plus_advice,
+    printable,
     shorten,
 )
 
@@ -39,6 +40,8 @@ PING_PATH = "/ping"
 READY_PATH = "/ready"
 CATALOG_PATH = "/v2/_catalog"
 """Docker's list of repositories, which would show locations."""
+_NAMESPACE_LENGTH_MAX = 300
+"""Characters of a query that are looked at for a host."""
 READ_METHODS = ("GET", "HEAD")
 TOKEN_METHODS = ("GET", "POST")
 
@@ -148,6 +151,17 @@ def parse_endpoint(method: str, path: str) -> Endpoint:
             "there is no catalog: name a release, as in <org>/<app>/<version>"
         )
     return Base() if path in ("/v2", "/v2/") else _parse_content(path, query)
+
+
+def parse_namespace(path: str) -> str:
+    """Return the registry that containerd wants, if the query says so.
+
+    https://github.com/containerd/containerd/blob/main/docs/hosts.md
+    """
+    query = path.partition("?")[2][:_NAMESPACE_LENGTH_MAX]
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    text = next((value for name, _, value in pairs if name == "ns"), "")
+    return printable(unquote(text))
 
 
 def _parse_content(path: str, query: str) -> Content:

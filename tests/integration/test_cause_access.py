@@ -388,7 +388,12 @@ FAULTS: dict[str, Row] = {
         ["wants this image of docker.io", "hosts.toml", "behind this proxy is localh"],
         "certs.d/docker.io/hosts.toml",
     ),
-    "push": Row(pushing, Cause.CLIENT, ["POST is not possible"], "balena push"),
+    "push": Row(
+        pushing,
+        Cause.CLIENT,
+        ["PUT", "is not possible: through this proxy releases are pulled"],
+        "balena push",
+    ),
     "docker search": Row(
         asking("/v1/search?q=alpine&n=25"),
         Cause.CLIENT,
