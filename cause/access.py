@@ -18,8 +18,8 @@ from resolver.grammar.timestamp import (
 CLOCK_SECONDS = 60
 """By how much clocks may differ, as registries allow."""
 NO_KEY = (
-    "it does not look like a balena API key, which has 32 letters and digits; is it the"
-    " password of an account?"
+    "it does not look like a balena API key, which has 32 letters and digits; it may be"
+    " the password of an account"
 )
 """Of a password."""
 MAKE_KEY = (
@@ -146,13 +146,12 @@ def _unknown_key(seen: Evidence) -> Finding | None:
     if seen.is_like_key is False:
         return Finding(
             Cause.LOGIN,
-            f"the API {seen.api} does not take the login, and of its password:"
-            f" {NO_KEY}",
+            f"{seen.the_api} does not take the login; as for its password, {NO_KEY}",
             f"{MAKE_KEY}; then log in with any user name, and the key as password",
         )
     return Finding(
         Cause.LOGIN,
-        f"the API {seen.api} does not know the key of the login, though it looks like"
+        f"{seen.the_api} does not know the key of the login, though it looks like"
         " one: it is mistyped, was revoked, has expired, or is another cloud's",
         "log in anew with a key that is valid there; what is public can be pulled"
         " without a login, so log out for that",
@@ -171,14 +170,14 @@ def _denied(seen: Evidence) -> Finding | None:
     if not has_login:
         return Finding(
             Cause.LOGIN,
-            f"the client did not log in, and without a login the API {seen.api} shows"
+            f"the client did not log in, and without a login {seen.the_api} shows"
             f" no application {slug}: it is private, or does not exist",
             "log in with any user name, and a balena API key as password; if that does"
             " not help, check the name",
         )
     return Finding(
         Cause.RIGHTS,
-        f"the API {seen.api} takes the login, and shows it no application {slug}: that"
+        f"{seen.the_api} takes the login, and shows it no application {slug}: that"
         " does not exist, or the owner of the key may not see it",
         "check the name; if it is right, log in with a key of somebody who may see it,"
         " or let the owner of this one become a member of its organization",

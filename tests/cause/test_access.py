@@ -192,7 +192,7 @@ def test_denied(seen: Evidence, cause: Cause, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("is_like_key", "words"),
-    [(True, "does not know the key"), (False, "is it the password of an account?")],
+    [(True, "does not know the key"), (False, "it may be the password of an account")],
 )
 def test_unknown_key(*, is_like_key: bool, words: str) -> None:
     """What looks like a key is a wrong one, and what does not is none."""

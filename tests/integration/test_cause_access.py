@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from mitmproxy import http
 
 from cause.client import never_came_back
 from cause.finding import Cause, Finding
@@ -31,6 +32,7 @@ from tests.integration.session import get_token
 from tests.integration.tool import ToolError, find_tool, run, wait_until
 
 PRIVATE = "balenablocks/private-block/1.0.0"
+BIG = "balenablocks/multi-app/1.0.0/web"
 STORED = "v2/567e62d1e73529e7a31757ac1f3fb902"
 OLD_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 KEY = "k" * 32
@@ -282,6 +284,17 @@ def at_times(
     return make
 
 
+def elsewhere(bench: Bench, _: Installation) -> None:
+    """The API's images are in another registry than the one that is fronted."""
+    cloud = bench.enter(LocalCloud())
+    for image in cloud.database.rows("image"):
+        place = image["is_stored_at__image_location"].partition("/")[2]
+        there = {"is_stored_at__image_location": f"registry.elsewhere.example/{place}"}
+        cloud.database.change("image", image["id"], there)
+    bench.front(cloud.registry_url)
+    pull(bench, ALIAS)
+
+
 FAULTS: dict[str, Row] = {
     "no login": Row(
         pulling(PRIVATE),
@@ -355,6 +368,12 @@ FAULTS: dict[str, Row] = {
         ["release 1.4.0 of balenablocks/several has several images: helper, main"],
         "add the service to the name",
     ),
+    "image elsewhere": Row(
+        elsewhere,
+        Cause.RELEASE,
+        [f"{ALIAS} is stored in another registry than the one behind this proxy"],
+        "set REGISTRY_URL",
+    ),
     "manifest of another type": Row(
         asking(f"/v2/{ALIAS}/manifests/latest", "-H", f"Accept: {OLD_TYPE}"),
         Cause.MANIFEST,
@@ -397,7 +416,7 @@ FAULTS: dict[str, Row] = {
     "docker search": Row(
         asking("/v1/search?q=alpine&n=25"),
         Cause.CLIENT,
-        ["nothing is served at '/v1/search'", "the search of docker"],
+        ["nothing is served at '/v1/search'", "docker searches at /v1/"],
         "there is no search",
     ),
     "catalog": Row(
@@ -499,6 +518,30 @@ def _make(make: Make, installation: Installation, bench: Bench) -> None:
     make(bench, installation)
 
 
+def test_token_for_another_name_that_is_not_replaced(
+    bench: Bench, installation: Installation
+) -> None:
+    """A client that was given its token by hand does not get another one."""
+    url = f"http://{bench.front(installation.url).host}"
+    token = get_token(url, ALIAS)
+    curl("-H", f"Authorization: Bearer {token}", f"{url}/v2/{BIG}/manifests/latest")
+    wait_until(lambda: any(map(challenged, bench.saved())), "the challenge is saved")
+    (flow,) = filter(challenged, bench.saved())
+    record = Record.read(flow)
+    assert record
+    assert record.finding is None
+    assert record.code == "UNAUTHORIZED"
+    found = never_came_back("", 30, user_agent="docker/28", is_refused=True)
+    assert found
+    assert found.cause is Cause.CLIENT
+
+
+def challenged(flow: http.HTTPFlow) -> bool:
+    """Return whether a client was told to get a token, and did not come for one."""
+    record = Record.read(flow)
+    return record is not None and record.outcome is Outcome.CHALLENGED
+
+
 def test_realm_that_the_client_does_not_reach(
     bench: Bench, installation: Installation
 ) -> None:
@@ -506,15 +549,9 @@ def test_realm_that_the_client_does_not_reach(
     url = "http://127.0.0.1:1"
     bench.front(installation.url, PUBLIC_URL=url)
     pull(bench, ALIAS)
-    wait_until(lambda: any(bench.saved()), "the challenge is saved")
-    challenged = [
-        flow
-        for flow in bench.saved()
-        if (record := Record.read(flow)) and record.outcome is Outcome.CHALLENGED
-    ]
-    assert challenged
+    wait_until(lambda: any(map(challenged, bench.saved())), "the challenge is saved")
     assert not any(TOKEN_PATH in flow.request.path for flow in bench.saved())
-    last = challenged[-1]
+    *_, last = filter(challenged, bench.saved())
     assert last.response
     challenge = parse_challenge(last.response.headers["www-authenticate"])
     assert challenge
