@@ -18,8 +18,8 @@ from resolver.grammar.timestamp import (
 CLOCK_SECONDS = 60
 """By how much clocks may differ, as registries allow."""
 NO_KEY = (
-    "it does not look like a balena API key, which has 32 letters and digits; is it the"
-    " password of an account?"
+    "it does not look like a balena API key, which has 32 letters and digits; it may be"
+    " the password of an account"
 )
 """Of a password."""
 MAKE_KEY = (
@@ -59,7 +59,7 @@ def other_time(
         Cause.CLOCK,
         f"the token holds from {span}; this machine's clock says"
         f" {format_timestamp(now)}{others}",
-        f"set the clock of {_wrong_clock(clocks)} by NTP",
+        f"set the clock of {_wrong_clock(claims, clocks, now)} by NTP",
     )
 
 
@@ -69,14 +69,21 @@ def _clock(now: float, ahead: float) -> str:
     if abs(ahead) <= CLOCK_SECONDS:
         return text
     order = "ahead" if ahead > 0 else "behind"
-    return f"{text}, {describe_duration(round(abs(ahead)))} {order}"
+    # To the second it cannot be known, by an answer that was on its way.
+    return f"{text}, {describe_duration(round(abs(ahead) / 10) * 10)} {order}"
 
 
-def _wrong_clock(clocks: Mapping[Role, float]) -> str:
+def _wrong_clock(
+    claims: Mapping[str, object], clocks: Mapping[Role, float], now: float
+) -> str:
     """Return whose clock differs from those of the others."""
     issuer = next((role for role in _ISSUERS if role in clocks), Role.TOKEN)
     registry_ahead = clocks.get(Role.REGISTRY, 0.0)
     issuer_ahead = clocks.get(issuer, 0.0)
+    issued = read_seconds(claims.get("iat"))
+    if issued is not None and Role.REGISTRY in clocks:
+        # What says the time of an answer may stand in front of who issues tokens.
+        issuer_ahead = max(issuer_ahead, issued - now)
     is_apart = abs(registry_ahead - issuer_ahead) > CLOCK_SECONDS
     if is_apart and abs(issuer_ahead) <= CLOCK_SECONDS:
         return f"the {Role.REGISTRY}"
@@ -139,13 +146,12 @@ def _unknown_key(seen: Evidence) -> Finding | None:
     if seen.is_like_key is False:
         return Finding(
             Cause.LOGIN,
-            f"the API {seen.api} does not take the login, and of its password:"
-            f" {NO_KEY}",
+            f"{seen.the_api} does not take the login; as for its password, {NO_KEY}",
             f"{MAKE_KEY}; then log in with any user name, and the key as password",
         )
     return Finding(
         Cause.LOGIN,
-        f"the API {seen.api} does not know the key of the login, though it looks like"
+        f"{seen.the_api} does not know the key of the login, though it looks like"
         " one: it is mistyped, was revoked, has expired, or is another cloud's",
         "log in anew with a key that is valid there; what is public can be pulled"
         " without a login, so log out for that",
@@ -164,14 +170,14 @@ def _denied(seen: Evidence) -> Finding | None:
     if not has_login:
         return Finding(
             Cause.LOGIN,
-            f"the client did not log in, and without a login the API {seen.api} shows"
+            f"the client did not log in, and without a login {seen.the_api} shows"
             f" no application {slug}: it is private, or does not exist",
             "log in with any user name, and a balena API key as password; if that does"
             " not help, check the name",
         )
     return Finding(
         Cause.RIGHTS,
-        f"the API {seen.api} takes the login, and shows it no application {slug}: that"
+        f"{seen.the_api} takes the login, and shows it no application {slug}: that"
         " does not exist, or the owner of the key may not see it",
         "check the name; if it is right, log in with a key of somebody who may see it,"
         " or let the owner of this one become a member of its organization",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from cause.evidence import Evidence
-from cause.finding import Cause, Finding, shown, shown_url
+from cause.finding import Cause, Finding, shown_url
 from resolver.errors import ErrorCode
 from resolver.grammar.endpoint import CATALOG_PATH, READ_METHODS
 
@@ -82,25 +82,24 @@ def _unserved(seen: Evidence) -> Finding | None:
     """Tell what to do where something is asked that is not served."""
     if seen.role is not None or seen.code != ErrorCode.UNSUPPORTED:
         return None
-    message = shown(seen.message)
     if seen.method not in READ_METHODS and seen.path.startswith("/v2/"):
         return Finding(
             Cause.CLIENT,
-            message,
+            seen.message,
             "push to balena with balena push or balena deploy, and let this client only"
             " pull",
         )
     if seen.path.startswith("/v1/"):
         return Finding(
             Cause.CLIENT,
-            f"{message}; /v1/ is the search of docker, or the pull of a docker before"
+            f"{seen.message}; docker searches at /v1/, and pulled there before docker"
             " 1.6",
             "pull with a client of today; there is no search",
         )
     if seen.path == CATALOG_PATH:
         return Finding(
             Cause.CLIENT,
-            message,
+            seen.message,
             "registry-proxy resolve --all <org>/<app> lists the releases of one",
         )
     return None

@@ -80,7 +80,7 @@ def _refusal(seen: Evidence) -> Finding | None:
     cause, advice = ADVICE[code]
     if code == ErrorCode.NAME_UNKNOWN:
         advice = next((step for part, step in _UNFIT if part in seen.message), advice)
-    return Finding(cause, shown(seen.message), advice)
+    return Finding(cause, seen.message, advice)
 
 
 def _unaccepted_type(seen: Evidence) -> Finding | None:
@@ -116,7 +116,7 @@ def _no_manifest(seen: Evidence) -> Finding | None:
         )
     return Finding(
         Cause.MANIFEST,
-        f"the API {seen.api} says that the image of {seen.name} is stored at"
+        f"{seen.the_api} says that the image of {seen.name} is stored at"
         f" {brief_location(seen.location)}; the registry {seen.host} has none there",
         "push the release anew, and see whether the registry has lost others too",
     )

@@ -99,3 +99,8 @@ class Evidence:
     """Host of the API."""
     clocks: Mapping[Role, float] = field(default_factory=dict)
     """Seconds that a server's clock is ahead of this machine's, as far as is known."""
+
+    @property
+    def the_api(self) -> str:
+        """The API, with its host where anybody has named it yet."""
+        return f"the API {self.api}".rstrip()

@@ -1,7 +1,7 @@
 """The endpoints: a request is answered here, or sent upstream."""
 
 from http import HTTPStatus
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from mitmproxy import http
 from mitmproxy.net.http import status_codes
@@ -40,6 +40,7 @@ from resolver.grammar.endpoint import (
     Ready,
     TokenEndpoint,
     parse_endpoint,
+    parse_namespace,
 )
 from resolver.grammar.reference import printable
 from resolver.token import service
@@ -127,8 +128,8 @@ class Endpoints:
         """
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
-        record.registry = self._upstream.host
-        record.api = urlsplit(self._upstream.url_of(Part.API)).netloc
+        record.upstream = self._upstream
+        record.namespace = parse_namespace(exchange.target)
         # mitmproxy shows a method in upper case, and sends it as it came.
         method = flow.request.data.method.decode("latin-1")
         try:

@@ -56,9 +56,13 @@ class Others:
     def bad(self) -> Sequence[Request]:
         """Those that went wrong, as where a client can not even log in.
 
-        An unknown path is wrong by itself.
+        An unknown path is wrong by itself, unless it is known who asks for it and why.
         """
-        return [r for r in self.requests if r.is_bad and r.kind is not Kind.OTHER]
+        return [
+            each
+            for each in self.requests
+            if each.record.finding or (each.is_bad and each.kind is not Kind.OTHER)
+        ]
 
     @property
     def failures(self) -> Sequence[Failure]:

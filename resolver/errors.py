@@ -92,6 +92,11 @@ class RegistryError(Exception):
 
     code: ClassVar[ErrorCode]
     status: ClassVar[int]
+    # Most errors have neither, and those in tokens are kept in memory.
+    role: Role | None = None
+    """Who is at fault."""
+    seen: Seen = Seen()
+    """What was seen of it."""
 
     def __init__(
         self, message: str, *, headers: tuple[tuple[str, str], ...] = ()
@@ -102,12 +107,8 @@ class RegistryError(Exception):
         self.headers = headers
         self.server = ""
         """The URL of the one at fault, without a path: for the log alone."""
-        self.role: Role | None = None
-        """Who that is."""
         self.cause = ""
         """Why that gave no answer, in words: for the log alone."""
-        self.seen = Seen()
-        """What was seen of it."""
 
     @property
     def explanation(self) -> str:
@@ -126,7 +127,8 @@ class RegistryError(Exception):
     def blame(self, server: str, role: Role | None = None) -> None:
         """Say whose fault it is, unless that is known already."""
         self.server = self.server or server
-        self.role = self.role or role
+        if role and self.role is None:
+            self.role = role
 
     @classmethod
     def with_retry_after(cls, message: str, seconds: int) -> Self:

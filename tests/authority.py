@@ -36,6 +36,8 @@ class Authority:
 
     def __init__(self, name: str, lasts: dt.timedelta = DAY) -> None:
         self._lasts = lasts
+        self.begins = -2 * DAY
+        """From now on, for what is signed next."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         usage = x509.KeyUsage(**(dict.fromkeys(_USES, False) | {"key_cert_sign": True}))
@@ -92,7 +94,7 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - 2 * DAY)
+            .not_valid_before(now + self.begins)
             .not_valid_after(now + self._lasts)
             .add_extension(
                 x509.SubjectKeyIdentifier.from_public_key(key), critical=False

@@ -56,7 +56,7 @@ def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
         failure=record.failure or "",
         is_client_gone=record.outcome is Outcome.ABORTED,
         taken=record.bytes if record.failure else None,
-        seconds=record.seconds,
+        seconds=_seconds(flow, record),
         claims=read_payload(read_token(token).jwt) if token else {},
         login=record.login or "",
         code=record.code or "",
@@ -100,6 +100,17 @@ def _role(record: Record) -> Role | None:
     if record.kind is Kind.TOKEN:
         return Role.TOKEN
     return Role.STORAGE if record.storage else Role.REGISTRY
+
+
+def _seconds(flow: http.HTTPFlow, record: Record) -> float | None:
+    """Return how long it took; to a client that went, until it did.
+
+    While the API is waited for, nobody looks whether the client is there.
+    """
+    end = flow.client_conn.timestamp_end
+    if record.outcome is not Outcome.ABORTED or end is None:
+        return record.seconds
+    return end - flow.request.timestamp_start
 
 
 def _awaited(record: Record) -> Role | None:

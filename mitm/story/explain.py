@@ -51,6 +51,7 @@ def _base(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
                     "Next it asks /auth/v1/token for a token, with its login if it has"
                     " one."
                 )
+            yield from _found(record)
         case Outcome.SERVED:
             yield "It is, and the token is good. Next it asks for what it wants."
         case _:
@@ -127,6 +128,7 @@ def _content(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
                 " at the proxy. Next it asks /auth/v1/token for one, and then again"
                 " here."
             )
+            yield from _found(record)
         case Outcome.SERVED:
             yield from _answer(record, flow)
         case _:

@@ -158,6 +158,8 @@ def _outcomes(record: Record) -> str:
 
 
 def _level(record: Record) -> int:
+    if record.finding:
+        return logging.WARNING
     if record.kind in _QUIET or (record.failure and not record.is_forwarded):
         return logging.DEBUG
     if record.warning or record.refused:

@@ -55,7 +55,7 @@ from enum import StrEnum
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Any, Self
-from urllib.parse import unquote
+from urllib.parse import urlsplit
 
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
@@ -75,6 +75,7 @@ from resolver.release.release import Release
 from resolver.release.resolution import Resolution
 from resolver.token.answer import TokenAnswer
 from resolver.upstream import observer
+from resolver.upstream.registry import Upstream
 
 type Head = tuple[int, tuple[tuple[bytes, bytes], ...]]
 """Status and header fields of an answer."""
@@ -90,8 +91,6 @@ AGENT_LENGTH_MAX = 60
 """Characters of a client's name for itself; docker tells its whole build."""
 PATH_LENGTH_MAX = 1000
 """Characters of a path that is told; the longest that means anything has 400."""
-NAMESPACE_LENGTH_MAX = 255
-"""Characters of a registry's name; hosts have no longer ones."""
 UNKNOWN_PORT = "-"
 EMPTY_BASIC = "Og=="
 """What some clients send where nobody is logged in: base64 of a colon."""
@@ -326,10 +325,8 @@ class Record:
     """Whether the password is what balena issues; None where none was sent."""
     token_length: int = 0
     """Characters of the token that the registry is sent."""
-    registry: str = ""
-    """Host of the registry that is fronted."""
-    api: str = ""
-    """Host of the API, as far as anybody has named one."""
+    upstream: Upstream | None = None
+    """The registry that is fronted, and its API as far as anybody has named one."""
     api_ahead: float | None = None
     """Seconds that the API's clock is ahead, where that may matter."""
 
@@ -359,7 +356,6 @@ class Record:
         record.agent = shown_agent(headers.get("user-agent", ""))
         record.path = shown_path(flow.request.path)
         record.login = _login(headers.get("authorization", ""))
-        record.namespace = _namespace(flow.request.path)
         if not trust_forwarded:
             record.client_scheme = url.forwarded_scheme(headers)
         record.begin = time.monotonic()
@@ -449,6 +445,17 @@ class Record:
     def refused(self) -> list[AliasRecord]:
         """The aliases by which nothing is pulled."""
         return [each for each in self.aliases if each.code is not None]
+
+    @property
+    def registry(self) -> str:
+        """Host of the registry that is fronted; nothing where nobody set it."""
+        return self.upstream.host if self.upstream else ""
+
+    @property
+    def api(self) -> str:
+        """Host of its API; nothing where nobody has named one yet."""
+        url = self.upstream.url_of(observer.Part.API) if self.upstream else ""
+        return urlsplit(url).netloc
 
     @property
     def names(self) -> list[str]:
@@ -674,17 +681,6 @@ def _login(authorization: str) -> Login:
         case "bearer" if value.strip():
             return Login.TOKEN
     return Login.NONE
-
-
-def _namespace(path: str) -> str:
-    """Return the registry that containerd wants, if it says so in the query.
-
-    https://github.com/containerd/containerd/blob/main/docs/hosts.md
-    """
-    query = path.partition("?")[2][:PATH_LENGTH_MAX]
-    pairs = (pair.partition("=") for pair in query.split("&"))
-    text = next((value for name, _, value in pairs if name == "ns"), "")
-    return printable(unquote(text))[:NAMESPACE_LENGTH_MAX]
 
 
 type _Reader = Callable[[object], object | None]

@@ -23,7 +23,7 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from resolver.errors import EndpointUnknown, MethodNotAllowed, NameInvalid
 from resolver.grammar.challenge import TOKEN_PATH
@@ -35,6 +35,7 @@ from resolver.grammar.reference import (
     parse_repository_name,
     parse_tag,
     plus_advice,
+    printable,
     shorten,
 )
 
@@ -42,6 +43,8 @@ PING_PATH = "/ping"
 READY_PATH = "/ready"
 CATALOG_PATH = "/v2/_catalog"
 """Docker's list of repositories, which would show locations of releases."""
+_NAMESPACE_LENGTH_MAX = 300
+"""Characters of a query that are looked at for a host."""
 READ_METHODS = ("GET", "HEAD")
 TOKEN_METHODS = ("GET", "POST")
 
@@ -198,6 +201,17 @@ def parse_endpoint(method: str, path: str, surface: Surface = RELEASES) -> Endpo
             f"there is no catalog: name a release, as in {surface.example}"
         )
     return Base() if path in ("/v2", "/v2/") else _parse_content(path, query, surface)
+
+
+def parse_namespace(path: str) -> str:
+    """Return the registry that containerd wants, if the query says so.
+
+    https://github.com/containerd/containerd/blob/main/docs/hosts.md
+    """
+    query = path.partition("?")[2][:_NAMESPACE_LENGTH_MAX]
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    text = next((value for name, _, value in pairs if name == "ns"), "")
+    return printable(unquote(text))
 
 
 def _parse_content(path: str, query: str, surface: Surface) -> Content:

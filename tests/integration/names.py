@@ -4,6 +4,7 @@ Of several addresses, with commas between them, the first look-up finds the firs
 next one the next, and so on to the last.
 With a plus between them, addresses are found at once. Each look-up takes
 KNOWN_HOSTS_SECONDS.
+A number in the place of an address is the error that there is none (getaddrinfo(3)).
 """
 
 import os
@@ -22,6 +23,8 @@ def _look_up(host: Any, *args: Any, **options: Any) -> Any:
     if host == _NAME:
         time.sleep(_SECONDS)
         text = _ADDRESSES.pop(0) if len(_ADDRESSES) > 1 else _ADDRESSES[0]
+        if text.startswith("-"):
+            raise socket.gaierror(int(text), "no such luck")
         hosts = text.split("+")
     return [found for each in hosts for found in _getaddrinfo(each, *args, **options)]
 

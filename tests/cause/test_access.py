@@ -1,0 +1,238 @@
+"""What is said of logins, tokens, realms, rights and clocks, and what is not."""
+
+from dataclasses import replace
+
+import pytest
+
+from cause.access import other_service, other_time
+from cause.evidence import Evidence
+from cause.finding import Cause, Finding, Role
+from cause.judge import judge
+
+NOW = 1_700_000_000.0
+HOUR = 3600.0
+LOCATION = "v2/567e62d1e73529e7a31757ac1f3fb902"
+OTHER = f"v2/{'0' * 32}"
+CLAIMS = {
+    "iat": NOW - HOUR,
+    "nbf": NOW - HOUR,
+    "exp": NOW + 3 * HOUR,
+    "aud": "r.example",
+    "sub": "carol",
+    "access": [{"name": LOCATION, "type": "repository", "actions": ["pull"]}],
+}
+CHALLENGE = 'Bearer realm="https://api.example/auth/v1/token",service="r.example"'
+REFUSED = Evidence(
+    Role.REGISTRY,
+    host="r.example",
+    kind="manifest",
+    name="org/app/1",
+    status=401,
+    headers={"www-authenticate": f'{CHALLENGE},error="invalid_token"'},
+    claims=CLAIMS,
+    code="UNAUTHORIZED",
+    now=NOW,
+    location=LOCATION,
+    clocks={Role.REGISTRY: 1.0, Role.API: -1.0},
+)
+"""A token that the registry does not take."""
+DENIED = Evidence(
+    None,
+    kind="token",
+    name="org/app/1",
+    status=200,
+    code="DENIED",
+    message="org/app is private or does not exist",
+    login="none",
+    api="api.example",
+)
+"""An application that the API does not show."""
+
+
+def found(seen: Evidence) -> Finding:
+    """Return what is found, where something is."""
+    said = judge(seen)
+    assert said
+    return said
+
+
+def claiming(**claims: object) -> Evidence:
+    """Return the refusal of a token with these claims."""
+    return replace(REFUSED, claims=CLAIMS | claims)
+
+
+@pytest.mark.parametrize(
+    ("seen", "cause", "words"),
+    [
+        (
+            claiming(exp=NOW - 1),
+            Cause.CLIENT,
+            "its time was over at 2023-11-14T22:13:1",
+        ),
+        (
+            replace(claiming(nbf=NOW + HOUR), clocks={Role.API: HOUR}),
+            *(Cause.CLOCK, "that of the API 2023-11-14T23:13:20Z, 1 h ahead"),
+        ),
+        (
+            replace(REFUSED, clocks={Role.REGISTRY: 4 * HOUR}),
+            *(Cause.CLOCK, "that of the registry 2023-11-15T02:13:20Z, 4 h ahead"),
+        ),
+        (
+            claiming(aud="other.example"),
+            *(Cause.REALM, "for the service other.example, and the registry is r.exam"),
+        ),
+        (
+            replace(REFUSED, location=OTHER),
+            *(Cause.RIGHTS, "no right to pull v2/0000..., only v2/567e..."),
+        ),
+        (REFUSED, Cause.REALM, "it does not take the token that was issued for it"),
+    ],
+    ids=["over", "early", "late", "service", "name", "key"],
+)
+def test_refused_token(seen: Evidence, cause: Cause, words: str) -> None:
+    """The first thing that does not fit is named, and no location is."""
+    said = found(seen)
+    assert said.cause is cause
+    assert said.sentence.startswith("the registry r.example refuses the token: ")
+    assert words in said.sentence
+    assert LOCATION not in said.sentence + said.advice
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        replace(REFUSED, claims={}),
+        replace(REFUSED, status=404, code="MANIFEST_UNKNOWN", location=""),
+        replace(
+            REFUSED,
+            headers={"www-authenticate": f'{CHALLENGE},error="insufficient_scope"'},
+        ),
+        replace(REFUSED, status=403, code="UNKNOWN"),
+    ],
+    ids=["no JWT", "absent", "scope", "403"],
+)
+def test_token_of_which_nothing_is_known(seen: Evidence) -> None:
+    """Where nothing is seen that does not fit, nothing is said."""
+    assert judge(seen) is None
+
+
+def test_forbidden() -> None:
+    """A registry that takes the token may have rights of its own."""
+    said = found(replace(REFUSED, status=403, code="DENIED"))
+    assert said.cause is Cause.RIGHTS
+    assert said.sentence.startswith("the registry r.example takes the token, and does")
+
+
+@pytest.mark.parametrize(
+    ("issued", "clocks", "whose"),
+    [
+        (0, {Role.REGISTRY: -2 * HOUR, Role.TOKEN: 0.0}, "the registry"),
+        (0, {Role.REGISTRY: -2 * HOUR, Role.API: 0.0}, "the registry"),
+        (HOUR, {Role.REGISTRY: 0.0, Role.API: HOUR}, "the API"),
+        (HOUR, {Role.REGISTRY: 0.0, Role.TOKEN: HOUR}, "the token server"),
+        (HOUR, {Role.REGISTRY: 0.0, Role.API: 0.0}, "the API"),
+        (HOUR, {Role.REGISTRY: -2 * HOUR, Role.API: HOUR}, "registry and API"),
+        (HOUR, {}, "registry and token server"),
+    ],
+    ids=str,
+)
+def test_wrong_clock(issued: float, clocks: dict[Role, float], whose: str) -> None:
+    """Who differs from the others is told to set its clock, with the doctor's words."""
+    said = other_time({"iat": NOW + issued, "nbf": NOW + issued}, clocks, NOW)
+    assert said
+    assert said.advice == f"set the clock of {whose} by NTP"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{}, {"nbf": NOW + 59, "exp": NOW + 60}, {"exp": NOW - 59}, {"nbf": "soon"}],
+    ids=str,
+)
+def test_time_that_is_right(claims: dict[str, object]) -> None:
+    """Clocks may differ by a minute, and what is no time says nothing."""
+    assert other_time(claims, {}, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "service"),
+    [({}, "r.example"), ({"aud": ["x", "r.example"]}, "r.example"), ({"aud": "x"}, "")],
+)
+def test_service_that_is_right(claims: dict[str, object], service: str) -> None:
+    """One of several is enough, and without a name nothing differs."""
+    assert other_service(claims, service) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "cause", "words"),
+    [
+        (DENIED, Cause.LOGIN, "did not log in, and without a login the API api.exam"),
+        (
+            replace(DENIED, login="key"),
+            Cause.RIGHTS,
+            "shows it no application org/app:",
+        ),
+        (replace(DENIED, login="token"), Cause.RIGHTS, "takes the login, and shows"),
+        (
+            replace(DENIED, kind="manifest", login="token", claims=CLAIMS),
+            *(Cause.RIGHTS, "takes the login, and shows"),
+        ),
+        (
+            replace(DENIED, kind="manifest", login="token", claims={"sub": ""}),
+            *(Cause.LOGIN, "the client did not log in"),
+        ),
+    ],
+    ids=["none", "key", "bearer", "token of somebody", "token of nobody"],
+)
+def test_denied(seen: Evidence, cause: Cause, words: str) -> None:
+    """Whether there was a login decides; a token says it as well."""
+    said = found(seen)
+    assert said.cause is cause
+    assert words in said.sentence
+
+
+@pytest.mark.parametrize(
+    ("is_like_key", "words"),
+    [(True, "does not know the key"), (False, "it may be the password of an account")],
+)
+def test_unknown_key(*, is_like_key: bool, words: str) -> None:
+    """What looks like a key is a wrong one, and what does not is none."""
+    seen = replace(DENIED, code="UNAUTHORIZED", status=401, login="key")
+    assert words in found(replace(seen, is_like_key=is_like_key)).sentence
+
+
+@pytest.mark.parametrize(
+    ("realm", "scheme", "is_found"),
+    [
+        ("http://p.example/auth/v1/token", "https", True),
+        ("https://p.example/auth/v1/token", "https", False),
+        ("http://p.example/auth/v1/token", "http", False),
+        ("http://p.example/auth/v1/token", "", False),
+        ("", "https", False),
+    ],
+)
+def test_plain_realm(*, realm: str, scheme: str, is_found: bool) -> None:
+    """Only a client that came by TLS is led out of it."""
+    seen = Evidence(None, status=401, realm=realm, client_scheme=scheme)
+    said = judge(seen)
+    assert (said is not None) == is_found
+    if said:
+        assert realm in said.sentence
+        assert "TRUST_PROXY=true" in said.advice
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_found"),
+    [
+        (431, b"", True),
+        (400, b"<h1>400 Bad Request</h1>Request Header Or Cookie Too Large", True),
+        (400, b"<h1>400 Bad Request</h1>", False),
+        (404, b"Request Header Or Cookie Too Large", False),
+    ],
+)
+def test_long_token(*, status: int, body: bytes, is_found: bool) -> None:
+    """It is named where the server says that a header is too long, and its length."""
+    seen = replace(REFUSED, status=status, body=body, code="", token_length=4321)
+    said = judge(replace(seen, location=""))
+    assert (said is not None) == is_found
+    if said:
+        assert "of 4321 characters" in said.sentence

@@ -1,0 +1,99 @@
+"""What is said of clients, and what is not."""
+
+from dataclasses import replace
+
+import pytest
+
+from cause.client import RETURN_SECONDS, never_came_back
+from cause.evidence import Evidence
+from cause.finding import Cause
+from cause.judge import judge
+
+REALM = "http://proxy.example/auth/v1/token"
+AGENT = "containers/5.0 (github.com/containers/image)"
+REFUSED = Evidence(
+    None,
+    kind="manifest",
+    name="library/alpine",
+    path="/v2/library/alpine/manifests/latest",
+    status=403,
+    code="DENIED",
+    registry="r.example",
+    namespace="docker.io",
+)
+"""What a mirror that has nothing of that answers."""
+UNSERVED = Evidence(None, kind="other", status=404, code="UNSUPPORTED", message="no")
+
+
+def test_mirror() -> None:
+    """A registry that is known to be another one is named, and its file."""
+    said = judge(REFUSED)
+    assert said
+    assert said.cause is Cause.CLIENT
+    assert "wants this image of docker.io" in said.sentence
+    assert "certs.d/docker.io/hosts.toml" in said.advice
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        replace(REFUSED, namespace="mirrored.example"),
+        replace(REFUSED, namespace=""),
+        replace(REFUSED, registry="docker.io"),
+        replace(REFUSED, status=401, realm=REALM, code=""),
+    ],
+    ids=["made up", "none", "fronted", "challenge"],
+)
+def test_mirror_that_is_right(seen: Evidence) -> None:
+    """A name that somebody made up for this proxy is a good one."""
+    said = judge(seen)
+    assert said is None or said.cause is not Cause.CLIENT
+
+
+@pytest.mark.parametrize(
+    ("seen", "step"),
+    [
+        (
+            replace(UNSERVED, method="PUT", path="/v2/org/app/manifests/x", status=405),
+            "push to balena with balena push",
+        ),
+        (replace(UNSERVED, path="/v1/search"), "there is no search"),
+        (replace(UNSERVED, path="/v2/_catalog"), "lists the releases of one"),
+    ],
+    ids=["push", "v1", "catalog"],
+)
+def test_unserved(seen: Evidence, step: str) -> None:
+    """What clients of registries ask for, and is not there, has a way around."""
+    said = judge(seen)
+    assert said
+    assert said.cause is Cause.CLIENT
+    assert said.sentence.startswith("no")
+    assert step in said.advice
+
+
+@pytest.mark.parametrize("path", ["/favicon.ico", "/v2x", "/"])
+def test_path_of_nobody(path: str) -> None:
+    """What no client of a registry asks for is no fault of one."""
+    assert judge(replace(UNSERVED, path=path)) is None
+
+
+def test_client_that_does_not_come_back() -> None:
+    """It is told where the client was sent, and that it may not get there."""
+    said = never_came_back(REALM, RETURN_SECONDS, user_agent=AGENT)
+    assert said
+    assert said.cause is Cause.REALM
+    assert f"sent to {REALM} for a token, and did not come for one in 30 s" in (
+        said.sentence
+    )
+    other = never_came_back(REALM, 60, user_agent=AGENT, is_refused=True)
+    assert other
+    assert other.cause is Cause.CLIENT
+
+
+@pytest.mark.parametrize(
+    ("seconds", "agent"),
+    [(RETURN_SECONDS - 1, AGENT), (60, "curl/8.0"), (60, "kube-probe/1.30"), (60, "")],
+)
+def test_monitor_that_does_not_come_back(seconds: float, agent: str) -> None:
+    """Who only sees whether the proxy is there wants no token; a client may be slow."""
+    assert never_came_back(REALM, seconds, user_agent=agent) is None
