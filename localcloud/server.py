@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR, socket
 from typing import Any, Self
@@ -32,6 +32,7 @@ class Request:
     method: str
     target: str
     headers: tuple[Header, ...] = ()
+    body: bytes = field(default=b"", repr=False)
 
     @property
     def path(self) -> str:
@@ -79,7 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: "_Listener"
 
     def answer(self) -> None:
-        request = Request(self.command, self.path, tuple(self.headers.items()))
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        request = Request(self.command, self.path, tuple(self.headers.items()), body)
         self.server.log.append(request)
         response = self.server.answer(request)
         self.send_response_only(response.status)

@@ -105,9 +105,16 @@ class Realms:
         self._realm: str | None = None
 
     def heed(self, header: str) -> None:
-        """Learn from a challenge of the registry, of whatever path."""
+        """Learn from a challenge of the registry, of whatever path.
+
+        One for a token that is not good counts for less: nvcr.io names a realm there
+        that knows no anonymous clients.
+        https://github.com/NVIDIA/nvidia-container-toolkit/issues/1945
+        """
         challenge = parse_challenge(header)
         if challenge is None or challenge.realm == self._realm:
+            return
+        if self._realm is not None and challenge.error is not None:
             return
         if self._realm is not None:
             logger.info("the registry %s names another realm than before", self._host)

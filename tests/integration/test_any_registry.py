@@ -1,0 +1,442 @@
+"""Any registry is served under its own names: what clients get, and where logins go."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import requests
+
+from demo.proxy import Proxy
+from localcloud.image import Description, Image, build_image
+from localcloud.server import Response, Server
+from registry_proxy.port import free_port
+from resolver.grammar.challenge import RELAY_PATH, TOKEN_PATH, parse_challenge
+from tests.integration.caching import kept
+from tests.integration.registry import seed, serving
+from tests.integration.session import TIMEOUT, plain_session
+from tests.integration.shape import (
+    DOCKER_HUB,
+    ECR,
+    GHCR,
+    HARBOR,
+    NVCR,
+    PASSWORD,
+    PRIVATE,
+    PUBLIC,
+    QUAY,
+    REFRESH,
+    SHAPES,
+    SIGNATURE,
+    TAGS,
+    Shape,
+    StandIn,
+    basic,
+)
+
+ACCEPT = "application/vnd.oci.image.manifest.v1+json"
+LOGIN = ("AWS", PASSWORD)
+OWN_NAMES = {"NAMES": "registry"}
+HTPASSWD = "u:$2b$05$SVElsDrHrbHpZ6WJoVTyKe23LYDJNL4HqJ3yv2VE33lXS5t12gKxy\n"
+"""The password is `password`."""
+type Served = tuple[StandIn, Proxy]
+
+
+@contextmanager
+def fronted(
+    shape: Shape, *arguments: str, **variables: str
+) -> Iterator[tuple[StandIn, Proxy]]:
+    """Run a stand-in of such a shape, and a proxy that serves it."""
+    with StandIn(shape) as stand_in, of(stand_in.url, *arguments, **variables) as proxy:
+        yield stand_in, proxy
+
+
+@contextmanager
+def of(url: str, *arguments: str, **variables: str) -> Iterator[Proxy]:
+    """Run a proxy that serves the registry there with its own names."""
+    environment = OWN_NAMES | variables
+    with Proxy(url, environment=environment, arguments=arguments) as proxy:
+        yield proxy
+
+
+class Visitor:
+    """An HTTP client that does what container clients do, with a login or without."""
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        session: requests.Session,
+        login: tuple[str, str] | None = None,
+    ) -> None:
+        self.url = f"http://{proxy.host}"
+        self._session = session
+        self._login = login
+        self._headers: Mapping[str, str] = {}
+
+    def get(self, path: str, **headers: str) -> requests.Response:
+        """Return the answer, after a challenge was met if there is one."""
+        answer = self._get(path, headers)
+        if answer.status_code != requests.codes.unauthorized:
+            return answer
+        header = answer.headers["WWW-Authenticate"]
+        challenge = parse_challenge(header)
+        if challenge is None:
+            assert header.startswith("Basic ")
+            if self._login is None:
+                return answer
+            self._headers = {"Authorization": basic(*self._login)}
+            return self._get(path, headers)
+        assert challenge.realm == self.url + RELAY_PATH
+        token = self.token(challenge.scope or "", challenge.service)
+        if not token.ok:
+            return token
+        self._headers = {"Authorization": f"Bearer {token.json()['token']}"}
+        return self._get(path, headers)
+
+    def token(self, scope: str, service: str | None = None) -> requests.Response:
+        """Return what the token endpoint answers."""
+        parameters = {"scope": scope, **({"service": service} if service else {})}
+        return self._session.get(
+            self.url + RELAY_PATH,
+            params=parameters,
+            auth=self._login,
+            timeout=TIMEOUT,
+        )
+
+    def _get(self, path: str, headers: Mapping[str, str]) -> requests.Response:
+        return self._session.get(
+            self.url + path,
+            headers={"Accept": ACCEPT, **headers, **self._headers},
+            timeout=TIMEOUT,
+        )
+
+    def pull(self, name: str, digest: str) -> None:
+        """Pull an image as a whole, by tag, and see that it is that one."""
+        self.get("/v2/")
+        manifest = self.get(f"/v2/{name}/manifests/latest")
+        assert manifest.headers["Docker-Content-Digest"] == digest
+        for blob in [manifest.json()["config"], *manifest.json()["layers"]]:
+            answer = self.get(f"/v2/{name}/blobs/{blob['digest']}")
+            assert len(answer.content) == blob["size"]
+
+
+@contextmanager
+def visiting(proxy: Proxy, login: tuple[str, str] | None = None) -> Iterator[Visitor]:
+    """Return such a client."""
+    with plain_session() as session:
+        yield Visitor(proxy, session, login)
+
+
+@pytest.fixture(scope="module", params=list(SHAPES.values()), ids=list(SHAPES))
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """A registry of each shape, and its proxy."""
+    with fronted(request.param) as running:
+        yield running
+
+
+def pull_all(stand_in: StandIn, proxy: Proxy) -> None:
+    """Pull what is public, and what is not, and see where logins went."""
+    if stand_in.shape.realm:
+        with visiting(proxy) as anybody:
+            anybody.pull(PUBLIC, stand_in.digest(PUBLIC))
+    with visiting(proxy, LOGIN) as somebody:
+        somebody.pull(PRIVATE, stand_in.digest(PRIVATE))
+    logins = {each.header("Authorization") for each in stand_in.storage.requests}
+    assert logins == {None}
+    assert PASSWORD not in proxy.log
+    assert SIGNATURE not in proxy.log
+
+
+def test_each_shape(served: Served) -> None:
+    """Whoever may pull from a registry of that shape pulls the same from the proxy."""
+    pull_all(*served)
+
+
+@pytest.mark.parametrize("name", ["ECR", "GHCR", "Quay"])
+@pytest.mark.parametrize("passage", ["follow", "kept"])
+def test_blobs_through_the_proxy(name: str, passage: str, tmp_path: Path) -> None:
+    """The proxy gets and keeps blobs, whatever the logins and the redirects are."""
+    way = {
+        "follow": {"BLOBS": "follow", "BLOBS_ALLOW": "127.0.0.1"},
+        "kept": {"CACHE": str(tmp_path / "cache"), "BLOBS_ALLOW": "127.0.0.1"},
+    }[passage]
+    with fronted(SHAPES[name], **way) as (stand_in, proxy):
+        pull_all(stand_in, proxy)
+
+
+def test_private_is_private(served: Served) -> None:
+    """Who has no login, or a wrong one, gets what the registry itself answers."""
+    stand_in, proxy = served
+    path = f"/v2/{PRIVATE}/manifests/latest"
+    with visiting(proxy) as anybody:
+        assert anybody.get(path).status_code == requests.codes.unauthorized
+    with visiting(proxy, ("u", "wrong")) as stranger:
+        answer = stranger.get(path)
+    assert answer.status_code == requests.codes.unauthorized
+    if stand_in.shape.realm:
+        assert answer.json() == {"details": "incorrect username or password"}
+
+
+def test_lists(served: Served) -> None:
+    """Tags and repositories come by the pages that the registry has."""
+    stand_in, proxy = served
+    with visiting(proxy, LOGIN) as somebody:
+        path, tags = f"/v2/{PRIVATE}/tags/list", []
+        for _ in TAGS:
+            page = somebody.get(path)
+            tags += page.json()["tags"]
+            if link := page.links.get("next"):
+                assert link["url"].startswith("/v2/")
+                path = link["url"]
+        assert tags == list(TAGS)
+        catalog = somebody.get("/v2/_catalog?n=10&ns=made.up")
+        if stand_in.shape is HARBOR:
+            assert catalog.status_code == requests.codes.unauthorized
+        else:
+            assert catalog.json() == {"repositories": [PUBLIC, PRIVATE]}
+
+
+def test_parameters_of_a_list_go_on() -> None:
+    """They are the registry's own, but for the one by which containerd means us."""
+    with fronted(QUAY) as (stand_in, proxy), visiting(proxy, LOGIN) as somebody:
+        somebody.get("/v2/_catalog?n=10&ns=made.up&next_page=abc")
+        somebody.get(f"/v2/{PRIVATE}/manifests/latest?ns=made.up")
+        targets = [each.target for each in stand_in.registry.requests]
+    assert "/v2/_catalog?n=10&next_page=abc" in targets
+    assert f"/v2/{PRIVATE}/manifests/latest" in targets
+
+
+def test_login_goes_on_as_it_is() -> None:
+    """A registry that takes logins itself gets the client's, to the byte."""
+    with fronted(ECR) as (stand_in, proxy), visiting(proxy, LOGIN) as somebody:
+        somebody.pull(PRIVATE, stand_in.digest(PRIVATE))
+        seen = {each.header("Authorization") for each in stand_in.registry.requests}
+    assert seen == {None, basic(*LOGIN)}
+
+
+def test_realm_is_asked_as_the_client_asked() -> None:
+    """Every parameter and the login reach the realm, and nothing else does."""
+    with (
+        fronted(SHAPES["Artifactory"]) as (stand_in, proxy),
+        plain_session() as session,
+    ):
+        answer = session.get(
+            f"http://{proxy.host}{RELAY_PATH}",
+            params={
+                "account": "u",
+                "client_id": "docker",
+                "offline_token": "true",
+                "scope": [f"repository:{PRIVATE}:pull", "registry:catalog:*"],
+                "service": "docker",
+            },
+            headers={"X-Forwarded-For": "192.0.2.1", "Cookie": "a=b"},
+            auth=LOGIN,
+            timeout=TIMEOUT,
+        )
+        (asked,) = stand_in.token_requests
+    assert answer.json()["refresh_token"] == REFRESH
+    assert answer.headers["RateLimit-Limit"] == "100;w=21600"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "X-Inside" not in answer.headers
+    assert asked.target == (
+        "/artifacts-auth/docker/jwt?host=made.up&account=u&client_id=docker"
+        "&offline_token=true&scope=repository%3Ateam%2Fdeep%2Fdown%2Fapp%3Apull"
+        "&scope=registry%3Acatalog%3A%2A&service=docker"
+    )
+    assert asked.header("Authorization") == basic(*LOGIN)
+    assert not {"X-Forwarded-For", "Cookie"} & {name for name, _ in asked.headers}
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        {"grant_type": "password", "username": "u", "password": PASSWORD},
+        {"grant_type": "refresh_token", "refresh_token": REFRESH},
+    ],
+    ids=["password", "refresh_token"],
+)
+def test_forms(login: Mapping[str, str]) -> None:
+    """The form of an OAuth2 client reaches the realm whole, and the tokens the client."""
+    form = {
+        **login,
+        "client_id": "containerd-client",
+        "access_type": "offline",
+        "service": "registry.docker.io",
+        "scope": f"repository:{PRIVATE}:pull",
+    }
+    with fronted(DOCKER_HUB) as (stand_in, proxy), plain_session() as session:
+        url = f"http://{proxy.host}{TOKEN_PATH}"
+        answer = session.post(url, data=form, timeout=TIMEOUT)
+        wrong = session.post(
+            url,
+            data={**form, "password": "wrong", "refresh_token": "wrong"},
+            timeout=TIMEOUT,
+        )
+        asked = stand_in.token_requests[0]
+    assert answer.json()["access_token"] in stand_in.tokens
+    assert answer.json()["refresh_token"] == REFRESH
+    assert asked.body.decode() == urlencode(form)
+    assert asked.query == ""
+    assert wrong.status_code == requests.codes.unauthorized
+
+
+def test_realm_is_learnt_where_the_base_is_open() -> None:
+    """A replica that saw no challenge asks for the repository, and gets one."""
+    with fronted(DOCKER_HUB) as (stand_in, proxy), visiting(proxy, LOGIN) as somebody:
+        stand_in.registry.interpose = lambda request: (
+            Response(200, (), b"{}") if request.path == "/v2/" else None
+        )
+        for _ in range(2):
+            assert somebody.token(f"repository:{PRIVATE}:pull").ok
+        asked = [each.path for each in stand_in.registry.requests]
+    assert asked.count(f"/v2/{PRIVATE}/manifests/latest") == 1
+
+
+def test_realm_for_bad_tokens_is_not_learnt() -> None:
+    """Where a token that is over is sent to another realm, new ones come as before."""
+    with fronted(NVCR) as (stand_in, proxy), visiting(proxy, LOGIN) as somebody:
+        somebody.pull(PRIVATE, stand_in.digest(PRIVATE))
+        stand_in.tokens.clear()
+        somebody.pull(PRIVATE, stand_in.digest(PRIVATE))
+
+
+def test_no_realm() -> None:
+    """Who asks for a token of a registry that has none is told so."""
+    with fronted(ECR) as (_, proxy), visiting(proxy, LOGIN) as somebody:
+        answer = somebody.token(f"repository:{PRIVATE}:pull")
+    assert answer.status_code == requests.codes.not_found
+    assert "asks for no token here" in answer.text
+
+
+def refused(stand_in: StandIn, proxy: Proxy) -> str:
+    """Return what somebody is told whose login may go nowhere, and see that it did."""
+    with visiting(proxy, LOGIN) as somebody:
+        answer = somebody.get(f"/v2/{PRIVATE}/manifests/latest")
+    assert answer.status_code == requests.codes.bad_gateway
+    assert all(
+        each.header("Authorization") is None for each in stand_in.issuer.requests
+    )
+    message: str = answer.json()["errors"][0]["message"]
+    assert PASSWORD not in proxy.log
+    return message
+
+
+def test_login_goes_to_no_foreign_realm() -> None:
+    """A realm of another domain gets no login, unless the operator names it (T9)."""
+    with fronted(DOCKER_HUB) as (stand_in, proxy):
+        stand_in.realm = "http://tokens.example.com/token"
+        assert "REALM_HOSTS=tokens.example.com" in refused(stand_in, proxy)
+
+
+def test_named_realm_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever operates the proxy may name a realm of another domain."""
+    monkeypatch.setenv("KNOWN_HOSTS", "tokens.test=127.0.0.1")
+    script = str(Path(__file__).with_name("names.py"))
+    with fronted(DOCKER_HUB, "-s", script, REALM_HOSTS="tokens.test") as (
+        stand_in,
+        proxy,
+    ):
+        stand_in.realm = stand_in.realm.replace("127.0.0.1", "tokens.test")
+        with visiting(proxy, LOGIN) as somebody:
+            somebody.pull(PRIVATE, stand_in.digest(PRIVATE))
+
+
+def test_login_follows_no_redirect_of_the_realm() -> None:
+    """A realm that redirects takes no login elsewhere, and the user is told (T9)."""
+    with fronted(DOCKER_HUB) as (stand_in, proxy), Server() as elsewhere:
+        place = ("Location", f"{elsewhere.url}/token")
+        stand_in.issuer.interpose = lambda _: Response(307, (place,))
+        with visiting(proxy, LOGIN) as somebody:
+            answer = somebody.get(f"/v2/{PRIVATE}/manifests/latest")
+        assert answer.status_code == requests.codes.bad_gateway
+        assert f"redirects to {elsewhere.host}" in answer.text
+        assert not elsewhere.requests
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"<html>log in</html>", 200), (b"[]", 200), (b'{"token": 5}', 200)],
+)
+def test_senseless_token(body: bytes, status: int) -> None:
+    """What is no token is not passed for one."""
+    with fronted(DOCKER_HUB) as (stand_in, proxy), visiting(proxy, LOGIN) as somebody:
+        stand_in.issuer.interpose = lambda _: Response(status, (), body)
+        answer = somebody.token(f"repository:{PRIVATE}:pull")
+    assert answer.status_code == requests.codes.service_unavailable
+    assert "without a token" in answer.text
+
+
+def test_limit_of_the_realm() -> None:
+    """A 429 of the realm comes back as it is, with the time to wait."""
+    body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'
+    limited = Response(429, (("Retry-After", "30"),), body)
+    with fronted(GHCR) as (stand_in, proxy), visiting(proxy) as anybody:
+        stand_in.registry.interpose = lambda request: (
+            limited if request.path == "/token" else None
+        )
+        answer = anybody.get(f"/v2/{PUBLIC}/manifests/latest")
+    assert (answer.status_code, answer.content) == (429, body)
+    assert answer.headers["Retry-After"] == "30"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nothing_is_pushed(method: str) -> None:
+    """A push is refused in a sentence that says where to push."""
+    with fronted(GHCR) as (stand_in, proxy), plain_session() as session:
+        url = f"http://{proxy.host}/v2/{PUBLIC}/blobs/uploads/"
+        answer = session.request(method, url, timeout=TIMEOUT)
+        assert {each.method for each in stand_in.registry.requests} <= {"GET"}
+    assert answer.status_code == requests.codes.method_not_allowed
+    message = answer.json()["errors"][0]["message"]
+    assert f"push to the registry {stand_in.registry.host} itself" in message
+
+
+def test_ready_knows_no_api() -> None:
+    """The health check is about the registry alone, and the log names no other."""
+    with fronted(GHCR) as (stand_in, proxy), plain_session() as session:
+        ready = session.get(f"http://{proxy.host}/ready", timeout=TIMEOUT)
+        assert set(ready.json()) == {"ready", "registry"}
+        assert ready.ok
+        start = f"the registry {stand_in.url} is served at"
+        assert start in proxy.log
+        assert "API" not in proxy.log
+        assert "release" not in proxy.log
+
+
+# The rest is about a real registry.
+NAME = "some/where/deep/app"
+
+
+def real_image() -> Image:
+    """Return what is in that registry."""
+    about = Description(NAME, NAME, "1.0", "main", ("amd64", "arm64"), is_oci=True)
+    return build_image(about)
+
+
+@pytest.mark.parametrize("has_login", [False, True], ids=["open", "htpasswd"])
+def test_cache_asks_with_the_login_there_is(tmp_path: Path, *, has_login: bool) -> None:
+    """What is kept goes to whom the registry gives it, with a login or without (C2)."""
+    image, port = real_image(), free_port()
+    seed([image], tmp_path)
+    (tmp_path / "htpasswd").write_text(HTPASSWD)
+    htpasswd = {"htpasswd": {"realm": "r", "path": str(tmp_path / "htpasswd")}}
+    config = {"auth": htpasswd} if has_login else {}
+    cache = tmp_path / "cache"
+    with (
+        serving(tmp_path, port, config),
+        of(f"http://localhost:{port}", CACHE=str(cache)) as proxy,
+    ):
+        digest = image.blobs[0].digest
+        path = f"/v2/{NAME}/blobs/{digest}"
+        with visiting(proxy, ("u", "password") if has_login else None) as somebody:
+            manifest = image.manifests[0].digest
+            assert somebody.get(f"/v2/{NAME}/manifests/{manifest}").ok
+            assert somebody.get(path).content == image.blobs[0].content
+            assert kept(cache, digest).exists()
+            assert somebody.get(path).content == image.blobs[0].content
+        with visiting(proxy) as anybody:
+            assert anybody.get(path).ok is not has_login
+        with visiting(proxy, ("u", "wrong")) as stranger:
+            assert stranger.get(path).ok is not has_login
+        assert "from the cache" in proxy.log
