@@ -1,8 +1,8 @@
 """Requests, sorted into pulls: of a recording, or as they begin.
 
 A client says nowhere that two requests belong together. What proves that they are of
-one client is in `report.party`: a connection, or a token. Seen with the clients of today,
-over plain HTTP:
+one client is in `report.party`: a connection, or a token. Seen with the clients of
+today, over plain HTTP:
 
 - docker's classic store has a connection for each request; from the answer with the
   token on, all requests have that token, and nothing proves whose ping it was;
@@ -17,7 +17,7 @@ A request that nothing links to a client goes on with the one pull that it can g
 with. Where several could be meant it begins a pull of its own, or belongs to none; and
 for each that so begins in the middle, one beginning that nothing goes on with is none.
 
-Within one client a pull is what is asked for under one alias, and these begin a new one:
+Within one client a pull is what is asked for under one alias. These begin a new one:
 
 - a request after a minute of silence;
 - a request for a token or manifest after a new ``GET /v2/``, which docker, podman,
@@ -29,24 +29,36 @@ Within one client a pull is what is asked for under one alias, and these begin a
   or more, as from BuildKit, which keeps its token.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from http import HTTPStatus
+from itertools import islice
 
-from mitm.story.record import CONTENT, Kind, Login, Outcome
-from report.party import Parties, Party, may_ask_for_token, may_ping
+from mitm.story.record import CONTENT, Kind
+from report.beginning import (
+    BASE_SECONDS,
+    BEGINNINGS,
+    SILENCE_SECONDS,
+    begins,
+    has,
+    is_beginning,
+    is_first,
+    is_found,
+    is_silent,
+    is_traced,
+    may_ask,
+    may_follow,
+    waits_for_token,
+)
+from report.party import Parties, Party, may_ping
 from report.pull import Pull
 from report.request import Request
 
-SILENCE_SECONDS = 60.0
-"""Without a request, after which the next one is another pull."""
-PAUSE_SECONDS = 0.5
-"""Between the requests of one command, at most."""
-BASE_SECONDS = 5.0
-"""Between the first request of a command and the next, at most."""
+RIVALS_MAX = 256
+"""Pulls of one address and alias that a request without a link is held against."""
+DOUBTS_MAX = 16
+"""Of those who began last; a crowd's are not resolved, or each request takes long."""
 _OF_PULLS = CONTENT | {Kind.TOKEN}
-_TOLD_TO_LOG_IN = (Outcome.CHALLENGED, Outcome.UNAUTHORIZED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,7 @@ def group_requests(requests: Iterable[Request]) -> Groups:
     return Groups(pulls, sorted(sorting.others, key=lambda request: request.begin))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Doubt:
     """A pull that may have begun by one of several others."""
 
@@ -99,6 +111,8 @@ class Sorting:
         """Those that an unlinked request may go on with, by address and alias."""
         self._parties = Parties()
         self._doubts: list[_Doubt] = []
+        """Those that may still be resolved."""
+        self._old_doubts: list[_Doubt] = []
         self._clients: dict[str, Request] = {}
         """The last request of a client with that name, for what was asked for it."""
         self._others: dict[int, Request] = {}
@@ -134,24 +148,31 @@ class Sorting:
         self._clients[request.record.request_id] = request
         if request.kind in _OF_PULLS and request.aliases:
             self._sort(request)
+            self._resolve_doubts(request.begin)
         else:
             self._set_aside(request)
 
     def forget(self, before: float) -> None:
         """Forget what was over by then, and belongs to nothing that was not."""
-        for pull in [p for p in self._pulls if p.is_over and p.end < before]:
+        gone = {pull for pull in self._pulls if pull.is_over and pull.end < before}
+        for doubts in (self._doubts, self._old_doubts):
+            doubts[:] = (
+                doubt
+                for doubt in doubts
+                if gone.isdisjoint((doubt.pull, *(pull for pull, _ in doubt.begun)))
+            )
+        for pull in gone:
             self._drop(pull)
         self._parties.forget(before)
-        self._doubts = [each for each in self._doubts if each.pull in self._pulls]
         kept = {id(each) for pull in self._pulls for each in pull.requests}
         self._clients = {
             name: each
             for name, each in self._clients.items()
             if id(each) in kept or each.begin >= before or not each.is_over
         }
-        gone = [e for e in self._others.values() if e.is_over and e.begin < before]
-        for each in gone:
-            self._take_back(each)
+        for each in list(self._others.values()):
+            if each.is_over and each.begin < before:
+                self._take_back(each)
 
     def _adopt(self, request: Request) -> None:
         """Put a request of the proxy's own into the one that it was made for."""
@@ -191,13 +212,17 @@ class Sorting:
                 party = self._unite(party, other)
         elif len(rivals) == 1 and not self._is_doubtful(rivals[0]):
             party = self._pulls[rivals.pop()].proven
-        elif rivals and request.kind not in _BEGINNINGS:
+        elif rivals and request.kind not in BEGINNINGS:
             self._set_aside(request)
             return
         else:
             party = Party()
         base = self._base(request, is_proven=bool(proven))
-        begun = [(rival, len(rival.requests)) for rival in rivals]
+        begun = [
+            (rival, len(rival.requests))
+            for rival in rivals
+            if is_beginning(rival, request.begin)
+        ]
         for alias in request.aliases:
             pull = self._pull(request, alias, party, base)
             if begun:
@@ -210,7 +235,7 @@ class Sorting:
     ) -> Pull:
         """Return the party's pull that the request is in now, with its ping."""
         pull = party.pulls.get(alias)
-        if pull is None or _begins(request, pull, base):
+        if pull is None or begins(request, pull, base):
             self._number += 1
             pull = party.pulls[alias] = Pull(request.client, alias, number=self._number)
             self._pulls[pull] = party
@@ -234,7 +259,7 @@ class Sorting:
     def _base(self, request: Request, *, is_proven: bool) -> Request | None:
         """Return the ``GET /v2/`` that the request comes after, if it is clear which.
 
-        No client asks for a blob next, and none for anything after one that failed.
+        No client asks for a blob next.
         """
         if request.kind is Kind.BLOB:
             return None
@@ -242,7 +267,7 @@ class Sorting:
         own = [each for each in bases if each.connection == request.connection]
         if request.connection and own:
             return own[-1]
-        if _is_traced(request) and (is_proven or len(bases) > 1):
+        if is_traced(request) and (is_proven or len(bases) > 1):
             return None
         return bases[-1] if bases else None
 
@@ -252,41 +277,40 @@ class Sorting:
         for base in reversed(self._bases.get(request.client, ())):
             if request.begin - base.end > BASE_SECONDS:
                 break
-            if not base.is_bad and may_ping(base.agent, request.agent):
+            if may_ping(base.agent, request.agent) and may_follow(request, base):
                 found.append(base)
         return found[::-1]
 
     def _rivals(self, request: Request) -> list[Pull]:
         """Return the pulls that a request may go on with that nothing links to one."""
         open_pulls = {
-            pull: None for alias in request.aliases for pull in self._near(request, alias)
+            pull: None
+            for alias in request.aliases
+            for pull in self._near(request, alias)
         }
-        pulls = [pull for pull in open_pulls if _may_ask(request, pull)]
-        if not _is_traced(request):
+        pulls = [pull for pull in open_pulls if may_ask(request, pull)]
+        if not is_traced(request):
             return pulls
-        has_token = request.record.login is Login.TOKEN
-        if request.kind is Kind.TOKEN:
-            if self._recent_bases(request):
-                return []
-            return [p for p in pulls if _waits_for_token(p, request.begin)] or pulls
-        if request.kind is Kind.MANIFEST and not request.record.digest:
-            return [p for p in pulls if has_token and _waits_for_token(p, request.begin)]
-        if has_token:
+        if self._parties.has_own_token(request):
             # Another instance of the proxy may have issued it.
-            return [p for p in pulls if p.token is None]
-        if request.kind is Kind.MANIFEST:
-            return [p for p in pulls if _is_found(p, request.begin)]
-        return [p for p in pulls if _has(p, Kind.MANIFEST)]
+            return [p for p in pulls if not any(each.session for each in p.requests)]
+        if request.kind in BEGINNINGS:
+            if is_first(request) or self._recent_bases(request):
+                return []
+            is_token = request.kind is Kind.TOKEN
+            begun = waits_for_token if is_token else is_found
+            return [p for p in pulls if begun(p, request.begin)] or pulls
+        return [p for p in pulls if has(p, Kind.MANIFEST)]
 
     def _near(self, request: Request, alias: str) -> list[Pull]:
         """Return the pulls of the alias that are not over for long."""
         key = request.client, alias
-        pulls = self._open.get(key, [])
+        pulls = self._open.get(key, [])[-RIVALS_MAX:]
         found = [
             pull
             for pull in pulls
             if self._pulls[pull].proven.pulls.get(alias) is pull
-            and not _is_silent(pull, request.begin)
+            and not is_silent(pull, request.begin)
         ]
         if len(found) < len(pulls):
             self._open[key] = found
@@ -305,7 +329,7 @@ class Sorting:
         first, second = sorted((one, other), key=lambda pull: pull.begin)
         named = [each for each in second.requests if each.kind is not Kind.BASE]
         base = second.requests[0] if second.requests[0] not in named else None
-        if _begins(named[0], first, base):
+        if begins(named[0], first, base):
             return second
         present = set(map(id, first.requests))
         for each in second.requests:
@@ -324,104 +348,41 @@ class Sorting:
 
     def _is_doubtful(self, pull: Pull) -> bool:
         """Return whether another pull may have begun by this one."""
-        count = len(pull.requests)
-        return any((pull, count) in doubt.begun for doubt in self._open_doubts)
+        return any(pull in self._left(doubt) for doubt in self._doubts)
 
-    @property
-    def _open_doubts(self) -> list[_Doubt]:
-        """Those where it did not turn out by which the pull began."""
-        self._doubts = [d for d in self._doubts if d.pull in self._pulls]
-        return self._doubts
+    def _left(self, doubt: _Doubt) -> list[Pull]:
+        """Return the beginnings that have not gone on since."""
+        return [
+            pull
+            for pull, count in doubt.begun
+            if pull in self._pulls and len(pull.requests) == count
+        ]
+
+    def _resolve_doubts(self, at: float) -> None:
+        """Let a pull have its beginning where the others have gone on otherwise."""
+        if not self._doubts:
+            return
+        recent = {
+            doubt
+            for doubt in self._doubts[-DOUBTS_MAX:]
+            if len(doubt.begun) <= DOUBTS_MAX
+            and at - doubt.pull.begin <= SILENCE_SECONDS
+        }
+        here = [doubt for doubt in self._doubts if doubt.pull in self._pulls]
+        self._doubts = [doubt for doubt in here if doubt in recent]
+        self._old_doubts += (doubt for doubt in here if doubt not in recent)
+        left = [(doubt, self._left(doubt)) for doubt in self._doubts]
+        count = Counter(pull for _, pulls in left for pull in pulls)
+        for doubt, pulls in left:
+            if len(pulls) == 1 and count[pulls[0]] == 1 and doubt.pull in self._pulls:
+                owners = (self._pulls[each].proven for each in (pulls[0], doubt.pull))
+                self._unite(*owners)
 
     def _hidden(self) -> set[Pull]:
         """Return beginnings of pulls that are there without them."""
         hidden: set[Pull] = set()
-        for doubt in self._open_doubts:
-            for pull, count in doubt.begun:
-                is_as_it_was = pull in self._pulls and len(pull.requests) == count
-                if is_as_it_was and pull not in hidden:
-                    hidden.add(pull)
-                    break
+        for doubt in (*self._old_doubts, *self._doubts):
+            if doubt.pull in self._pulls:
+                left = (each for each in self._left(doubt) if each not in hidden)
+                hidden.update(islice(left, 1))
         return hidden
-
-
-_BEGINNINGS = (Kind.TOKEN, Kind.MANIFEST)
-
-
-def _begins(request: Request, last: Pull, base: Request | None) -> bool:
-    """Return whether the request begins another pull than the last one."""
-    if _is_silent(last, request.begin):
-        return True
-    if request.kind not in _BEGINNINGS:
-        return False
-    if base and base.begin > last.requests[-1].begin:
-        return last.is_bad or base.begin - last.end > PAUSE_SECONDS
-    if request.kind is not Kind.MANIFEST or request.record.digest:
-        return False
-    is_late = request.begin - last.end > PAUSE_SECONDS
-    if request.record.login is Login.NONE:
-        return last.token is not None or (last.is_bad and is_late)
-    return is_late and any(_is_answer_to(request, each) for each in last.requests)
-
-
-def _is_silent(pull: Pull, at: float) -> bool:
-    return at - pull.end > SILENCE_SECONDS and pull.is_over
-
-
-def _is_answer_to(request: Request, before: Request) -> bool:
-    """Return whether the same was asked for before, and given."""
-    return (
-        before.kind is request.kind
-        and before.record.path == request.record.path
-        and before.record.outcome is Outcome.SERVED
-    )
-
-
-def _is_traced(request: Request) -> bool:
-    """Return whether its connection is known, or whom a reverse proxy has it from.
-
-    Old recordings know neither.
-    """
-    return bool(request.connection or request.record.forwarded_for)
-
-
-def _may_ask(request: Request, pull: Pull) -> bool:
-    """Return whether the request may come from the program that pulls."""
-    is_token = request.kind is Kind.TOKEN
-    for each in pull.requests:
-        if each.kind is Kind.TOKEN and not is_token:
-            may = may_ask_for_token(each.agent, request.agent)
-        elif is_token and each.kind is not Kind.TOKEN:
-            may = may_ask_for_token(request.agent, each.agent)
-        else:
-            may = each.agent == request.agent or not (each.agent and request.agent)
-        if each.kind is not Kind.BASE and may:
-            return True
-    return False
-
-
-def _has(pull: Pull, kind: Kind) -> bool:
-    return any(each.kind is kind for each in pull.requests)
-
-
-def _waits_for_token(pull: Pull, at: float) -> bool:
-    """Return whether the client was told to get a token just now, and has not yet."""
-    told = None
-    for each in pull.requests:
-        if each.kind is Kind.TOKEN:
-            told = None
-        elif each.end <= at and each.record.outcome in _TOLD_TO_LOG_IN:
-            told = each
-    return told is not None and at - told.end <= BASE_SECONDS
-
-
-def _is_found(pull: Pull, at: float) -> bool:
-    """Return whether it knows the digest just now, and nothing of what that has."""
-    return (
-        any(
-            each.kind is Kind.MANIFEST and each.status == HTTPStatus.OK
-            for each in pull.requests
-        )
-        and not _has(pull, Kind.BLOB)
-        and at - pull.end <= BASE_SECONDS
-    )

@@ -63,6 +63,13 @@ class Parties:
         found = (self._parties.get(link) for link in _links(request))
         return list(dict.fromkeys(party for party in found if party))
 
+    def has_own_token(self, request: Request) -> bool:
+        """Return whether it has a token that nobody else is known to have."""
+        return any(
+            sort == "session" and (sort, name) not in self._common
+            for sort, name in _links(request)
+        )
+
     def add(self, request: Request, party: Party) -> None:
         """Take note that the request is of this party."""
         party.seen = max(party.seen, request.begin)

@@ -95,8 +95,9 @@ class Pull:
 
     @property
     def agent(self) -> str:
-        """What the client calls itself."""
-        return next((each.agent for each in self.requests if each.agent), "")
+        """What the client calls itself; for a ping or a token it may let a library."""
+        requests = (*self._content, *reversed(self.requests))
+        return next((each.agent for each in requests if each.agent), "")
 
     @property
     def target(self) -> AliasRecord:

@@ -141,8 +141,7 @@ def read_request(flow: http.HTTPFlow, record: Record) -> Request:
         record=record,
         begin=begin,
         seconds=_duration(flow, begin) if record.seconds is None else record.seconds,
-        client=record.forwarded_for
-        or "".join(map(str, flow.client_conn.peername[:1])),
+        client=record.forwarded_for or "".join(map(str, flow.client_conn.peername[:1])),
         agent=shown_agent(request.headers.get("user-agent", "")),
         host=_host(request),
         comment=flow.comment,
