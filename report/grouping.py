@@ -25,6 +25,8 @@ PAUSE_SECONDS = 0.5
 """Between the requests of one command, at most."""
 BASE_SECONDS = 5.0
 """Between ``GET /v2/`` and the next request of the same command, at most."""
+_LOOK_BACK = 100
+"""Requests among which one is looked for that goes on and is in no pull."""
 _OF_PULLS = CONTENT | {Kind.TOKEN}
 
 
@@ -48,7 +50,7 @@ class Groups:
 def group_requests(requests: Iterable[Request]) -> Groups:
     """Sort requests, which come in the order of time, into pulls and others."""
     whole, orphans = _adopt(list(requests))
-    sorting = _Sorting()
+    sorting = Sorting()
     for request in whole:
         sorting.take(request)
     others = [*sorting.others, *sorting.unclaimed, *orphans]
@@ -75,29 +77,72 @@ def _adopt(requests: list[Request]) -> tuple[list[Request], list[Request]]:
     return whole, [request for rest in own.values() for request in rest]
 
 
-class _Sorting:
-    """What was sorted so far."""
+class Sorting:
+    """What was sorted so far, of requests that are over or go on."""
 
     def __init__(self) -> None:
         self.pulls: list[Pull] = []
         self.others: list[Request] = []
         self._last: dict[tuple[str, str], Pull] = {}
-        self._bases: defaultdict[tuple[str, str], list[Request]] = defaultdict(list)
+        self._bases: dict[tuple[str, str], list[Request]] = {}
+        self._running: dict[str, list[Pull]] = {}
+        """The pulls of each request that is not over, by its id."""
 
     @property
     def unclaimed(self) -> list[Request]:
         """Each ``GET /v2/`` after which no pull began."""
         return [base for bases in self._bases.values() for base in bases]
 
-    def take(self, request: Request) -> None:
-        """Put the request where it belongs."""
+    def take(self, request: Request) -> list[Pull]:
+        """Put the request where it belongs, and return the pulls that it is part of.
+
+        A request may come when it begins, and again whenever more is known of it.
+        """
+        pulls = self._running.pop(request.id, None)
+        if pulls is None:
+            pulls = [] if self._replace(request) else self._sort(request)
+        for pull in pulls:
+            pull.add(request)
+        if pulls and not request.is_over:
+            self._running[request.id] = pulls
+        return pulls
+
+    def forget(self, pull: Pull) -> None:
+        """Keep the pull no longer."""
+        self.pulls = [each for each in self.pulls if each is not pull]
+        if self._last.get((pull.client, pull.alias)) is pull:
+            del self._last[pull.client, pull.alias]
+        for request in pull.requests:
+            self._running.pop(request.id, None)
+
+    def forget_others(self, most: int) -> None:
+        """Keep of what belongs to no pull only the latest so many."""
+        bases = sorted(self.unclaimed, key=lambda each: each.begin)[-most:]
+        self._bases = {}
+        for base in bases:
+            self._bases.setdefault((base.client, base.agent), []).append(base)
+        self.others = self.others[-most:]
+
+    def _sort(self, request: Request) -> list[Pull]:
+        """Return the pulls that a request belongs to which was not there before."""
         if request.kind is Kind.BASE:
-            self._bases[request.client, request.agent].append(request)
+            key = request.client, request.agent
+            self._bases.setdefault(key, []).append(request)
         elif request.kind in _OF_PULLS and request.aliases:
-            for alias in request.aliases:
-                self._pull(request, alias).add(request)
+            return [self._pull(request, alias) for alias in request.aliases]
         else:
             self.others.append(request)
+        return []
+
+    def _replace(self, request: Request) -> bool:
+        """Put the request in the place of what was known of it, if it is in no pull."""
+        bases = self._bases.get((request.client, request.agent), [])
+        for known in (bases, self.others):
+            for place in range(len(known) - 1, max(-1, len(known) - _LOOK_BACK), -1):
+                if known[place].id == request.id:
+                    known[place] = request
+                    return True
+        return False
 
     def _pull(self, request: Request, alias: str) -> Pull:
         """Return the pull that the request goes on with, or a new one."""
@@ -110,7 +155,10 @@ class _Sorting:
         elif base and base.begin < last.begin:
             base = None
         if base:
-            last.add(self._bases[request.client, request.agent].pop())
+            bases = self._bases[request.client, request.agent]
+            last.add(bases.pop())
+            if not base.is_over:
+                self._running[base.id] = [last]
         return last
 
     def _base(self, request: Request) -> Request | None:
@@ -118,7 +166,7 @@ class _Sorting:
 
         No client asks for a blob next, and none for anything after one that failed.
         """
-        bases = self._bases[request.client, request.agent]
+        bases = self._bases.get((request.client, request.agent))
         if not bases or bases[-1].is_bad or request.kind is Kind.BLOB:
             return None
         return bases[-1] if request.begin - bases[-1].end <= BASE_SECONDS else None

@@ -1,6 +1,6 @@
 """A pull: what came of it, and which of its requests decided that."""
 
-from bisect import insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -21,10 +21,21 @@ class Pull:
     """When its last request was over."""
     number: int = 0
     """Its place among all, in the order of time."""
+    left_out: int = 0
+    """How many requests are not kept any more."""
+    left_out_bytes: int = 0
+    """How many bytes the client got with these."""
 
     def add(self, request: Request) -> None:
-        """Let the request belong to the pull."""
-        insort(self.requests, request, key=lambda each: each.begin)
+        """Let the request belong to the pull, in the place of what was known of it."""
+        first = bisect_left(self.requests, request.begin, key=_begin)
+        after = bisect_right(self.requests, request.begin, key=_begin)
+        for place in range(first, after):
+            if self.requests[place].id == request.id:
+                self.requests[place] = request
+                break
+        else:
+            self.requests.insert(after, request)
         self.end = max(self.end, request.end, *(each.end for each in request.own))
 
     @property
@@ -64,7 +75,26 @@ class Pull:
     @property
     def bytes(self) -> int:
         """How many the client got of manifests and blobs."""
-        return sum(each.sent for each in self._content)
+        return sum(each.sent for each in self._content) + self.left_out_bytes
+
+    @property
+    def total(self) -> int | None:
+        """How many it gets, as far as answers said so by now; None where none did."""
+        transfers = [each for each in self._content if each.is_transfer]
+        total = self.left_out_bytes
+        for each in transfers:
+            if each.is_over and not each.is_bad:
+                total += each.sent
+            elif each.total is None:
+                return None
+            else:
+                total += each.total
+        return total if transfers else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether one of its requests is not over."""
+        return any(not each.is_over for each in self.requests)
 
     @property
     def kept(self) -> int:
@@ -96,6 +126,17 @@ class Pull:
         tokens = (each for each in reversed(self.requests) if each.kind is Kind.TOKEN)
         return next(tokens, None)
 
+    def leave_out(self) -> None:
+        """Keep no longer the first of its requests that tells nothing of interest."""
+        dull = (
+            index
+            for index, each in enumerate(self.requests[1:], 1)
+            if each.is_over and not each.is_bad and each.kind is Kind.BLOB
+        )
+        gone = self.requests.pop(next(dull, 1))
+        self.left_out += 1
+        self.left_out_bytes += gone.sent if gone.kind in CONTENT else 0
+
     @property
     def _content(self) -> Iterator[Request]:
         return (each for each in self.requests if each.kind in CONTENT)
@@ -103,6 +144,10 @@ class Pull:
     def _weight(self, request: Request) -> tuple[int, float]:
         outcome = request.outcome_for(self.alias)
         return BAD_OUTCOMES.index(outcome or Outcome.ABORTED), -request.begin
+
+
+def _begin(request: Request) -> float:
+    return request.begin
 
 
 def _subject(request: Request) -> tuple[str, str]:
