@@ -88,7 +88,7 @@ class RegistryProxy:
             self._forward,
             self._connections.attend,
         )
-        self._commands = command.Commands(self.current_endpoints)
+        self._commands = command.Commands(self.current_endpoints, self.find_pull)
 
     def load(self, loader: Loader) -> None:
         """Declare the options and the content views."""
@@ -373,6 +373,22 @@ class RegistryProxy:
         audience = self._site.board if self._site and is_wanted else None
         self._journal.seat(audience)
         self._own_requests.seat(audience)
+
+    def find_pull(self, flow_id: str) -> str:
+        """Return the address of a flow's pull on the page of pulls.
+
+        Raises:
+            CommandError: there is no such page, or no such pull on it.
+
+        """
+        if not (self._site and self._site.url):
+            raise exceptions.CommandError(
+                "there is no page of pulls: start mitmweb with make web, or set"
+                " PULLS_PORT"
+            )
+        if (card := self._site.board.find(flow_id)) is None:
+            raise exceptions.CommandError("this flow is part of no pull that is kept")
+        return f"{self._site.url}#pull-{card.id}"
 
     def _may_ask_again(self, flow: http.HTTPFlow) -> bool:
         """Return whether a request without an answer is asked once more, and say so."""

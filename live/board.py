@@ -23,6 +23,8 @@ PULLS_MAX = 500
 REQUESTS_MAX = 20_000
 """Of all pulls together."""
 REQUESTS_OF_PULL_MAX = 2000
+SLACK = 50
+"""Requests beyond that which are left out together, because that takes a while."""
 OWN_MAX = 50
 """Requests of the proxy's own that are kept for one of a client."""
 OTHERS_MAX = 100
@@ -33,9 +35,9 @@ QUIET_SECONDS = 2.0
 """Without a request, after which a pull counts as over."""
 LOOK_SECONDS = 0.4
 """For how long it is good what was looked up of a request that runs."""
-LOOKS_MAX = 50
+LOOKS_MAX = 25
 """Pulls that are looked at for one update."""
-CARDS_MAX = 100
+CARDS_MAX = 25
 """Pulls in one update; the rest comes with the next one."""
 RATE_SAMPLES = 8
 NAME = "the running proxy"
@@ -62,12 +64,14 @@ class Card:
     """The version of the board since which it is as it is."""
     looked: float = 0.0
     """When it was looked at how far its requests are."""
-    is_running: bool = True
-    """Whether one of its requests is not over."""
+    running: set[str] = field(default_factory=set)
+    """The ids of its requests that are not over."""
     is_over: bool = False
     """Whether none is, and no more is expected."""
+    own: int = 0
+    """How many requests of the proxy's own it has."""
     size: int = 0
-    """Its requests, with those of the proxy's own."""
+    """How many it has with these, as they were counted last."""
     samples: deque[tuple[float, int]] = field(
         default_factory=lambda: deque(maxlen=RATE_SAMPLES)
     )
@@ -106,6 +110,10 @@ class Card:
         """How the client logged in, where that is known."""
         token = self.pull.token
         return token.record.login if token else None
+
+    def count(self) -> tuple[bool, int]:
+        """Return what is counted of it, which is remembered until it changes."""
+        return self.is_bad, self.bytes
 
     def change(self, version: int) -> None:
         """Take note that it is another one since that version."""
@@ -203,7 +211,7 @@ class Board:
         cards = self._cards.values()
         return Counts(
             pulls=len(cards),
-            running=len(self._live),
+            running=sum(not card.is_bad for card in self._live.values()),
             bad=sum(card.is_bad for card in cards),
             left_out=self._left_out,
             bytes=sum(card.bytes for card in cards),
@@ -269,7 +277,7 @@ class Board:
     def _take(self, request: Request) -> None:
         """Sort the request into its pulls; what runs of others goes on meanwhile."""
         for card in self._live.values():
-            if card.is_running:
+            if card.running:
                 card.pull.end = max(card.pull.end, request.begin)
         pulls = self._sorting.take(request)
         for pull in pulls:
@@ -278,21 +286,25 @@ class Board:
                 pull.number = self._number
                 self._cards[pull.number] = Card(pull)
                 self.gone = self.version + 1
-            self._keep(self._cards[pull.number])
+            self._keep(self._cards[pull.number], request)
         if not pulls:
             self.version += 1
             self.others_changed = self.version
             self._sorting.forget_others(OTHERS_MAX)
         self._make_room()
 
-    def _keep(self, card: Card) -> None:
+    def _keep(self, card: Card, request: Request) -> None:
         """Take note that a pull changed, and count what it has."""
-        while len(card.pull.requests) > REQUESTS_OF_PULL_MAX:
-            card.pull.leave_out()
-        size = len(card.pull.requests) + sum(len(r.own) for r in card.pull.requests)
+        if len(card.pull.requests) > REQUESTS_OF_PULL_MAX + SLACK:
+            card.pull.shorten(REQUESTS_OF_PULL_MAX)
+        if request.is_over:
+            card.running.discard(request.id)
+            card.own += len(request.own)
+        else:
+            card.running.add(request.id)
+        size = len(card.pull.requests) + card.own
         self._size += size - card.size
-        card.size = size
-        card.is_running, card.is_over = card.pull.is_running, False
+        card.size, card.is_over = size, False
         self._live[card.pull.number] = card
         self._touch(card)
 
@@ -304,7 +316,8 @@ class Board:
         """See how far the requests of a pull are."""
         card.looked = now
         pull = card.pull
-        for request in [each for each in pull.requests if not each.is_over]:
+        requests = [each for each in pull.requests if each.id in card.running]
+        for request in requests if card.running else ():
             if running := self._running.get(request.id):
                 if reader := running.record.reader:
                     taken = reader.taken
@@ -313,7 +326,7 @@ class Board:
                 pull.add(self._timed(request))
         self._touch(card)
         card.samples.append((now, card.bytes))
-        if not card.is_running and now - pull.end > QUIET_SECONDS:
+        if not card.running and now - pull.end > QUIET_SECONDS:
             card.is_over = True
             del self._live[pull.number]
 
@@ -323,7 +336,7 @@ class Board:
             self._size > REQUESTS_MAX and len(self._cards) > 1
         ):
             cards = self._cards.values()
-            card = next((each for each in cards if not each.is_running), None)
+            card = next((each for each in cards if not each.running), None)
             self._forget(card or next(iter(cards)))
 
     def _forget(self, card: Card) -> None:

@@ -19,6 +19,7 @@ let version = 0;
 let timer = 0;
 let asking = false;
 let again = false; // whether somebody wants to know more before the answer is there
+let isEnded = false; // whether this page has to be opened anew
 let gone = ""; // since when the proxy does not answer
 const open = new Set(); // pulls of which the requests are shown
 const stale = new Set(); // pulls that are to be rendered again
@@ -62,9 +63,10 @@ async function ask() {
     });
     if (answer.status === 403) {
       // A proxy that was started anew has another token, so nothing will change here.
+      isEnded = true;
       say("The proxy was started anew: open the address that its log names", "gone");
-      return;
     }
+    if (isEnded) return;
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const news = await answer.json();
     if (news.run === run || run === "") {
@@ -84,7 +86,7 @@ async function ask() {
     asking = false;
     const isSoon = again;
     again = false;
-    if (!state.textContent.startsWith("The proxy was started")) later(isSoon ? 0 : pause);
+    if (!isEnded) later(isSoon ? 0 : pause);
   }
 }
 

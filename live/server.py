@@ -5,11 +5,13 @@ page's own.
 """
 
 import asyncio
+import hashlib
 import hmac
 import json
 import logging
 import re
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -50,6 +52,8 @@ UNAUTHORIZED = (
 _FOLDER = Path(__file__).parent
 _ENVIRONMENT = page.make_environment(_FOLDER)
 _ENVIRONMENT.globals["describe"] = describe
+for _name in ("live", "card", "totals", "others"):
+    _ENVIRONMENT.get_template(f"{_name}.html.j2")  # No client waits for that later.
 _NUMBERS = re.compile(r"(?:[0-9]{1,9},)*[0-9]{1,9}|", re.ASCII)
 _report = asyncio.Lock()
 """Held while a report is made: it takes as much memory as the board."""
@@ -123,6 +127,8 @@ class ChangesHandler(Handler):
                 wanted[number] = card
         is_more = reached < board.version
         cards = [each async for each in self._cards(wanted.values(), opened)]
+        async for card in _in_turns(board.cards()):
+            card.count()
         answer: dict[str, Any] = {
             "run": RUN,
             "version": reached,
@@ -225,6 +231,7 @@ class FileHandler(Handler):
 _MITMPROXY = version.VERSION
 _STYLED = "style-src 'unsafe-inline'"
 """The report has its styles in it, to be one file."""
+COOKIE = "registry-proxy-pulls"
 RUN = secrets.token_hex(8)
 """By which a page sees that the proxy was started anew."""
 STYLES = (Path(page.__file__).with_name("page.css"), _FOLDER / "live.css")
@@ -265,20 +272,29 @@ def attach(application: web.Application, board: Board) -> None:
 class Server(httpserver.HTTPServer):
     """A server of the page alone, of which nobody can take too much."""
 
-    _open = 0
+    def initialize(self, *args: Any, **options: Any) -> None:
+        """Take what tornado's server takes."""
+        super().initialize(*args, **options)
+        self._streams: set[iostream.IOStream] = set()
 
     def handle_stream(self, stream: iostream.IOStream, address: tuple[Any]) -> None:
         """Serve a connection, if there is room."""
-        if self._open >= CONNECTIONS_MAX:
+        if len(self._streams) >= CONNECTIONS_MAX:
             stream.close()
             return
-        self._open += 1
+        self._streams.add(stream)
         super().handle_stream(stream, address)
 
-    def on_close(self, server_conn: object) -> None:
+    def on_close(self, server_conn: Any) -> None:
         """Take note that a connection is closed."""
-        self._open -= 1
+        self._streams.discard(server_conn.stream)
         super().on_close(server_conn)
+
+    def end(self) -> None:
+        """Listen no longer, and close every connection."""
+        self.stop()
+        for stream in [*self._streams]:
+            stream.close()
 
 
 def serve(board: Board, address: tuple[str, int], token: str) -> Callable[[], None]:
@@ -295,10 +311,11 @@ def serve(board: Board, address: tuple[str, int], token: str) -> Callable[[], No
 
     application = web.Application(
         ROUTES,
-        cookie_secret=secrets.token_bytes(32),
+        # The same after another start with the same token, so that the page goes on.
+        cookie_secret=hashlib.sha256(f"{COOKIE} {token}".encode()).digest(),
         xsrf_cookies=True,
         is_valid_password=is_valid,
-        auth_cookie_name=lambda: f"registry-proxy-pulls-{port}",
+        auth_cookie_name=lambda: f"{COOKIE}-{port}",
         # A line has the address of the request, and the token may be in it.
         log_function=lambda _: None,
     )
@@ -309,8 +326,12 @@ def serve(board: Board, address: tuple[str, int], token: str) -> Callable[[], No
         max_body_size=0,
         idle_connection_timeout=IDLE_SECONDS,
     )
-    server.listen(port, host)
-    return server.stop
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # tornado's own way keeps the socket where nobody can listen there.
+    listener = socket.create_server(address, family=family)
+    listener.setblocking(False)
+    server.add_socket(listener)
+    return server.end
 
 
 def _render(template: str, **values: object) -> str:

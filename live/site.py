@@ -49,10 +49,7 @@ class Site:
         if self._web_url:
             # The log on mitmweb's page leaves alerts out.
             logger.info(SHOWN, self._web_url)
-        if self._end and self._address:
-            host, port = self._address
-            shown = f"[{host}]" if ":" in host else host
-            url = f"http://{shown}:{port}{server.PATH}"
+        if url := self._own_url:
             # A token that the operator chose is known, and not for the log.
             query = "" if self._chosen else f"?token={self._token}"
             logger.log(log.ALERT, SHOWN, url + query)
@@ -64,10 +61,24 @@ class Site:
             webaddons.open_browser(self._web_url)
 
     @property
+    def url(self) -> str:
+        """The address of the page without a token; nothing where it is nowhere."""
+        return self._web_url.partition("?")[0] or self._own_url
+
+    @property
     def _web_url(self) -> str:
         """The address of the page in mitmweb, with the token; nothing elsewhere."""
         place, mark, query = getattr(ctx.master, "web_url", "").partition("?")
         return place and f"{place.rstrip('/')}{server.PATH}{mark}{query}"
+
+    @property
+    def _own_url(self) -> str:
+        """The address of the page by itself; nothing where there is none."""
+        if not self._address:
+            return ""
+        host, port = self._address
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{port}{server.PATH}"
 
     def close(self) -> None:
         """Show the page no longer at an address of its own."""

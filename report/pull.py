@@ -126,16 +126,15 @@ class Pull:
         tokens = (each for each in reversed(self.requests) if each.kind is Kind.TOKEN)
         return next(tokens, None)
 
-    def leave_out(self) -> None:
-        """Keep no longer the first of its requests that tells nothing of interest."""
-        dull = (
-            index
-            for index, each in enumerate(self.requests[1:], 1)
-            if each.is_over and not each.is_bad and each.kind is Kind.BLOB
-        )
-        gone = self.requests.pop(next(dull, 1))
-        self.left_out += 1
-        self.left_out_bytes += gone.sent if gone.kind in CONTENT else 0
+    def shorten(self, most: int) -> None:
+        """Keep no more requests than that, and of those that are over the bad ones."""
+        ending = [each for each in self.requests[1:] if each.is_over]
+        ending.sort(key=lambda each: each.is_bad)
+        gone = ending[: max(0, len(self.requests) - most)]
+        self.left_out += len(gone)
+        self.left_out_bytes += sum(r.sent for r in gone if r.kind in CONTENT)
+        ids = {id(each) for each in gone}
+        self.requests = [each for each in self.requests if id(each) not in ids]
 
     @property
     def _content(self) -> Iterator[Request]:
