@@ -329,7 +329,7 @@ def serve(board: Board, address: tuple[str, int], token: str) -> Callable[[], No
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # tornado's own way keeps the socket where nobody can listen there.
     listener = socket.create_server(address, family=family)
-    listener.setblocking(False)
+    listener.setblocking(False)  # noqa: FBT003 - its only parameter
     server.add_socket(listener)
     return server.end
 

@@ -218,7 +218,7 @@ TABLE: dict[Option, str] = {
         "Address of `balena_metrics_listen`. If empty, it is `LISTEN_HOST`."
     ),
     Option("balena_pulls_listen", "", "", parse_address_with_port): (
-        "Address and port of the [page of pulls](live.md), as in `127.0.0.1:8082`; in"
+        "Address and port of the page of pulls, as in `127.0.0.1:8085`; in"
         " mitmweb it is there in any case. If empty, nothing is kept for it."
     ),
     Option("", "PULLS_PORT", "", parse_port): (

@@ -54,11 +54,11 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
         settings["balena_api_url"] = api
     if metrics := _place(chosen, "METRICS", 9090, port, listen):
         settings["balena_metrics_listen"] = metrics
-    if pulls := _place(chosen, "PULLS", 8082, port, LOOPBACK):
+    if pulls := _place(chosen, "PULLS", 8085, port, LOOPBACK):
         settings["balena_pulls_listen"] = pulls
     if "balena_pulls_token" in chosen and "PULLS_PORT" not in chosen:
         raise ValueRefused(
-            "PULLS_TOKEN: has no effect without PULLS_PORT; set PULLS_PORT=8082 as well"
+            "PULLS_TOKEN: has no effect without PULLS_PORT; set PULLS_PORT=8085 as well"
         )
     for option in OPTIONS:
         if option.name in chosen:

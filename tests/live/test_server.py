@@ -213,7 +213,12 @@ def test_empty_board_has_no_report() -> None:
 
 def test_hostile_pull() -> None:
     """Markup in whatever a client or registry chose is text on the page (T15)."""
-    facts = {"message": HOSTILE, "code": HOSTILE, "finding": HOSTILE, "failure": HOSTILE}
+    facts = {
+        "message": HOSTILE,
+        "code": HOSTILE,
+        "finding": HOSTILE,
+        "failure": HOSTILE,
+    }
     target = {"alias": HOSTILE, "release": HOSTILE, "commit": HOSTILE}
     assert AliasRecord.from_dict(target)
     with playing() as (board, clock):
