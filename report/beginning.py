@@ -41,7 +41,7 @@ def is_first(request: Request) -> bool:
 
 def is_silent(pull: Pull, at: float) -> bool:
     """Return whether nothing has happened in it for long, and nothing is under way."""
-    return at - pull.end > SILENCE_SECONDS and pull.is_over
+    return at - pull.end > SILENCE_SECONDS and not pull.is_running
 
 
 def _is_answer_to(request: Request, before: Request) -> bool:

@@ -80,13 +80,32 @@ class Groups:
 
 def group_requests(requests: Iterable[Request]) -> Groups:
     """Sort requests, which come in the order of time, into pulls and others."""
+    whole, orphans = _adopt(list(requests))
     sorting = Sorting()
-    for request in requests:
-        sorting.take(replace(request, own=()))
+    for request in whole:
+        sorting.take(request)
     pulls = sorted(sorting.pulls, key=lambda pull: pull.begin)
     for number, pull in enumerate(pulls, 1):
         pull.number = number
-    return Groups(pulls, sorted(sorting.others, key=lambda request: request.begin))
+    others = [*sorting.others, *orphans]
+    return Groups(pulls, sorted(others, key=lambda request: request.begin))
+
+
+def _adopt(requests: list[Request]) -> tuple[list[Request], list[Request]]:
+    """Put each request of the proxy's own into the one that it was made for.
+
+    Return the requests of clients, and those of the proxy that were for none of them.
+    """
+    own: defaultdict[str, list[Request]] = defaultdict(list)
+    for request in requests:
+        if request.record.is_own:
+            own[request.record.request_id].append(request)
+    whole = [
+        replace(request, own=tuple(own.pop(request.record.request_id, ())))
+        for request in requests
+        if not request.record.is_own
+    ]
+    return whole, [request for rest in own.values() for request in rest]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,92 +118,103 @@ class _Doubt:
 
 
 class Sorting:
-    """What was sorted so far.
-
-    A request is taken when it begins, or later, in the order in which they began. What
-    is known of it then may grow, as its record does.
-    """
+    """What was sorted so far, of requests that are over or go on."""
 
     def __init__(self) -> None:
         self._pulls: dict[Pull, Party] = {}
+        self._places: dict[str, list[Pull]] = {}
+        """The pulls of each request, by its id."""
+        self._running: dict[str, Request] = {}
+        """The requests that are not over, by their ids."""
         self._open: defaultdict[tuple[str, str], list[Pull]] = defaultdict(list)
         """Those that an unlinked request may go on with, by address and alias."""
         self._parties = Parties()
         self._doubts: list[_Doubt] = []
         """Those that may still be resolved."""
         self._old_doubts: list[_Doubt] = []
-        self._clients: dict[str, Request] = {}
-        """The last request of a client with that name, for what was asked for it."""
-        self._others: dict[int, Request] = {}
+        self._others: dict[str, Request] = {}
         self._loose: defaultdict[str, list[Request]] = defaultdict(list)
         """Of the others, those whose connection may tell more, by that."""
         self._bases: defaultdict[str, list[Request]] = defaultdict(list)
         """Of the others, each ``GET /v2/``, by address."""
-        self._number = 0
+        self._joined: list[Pull] = []
 
     @property
     def pulls(self) -> list[Pull]:
         """The pulls, in the order in which they were noticed."""
-        hidden = self._hidden()
+        hidden = self.hidden
         return [pull for pull in self._pulls if pull not in hidden]
+
+    @property
+    def hidden(self) -> set[Pull]:
+        """The beginnings of pulls that are there without them."""
+        hidden: set[Pull] = set()
+        for doubt in (*self._old_doubts, *self._doubts):
+            if doubt.pull in self._pulls:
+                left = (each for each in self._left(doubt) if each not in hidden)
+                hidden.update(islice(left, 1))
+        return hidden
 
     @property
     def others(self) -> list[Request]:
         """Those that belong to no pull."""
-        shown = {id(each) for pull in self.pulls for each in pull.requests}
-        hidden = {
-            id(each): each
-            for pull in self._hidden()
+        hidden = self.hidden
+        begun = {
+            each.id: each
+            for pull in hidden
             for each in pull.requests
-            if id(each) not in shown
+            if hidden.issuperset(self._places[each.id])
         }
-        return [*self._others.values(), *hidden.values()]
+        return [*self._others.values(), *begun.values()]
 
-    def take(self, request: Request) -> None:
-        """Put the request where it belongs."""
-        if request.record.is_own:
-            self._adopt(request)
-            return
-        self._clients[request.record.request_id] = request
-        if request.kind in _OF_PULLS and request.aliases:
+    def take(self, request: Request) -> list[Pull]:
+        """Put the request where it belongs, and return the pulls that it is part of.
+
+        A request may come when it begins, and again whenever more is known of it.
+        """
+        known = self._running.pop(request.id, None)
+        if known:
+            known.update(request)
+        elif request.kind in _OF_PULLS and request.aliases:
             self._sort(request)
             self._resolve_doubts(request.begin)
         else:
             self._set_aside(request)
+        if not request.is_over:
+            self._running[request.id] = known or request
+        return self._places.get(request.id, [])
 
-    def forget(self, before: float) -> None:
-        """Forget what was over by then, and belongs to nothing that was not."""
-        gone = {pull for pull in self._pulls if pull.is_over and pull.end < before}
+    def joined(self) -> list[Pull]:
+        """Return those that turned out to be part of others since this was asked."""
+        joined, self._joined = self._joined, []
+        return joined
+
+    def forget(self, pull: Pull) -> None:
+        """Keep the pull no longer."""
         for doubts in (self._doubts, self._old_doubts):
             doubts[:] = (
                 doubt
                 for doubt in doubts
-                if gone.isdisjoint((doubt.pull, *(pull for pull, _ in doubt.begun)))
+                if pull not in (doubt.pull, *(begun for begun, _ in doubt.begun))
             )
-        for pull in gone:
-            self._drop(pull)
-        self._parties.forget(before)
-        kept = {id(each) for pull in self._pulls for each in pull.requests}
-        self._clients = {
-            name: each
-            for name, each in self._clients.items()
-            if id(each) in kept or each.begin >= before or not each.is_over
-        }
-        for each in list(self._others.values()):
-            if each.is_over and each.begin < before:
-                self._take_back(each)
+        party = self._pulls[pull].proven
+        self._drop(pull)
+        for request in pull.requests:
+            if request.id not in self._places:
+                self._running.pop(request.id, None)
+        if not any(owner.proven is party for owner in self._pulls.values()):
+            self._parties.forget(party)
 
-    def _adopt(self, request: Request) -> None:
-        """Put a request of the proxy's own into the one that it was made for."""
-        asked = self._clients.get(request.record.request_id)
-        if asked:
-            asked.own = (*asked.own, request)
-        else:
-            self._others[id(request)] = request
+    def forget_others(self, most: int) -> None:
+        """Keep of what belongs to no pull only the latest so many."""
+        others = sorted(self._others.values(), key=lambda each: each.begin)
+        for request in others[: max(0, len(others) - most)]:
+            self._take_back(request)
+            self._running.pop(request.id, None)
 
     def _set_aside(self, request: Request) -> None:
         """Let the request belong to no pull, unless its connection tells more."""
-        self._others[id(request)] = request
+        self._others[request.id] = request
         if request.connection:
             self._loose[request.connection].append(request)
         if request.kind is Kind.BASE:
@@ -192,7 +222,7 @@ class Sorting:
 
     def _take_back(self, request: Request) -> None:
         """Let the request be none of the others any more."""
-        self._others.pop(id(request), None)
+        self._others.pop(request.id, None)
         for index, key in (
             (self._loose, request.connection or ""),
             (self._bases, request.client),
@@ -236,17 +266,23 @@ class Sorting:
         """Return the party's pull that the request is in now, with its ping."""
         pull = party.pulls.get(alias)
         if pull is None or begins(request, pull, base):
-            self._number += 1
-            pull = party.pulls[alias] = Pull(request.client, alias, number=self._number)
+            pull = party.pulls[alias] = Pull(request.client, alias)
             self._pulls[pull] = party
             self._open[request.client, alias].append(pull)
         elif base and base.begin < pull.begin:
             base = None
         if base:
             self._take_back(base)
-            pull.add(base)
-        pull.add(request)
+            self._put(base, pull)
+        self._put(request, pull)
         return pull
+
+    def _put(self, request: Request, pull: Pull) -> None:
+        """Let the request belong to the pull."""
+        pull.add(request)
+        places = self._places.setdefault(request.id, [])
+        if pull not in places:
+            places.append(pull)
 
     def _claim(self, request: Request, party: Party) -> None:
         """Let what came on the connection before belong to the party, too."""
@@ -254,7 +290,7 @@ class Sorting:
             for alias in each.aliases:
                 if alias in party.pulls and each.kind in _OF_PULLS:
                     self._take_back(each)
-                    party.pulls[alias].add(each)
+                    self._put(each, party.pulls[alias])
 
     def _base(self, request: Request, *, is_proven: bool) -> Request | None:
         """Return the ``GET /v2/`` that the request comes after, if it is clear which.
@@ -331,16 +367,20 @@ class Sorting:
         base = second.requests[0] if second.requests[0] not in named else None
         if begins(named[0], first, base):
             return second
-        present = set(map(id, first.requests))
         for each in second.requests:
-            if id(each) not in present:
-                first.add(each)
+            self._put(each, first)
         self._drop(second)
+        self._joined.append(second)
         return first
 
     def _drop(self, pull: Pull) -> None:
         """Let there be no such pull."""
         del self._pulls[pull]
+        for request in pull.requests:
+            places = [each for each in self._places[request.id] if each is not pull]
+            self._places[request.id] = places
+            if not places:
+                del self._places[request.id]
         key = pull.client, pull.alias
         self._open[key] = [each for each in self._open.get(key, ()) if each is not pull]
         if not self._open[key]:
@@ -377,12 +417,3 @@ class Sorting:
             if len(pulls) == 1 and count[pulls[0]] == 1 and doubt.pull in self._pulls:
                 owners = (self._pulls[each].proven for each in (pulls[0], doubt.pull))
                 self._unite(*owners)
-
-    def _hidden(self) -> set[Pull]:
-        """Return beginnings of pulls that are there without them."""
-        hidden: set[Pull] = set()
-        for doubt in (*self._old_doubts, *self._doubts):
-            if doubt.pull in self._pulls:
-                left = (each for each in self._left(doubt) if each not in hidden)
-                hidden.update(islice(left, 1))
-        return hidden

@@ -42,6 +42,7 @@ ROOMS = {
         *("finding", "evidence", "network", "access", "content", "client"),
         *("judge", "top"),
     ),
+    "live": ("board", "state", "server", "site", "top"),
     "pull": (
         *("fault", "reference", "place", "login", "manifest", "progress"),
         *("diagnosis", "connection", "blob", "layout", "refusal", "client"),

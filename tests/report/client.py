@@ -132,8 +132,9 @@ def times(agent: str, begin: float, pause: float = 0.02) -> list[float]:
 
 def _request(step: Step, agent: str, number: int, begin: float) -> Request:
     is_told = not step.session
+    request_id = f"{number}-{next(_NUMBERS)}"
     record = Record(
-        request_id=f"{number}-{next(_NUMBERS)}",
+        request_id=request_id,
         kind=step.kind,
         alias=None if step.kind is Kind.BASE else ALIAS,
         login=Login.TOKEN if step.session and step.kind in CONTENT else Login.NONE,
@@ -146,4 +147,4 @@ def _request(step: Step, agent: str, number: int, begin: float) -> Request:
         seconds=SECONDS,
     )
     name = step.agent or agent
-    return Request(record, begin, SECONDS, CLIENT, name, "", "", (), None)
+    return Request(request_id, record, begin, SECONDS, CLIENT, name, "", "", (), None)

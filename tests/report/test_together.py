@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 import pytest
@@ -56,19 +57,15 @@ def as_they_come(requests: Sequence[Request]) -> Sorting:
     sorting = Sorting()
     events = [(each.begin, 1, each) for each in requests]
     events += [(each.end, 0, each) for each in requests]
-    live: dict[int, Request] = {}
     for _, is_begin, request in sorted(events, key=lambda event: event[:2]):
         if is_begin:
-            begun = live[id(request)] = copy.copy(request)
-            begun.record = copy.copy(request.record)
+            begun = replace(request, record=copy.copy(request.record), seconds=0.0)
             begun.record.outcome = begun.record.status = None
-            begun.seconds = 0.0
             if request.kind is Kind.TOKEN:
                 begun.record.session = None
             sorting.take(begun)
         else:
-            begun = live[id(request)]
-            begun.record, begun.seconds = request.record, request.seconds
+            sorting.take(replace(request))
     return sorting
 
 
@@ -209,22 +206,14 @@ def test_registry_without_tokens() -> None:
 
 
 def test_forgetting() -> None:
-    """What is over for long is forgotten, and what is under way is not."""
+    """Of a pull that is forgotten nothing is kept, and others stay as they are."""
     sorting = Sorting()
     old, new = (pull_of("docker/28", times("docker/28", at)) for at in (0, 100))
-    new[-1].record.outcome = None
     for request in mixed([old, new]):
         sorting.take(request)
-    sorting.forget(old[-1].end + 1)
+    sorting.forget(sorting.pulls[0])
     assert members(sorting.pulls) == [names(new)]
-    sorting.forget(new[-1].end + 1000)
-    assert members(sorting.pulls) == [names(new)]
-    new[-1].record.outcome = Outcome.SERVED
-    sorting.forget(new[-1].end + 1000)
-    assert not sorting.pulls
-    assert not sorting.others
-    assert not any(
-        getattr(sorting, name)
-        for name in vars(sorting)
-        if name not in {"_parties", "_number"}
-    )
+    sorting.forget(sorting.pulls[0])
+    sorting.forget_others(0)
+    assert not any(value for name, value in vars(sorting).items() if name != "_parties")
+    assert not any(vars(vars(sorting)["_parties"]).values())
