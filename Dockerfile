@@ -41,6 +41,7 @@ WORKDIR /app
 COPY addon.py mitm.conf ./
 COPY registry_proxy registry_proxy
 COPY cause cause
+COPY live live
 COPY mitm mitm
 COPY pull pull
 COPY report report
@@ -48,7 +49,7 @@ COPY resolver resolver
 RUN chmod -R a+rX . \
     && PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=/bytecode /venv/bin/python -c \
         'import addon, registry_proxy.__main__, registry_proxy.serve, resolver.__main__; \
-        import registry_proxy.trust, pull.command, report.command'
+        import registry_proxy.trust, live.site, pull.command, report.command'
 
 
 # sly has no wheel; it is plain Python, so nothing is compiled for it.

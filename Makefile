@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 COMMAND := $(BIN)/python -m registry_proxy
 # Processes of `make test`: more than two cores, because tests of servers often wait.
 WORKERS ?= 4
-SOURCES := addon.py registry_proxy cause mitm resolver localcloud pull demo report soak bench tests tools/size
+SOURCES := addon.py registry_proxy cause mitm resolver localcloud pull demo report live soak bench tests tools/size
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-runtime install-demo run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench dist image pull prefetch cache resolve check format requirements sbom clean distclean

@@ -10,6 +10,7 @@ import importlib
 import logging
 import os
 from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from mitmproxy import connection as mitmproxy_connection
@@ -56,6 +57,9 @@ from resolver import errors
 from resolver.storage.redirect import Route
 from resolver.upstream import host
 
+if TYPE_CHECKING:
+    from live.site import Site
+
 logger = logging.getLogger("balena")
 SECRETS_SHOWN = (
     "balena_show_secrets is on: API keys and tokens are in every flow, and in whatever"
@@ -81,6 +85,7 @@ class RegistryProxy:
         self._certificate = certificate.CertificateKeeper()
         self._journal = journal.Journal(self._connections)
         self._own_requests = own_request.OwnRequests()
+        self._site: Site | None = None
         self._hosts = host.Hosts()
         self._exchanges: WeakKeyDictionary[http.HTTPFlow, Exchange] = (
             WeakKeyDictionary()
@@ -91,7 +96,7 @@ class RegistryProxy:
             self._forward,
             self._connections.attend,
         )
-        self._commands = command.Commands(self.current_endpoints)
+        self._commands = command.Commands(self.current_endpoints, self.find_pull)
 
     def load(self, loader: Loader) -> None:
         """Declare the options and the content views."""
@@ -118,6 +123,7 @@ class RegistryProxy:
             values = settings.read_settings()
             self._certificate.use(values.certificate)
             self._journal.show_metrics(values.metrics_address)
+            self._show_pulls(values)
             if values == self._settings:
                 return
             endpoints = endpoint.Endpoints(
@@ -169,6 +175,9 @@ class RegistryProxy:
                     describe_size(room),
                     size,
                 )
+        if self._site:
+            self._site.say()
+            self._site.open_browser()
         self._announcement = asyncio.create_task(self._endpoints.announce())
 
     def done(self) -> None:
@@ -182,6 +191,8 @@ class RegistryProxy:
             self._announcement.cancel()
         self._certificate.stop()
         self._journal.close()
+        if self._site:
+            self._site.close()
         if self._settings:
             self._endpoints.close()
 
@@ -307,7 +318,7 @@ class RegistryProxy:
             exchange.record.reader = answering
             exchange.record.is_endless = exchange.is_endless
             if is_streamed:
-                words.tell_streaming(flow, exchange.record)
+                self._journal.streamed(flow, exchange.record)
         exchange.name(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -366,6 +377,33 @@ class RegistryProxy:
                 "no registry is fronted: the options have an error, see the log"
             )
         return self._endpoints
+
+    def _show_pulls(self, values: settings.Settings) -> None:
+        """Show pulls where somebody wants that; else nothing is loaded or kept."""
+        is_wanted = values.pulls_address is not None or hasattr(ctx.master, "app")
+        if is_wanted and self._site is None:
+            self._site = importlib.import_module("live.site").Site()
+        if self._site:
+            self._site.show(values.pulls_address, values.pulls_token)
+        audience = self._site.board if self._site and is_wanted else None
+        self._journal.seat(audience)
+        self._own_requests.seat(audience)
+
+    def find_pull(self, flow_id: str) -> str:
+        """Return the address of a flow's pull on the page of pulls.
+
+        Raises:
+            CommandError: there is no such page, or no such pull on it.
+
+        """
+        if not (self._site and self._site.url):
+            raise exceptions.CommandError(
+                "there is no page of pulls: start mitmweb with make web, or set"
+                " PULLS_PORT"
+            )
+        if (card := self._site.board.find(flow_id)) is None:
+            raise exceptions.CommandError("this flow is part of no pull that is kept")
+        return f"{self._site.url}#pull-{card.id}"
 
     def _may_ask_again(self, flow: http.HTTPFlow) -> bool:
         """Return whether a request without an answer is asked once more, and say so."""

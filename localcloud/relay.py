@@ -30,7 +30,7 @@ class Failure(Enum):
     STALL = auto()
     """It stays open in the middle of an answer, and no more comes until it mends."""
     TRICKLE = auto()
-    """The answer comes byte by byte."""
+    """The answer comes byte by byte, or in pieces of another length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Fault:
     length: int = 0
     is_once: bool = False
     """Whether it ends by itself as soon as it struck."""
+    piece: int = 1
+    """Bytes that come at once where an answer trickles, twenty times in a second."""
 
 
 class _Answer:
@@ -195,8 +197,8 @@ class Relay:
             if fault.is_once:
                 self._fault = None
             if fault.failure is Failure.TRICKLE:
-                for byte in rest:
-                    client.sendall(bytes([byte]))
+                for begin in range(0, len(rest), fault.piece):
+                    client.sendall(rest[begin : begin + fault.piece])
                     if self._mended.wait(PACE_SECONDS):
                         return
                 continue

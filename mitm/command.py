@@ -42,8 +42,11 @@ KEYS = {
 class Commands:
     """The commands; an addon of mitmproxy beside the proxy itself."""
 
-    def __init__(self, endpoints: Callable[[], Endpoints]) -> None:
+    def __init__(
+        self, endpoints: Callable[[], Endpoints], find_pull: Callable[[str], str]
+    ) -> None:
         self._endpoints = endpoints
+        self._find_pull = find_pull
         self._running: set[asyncio.Task[None]] = set()
 
     def bind_keys(self) -> None:
@@ -78,6 +81,13 @@ class Commands:
             raise exceptions.CommandError("no flow is given: try @focus, or @marked")
         _say("\n".join(lines))
         return lines
+
+    @command.command("balena.pull")  # type: ignore[untyped-decorator]
+    def pull(self, of_pull: flow.Flow) -> str:
+        """Tell where the pull of a flow is on the page of pulls."""
+        url = self._find_pull(of_pull.id)
+        _say(url)
+        return url
 
     @command.command("balena.flows")  # type: ignore[untyped-decorator]
     def flows(self, alias: str = "") -> None:

@@ -20,9 +20,8 @@ from mitm.guard import inbound
 from mitm.guard.connection import Connections
 from mitm.option import Names
 from mitm.settings import Settings
-from mitm.story import own_request, words
+from mitm.story import own_request
 from mitm.story.journal import Journal
-from mitm.story.record import Record
 from mitm.story.session import session_of
 from resolver import errors, naming
 from resolver.blob.count import Kept
@@ -135,8 +134,10 @@ class Endpoints:
         try:
             endpoint = parse_endpoint(method, exchange.target, self.naming.surface)
             record.aim(endpoint)
+            if isinstance(endpoint, Base | Content):
+                record.session = session_of(bearer_token(exchange.authorization))
         finally:
-            self._show(flow, record)
+            self._journal.began(flow, record)
         if isinstance(endpoint, Ping):
             reply.answer(flow, 200, b"pong", ("Content-Type", "text/plain"))
         elif isinstance(endpoint, Ready):
@@ -230,11 +231,6 @@ class Endpoints:
         if request.is_image and request.alias and request.location:
             self.naming.cache.forget_image(request.alias.slug, request.location)
 
-    def _show(self, flow: http.HTTPFlow, record: Record) -> None:
-        """Let a flow say what is asked for, where somebody looks before it is over."""
-        if own_request.is_watched():
-            words.begin(flow, record)
-
     async def _answer_ready(self, flow: http.HTTPFlow, *, is_stopping: bool) -> None:
         readiness = await self._health.check(is_stopping=is_stopping)
         status = HTTPStatus.OK if readiness.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
@@ -256,7 +252,7 @@ class Endpoints:
         record.asked_token(
             request.credential, [printable(scope.name) for scope in request.scopes]
         )
-        self._show(flow, record)
+        self._journal.began(flow, record)
         with record.asking_api():
             token = await self.naming.answer_token(request, str(record.client[0]))
         self._journal.issue(record, token)
@@ -273,7 +269,6 @@ class Endpoints:
     ) -> None:
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
-        record.session = session_of(bearer_token(exchange.authorization))
         token_url, address = url + self.naming.token_path, str(record.client[0])
         asker = Asker(exchange.authorization, address, exchange.client.takes_scopes)
         try:

@@ -24,6 +24,7 @@ from mitm.parser import (
     parse_hosts,
     parse_port,
     parse_size,
+    parse_token_file,
     word,
 )
 from resolver.grammar.url import PORT_MAX, parse_url
@@ -232,6 +233,21 @@ TABLE: dict[Option, str] = {
     ),
     Option("", "METRICS_HOST", "", address("METRICS_PORT")): (
         "Address of `balena_metrics_listen`. If empty, it is `LISTEN_HOST`."
+    ),
+    Option("balena_pulls_listen", "", "", parse_address_with_port): (
+        "Address and port of the page of pulls, as in `127.0.0.1:8085`; in"
+        " mitmweb it is there in any case. If empty, nothing is kept for it."
+    ),
+    Option("", "PULLS_PORT", "", parse_port): (
+        "Port of `balena_pulls_listen`; without it, there is no page of pulls."
+    ),
+    Option("", "PULLS_HOST", "", address("PULLS_PORT")): (
+        "Address of `balena_pulls_listen`. If empty, it is 127.0.0.1, whatever"
+        " `LISTEN_HOST` is: the page is plain HTTP."
+    ),
+    Option("balena_pulls_token", "PULLS_TOKEN", "", parse_token_file): (
+        "File with the token that opens the page of pulls, 16 or more letters and"
+        " digits. If empty, a token is made up at each start, and the log names it."
     ),
     Option("balena_log_format", "LOG_FORMAT", LogFormat.TEXT.value, word(LogFormat)): (
         "`text`, or `json` for one object in each line of mitmdump's log."

@@ -145,12 +145,18 @@ def parse_file(text: str) -> Path:
 
     A link stays one: it leads to another file when a certificate is renewed.
     """
+    return _readable(text, "one in PEM format, as in /certificates/registry.pem")
+
+
+def parse_token_file(text: str) -> Path:
+    """Return the whole path of a file with a token that can be read."""
+    return _readable(text, "one that has the token and nothing else")
+
+
+def _readable(text: str, expected: str) -> Path:
     path = parse_path(text)
     if not path.is_file():
-        raise ValueError(
-            f"there is no file {text!r}; name one in PEM format, as in"
-            " /certificates/registry.pem"
-        )
+        raise ValueError(f"there is no file {text!r}; name {expected}")
     if not os.access(path, os.R_OK):
         raise ValueError(f"{text!r} cannot be read by this user")
     return path

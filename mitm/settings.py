@@ -2,8 +2,9 @@
 
 import logging
 import os
+import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ if sys.platform != "win32":
 
 logger = logging.getLogger(__name__)
 
+TOKEN_LENGTH_MAX = 200
+_TOKEN = re.compile(r"[\w-]{16,}", re.ASCII)
+
 CONNECTIONS_MAX = 4096
 """Where the limit of open files would allow more."""
 SHARES = 2
@@ -81,6 +85,10 @@ class Settings:
     serves_tls: bool
     """Whether the port speaks TLS beside plain HTTP."""
     metrics_address: tuple[str, int] | None
+    pulls_address: tuple[str, int] | None
+    """Where the page of pulls is, beside mitmweb."""
+    pulls_token: str | None = field(repr=False)
+    """Which opens it; None for one that is made up."""
     log_format: LogFormat
     show_secrets: bool
     follows_redirects: bool
@@ -156,6 +164,8 @@ def read_settings() -> Settings:
         certificate=certificate,
         serves_tls=values["balena_tls"] is Tls.AUTHORITY or certificate is not None,
         metrics_address=values["balena_metrics_listen"],
+        pulls_address=values["balena_pulls_listen"],
+        pulls_token=_read_token(values["balena_pulls_token"]),
         log_format=values["balena_log_format"],
         show_secrets=values["balena_show_secrets"],
         follows_redirects=(
@@ -263,6 +273,24 @@ def _read_certificate(values: dict[str, Any]) -> OwnCertificate | None:
     except CertificateError as error:
         raise exceptions.OptionsError(str(error)) from error
     return own
+
+
+def _read_token(file: Path | None) -> str | None:
+    """Return the token in the file that the options name."""
+    if file is None:
+        return None
+    name = "balena_pulls_token (PULLS_TOKEN)"
+    try:
+        with file.open(encoding="ascii", errors="replace") as opened:
+            text = opened.read(TOKEN_LENGTH_MAX).strip()
+    except OSError as error:
+        raise exceptions.OptionsError(f"{name}: {file}: {error.strerror}") from error
+    if not _TOKEN.fullmatch(text):
+        raise exceptions.OptionsError(
+            f"{name}: {file} has no token of 16 or more letters, digits, - and _; make"
+            f" one with openssl rand -hex 16 >{file}"
+        )
+    return text
 
 
 def _read_path(option: str) -> str | None:

@@ -29,6 +29,7 @@ OPEN_FILES = 16384
 _VARIABLE_OF = {row.name: row.variable for row in OPTIONS} | {
     "confdir": "CONFDIR",
     "balena_metrics_listen": "METRICS_PORT",
+    "balena_pulls_listen": "PULLS_PORT",
 }
 """The variable behind each option."""
 PROGRAMS = {"run": "mitmdump", "web": "mitmweb", "console": "mitmproxy"}
@@ -57,8 +58,14 @@ def mitmdump_arguments(environment: Mapping[str, str]) -> list[str]:
     settings = {"confdir": str(confdir(environment))}
     if api := _api(chosen):
         settings["balena_api_url"] = api
-    if metrics := _metrics(chosen, listen, port):
+    if metrics := _place(chosen, "METRICS", 9090, port, listen):
         settings["balena_metrics_listen"] = metrics
+    if pulls := _place(chosen, "PULLS", 8085, port, LOOPBACK):
+        settings["balena_pulls_listen"] = pulls
+    if "balena_pulls_token" in chosen and "PULLS_PORT" not in chosen:
+        raise ValueRefused(
+            "PULLS_TOKEN: has no effect without PULLS_PORT; set PULLS_PORT=8085 as well"
+        )
     for option in OPTIONS:
         if option.name in chosen:
             text = environment[option.variable]
@@ -152,9 +159,10 @@ def check_places(environment: Mapping[str, str]) -> None:
     values = DEFAULTS | chosen
     listen = values["LISTEN_HOST"]
     check_place(listen, values["PROXY_PORT"], "LISTEN_HOST", "PROXY_PORT")
-    if port := values["METRICS_PORT"]:
-        host = values["METRICS_HOST"] or listen
-        check_place(host, port, "METRICS_HOST", "METRICS_PORT")
+    for name, usual in (("METRICS", listen), ("PULLS", LOOPBACK)):
+        if port := values[f"{name}_PORT"]:
+            host = values[f"{name}_HOST"] or usual
+            check_place(host, port, f"{name}_HOST", f"{name}_PORT")
     if port := chosen.get("WEB_PORT"):
         check_place(LOOPBACK, port, "WEB_PORT", "WEB_PORT")
 
@@ -212,22 +220,24 @@ def _api(chosen: Mapping[str, Any]) -> str:
     return f"https://api.{chosen['DNS_TLD']}" if "DNS_TLD" in chosen else ""
 
 
-def _metrics(chosen: Mapping[str, Any], listen: str, proxy_port: int) -> str:
-    """Return where the metrics are shown, if anywhere."""
-    host, port = chosen.get("METRICS_HOST"), chosen.get("METRICS_PORT")
+def _place(
+    chosen: Mapping[str, Any], name: str, example: int, proxy_port: int, usual: str
+) -> str:
+    """Return where something is shown by variables of that name, if anywhere."""
+    host, port = chosen.get(f"{name}_HOST"), chosen.get(f"{name}_PORT")
     if port is None:
         if host:
             raise ValueRefused(
-                "METRICS_HOST: has no effect without METRICS_PORT; set"
-                " METRICS_PORT=9090 as well"
+                f"{name}_HOST: has no effect without {name}_PORT; set"
+                f" {name}_PORT={example} as well"
             )
         return ""
     if port == proxy_port:
         raise ValueRefused(
-            f"METRICS_PORT: {port} is the port of the proxy itself; choose another, as"
-            " METRICS_PORT=9090"
+            f"{name}_PORT: {port} is the port of the proxy itself; choose another, as"
+            f" {name}_PORT={example}"
         )
-    host = host or ("127.0.0.1" if listen == "localhost" else listen)
+    host = host or (LOOPBACK if usual == "localhost" else usual)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

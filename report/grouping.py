@@ -1,8 +1,8 @@
 """Requests, sorted into pulls: of a recording, or as they begin.
 
 A client says nowhere that two requests belong together. What proves that they are of
-one client is in `report.party`: a connection, or a token. Seen with the clients of today,
-over plain HTTP:
+one client is in `report.party`: a connection, or a token. Seen with the clients of
+today, over plain HTTP:
 
 - docker's classic store has a connection for each request; from the answer with the
   token on, all requests have that token, and nothing proves whose ping it was;
@@ -17,7 +17,7 @@ A request that nothing links to a client goes on with the one pull that it can g
 with. Where several could be meant it begins a pull of its own, or belongs to none; and
 for each that so begins in the middle, one beginning that nothing goes on with is none.
 
-Within one client a pull is what is asked for under one alias, and these begin a new one:
+Within one client a pull is what is asked for under one alias. These begin a new one:
 
 - a request after a minute of silence;
 - a request for a token or manifest after a new ``GET /v2/``, which docker, podman,
@@ -29,24 +29,36 @@ Within one client a pull is what is asked for under one alias, and these begin a
   or more, as from BuildKit, which keeps its token.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from http import HTTPStatus
+from itertools import islice
 
-from mitm.story.record import CONTENT, Kind, Login, Outcome
-from report.party import Parties, Party, may_ask_for_token, may_ping
+from mitm.story.record import CONTENT, Kind
+from report.beginning import (
+    BASE_SECONDS,
+    BEGINNINGS,
+    SILENCE_SECONDS,
+    begins,
+    has,
+    is_beginning,
+    is_first,
+    is_found,
+    is_silent,
+    is_traced,
+    may_ask,
+    may_follow,
+    waits_for_token,
+)
+from report.party import Parties, Party, may_ping
 from report.pull import Pull
 from report.request import Request
 
-SILENCE_SECONDS = 60.0
-"""Without a request, after which the next one is another pull."""
-PAUSE_SECONDS = 0.5
-"""Between the requests of one command, at most."""
-BASE_SECONDS = 5.0
-"""Between the first request of a command and the next, at most."""
+RIVALS_MAX = 256
+"""Pulls of one address and alias that a request without a link is held against."""
+DOUBTS_MAX = 16
+"""Of those who began last; a crowd's are not resolved, or each request takes long."""
 _OF_PULLS = CONTENT | {Kind.TOKEN}
-_TOLD_TO_LOG_IN = (Outcome.CHALLENGED, Outcome.UNAUTHORIZED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +80,35 @@ class Groups:
 
 def group_requests(requests: Iterable[Request]) -> Groups:
     """Sort requests, which come in the order of time, into pulls and others."""
+    whole, orphans = _adopt(list(requests))
     sorting = Sorting()
-    for request in requests:
-        sorting.take(replace(request, own=()))
+    for request in whole:
+        sorting.take(request)
     pulls = sorted(sorting.pulls, key=lambda pull: pull.begin)
     for number, pull in enumerate(pulls, 1):
         pull.number = number
-    return Groups(pulls, sorted(sorting.others, key=lambda request: request.begin))
+    others = [*sorting.others, *orphans]
+    return Groups(pulls, sorted(others, key=lambda request: request.begin))
 
 
-@dataclass(frozen=True, slots=True)
+def _adopt(requests: list[Request]) -> tuple[list[Request], list[Request]]:
+    """Put each request of the proxy's own into the one that it was made for.
+
+    Return the requests of clients, and those of the proxy that were for none of them.
+    """
+    own: defaultdict[str, list[Request]] = defaultdict(list)
+    for request in requests:
+        if request.record.is_own:
+            own[request.record.request_id].append(request)
+    whole = [
+        replace(request, own=tuple(own.pop(request.record.request_id, ())))
+        for request in requests
+        if not request.record.is_own
+    ]
+    return whole, [request for rest in own.values() for request in rest]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Doubt:
     """A pull that may have begun by one of several others."""
 
@@ -87,83 +118,103 @@ class _Doubt:
 
 
 class Sorting:
-    """What was sorted so far.
-
-    A request is taken when it begins, or later, in the order in which they began. What
-    is known of it then may grow, as its record does.
-    """
+    """What was sorted so far, of requests that are over or go on."""
 
     def __init__(self) -> None:
         self._pulls: dict[Pull, Party] = {}
+        self._places: dict[str, list[Pull]] = {}
+        """The pulls of each request, by its id."""
+        self._running: dict[str, Request] = {}
+        """The requests that are not over, by their ids."""
         self._open: defaultdict[tuple[str, str], list[Pull]] = defaultdict(list)
         """Those that an unlinked request may go on with, by address and alias."""
         self._parties = Parties()
         self._doubts: list[_Doubt] = []
-        self._clients: dict[str, Request] = {}
-        """The last request of a client with that name, for what was asked for it."""
-        self._others: dict[int, Request] = {}
+        """Those that may still be resolved."""
+        self._old_doubts: list[_Doubt] = []
+        self._others: dict[str, Request] = {}
         self._loose: defaultdict[str, list[Request]] = defaultdict(list)
         """Of the others, those whose connection may tell more, by that."""
         self._bases: defaultdict[str, list[Request]] = defaultdict(list)
         """Of the others, each ``GET /v2/``, by address."""
-        self._number = 0
+        self._joined: list[Pull] = []
 
     @property
     def pulls(self) -> list[Pull]:
         """The pulls, in the order in which they were noticed."""
-        hidden = self._hidden()
+        hidden = self.hidden
         return [pull for pull in self._pulls if pull not in hidden]
+
+    @property
+    def hidden(self) -> set[Pull]:
+        """The beginnings of pulls that are there without them."""
+        hidden: set[Pull] = set()
+        for doubt in (*self._old_doubts, *self._doubts):
+            if doubt.pull in self._pulls:
+                left = (each for each in self._left(doubt) if each not in hidden)
+                hidden.update(islice(left, 1))
+        return hidden
 
     @property
     def others(self) -> list[Request]:
         """Those that belong to no pull."""
-        shown = {id(each) for pull in self.pulls for each in pull.requests}
-        hidden = {
-            id(each): each
-            for pull in self._hidden()
+        hidden = self.hidden
+        begun = {
+            each.id: each
+            for pull in hidden
             for each in pull.requests
-            if id(each) not in shown
+            if hidden.issuperset(self._places[each.id])
         }
-        return [*self._others.values(), *hidden.values()]
+        return [*self._others.values(), *begun.values()]
 
-    def take(self, request: Request) -> None:
-        """Put the request where it belongs."""
-        if request.record.is_own:
-            self._adopt(request)
-            return
-        self._clients[request.record.request_id] = request
-        if request.kind in _OF_PULLS and request.aliases:
+    def take(self, request: Request) -> list[Pull]:
+        """Put the request where it belongs, and return the pulls that it is part of.
+
+        A request may come when it begins, and again whenever more is known of it.
+        """
+        known = self._running.pop(request.id, None)
+        if known:
+            known.update(request)
+        elif request.kind in _OF_PULLS and request.aliases:
             self._sort(request)
+            self._resolve_doubts(request.begin)
         else:
             self._set_aside(request)
+        if not request.is_over:
+            self._running[request.id] = known or request
+        return self._places.get(request.id, [])
 
-    def forget(self, before: float) -> None:
-        """Forget what was over by then, and belongs to nothing that was not."""
-        for pull in [p for p in self._pulls if p.is_over and p.end < before]:
-            self._drop(pull)
-        self._parties.forget(before)
-        self._doubts = [each for each in self._doubts if each.pull in self._pulls]
-        kept = {id(each) for pull in self._pulls for each in pull.requests}
-        self._clients = {
-            name: each
-            for name, each in self._clients.items()
-            if id(each) in kept or each.begin >= before or not each.is_over
-        }
-        gone = [e for e in self._others.values() if e.is_over and e.begin < before]
-        for each in gone:
-            self._take_back(each)
+    def joined(self) -> list[Pull]:
+        """Return those that turned out to be part of others since this was asked."""
+        joined, self._joined = self._joined, []
+        return joined
 
-    def _adopt(self, request: Request) -> None:
-        """Put a request of the proxy's own into the one that it was made for."""
-        asked = self._clients.get(request.record.request_id)
-        if asked:
-            asked.own = (*asked.own, request)
-        else:
-            self._others[id(request)] = request
+    def forget(self, pull: Pull) -> None:
+        """Keep the pull no longer."""
+        for doubts in (self._doubts, self._old_doubts):
+            doubts[:] = (
+                doubt
+                for doubt in doubts
+                if pull not in (doubt.pull, *(begun for begun, _ in doubt.begun))
+            )
+        party = self._pulls[pull].proven
+        self._drop(pull)
+        for request in pull.requests:
+            if request.id not in self._places:
+                self._running.pop(request.id, None)
+        if not any(owner.proven is party for owner in self._pulls.values()):
+            self._parties.forget(party)
+
+    def forget_others(self, most: int) -> None:
+        """Keep of what belongs to no pull only the latest so many."""
+        others = sorted(self._others.values(), key=lambda each: each.begin)
+        for request in others[: max(0, len(others) - most)]:
+            self._take_back(request)
+            self._running.pop(request.id, None)
 
     def _set_aside(self, request: Request) -> None:
         """Let the request belong to no pull, unless its connection tells more."""
-        self._others[id(request)] = request
+        self._others[request.id] = request
         if request.connection:
             self._loose[request.connection].append(request)
         if request.kind is Kind.BASE:
@@ -171,7 +222,7 @@ class Sorting:
 
     def _take_back(self, request: Request) -> None:
         """Let the request be none of the others any more."""
-        self._others.pop(id(request), None)
+        self._others.pop(request.id, None)
         for index, key in (
             (self._loose, request.connection or ""),
             (self._bases, request.client),
@@ -191,13 +242,17 @@ class Sorting:
                 party = self._unite(party, other)
         elif len(rivals) == 1 and not self._is_doubtful(rivals[0]):
             party = self._pulls[rivals.pop()].proven
-        elif rivals and request.kind not in _BEGINNINGS:
+        elif rivals and request.kind not in BEGINNINGS:
             self._set_aside(request)
             return
         else:
             party = Party()
         base = self._base(request, is_proven=bool(proven))
-        begun = [(rival, len(rival.requests)) for rival in rivals]
+        begun = [
+            (rival, len(rival.requests))
+            for rival in rivals
+            if is_beginning(rival, request.begin)
+        ]
         for alias in request.aliases:
             pull = self._pull(request, alias, party, base)
             if begun:
@@ -210,18 +265,24 @@ class Sorting:
     ) -> Pull:
         """Return the party's pull that the request is in now, with its ping."""
         pull = party.pulls.get(alias)
-        if pull is None or _begins(request, pull, base):
-            self._number += 1
-            pull = party.pulls[alias] = Pull(request.client, alias, number=self._number)
+        if pull is None or begins(request, pull, base):
+            pull = party.pulls[alias] = Pull(request.client, alias)
             self._pulls[pull] = party
             self._open[request.client, alias].append(pull)
         elif base and base.begin < pull.begin:
             base = None
         if base:
             self._take_back(base)
-            pull.add(base)
-        pull.add(request)
+            self._put(base, pull)
+        self._put(request, pull)
         return pull
+
+    def _put(self, request: Request, pull: Pull) -> None:
+        """Let the request belong to the pull."""
+        pull.add(request)
+        places = self._places.setdefault(request.id, [])
+        if pull not in places:
+            places.append(pull)
 
     def _claim(self, request: Request, party: Party) -> None:
         """Let what came on the connection before belong to the party, too."""
@@ -229,12 +290,12 @@ class Sorting:
             for alias in each.aliases:
                 if alias in party.pulls and each.kind in _OF_PULLS:
                     self._take_back(each)
-                    party.pulls[alias].add(each)
+                    self._put(each, party.pulls[alias])
 
     def _base(self, request: Request, *, is_proven: bool) -> Request | None:
         """Return the ``GET /v2/`` that the request comes after, if it is clear which.
 
-        No client asks for a blob next, and none for anything after one that failed.
+        No client asks for a blob next.
         """
         if request.kind is Kind.BLOB:
             return None
@@ -242,7 +303,7 @@ class Sorting:
         own = [each for each in bases if each.connection == request.connection]
         if request.connection and own:
             return own[-1]
-        if _is_traced(request) and (is_proven or len(bases) > 1):
+        if is_traced(request) and (is_proven or len(bases) > 1):
             return None
         return bases[-1] if bases else None
 
@@ -252,7 +313,7 @@ class Sorting:
         for base in reversed(self._bases.get(request.client, ())):
             if request.begin - base.end > BASE_SECONDS:
                 break
-            if not base.is_bad and may_ping(base.agent, request.agent):
+            if may_ping(base.agent, request.agent) and may_follow(request, base):
                 found.append(base)
         return found[::-1]
 
@@ -263,34 +324,29 @@ class Sorting:
             for alias in request.aliases
             for pull in self._near(request, alias)
         }
-        pulls = [pull for pull in open_pulls if _may_ask(request, pull)]
-        if not _is_traced(request):
+        pulls = [pull for pull in open_pulls if may_ask(request, pull)]
+        if not is_traced(request):
             return pulls
-        has_token = request.record.login is Login.TOKEN
-        if request.kind is Kind.TOKEN:
-            if self._recent_bases(request):
-                return []
-            return [p for p in pulls if _waits_for_token(p, request.begin)] or pulls
-        if request.kind is Kind.MANIFEST and not request.record.digest:
-            return [
-                p for p in pulls if has_token and _waits_for_token(p, request.begin)
-            ]
-        if has_token:
+        if self._parties.has_own_token(request):
             # Another instance of the proxy may have issued it.
-            return [p for p in pulls if p.token is None]
-        if request.kind is Kind.MANIFEST:
-            return [p for p in pulls if _is_found(p, request.begin)]
-        return [p for p in pulls if _has(p, Kind.MANIFEST)]
+            return [p for p in pulls if not any(each.session for each in p.requests)]
+        if request.kind in BEGINNINGS:
+            if is_first(request) or self._recent_bases(request):
+                return []
+            is_token = request.kind is Kind.TOKEN
+            begun = waits_for_token if is_token else is_found
+            return [p for p in pulls if begun(p, request.begin)] or pulls
+        return [p for p in pulls if has(p, Kind.MANIFEST)]
 
     def _near(self, request: Request, alias: str) -> list[Pull]:
         """Return the pulls of the alias that are not over for long."""
         key = request.client, alias
-        pulls = self._open.get(key, [])
+        pulls = self._open.get(key, [])[-RIVALS_MAX:]
         found = [
             pull
             for pull in pulls
             if self._pulls[pull].proven.pulls.get(alias) is pull
-            and not _is_silent(pull, request.begin)
+            and not is_silent(pull, request.begin)
         ]
         if len(found) < len(pulls):
             self._open[key] = found
@@ -309,18 +365,22 @@ class Sorting:
         first, second = sorted((one, other), key=lambda pull: pull.begin)
         named = [each for each in second.requests if each.kind is not Kind.BASE]
         base = second.requests[0] if second.requests[0] not in named else None
-        if _begins(named[0], first, base):
+        if begins(named[0], first, base):
             return second
-        present = set(map(id, first.requests))
         for each in second.requests:
-            if id(each) not in present:
-                first.add(each)
+            self._put(each, first)
         self._drop(second)
+        self._joined.append(second)
         return first
 
     def _drop(self, pull: Pull) -> None:
         """Let there be no such pull."""
         del self._pulls[pull]
+        for request in pull.requests:
+            places = [each for each in self._places[request.id] if each is not pull]
+            self._places[request.id] = places
+            if not places:
+                del self._places[request.id]
         key = pull.client, pull.alias
         self._open[key] = [each for each in self._open.get(key, ()) if each is not pull]
         if not self._open[key]:
@@ -328,104 +388,32 @@ class Sorting:
 
     def _is_doubtful(self, pull: Pull) -> bool:
         """Return whether another pull may have begun by this one."""
-        count = len(pull.requests)
-        return any((pull, count) in doubt.begun for doubt in self._open_doubts)
+        return any(pull in self._left(doubt) for doubt in self._doubts)
 
-    @property
-    def _open_doubts(self) -> list[_Doubt]:
-        """Those where it did not turn out by which the pull began."""
-        self._doubts = [d for d in self._doubts if d.pull in self._pulls]
-        return self._doubts
+    def _left(self, doubt: _Doubt) -> list[Pull]:
+        """Return the beginnings that have not gone on since."""
+        return [
+            pull
+            for pull, count in doubt.begun
+            if pull in self._pulls and len(pull.requests) == count
+        ]
 
-    def _hidden(self) -> set[Pull]:
-        """Return beginnings of pulls that are there without them."""
-        hidden: set[Pull] = set()
-        for doubt in self._open_doubts:
-            for pull, count in doubt.begun:
-                is_as_it_was = pull in self._pulls and len(pull.requests) == count
-                if is_as_it_was and pull not in hidden:
-                    hidden.add(pull)
-                    break
-        return hidden
-
-
-_BEGINNINGS = (Kind.TOKEN, Kind.MANIFEST)
-
-
-def _begins(request: Request, last: Pull, base: Request | None) -> bool:
-    """Return whether the request begins another pull than the last one."""
-    if _is_silent(last, request.begin):
-        return True
-    if request.kind not in _BEGINNINGS:
-        return False
-    if base and base.begin > last.requests[-1].begin:
-        return last.is_bad or base.begin - last.end > PAUSE_SECONDS
-    if request.kind is not Kind.MANIFEST or request.record.digest:
-        return False
-    is_late = request.begin - last.end > PAUSE_SECONDS
-    if request.record.login is Login.NONE:
-        return last.token is not None or (last.is_bad and is_late)
-    return is_late and any(_is_answer_to(request, each) for each in last.requests)
-
-
-def _is_silent(pull: Pull, at: float) -> bool:
-    return at - pull.end > SILENCE_SECONDS and pull.is_over
-
-
-def _is_answer_to(request: Request, before: Request) -> bool:
-    """Return whether the same was asked for before, and given."""
-    return (
-        before.kind is request.kind
-        and before.record.path == request.record.path
-        and before.record.outcome is Outcome.SERVED
-    )
-
-
-def _is_traced(request: Request) -> bool:
-    """Return whether its connection is known, or whom a reverse proxy has it from.
-
-    Old recordings know neither.
-    """
-    return bool(request.connection or request.record.forwarded_for)
-
-
-def _may_ask(request: Request, pull: Pull) -> bool:
-    """Return whether the request may come from the program that pulls."""
-    is_token = request.kind is Kind.TOKEN
-    for each in pull.requests:
-        if each.kind is Kind.TOKEN and not is_token:
-            may = may_ask_for_token(each.agent, request.agent)
-        elif is_token and each.kind is not Kind.TOKEN:
-            may = may_ask_for_token(request.agent, each.agent)
-        else:
-            may = each.agent == request.agent or not (each.agent and request.agent)
-        if each.kind is not Kind.BASE and may:
-            return True
-    return False
-
-
-def _has(pull: Pull, kind: Kind) -> bool:
-    return any(each.kind is kind for each in pull.requests)
-
-
-def _waits_for_token(pull: Pull, at: float) -> bool:
-    """Return whether the client was told to get a token just now, and has not yet."""
-    told = None
-    for each in pull.requests:
-        if each.kind is Kind.TOKEN:
-            told = None
-        elif each.end <= at and each.record.outcome in _TOLD_TO_LOG_IN:
-            told = each
-    return told is not None and at - told.end <= BASE_SECONDS
-
-
-def _is_found(pull: Pull, at: float) -> bool:
-    """Return whether it knows the digest just now, and nothing of what that has."""
-    return (
-        any(
-            each.kind is Kind.MANIFEST and each.status == HTTPStatus.OK
-            for each in pull.requests
-        )
-        and not _has(pull, Kind.BLOB)
-        and at - pull.end <= BASE_SECONDS
-    )
+    def _resolve_doubts(self, at: float) -> None:
+        """Let a pull have its beginning where the others have gone on otherwise."""
+        if not self._doubts:
+            return
+        recent = {
+            doubt
+            for doubt in self._doubts[-DOUBTS_MAX:]
+            if len(doubt.begun) <= DOUBTS_MAX
+            and at - doubt.pull.begin <= SILENCE_SECONDS
+        }
+        here = [doubt for doubt in self._doubts if doubt.pull in self._pulls]
+        self._doubts = [doubt for doubt in here if doubt in recent]
+        self._old_doubts += (doubt for doubt in here if doubt not in recent)
+        left = [(doubt, self._left(doubt)) for doubt in self._doubts]
+        count = Counter(pull for _, pulls in left for pull in pulls)
+        for doubt, pulls in left:
+            if len(pulls) == 1 and count[pulls[0]] == 1 and doubt.pull in self._pulls:
+                owners = (self._pulls[each].proven for each in (pulls[0], doubt.pull))
+                self._unite(*owners)

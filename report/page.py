@@ -99,8 +99,17 @@ class Page:
 
 def render(page: Page) -> str:
     """Return the page as HTML."""
+    return (
+        make_environment()
+        .get_template(TEMPLATE)
+        .render(page=page, proxy_version=VERSION, mitmproxy_version=version.VERSION)
+    )
+
+
+def make_environment(*folders: Path) -> Environment:
+    """Return what renders the templates of these folders, and of this one."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -109,10 +118,5 @@ def render(page: Page) -> str:
     environment.filters["percent"] = "{:.2f}%".format
     for function in (behind, decisions, describe_size, draw, explanation, failures):
         environment.globals[function.__name__] = function
-    return environment.get_template(TEMPLATE).render(
-        page=page,
-        phrase=phrase,
-        rows_max=ROWS_MAX,
-        proxy_version=VERSION,
-        mitmproxy_version=version.VERSION,
-    )
+    environment.globals |= {"phrase": phrase, "rows_max": ROWS_MAX}
+    return environment

@@ -8,9 +8,14 @@ twice proves nothing, because it may have been given to two.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from cachetools import LRUCache
+
 from mitm.story.record import Kind
 from report.pull import Pull
 from report.request import Request
+
+COMMON_MAX = 1000
+"""Tokens that are remembered because they prove nothing."""
 
 type Link = tuple[str, str]
 """What requests of one client have in common: which sort of thing, and which of it."""
@@ -28,8 +33,6 @@ class Party:
     pulls: dict[str, Pull] = field(default_factory=dict)
     """The last one of each alias."""
     links: set[Link] = field(default_factory=set)
-    seen: float = 0.0
-    """When it began its last request."""
     heir: "Party | None" = None
     """Who it turned out to be."""
 
@@ -41,19 +44,14 @@ class Party:
             party = party.heir
         return party
 
-    def is_gone(self, before: float) -> bool:
-        """Return whether it has done nothing since then."""
-        pulls = self.pulls.values()
-        return self.seen < before and all(p.is_over and p.end < before for p in pulls)
-
 
 class Parties:
     """Who is who."""
 
     def __init__(self) -> None:
         self._parties: dict[Link, Party] = {}
-        self._common: dict[Link, float] = {}
-        """Tokens that were issued to several, and when that was last."""
+        self._common: LRUCache[Link, None] = LRUCache(COMMON_MAX)
+        """Tokens that were issued to several."""
         self._waiting: list[tuple[Request, Party]] = []
         """Requests for a token that has not been issued yet."""
 
@@ -63,9 +61,15 @@ class Parties:
         found = (self._parties.get(link) for link in _links(request))
         return list(dict.fromkeys(party for party in found if party))
 
+    def has_own_token(self, request: Request) -> bool:
+        """Return whether it has a token that nobody else is known to have."""
+        return any(
+            sort == "session" and (sort, name) not in self._common
+            for sort, name in _links(request)
+        )
+
     def add(self, request: Request, party: Party) -> None:
         """Take note that the request is of this party."""
-        party.seen = max(party.seen, request.begin)
         for link in _links(request):
             self._link(link, party)
         if request.kind is Kind.TOKEN:
@@ -77,18 +81,18 @@ class Parties:
         for link in other.links:
             self._parties[link] = party
         party.links |= other.links
-        party.seen = max(party.seen, other.seen)
         other.heir = party
 
-    def forget(self, before: float) -> None:
-        """Forget those who have asked for nothing since then."""
-        self._parties = {
-            link: party
-            for link, party in self._parties.items()
-            if not party.is_gone(before)
-        }
-        self._common = {link: at for link, at in self._common.items() if at >= before}
-        self._waiting = [each for each in self._waiting if each[0].begin >= before]
+    def forget(self, party: Party) -> None:
+        """Forget who has no pull any more."""
+        for link in party.links:
+            if self._parties.get(link) is party:
+                del self._parties[link]
+        self._waiting = [
+            (request, owner)
+            for request, owner in self._waiting
+            if owner.proven is not party
+        ]
 
     def _link(self, link: Link, party: Party) -> None:
         if link not in self._common:
@@ -107,11 +111,8 @@ class Parties:
     def _issue(self, link: Link, party: Party) -> None:
         if self._parties.get(link, party) is not party:
             self._parties.pop(link).links.discard(link)
-            self._common[link] = party.seen
-        if link in self._common:
-            self._common[link] = party.seen
-        else:
-            self._link(link, party)
+            self._common[link] = None
+        self._link(link, party)
 
 
 def may_ask_for_token(agent: str, program: str) -> bool:

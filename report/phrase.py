@@ -4,10 +4,17 @@ import datetime as dt
 from collections.abc import Mapping
 
 from mitm.story.quantity import describe_size
-from mitm.story.record import COMMIT_LENGTH, CONTENT, Kind, Outcome, OwnKind
-from mitm.story.words import BASE, BLOBS, HEALTH_CHECK, MOVERS, no_answer
+from mitm.story.record import (
+    COMMIT_LENGTH,
+    CONTENT,
+    Kind,
+    Login,
+    Outcome,
+    OwnKind,
+)
+from mitm.story.words import BASE, BLOBS, HEALTH_CHECK, LOGINS, MOVERS, no_answer
 from report.pull import Pull
-from report.request import Request
+from report.request import Request, Source
 from report.timeline import Part, split_time
 
 _KINDS: Mapping[str, str] = {
@@ -51,6 +58,12 @@ SIGNS: Mapping[Outcome | None, str] = {
     Outcome.UNAUTHORIZED: "!",
     Outcome.FAILED: "✕",
 }
+SOURCES: Mapping[Source | None, str] = {
+    Source.REGISTRY: "from the registry",
+    Source.STORAGE: "from the storage",
+    Source.REDIRECT: "redirected to the storage, past the proxy",
+}
+"""Where a blob came from, where neither cache nor nginx has a part in it."""
 PARTS: Mapping[Part, str] = {
     Part.API: "waiting for a token",
     Part.REGISTRY: "waiting for the registry",
@@ -79,6 +92,8 @@ def ending(request: Request) -> str:
         return BLOBS[record.cache].brief
     if record.mover:
         return MOVERS[record.mover]
+    if record.kind is Kind.BLOB and outcome in (Outcome.SERVED, None):
+        return SOURCES.get(request.source, _ENDINGS[outcome])
     return _ENDINGS[outcome] if outcome in _ENDINGS else str(outcome)
 
 
@@ -94,13 +109,32 @@ def sign(request: Request) -> str:
 def size(request: Request) -> str:
     """Say how large the answer was, where it is what was asked for."""
     is_said = request.kind in CONTENT or request.record.is_own
-    return describe_size(request.sent) if request.sent and is_said else ""
+    if not (request.sent and is_said):
+        return ""
+    if request.is_transfer and request.total and request.total > request.sent:
+        return f"{describe_size(request.sent)} of {describe_size(request.total)}"
+    return describe_size(request.sent)
+
+
+def progress(pull: Pull, rate: float | None) -> str:
+    """Say how far a pull is that goes on."""
+    if not (sent := pull.bytes):
+        return "waiting for the first bytes"
+    words = describe_size(sent)
+    if total := pull.total:
+        words += f" of {describe_size(total)}"
+    return f"{words}, {describe_size(int(rate))}/s" if rate else words
 
 
 def spent(request: Request) -> str:
     """Say on whom the time of a request was spent."""
     parts = split_time(request).items()
     return ", ".join(f"{PARTS[part]} {seconds(value)}" for part, value in parts)
+
+
+def login(login: Login) -> str:
+    """Say how the client logged in."""
+    return LOGINS[login].whole
 
 
 def release(pull: Pull) -> str:

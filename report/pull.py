@@ -1,6 +1,6 @@
 """A pull: what came of it, and which of its requests decided that."""
 
-from bisect import insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -19,15 +19,26 @@ class Pull:
     """In the order of time; those that the proxy made are in them."""
     number: int = 0
     """Its place among all, in the order of time."""
+    left_out: int = 0
+    """How many requests are not kept any more."""
+    left_out_bytes: int = 0
+    """How many bytes the client got with these."""
     _end: float = 0.0
     """When the last of those that are over was over."""
     _running: list[Request] = field(default_factory=list)
     """Those that may not be over."""
 
-    def add(self, request: Request) -> None:
-        """Let the request belong to the pull."""
-        insort(self.requests, request, key=lambda each: each.begin)
+    def add(self, request: Request) -> Request:
+        """Let the request belong to the pull, or bring it up to date, and return it."""
+        first = bisect_left(self.requests, request.begin, key=_begin)
+        after = bisect_right(self.requests, request.begin, key=_begin)
+        for known in self.requests[first:after]:
+            if known.id == request.id:
+                known.update(request)
+                return known
+        self.requests.insert(after, request)
         self._running.append(request)
+        return request
 
     @property
     def end(self) -> float:
@@ -36,16 +47,17 @@ class Pull:
         return max([self._end, *(each.end for each in self._running)])
 
     @property
-    def is_over(self) -> bool:
-        """Whether none of its requests is under way."""
+    def is_running(self) -> bool:
+        """Whether one of its requests is not over."""
         self._settle()
-        return not self._running
+        return bool(self._running)
 
     def _settle(self) -> None:
         """Look only once at what is over; a pull may have thousands of requests."""
         over = [each for each in self._running if each.is_over]
         if over:
-            self._end = max([self._end, *(each.end for each in over)])
+            ends = (end for each in over for end in (each, *each.own))
+            self._end = max([self._end, *(each.end for each in ends)])
             self._running = [each for each in self._running if not each.is_over]
 
     @property
@@ -85,7 +97,21 @@ class Pull:
     @property
     def bytes(self) -> int:
         """How many the client got of manifests and blobs."""
-        return sum(each.sent for each in self._content)
+        return sum(each.sent for each in self._content) + self.left_out_bytes
+
+    @property
+    def total(self) -> int | None:
+        """How many it gets, as far as answers said so by now; None where none did."""
+        transfers = [each for each in self._content if each.is_transfer]
+        total = self.left_out_bytes
+        for each in transfers:
+            if each.is_over and not each.is_bad:
+                total += each.sent
+            elif each.total is None:
+                return None
+            else:
+                total += each.total
+        return total if transfers else None
 
     @property
     def kept(self) -> int:
@@ -95,8 +121,9 @@ class Pull:
 
     @property
     def agent(self) -> str:
-        """What the client calls itself."""
-        return next((each.agent for each in self.requests if each.agent), "")
+        """What the client calls itself; for a ping or a token it may let a library."""
+        requests = (*self._content, *reversed(self.requests))
+        return next((each.agent for each in requests if each.agent), "")
 
     @property
     def target(self) -> AliasRecord:
@@ -117,6 +144,16 @@ class Pull:
         tokens = (each for each in reversed(self.requests) if each.kind is Kind.TOKEN)
         return next(tokens, None)
 
+    def shorten(self, most: int) -> None:
+        """Keep no more requests than that, and of those that are over the bad ones."""
+        ending = [each for each in self.requests[1:] if each.is_over]
+        ending.sort(key=lambda each: each.is_bad)
+        gone = ending[: max(0, len(self.requests) - most)]
+        self.left_out += len(gone)
+        self.left_out_bytes += sum(r.sent for r in gone if r.kind in CONTENT)
+        ids = {id(each) for each in gone}
+        self.requests = [each for each in self.requests if id(each) not in ids]
+
     @property
     def _content(self) -> Iterator[Request]:
         return (each for each in self.requests if each.kind in CONTENT)
@@ -124,6 +161,10 @@ class Pull:
     def _weight(self, request: Request) -> tuple[int, float]:
         outcome = request.outcome_for(self.alias)
         return BAD_OUTCOMES.index(outcome or Outcome.ABORTED), -request.begin
+
+
+def _begin(request: Request) -> float:
+    return request.begin
 
 
 def _subject(request: Request) -> tuple[str, str]:

@@ -4,15 +4,20 @@ Headers and bodies stop here. The one header that is shown is the client's name 
 itself, and the one thing that is read in a body is how long a token lives.
 """
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, Self
 
 from mitmproxy import http
 
 from mitm.story.explain import explain
+from mitm.story.quantity import read_size
 from mitm.story.record import (
     AGENT_LENGTH_MAX,
+    CONTENT,
     AliasRecord,
     Kind,
     Outcome,
@@ -23,6 +28,7 @@ from mitm.story.record import (
 from resolver.grammar.payload import parse_payload
 from resolver.grammar.timestamp import read_seconds
 from resolver.grammar.url import USUAL_PORTS
+from resolver.upstream.observer import CacheState
 
 BAD_OUTCOMES = (
     Outcome.ABORTED,
@@ -32,6 +38,35 @@ BAD_OUTCOMES = (
     Outcome.FAILED,
 )
 """Of which nobody had all that was asked for; what is worse stands further down."""
+_REDIRECTS = (
+    HTTPStatus.MOVED_PERMANENTLY,
+    HTTPStatus.FOUND,
+    HTTPStatus.SEE_OTHER,
+    HTTPStatus.TEMPORARY_REDIRECT,
+    HTTPStatus.PERMANENT_REDIRECT,
+)
+_LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+class Source(StrEnum):
+    """Where what a client got came from."""
+
+    REGISTRY = "registry"
+    STORAGE = "storage"
+    CACHE = "cache"
+    SHARED = "shared"
+    """From what the proxy was just getting for another client."""
+    REDIRECT = "redirect"
+    """From the storage, past this proxy."""
+    NGINX = "nginx"
+    """From nginx in front, past this proxy."""
+
+
+_SOURCES: Mapping[CacheState | None, Source] = {
+    CacheState.HIT: Source.CACHE,
+    CacheState.SHARED: Source.SHARED,
+}
+"""Of what the cache is filled with is told where that came from."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +77,8 @@ class Request:
     all; each is itself, however alike two of them are.
     """
 
+    id: str
+    """The flow's."""
     record: Record
     begin: float
     """Seconds since the epoch."""
@@ -54,8 +91,11 @@ class Request:
     """Whom it was for: the registry, or the API."""
     comment: str
     explanation: tuple[str, ...]
+    """Of what went wrong: what happened, and what comes next."""
     lifetime: int | None
     """Seconds that the token lives which was the answer."""
+    total: int | None = None
+    """Bytes that the answer says it has; None where it does not say."""
     own: tuple["Request", ...] = ()
     """The requests that the proxy made to answer this one, in the order of time."""
 
@@ -63,11 +103,6 @@ class Request:
     def end(self) -> float:
         """When it was over."""
         return self.begin + self.seconds
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended, in whatever way."""
-        return self.record.outcome is not None
 
     @property
     def connection(self) -> str | None:
@@ -95,6 +130,33 @@ class Request:
         return [each.alias for each in self.record.aliases] or self.record.names
 
     @property
+    def is_over(self) -> bool:
+        """Whether it ended, well or not."""
+        return self.record.is_own or self.record.outcome is not None
+
+    @property
+    def source(self) -> Source | None:
+        """Where its content came from; None where there is none."""
+        record = self.record
+        if record.kind not in CONTENT or self.status is None:
+            return None
+        if record.mover:
+            return Source.NGINX
+        if record.cache in _SOURCES:
+            return _SOURCES[record.cache]
+        if self.status in _REDIRECTS:
+            return Source.REDIRECT
+        if record.storage:
+            return Source.STORAGE
+        return None if record.registry_seconds is None else Source.REGISTRY
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether content comes through this proxy."""
+        is_past = self.source in (None, Source.REDIRECT, Source.NGINX)
+        return not (is_past or self.record.method == "HEAD" or self._is_error)
+
+    @property
     def is_bad(self) -> bool:
         """Whether who asked had nothing of it, or not all."""
         if not self.record.is_own:
@@ -106,8 +168,16 @@ class Request:
     @property
     def sent(self) -> int:
         """How many bytes the client got of what it asked for, and not of an error."""
-        is_error = self.status is not None and self.status >= 400  # noqa: PLR2004
-        return 0 if is_error else self.record.bytes or 0
+        return 0 if self._is_error else self.record.bytes or 0
+
+    @property
+    def _is_error(self) -> bool:
+        return self.status is not None and self.status >= HTTPStatus.BAD_REQUEST
+
+    def update(self, later: Self) -> None:
+        """Take over all that was known later."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(later, each.name))
 
     def about(self, alias: str) -> AliasRecord:
         """Return what is known of one of its aliases."""
@@ -137,7 +207,8 @@ def read_request(flow: http.HTTPFlow, record: Record) -> Request:
     """Return what may be said of a flow with this record."""
     request = flow.request
     begin = read_seconds(request.timestamp_start) or 0.0
-    return Request(
+    read = Request(
+        id=flow.id,
         record=record,
         begin=begin,
         seconds=_duration(flow, begin) if record.seconds is None else record.seconds,
@@ -145,9 +216,11 @@ def read_request(flow: http.HTTPFlow, record: Record) -> Request:
         agent=shown_agent(request.headers.get("user-agent", "")),
         host=_host(request),
         comment=flow.comment,
-        explanation=tuple(explain(flow)),
+        explanation=(),
         lifetime=_lifetime(flow) if record.kind is Kind.TOKEN else None,
+        total=_total(flow),
     )
+    return replace(read, explanation=tuple(explain(flow))) if read.is_bad else read
 
 
 def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
@@ -170,6 +243,14 @@ def _duration(flow: http.HTTPFlow, begin: float) -> float:
     )
     ends = [end - begin for time in times if (end := read_seconds(time))]
     return max([0.0, *ends])
+
+
+def _total(flow: http.HTTPFlow) -> int | None:
+    """Return how long the answer is, as it says itself."""
+    if flow.response is None or flow.request.method == "HEAD":
+        return None
+    text = flow.response.headers.get("content-length", "")
+    return read_size(int(text)) if _LENGTH.fullmatch(text) else None
 
 
 def _host(request: http.Request) -> str:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mitm.story.record import API_KINDS, Kind, Record
+from mitm.story.record import API_KINDS, CONTENT, Kind, Record
 from report.pull import Pull
 from report.request import Request
 from resolver.upstream.observer import CacheState
 
+ROWS_MAX = 200
+"""Requests of a pull that have a row: a client may make thousands."""
 TICKS_MAX = 5
 WIDTH_MIN = 0.6
 """Percent of the axis: as little as can be seen."""
@@ -60,19 +62,22 @@ class Timeline:
 
     rows: Sequence[Row]
     ticks: Sequence[Tick]
+    left_out: int = 0
+    """How many requests have no row."""
 
 
 def draw(pull: Pull) -> Timeline:
-    """Return the timeline of a pull."""
+    """Return the timeline of a pull; of very many requests, of those that matter."""
     begin, span = pull.begin, max(pull.end - pull.begin, 0.001)
+    requests = _chosen(pull.rows)
     rows = [
-        Row(each, each.begin - begin, _segments(each, begin, span))
-        for each in pull.rows
+        Row(each, each.begin - begin, _segments(each, begin, span)) for each in requests
     ]
+    left_out = len(pull.rows) - len(rows) + pull.left_out
     step = _step(span)
     count = math.floor(span / step + 0.001)
     ticks = [Tick(n * step, 100 * n * step / span) for n in range(count + 1)]
-    return Timeline(rows, ticks)
+    return Timeline(rows, ticks, left_out)
 
 
 def split_time(request: Request) -> dict[Part, float]:
@@ -93,6 +98,15 @@ def split_time(request: Request) -> dict[Part, float]:
     return spent
 
 
+def _chosen(requests: Sequence[Request]) -> Sequence[Request]:
+    """Return as many as are shown: what failed or goes on, then the first ones."""
+    if len(requests) <= ROWS_MAX:
+        return requests
+    by_weight = sorted(requests, key=lambda each: not each.is_bad and each.is_over)
+    chosen = {id(each) for each in by_weight[:ROWS_MAX]}
+    return [each for each in requests if id(each) in chosen]
+
+
 def _answering(record: Record) -> Part:
     """Return who was waited for until an answer began."""
     return Part.PROXY if record.cache is CacheState.HIT else Part.REGISTRY
@@ -101,11 +115,12 @@ def _answering(record: Record) -> Part:
 def _rest(record: Record) -> Part:
     """Return on whom the time was spent that is not noted by itself."""
     if record.kind is Kind.TOKEN:
-        return Part.PROXY
+        return Part.API if record.outcome is None else Part.PROXY
     if record.registry_seconds is not None:
         return Part.TRANSFER
-    # There was no answer, so nobody noted how long it was waited for.
-    return Part.REGISTRY if record.failure else Part.PROXY
+    # There is no answer, so nobody noted how long it was waited for.
+    is_waiting = record.outcome is None and record.kind in CONTENT
+    return Part.REGISTRY if record.failure or is_waiting else Part.PROXY
 
 
 def _segments(request: Request, begin: float, span: float) -> list[Segment]:

@@ -44,6 +44,7 @@ ROOMS = {
         *("finding", "certificate", "answer", "connection", "evidence"),
         *("network", "access", "content", "client", "judge", "top"),
     ),
+    "live": ("board", "state", "server", "site", "top"),
     "pull": (
         *("fault", "reference", "place", "login", "manifest", "progress"),
         *("diagnosis", "connection", "blob", "layout", "refusal", "client"),

@@ -1,4 +1,4 @@
-"""Who is told of a request that is over: the flow itself, the log, the metrics."""
+"""Who is told of a request: the flow itself, an audience, the log, the metrics."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,8 @@ from cachetools import LRUCache, TTLCache
 from mitmproxy import exceptions, http
 
 from mitm.guard.connection import Connections
-from mitm.story import log_line, words
+from mitm.story import log_line, own_request, words
+from mitm.story.audience import Audience
 from mitm.story.record import KnownRelease, Record
 from resolver.blob.count import Kept
 from resolver.token.answer import TokenAnswer
@@ -34,6 +35,7 @@ class Journal:
         self._address: tuple[str, int] | None = None
         self._metrics: Metrics | None = None
         self._kept = Kept()
+        self._audience: Audience | None = None
 
     @property
     def observer(self) -> Observer:
@@ -63,11 +65,31 @@ class Journal:
         self._metrics, self._address = shown, address
         self.watch(self._kept)
 
+    def seat(self, audience: Audience | None) -> None:
+        """Tell the audience of requests from now on; with None nobody."""
+        self._audience = audience
+
     def watch(self, kept: Kept) -> None:
         """Count what is in the cache of blobs from now on."""
         self._kept = kept
         if self._metrics:
             self._metrics.watch(kept)
+
+    def began(self, flow: http.HTTPFlow, record: Record) -> None:
+        """Tell of a request that is not over, where somebody looks before it is.
+
+        Again where more is known of it.
+        """
+        if self._audience or own_request.is_watched():
+            words.begin(flow, record)
+        if self._audience:
+            self._audience.note(flow, record)
+
+    def streamed(self, flow: http.HTTPFlow, record: Record) -> None:
+        """Tell of one whose answer is on its way."""
+        words.tell_streaming(flow, record)
+        if self._audience:
+            self._audience.note(flow, record)
 
     def issue(self, record: Record, answer: TokenAnswer) -> None:
         """Take note of the token that a client gets."""
@@ -101,6 +123,8 @@ class Journal:
             self._redirected[key] = None
         words.tell(flow, record)
         log_line.write(record)
+        if self._audience:
+            self._audience.note(flow, record)
         if self._metrics:
             self._metrics.count(record)
 

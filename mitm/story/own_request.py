@@ -15,6 +15,7 @@ from mitmproxy import connection, ctx, eventsequence, flow, http
 
 from mitm import redaction
 from mitm.story import words
+from mitm.story.audience import Audience
 from mitm.story.quantity import describe_size
 from mitm.story.record import KEY, OWN_KINDS, Outcome, OwnKind, Record
 from resolver.grammar.challenge import TOKEN_PATH
@@ -50,22 +51,30 @@ class OwnRequests:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._shown: set[asyncio.Task[None]] = set()
+        self._audience: Audience | None = None
 
     def use(self, loop: asyncio.AbstractEventLoop) -> None:
         """Show flows in this event loop, which is mitmproxy's."""
         self._loop = loop
 
+    def seat(self, audience: Audience | None) -> None:
+        """Show the calls to the audience too; with None to nobody but addons."""
+        self._audience = audience
+
     def note(self, event: Event) -> None:
         """Show a call; in the context of whoever asked, mostly in a worker thread."""
         if hidden.get() or not self._loop:
             return
-        if isinstance(event, Call) and is_watched():
+        if isinstance(event, Call) and (self._audience or is_watched()):
             self._loop.call_soon_threadsafe(self._show, event, served.get())
 
     def _show(self, call: Call, asked_for: http.HTTPFlow | None) -> None:
-        task = asyncio.get_running_loop().create_task(
-            _announce(make_flow(call, asked_for))
-        )
+        shown = make_flow(call, asked_for)
+        if self._audience and (record := Record.read(shown)):
+            self._audience.note(shown, record)
+        if not is_watched():
+            return
+        task = asyncio.get_running_loop().create_task(_announce(shown))
         self._shown.add(task)
         task.add_done_callback(self._shown.discard)
 

@@ -61,7 +61,7 @@ def cache() -> Cache:
 def prompt(cache: Cache) -> Commands:
     """The commands of a proxy that remembers something."""
     service: Any = SimpleNamespace(naming=SimpleNamespace(cache=cache))
-    return Commands(lambda: service)
+    return Commands(lambda: service, str)
 
 
 def about(alias: str, kind: Kind = Kind.TOKEN) -> Any:
@@ -166,7 +166,7 @@ def resolve(cloud: LocalCloud, text: str, **options: str) -> None:
     proxy = addon.RegistryProxy()
 
     async def ask() -> None:
-        prompt = Commands(proxy.current_endpoints)
+        prompt = Commands(proxy.current_endpoints, proxy.find_pull)
         prompt.resolve(text)
         await asyncio.gather(*prompt._running)
 

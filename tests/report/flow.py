@@ -43,6 +43,7 @@ def make_flow(
     comment: str = "",
     body: bytes = b"",
     path: str = "",
+    agent: str = "docker/20",
     **known: Any,
 ) -> http.HTTPFlow:
     """Return a flow that began so many seconds after `BEGIN`.
@@ -50,8 +51,8 @@ def make_flow(
     `target` is what the alias came to, and `known` what the record has beside that.
     """
     path = path or _path(kind, alias)
-    agent = http.Headers([(b"User-Agent", b"docker/20")])
-    asked = http.Request.make(method, f"https://registry.example{path}", b"", agent)
+    headers = http.Headers([(b"User-Agent", agent.encode())])
+    asked = http.Request.make(method, f"https://registry.example{path}", b"", headers)
     answer = http.Response.make(status, body)
     answer.timestamp_end = BEGIN + at + seconds
     made = tflow.tflow(req=asked, resp=answer)

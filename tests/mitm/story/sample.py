@@ -30,8 +30,9 @@ def resolution(name: str = ALIAS) -> Resolution:
 
 def token_answer(*names: str, **fields: Any) -> TokenAnswer:
     """Return what comes of a request for a token, with these aliases found."""
+    body = fields.pop("body", "{}").encode()
     return TokenAnswer(
-        b"{}", tuple(map(resolution, names)), **{"refusals": {}, **fields}
+        body, tuple(map(resolution, names)), **{"refusals": {}, **fields}
     )
 
 

@@ -82,6 +82,8 @@ def test_request_that_begins(
     assert record.request_id == (request_id or flow.id)
     assert (record.client[0], record.login) == (client, login)
     assert record.path == r"/v2/\n"
+    assert record.connection == (None if trust else flow.client_conn.id)
+    assert record.forwarded_for == (client if client != "127.0.0.1" else None)
 
 
 @pytest.mark.parametrize("sign", ["x", "\x80", "\n"])
@@ -89,6 +91,19 @@ def test_long_path_is_cut(sign: str) -> None:
     """Of a path of 60 kB the log has a line, in whatever characters it is."""
     assert shown_path(f"/{sign * 60_000}?x").startswith("/")
     assert len(shown_path(f"/{sign * 60_000}?x")) <= PATH_LENGTH_MAX
+
+
+def test_name_of_a_client_is_brief_and_prints() -> None:
+    """Of what a client calls itself, the first word is kept, and no control sign."""
+    for sent, shown in (
+        ("docker/28.5.2 go/go1.24 (linux)", "docker/28.5.2"),
+        ("\x1b[2J x", r"\x1b[2J"),
+        ("a" * 1000, "a" * 60),
+        ("", ""),
+    ):
+        headers = {"user-agent": sent}
+        record = Record.of(tflow.tflow(), headers, trust_forwarded=False)
+        assert record.agent == shown
 
 
 def test_record_comes_back_from_a_file() -> None:

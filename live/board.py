@@ -1,0 +1,379 @@
+"""What pulls run and ran: a bounded number of them, each with its requests.
+
+The board is told of each request when it begins, when more is known of it, and when it
+is over. How far one is that runs is looked up when somebody looks at its pull.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from mitmproxy import ctx, http
+
+from mitm.story.record import Kind, Login, Outcome, Record
+from report.grouping import Groups, Sorting
+from report.other import Others
+from report.pull import Pull
+from report.recording import Recording
+from report.request import Request, read_request
+from report.secret import Secrets
+
+PULLS_MAX = 500
+REQUESTS_MAX = 20_000
+"""Of all pulls together."""
+REQUESTS_OF_PULL_MAX = 2000
+SLACK = 50
+"""Requests beyond that which are left out together, because that takes a while."""
+OWN_MAX = 50
+"""Requests of the proxy's own that are kept for one of a client."""
+OTHERS_MAX = 100
+"""Requests that belong to no pull."""
+TEXT_LENGTH_MAX = 1000
+"""Characters of whatever is told of a request."""
+QUIET_SECONDS = 2.0
+"""Without a request, after which a pull counts as over."""
+LOOK_SECONDS = 0.4
+"""For how long it is good what was looked up of a request that runs."""
+LOOKS_MAX = 25
+"""Pulls that are looked at for one update."""
+CARDS_MAX = 25
+"""Pulls in one update; the rest comes with the next one."""
+RATE_SAMPLES = 8
+NAME = "the running proxy"
+"""From where the page says that its pulls are."""
+_HEALTH_CHECKS = (Kind.PING, Kind.READY)
+
+
+@dataclass(slots=True)
+class Running:
+    """A request that is not over."""
+
+    flow: http.HTTPFlow
+    record: Record
+    own: list[Request] = field(default_factory=list)
+    """What the proxy asked to answer it."""
+
+
+@dataclass(slots=True)
+class Card:
+    """A pull, and when it changed."""
+
+    pull: Pull
+    changed: int = 0
+    """The version of the board since which it is as it is."""
+    looked: float = 0.0
+    """When it was looked at how far its requests are."""
+    running: set[str] = field(default_factory=set)
+    """The ids of its requests that are not over."""
+    is_over: bool = False
+    """Whether none is, and no more is expected."""
+    own: int = 0
+    """How many requests of the proxy's own it has."""
+    size: int = 0
+    """How many it has with these, as they were counted last."""
+    samples: deque[tuple[float, int]] = field(
+        default_factory=lambda: deque(maxlen=RATE_SAMPLES)
+    )
+    """How many bytes the client had when."""
+    json: bytes | None = None
+    """What is told of it as JSON, as long as that is right."""
+    _is_bad: bool | None = None
+    _bytes: int | None = None
+
+    @property
+    def id(self) -> str:
+        """By which name the page has it."""
+        return str(self.pull.number)
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether whoever pulls has no image so far, for a reason."""
+        if self._is_bad is None:
+            self._is_bad = self.pull.is_bad
+        return self._is_bad
+
+    @property
+    def bytes(self) -> int:
+        """How many the client got."""
+        if self._bytes is None:
+            self._bytes = self.pull.bytes
+        return self._bytes
+
+    @property
+    def result(self) -> Outcome | None:
+        """What came of it; None as long as that is open."""
+        return self.pull.result if self.is_over or self.is_bad else None
+
+    @property
+    def login(self) -> Login | None:
+        """How the client logged in, where that is known."""
+        token = self.pull.token
+        return token.record.login if token else None
+
+    def count(self) -> tuple[bool, int]:
+        """Return what is counted of it, which is remembered until it changes."""
+        return self.is_bad, self.bytes
+
+    def change(self, version: int) -> None:
+        """Take note that it is another one since that version."""
+        self.changed = version
+        self.json = self._is_bad = self._bytes = None
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes in a second, of late; None where that is not known."""
+        if self.is_over or len(self.samples) < 2:  # noqa: PLR2004 - two ends
+            return None
+        (first, before), (last, after) = self.samples[0], self.samples[-1]
+        return max(0.0, (after - before) / (last - first)) if last > first else None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many pulls there are."""
+
+    pulls: int
+    running: int
+    bad: int
+    left_out: int
+    """Pulls that were shown, and are not kept any more."""
+    bytes: int
+
+
+class Board:
+    """The pulls of which somebody may want to know; an `Audience` of requests."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._sorting = Sorting()
+        self._cards: dict[int, Card] = {}
+        """By the pulls' numbers, and so in the order in which they began."""
+        self._running: dict[str, Running] = {}
+        """By the ids of flows."""
+        self._names: dict[str, str] = {}
+        """The ids of flows that are not over, by the ids of their requests."""
+        self._live: dict[int, Card] = {}
+        """Those that are not over."""
+        self._size = 0
+        self._number = 0
+        self._left_out = 0
+        self._hidden: set[int] = set()
+        """The numbers of pulls that are not shown."""
+        self.version = 0
+        """Grows with each change."""
+        self.gone = 0
+        """The version of the last change of which pulls there are."""
+        self.others_changed = 0
+        """The version of the last change of what belongs to no pull."""
+
+    def note(self, flow: http.HTTPFlow, record: Record) -> None:
+        """Take note of a request, which begins, goes on or is over."""
+        if record.is_own:
+            self._adopt(flow, record)
+        elif record.kind not in _HEALTH_CHECKS and _is_named(record):
+            self._note(flow, record)
+
+    def cards(self) -> list[Card]:
+        """Return every pull, the newest first."""
+        return [each for each in reversed(self._cards.values()) if self._is_shown(each)]
+
+    def card(self, number: str) -> Card | None:
+        """Return the pull of that number, if there is one."""
+        return self._cards.get(int(number))
+
+    def find(self, request_id: str) -> Card | None:
+        """Return the latest pull that the flow with this id belongs to, if any."""
+        for card in self.cards():
+            if any(request_id == row.id for row in card.pull.rows):
+                return card
+        return None
+
+    def changes(self, after: int) -> tuple[Sequence[Card], int]:
+        """Return what changed since that version, and which version this leads to."""
+        self.look()
+        changed = sorted(
+            (card for card in self.cards() if card.changed > after),
+            key=lambda card: card.changed,
+        )
+        if len(changed) <= CARDS_MAX:
+            return changed, self.version
+        return changed[:CARDS_MAX], changed[CARDS_MAX - 1].changed
+
+    def look(self, most: int = LOOKS_MAX) -> None:
+        """Look how far the pulls are that run; the longest unseen ones first."""
+        now = self._clock()
+        due = [each for each in self._live.values() if now - each.looked > LOOK_SECONDS]
+        for card in sorted(due, key=lambda each: each.looked)[:most]:
+            self._look(card, now)
+
+    @property
+    def counts(self) -> Counts:
+        """How many pulls there are."""
+        cards = self.cards()
+        live = filter(self._is_shown, self._live.values())
+        return Counts(
+            pulls=len(cards),
+            running=sum(not card.is_bad for card in live),
+            bad=sum(card.is_bad for card in cards),
+            left_out=self._left_out,
+            bytes=sum(card.bytes for card in cards),
+        )
+
+    @property
+    def others(self) -> Others:
+        """The requests that belong to no pull."""
+        return Others(sorted(self._sorting.others, key=lambda each: each.begin))
+
+    def recording(
+        self, cards: Iterable[Card], *, with_others: bool
+    ) -> tuple[Recording, Groups]:
+        """Return the pulls as if they had been saved and read again."""
+        # Copies, because they may go on while they are shown.
+        pulls = [replace(c.pull, requests=[*c.pull.requests]) for c in cards]
+        pulls.sort(key=lambda pull: pull.number)
+        others = self.others.requests if with_others else ()
+        requests = [row for pull in pulls for row in pull.rows]
+        requests = sorted([*requests, *others], key=lambda each: each.begin)
+        return Recording(NAME, tuple(requests), 0, is_cut=False), Groups(pulls, others)
+
+    def _note(self, flow: http.HTTPFlow, record: Record) -> None:
+        request = self._read(flow, record)
+        known = self._running.get(flow.id)
+        if record.outcome is None:
+            if known is None:
+                known = self._running[flow.id] = Running(flow, record)
+                self._names[record.request_id] = flow.id
+            known.record = record
+        elif known:
+            del self._running[flow.id]
+            self._names.pop(record.request_id, None)
+        if known and known.own:
+            request = replace(request, own=tuple(known.own))
+        self._take(request)
+
+    def _adopt(self, flow: http.HTTPFlow, record: Record) -> None:
+        """Put a request of the proxy's own into the one that it was made for."""
+        client = self._running.get(self._names.get(record.request_id, ""))
+        if client and len(client.own) < OWN_MAX:
+            client.own.append(self._read(flow, record))
+            self._note(client.flow, client.record)
+
+    def _read(self, flow: http.HTTPFlow, record: Record) -> Request:
+        """Return what may be shown of a request: no secret, and no text without end."""
+        secrets = Secrets()
+        if ctx.options.balena_show_secrets:
+            secrets.collect(flow)
+        request = read_request(flow, record).with_texts(
+            lambda text: secrets.cut(text[: 2 * TEXT_LENGTH_MAX])[:TEXT_LENGTH_MAX]
+        )
+        if flow.response:
+            request.record.status = flow.response.status_code
+        return request if record.is_own or record.outcome else self._timed(request)
+
+    def _timed(self, request: Request) -> Request:
+        """Return a request that runs with the time that it took by now."""
+        seconds = max(0.0, round(self._clock() - request.begin, 4))
+        return replace(request, seconds=seconds)
+
+    def _take(self, request: Request) -> None:
+        """Sort the request into its pulls; what runs of others goes on meanwhile."""
+        pulls = self._sorting.take(request)
+        for joined in self._sorting.joined():
+            if joined.number:
+                self._remove(self._cards[joined.number])
+        for pull in pulls:
+            if not pull.number:
+                self._number += 1
+                pull.number = self._number
+                self._cards[pull.number] = Card(pull)
+                self.gone = self.version + 1
+            self._keep(self._cards[pull.number], request)
+        self._hide({pull.number for pull in self._sorting.hidden})
+        if not pulls:
+            self.version += 1
+            self.others_changed = self.version
+            self._sorting.forget_others(OTHERS_MAX)
+        self._make_room()
+
+    def _is_shown(self, card: Card) -> bool:
+        return card.pull.number not in self._hidden
+
+    def _hide(self, numbers: set[int]) -> None:
+        """Show no pull that is the beginning of another one, it is not known which."""
+        if changed := numbers ^ self._hidden:
+            self._hidden = numbers
+            for number in changed & set(self._cards):
+                self._touch(self._cards[number])
+            self._count_change()
+            self.others_changed = self.version
+
+    def _count_change(self) -> None:
+        """Take note that there are other pulls than before."""
+        self.version += 1
+        self.gone = self.version
+
+    def _keep(self, card: Card, request: Request) -> None:
+        """Take note that a pull changed, and count what it has."""
+        if len(card.pull.requests) > REQUESTS_OF_PULL_MAX + SLACK:
+            card.pull.shorten(REQUESTS_OF_PULL_MAX)
+        if request.is_over:
+            card.running.discard(request.id)
+            card.own += len(request.own)
+        else:
+            card.running.add(request.id)
+        size = len(card.pull.requests) + card.own
+        self._size += size - card.size
+        card.size, card.is_over = size, False
+        self._live[card.pull.number] = card
+        self._touch(card)
+
+    def _touch(self, card: Card) -> None:
+        self.version += 1
+        card.change(self.version)
+
+    def _look(self, card: Card, now: float) -> None:
+        """See how far the requests of a pull are."""
+        card.looked = now
+        pull = card.pull
+        requests = [each for each in pull.requests if each.id in card.running]
+        for request in requests if card.running else ():
+            if running := self._running.get(request.id):
+                if reader := running.record.reader:
+                    taken = reader.taken
+                    most = request.total
+                    request.record.bytes = taken if most is None else min(taken, most)
+                pull.add(self._timed(request))
+        self._touch(card)
+        card.samples.append((now, card.bytes))
+        if not card.running and now - pull.end > QUIET_SECONDS:
+            card.is_over = True
+            del self._live[pull.number]
+
+    def _make_room(self) -> None:
+        """Keep the bounds; what is over goes first, and of that the oldest."""
+        while len(self._cards) > PULLS_MAX or (
+            self._size > REQUESTS_MAX and len(self._cards) > 1
+        ):
+            cards = self._cards.values()
+            card = next((each for each in cards if not each.running), None)
+            self._forget(card or next(iter(cards)))
+
+    def _forget(self, card: Card) -> None:
+        self._sorting.forget(card.pull)
+        self._remove(card)
+        self._left_out += 1
+
+    def _remove(self, card: Card) -> None:
+        """Let there be no such card."""
+        number = card.pull.number
+        del self._cards[number]
+        self._live.pop(number, None)
+        self._size -= card.size
+        self._count_change()
+
+
+def _is_named(record: Record) -> bool:
+    """Return whether it is known by now which pulls a request is part of."""
+    is_open = record.kind is Kind.TOKEN and record.outcome is None
+    return not is_open or record.alias is not None

@@ -1,0 +1,361 @@
+"""The page of pulls over HTTP: in mitmweb, or from a server of its own.
+
+Nothing can be changed with it, and whoever asks needs a token: mitmweb's, or the
+page's own.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import re
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mitmproxy import version
+from mitmproxy.tools.web.app import RequestHandler
+from tornado import httpserver, iostream, web
+
+from live.board import Board, Card
+from live.state import describe, state_of
+from mitm.version import VERSION
+from report import page
+from report.page import Page
+
+logger = logging.getLogger("balena")
+
+PATH = "/pulls"
+BOARD, FLOWS = "balena_board", "balena_flows"
+"""By which names an application has the board, and the address of mitmweb's flows."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+    " img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+OPEN_MAX = 20
+"""Pulls of which the requests are rendered for one page."""
+TURN_SECONDS = 0.01
+"""After which clients have a turn, before more of the page is made."""
+CONNECTIONS_MAX = 64
+"""Of a server of its own."""
+HEAD_LENGTH_MAX = 16 << 10
+IDLE_SECONDS = 60
+UNAUTHORIZED = (
+    "The page of pulls needs its token. Open the address that the proxy's log names at"
+    " the start, or send the header Authorization: Bearer <token>.\n"
+)
+_FOLDER = Path(__file__).parent
+_ENVIRONMENT = page.make_environment(_FOLDER)
+_ENVIRONMENT.globals["describe"] = describe
+for _name in ("live", "card", "totals", "others"):
+    _ENVIRONMENT.get_template(f"{_name}.html.j2")  # No client waits for that later.
+_NUMBERS = re.compile(r"(?:[0-9]{1,9},)*[0-9]{1,9}|", re.ASCII)
+_report = asyncio.Lock()
+"""Held while a report is made: it takes as much memory as the board."""
+
+
+class Handler(RequestHandler):
+    """Answers who has the token."""
+
+    def set_default_headers(self) -> None:
+        """Let nothing run or be loaded that is not of this page, nor be kept."""
+        super().set_default_headers()  # type: ignore[no-untyped-call]
+        for name, value in {
+            "Content-Security-Policy": POLICY,
+            "Referrer-Policy": "no-referrer",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Cache-Control": "no-store",
+        }.items():
+            self.set_header(name, value)
+
+    def auth_fail(self, _has_wrong_one: bool) -> None:  # noqa: FBT001 - mitmproxy's
+        """Say what is missing."""
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.write(UNAUTHORIZED)
+
+    def log_exception(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Log a bug without the request, which may have the token in it."""
+        if not isinstance(error, web.HTTPError):
+            logger.error("a bug of the page of pulls", exc_info=error)
+
+    @property
+    def board(self) -> Board:
+        """What it shows."""
+        board: Board = self.settings[BOARD]
+        return board
+
+
+class PageHandler(Handler):
+    """The page, without its pulls, which it asks for."""
+
+    def get(self) -> None:
+        """Answer with the page; where the address has a token, lead to one without."""
+        if self.get_query_argument("token", ""):
+            self.redirect(PATH)
+            return
+        flows = self.settings[FLOWS]
+        self.write(_render("live.html.j2", flows=flows, versions=(VERSION, _MITMPROXY)))
+
+    head = get
+
+
+class ChangesHandler(Handler):
+    """What changed since the page was last told."""
+
+    async def get(self) -> None:
+        """Answer with the pulls that changed, as HTML, and which there are."""
+        board = self.board
+        after = int(_number(self.get_query_argument("after", "0")))
+        opened = set(_numbers(self.get_query_argument("open", ""))[:OPEN_MAX])
+        if after > board.version:  # Those of another run.
+            after = 0
+        changed, reached = board.changes(after)
+        wanted = {card.id: card for card in changed}
+        for number in _numbers(self.get_query_argument("again", ""))[:OPEN_MAX]:
+            if card := board.card(number):
+                wanted[number] = card
+        is_more = reached < board.version
+        cards = [each async for each in self._cards(wanted.values(), opened)]
+        async for card in _in_turns(board.cards()):
+            card.count()
+        answer: dict[str, Any] = {
+            "run": RUN,
+            "version": reached,
+            "is_more": is_more,
+            "totals": _render("totals.html.j2", counts=board.counts),
+            "cards": cards,
+        }
+        if board.gone > after:
+            answer["ids"] = [card.id for card in board.cards()]
+        if board.others_changed > after:
+            answer["others"] = _render("others.html.j2", others=board.others)
+        self.write(answer)
+
+    head = get
+
+    async def _cards(
+        self, changed: Iterable[Card], opened: set[str]
+    ) -> AsyncIterator[dict[str, str]]:
+        flows = self.settings[FLOWS]
+        async for card in _in_turns(changed):
+            html = _render(
+                "card.html.j2", card=card, is_open=card.id in opened, flows=flows
+            )
+            yield {"id": card.id, "html": html}
+
+
+class StateHandler(Handler):
+    """The same for programs."""
+
+    async def get(self) -> None:
+        """Answer with every pull, the newest first."""
+        board = self.board
+        board.look()
+        pulls = [state_of(card) async for card in _in_turns(board.cards())]
+        head = {"version": board.version, "now": time.time()}
+        tail = {"left_out": board.counts.left_out}
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        begin, end = json.dumps(head)[:-1], json.dumps(tail)[1:]
+        self.write(f'{begin}, "pulls": ['.encode())
+        self.write(b",".join(pulls))
+        self.write(f"], {end}".encode())
+
+    head = get
+
+
+class ReportHandler(Handler):
+    """The page that `registry-proxy report` makes, of these pulls."""
+
+    async def get(self, number: str = "") -> None:
+        """Answer with the report of one pull, or of all."""
+        board = self.board
+        card = board.card(number) if number else None
+        if number and card is None:
+            raise web.HTTPError(404)
+        cards = [card] if card else board.cards()
+        board.look(len(cards))
+        recording, groups = board.recording(cards, with_others=not number)
+        if not recording.requests:
+            raise web.HTTPError(404)
+        async with _report:
+            made = await asyncio.to_thread(page.render, Page(recording, groups))
+        name = f"pull-{number}.html" if number else "pulls.html"
+        self.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        self.set_header(
+            "Content-Security-Policy", POLICY.replace("style-src 'self'", _STYLED)
+        )
+        self.write(made)
+
+    head = get
+
+
+class OfFlowHandler(Handler):
+    """Leads from a flow to its pull."""
+
+    def get(self, flow: str) -> None:
+        """Redirect to the pull on the page."""
+        card = self.board.find(flow)
+        if card is None:
+            raise web.HTTPError(404)
+        self.redirect(f"{PATH}#pull-{card.id}")
+
+    head = get
+
+
+class FileHandler(Handler):
+    """The script and the styles."""
+
+    def initialize(self, content: bytes, media_type: str) -> None:
+        """Take what is answered."""
+        self._content, self._media_type = content, media_type
+
+    def get(self) -> None:
+        """Answer with it."""
+        self.set_header("Content-Type", f"{self._media_type}; charset=UTF-8")
+        self.write(self._content)
+
+    head = get
+
+
+_MITMPROXY = version.VERSION
+_STYLED = "style-src 'unsafe-inline'"
+"""The report has its styles in it, to be one file."""
+COOKIE = "registry-proxy-pulls"
+RUN = secrets.token_hex(8)
+"""By which a page sees that the proxy was started anew."""
+STYLES = (Path(page.__file__).with_name("page.css"), _FOLDER / "live.css")
+ROUTES: list[tuple[Any, ...]] = [
+    (PATH, PageHandler),
+    (rf"{PATH}\.json", StateHandler),
+    (rf"{PATH}\.html", ReportHandler),
+    (rf"{PATH}/([0-9]{{1,9}})\.html", ReportHandler),
+    (rf"{PATH}/changes", ChangesHandler),
+    (rf"{PATH}/of/([0-9a-f-]{{36}})", OfFlowHandler),
+    (
+        rf"{PATH}/live\.js",
+        FileHandler,
+        {
+            "content": (_FOLDER / "live.js").read_bytes(),
+            "media_type": "text/javascript",
+        },
+    ),
+    (
+        rf"{PATH}/live\.css",
+        FileHandler,
+        {
+            "content": b"\n".join(path.read_bytes() for path in STYLES),
+            "media_type": "text/css",
+        },
+    ),
+]
+
+
+def attach(application: web.Application, board: Board) -> None:
+    """Let mitmweb have the page, behind its own token."""
+    is_there = BOARD in application.settings
+    application.settings |= {BOARD: board, FLOWS: "/#/flows/"}
+    if not is_there:
+        application.add_handlers(".*", ROUTES)
+
+
+class Server(httpserver.HTTPServer):
+    """A server of the page alone, of which nobody can take too much."""
+
+    def initialize(self, *args: Any, **options: Any) -> None:
+        """Take what tornado's server takes."""
+        super().initialize(*args, **options)
+        self._streams: set[iostream.IOStream] = set()
+
+    def handle_stream(self, stream: iostream.IOStream, address: tuple[Any]) -> None:
+        """Serve a connection, if there is room."""
+        if len(self._streams) >= CONNECTIONS_MAX:
+            stream.close()
+            return
+        self._streams.add(stream)
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: Any) -> None:
+        """Take note that a connection is closed."""
+        self._streams.discard(server_conn.stream)
+        super().on_close(server_conn)
+
+    def end(self) -> None:
+        """Listen no longer, and close every connection."""
+        self.stop()
+        for stream in [*self._streams]:
+            stream.close()
+
+
+def serve(board: Board, address: tuple[str, int], token: str) -> Callable[[], None]:
+    """Show the page at the address, to who has the token; return what ends that.
+
+    Raises:
+        OSError: nobody can listen there.
+
+    """
+    host, port = address
+
+    def is_valid(password: str) -> bool:
+        return hmac.compare_digest(token.encode(), password.encode())
+
+    application = web.Application(
+        ROUTES,
+        # The same after another start with the same token, so that the page goes on.
+        cookie_secret=hashlib.sha256(f"{COOKIE} {token}".encode()).digest(),
+        xsrf_cookies=True,
+        is_valid_password=is_valid,
+        auth_cookie_name=lambda: f"{COOKIE}-{port}",
+        # A line has the address of the request, and the token may be in it.
+        log_function=lambda _: None,
+    )
+    application.settings |= {BOARD: board, FLOWS: ""}
+    server = Server(
+        application,
+        max_header_size=HEAD_LENGTH_MAX,
+        max_body_size=0,
+        idle_connection_timeout=IDLE_SECONDS,
+    )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # tornado's own way keeps the socket where nobody can listen there.
+    listener = socket.create_server(address, family=family)
+    listener.setblocking(False)  # noqa: FBT003 - its only parameter
+    server.add_socket(listener)
+    return server.end
+
+
+def _render(template: str, **values: object) -> str:
+    return _ENVIRONMENT.get_template(template).render(**values)
+
+
+async def _in_turns(cards: Iterable[Card]) -> AsyncIterator[Card]:
+    """Yield the pulls, and let clients have a turn now and then."""
+    begin = time.monotonic()
+    for card in cards:
+        yield card
+        if time.monotonic() - begin > TURN_SECONDS:
+            await asyncio.sleep(0)
+            begin = time.monotonic()
+
+
+def _number(text: str) -> str:
+    """Return the text, if it is a number."""
+    (number, *_) = [*_numbers(text), "0"]
+    return number
+
+
+def _numbers(text: str) -> list[str]:
+    """Return the numbers in the text, between commas."""
+    if not _NUMBERS.fullmatch(text):
+        raise web.HTTPError(400)
+    return text.split(",") if text else []

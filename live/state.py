@@ -1,0 +1,76 @@
+"""A pull in plain values, for programs: what `/pulls.json` has of it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from live.board import Card
+from mitm.story.record import Login
+from report import phrase
+from report.request import Request
+
+
+def state_of(card: Card) -> bytes:
+    """Return the pull as JSON; the same bytes as long as it does not change."""
+    if card.json is None:
+        card.json = json.dumps(_pull(card), separators=(",", ":")).encode()
+    return card.json
+
+
+def describe(card: Card) -> str:
+    """Say in a sentence why it is no success, how far it is, or how much there was."""
+    if card.is_over or card.is_bad:
+        return phrase.reason(card.pull)
+    return phrase.progress(card.pull, card.rate)
+
+
+def _pull(card: Card) -> Mapping[str, Any]:
+    pull = card.pull
+    target, decisive = pull.target, pull.decisive
+    login = card.login
+    return {
+        "id": card.id,
+        "client": {
+            "address": pull.client,
+            "agent": pull.agent,
+            "login": None if login in (None, Login.NONE) else login,
+        },
+        "name": pull.alias,
+        "release": target.release,
+        "commit": target.commit,
+        "result": card.result,
+        "is_over": card.is_over,
+        "reason": describe(card),
+        "finding": decisive and decisive.record.finding,
+        "advice": decisive and decisive.record.advice,
+        "begin": pull.begin,
+        "end": pull.end if card.is_over else None,
+        "bytes": card.bytes,
+        "total": pull.total,
+        "rate": card.rate,
+        "requests": [
+            {**_request(each), "own": [_request(own) for own in each.own]}
+            for each in pull.requests
+        ],
+    }
+
+
+def _request(request: Request) -> Mapping[str, Any]:
+    record = request.record
+    return {
+        "id": request.id,
+        "what": phrase.what(request),
+        "kind": record.kind,
+        "digest": record.digest,
+        "method": record.method,
+        "status": request.status,
+        "outcome": record.outcome,
+        "begin": request.begin,
+        "seconds": request.seconds,
+        "bytes": record.bytes or 0,
+        "total": request.total,
+        "source": request.source,
+        "finding": record.finding,
+        "advice": record.advice,
+        "comment": request.comment,
+    }

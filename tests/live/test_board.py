@@ -1,0 +1,300 @@
+"""What the board keeps of pulls, and what it tells of them."""
+
+import gc
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from mitmproxy import http
+
+from live import board as limits
+from live.board import Board, Card
+from mitm.guard.reader import AnswerReader
+from mitm.story.record import Kind, Outcome, OwnKind
+from report.grouping import group_requests
+from tests.live.play import Clock, begin, play, playing, record_of
+from tests.report.flow import (
+    ALIAS,
+    FOUND,
+    docker_pull,
+    make_flow,
+    refused_pull,
+    requests_of,
+)
+
+OTHER = "balenablocks/other/1.0"
+
+
+@pytest.fixture
+def kept() -> Iterator[tuple[Board, Clock]]:
+    """An empty board, and its clock."""
+    with playing() as made:
+        yield made
+
+
+def blob(number: int, **known: Any) -> http.HTTPFlow:
+    """Return the flow of a blob."""
+    return make_flow(Kind.BLOB, digest=f"sha256:{number:064x}", bytes=1000, **known)
+
+
+def ids_of(card: Card) -> list[str]:
+    """Return the ids of its requests."""
+    return [each.id for each in card.pull.rows]
+
+
+RECORDINGS = {
+    "one pull": docker_pull(),
+    "again after a while": [*docker_pull(), *docker_pull(at=90)],
+    "two clients": [*docker_pull(), *docker_pull(at=0.05, client="192.0.2.8")],
+    "two names": [*docker_pull(), *docker_pull(at=0.01, alias=OTHER)],
+    "refused, and then the right one": [*refused_pull(), *docker_pull(at=3)],
+    "only a ping": docker_pull()[:1],
+    "several layers at once": [
+        *docker_pull(),
+        *(blob(n, at=0.85 + n / 100, seconds=1.5) for n in range(5)),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_pulls_are_those_of_the_report(kept: tuple[Board, Clock], name: str) -> None:
+    """Whoever saves the flows and makes a report of them sees the same pulls."""
+    board, clock = kept
+    flows = RECORDINGS[name]
+    play(board, clock, flows)
+    groups = group_requests(requests_of(flows))
+    shown = {tuple(ids_of(card)): card.pull.result for card in board.cards()}
+    saved = {tuple(r.id for r in pull.rows): pull.result for pull in groups.pulls}
+    assert shown == saved
+    assert [r.id for r in board.others.requests] == [r.id for r in groups.others]
+
+
+def test_running_pull_grows(kept: tuple[Board, Clock]) -> None:
+    """How much a client has by now, and how fast it gets more, is seen at a look."""
+    board, clock = kept
+    flow = blob(1)
+    record = begin(board, flow)
+    record.reader = cast("AnswerReader", SimpleNamespace(taken=0))
+    assert flow.response
+    flow.response.headers["Content-Length"] = "10000"
+    record.registry_seconds = 0.1
+    board.note(flow, record)
+    (card,) = board.cards()
+    for taken in (1000, 3000, 5000):
+        clock.now += 1
+        record.reader.taken = taken
+        before = board.version
+        changed, _ = board.changes(before)
+        assert changed == [card]
+        assert card.bytes == taken
+    assert card.rate == 2000
+    assert card.pull.total == 10_000
+    assert card.result is None
+    assert not card.is_over
+
+
+def test_pull_is_over_when_nothing_follows(kept: tuple[Board, Clock]) -> None:
+    """A client has a moment for its next request before its pull counts as served."""
+    board, clock = kept
+    play(board, clock, docker_pull())
+    (card,) = board.cards()
+    board.look()
+    assert (card.is_over, card.result) == (False, None)
+    clock.now += limits.QUIET_SECONDS + 1
+    board.look()
+    assert (card.is_over, card.result) == (True, Outcome.SERVED)
+    assert board.changes(board.version)[0] == []
+
+
+def test_refusal_is_told_at_once(kept: tuple[Board, Clock]) -> None:
+    """What went wrong is known before it is known whether the client tries again."""
+    board, clock = kept
+    play(board, clock, refused_pull())
+    (card,) = board.cards()
+    assert card.result is Outcome.REFUSED
+    assert board.counts.bad == 1
+
+
+def test_own_request_is_shown_before_the_answer(kept: tuple[Board, Clock]) -> None:
+    """Somebody sees what the proxy waits for while a client waits for the proxy."""
+    board, _ = kept
+    token = make_flow(Kind.TOKEN)
+    begin(board, token)
+    asked = make_flow(OwnKind.RESOLUTION, request_id=token.id)
+    board.note(asked, record_of(asked))
+    (card,) = board.cards()
+    assert ids_of(card) == [token.id, asked.id]
+    assert card.running
+
+
+def test_health_checks_are_left_out(kept: tuple[Board, Clock]) -> None:
+    """They come every second, and are no pulls."""
+    board, clock = kept
+    play(board, clock, [make_flow(Kind.PING, alias="")])
+    assert not board.others.requests
+
+
+def test_update_has_what_changed(kept: tuple[Board, Clock]) -> None:
+    """A page is told of each pull once, and of many in several answers."""
+    board, clock = kept
+    for number in range(60):
+        play(board, clock, [blob(number, alias=f"org/app{number}/1", at=number)])
+    clock.now += 60
+    for _ in range(10):
+        board.look()
+    seen: list[Card] = []
+    after = 0
+    while after < board.version:
+        changed, after = board.changes(after)
+        assert len(changed) <= limits.CARDS_MAX
+        seen += changed
+    assert sorted(int(card.id) for card in seen) == list(range(1, 61))
+    assert board.changes(after) == ([], after)
+
+
+def test_number_of_pulls_is_bounded(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest that is over goes first, and one that runs last."""
+    monkeypatch.setattr(limits, "PULLS_MAX", 3)
+    board, clock = kept
+    begin(board, blob(0, alias="org/runs/1"))
+    for number in range(1, 6):
+        play(board, clock, [blob(number, alias=f"org/app{number}/1", at=number)])
+    assert [card.pull.alias for card in board.cards()] == [
+        *("org/app5/1", "org/app4/1", "org/runs/1")
+    ]
+    assert board.counts.left_out == 3
+    assert len(board._sorting.pulls) == 3
+
+
+def test_number_of_requests_is_bounded(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pull of very many keeps those that failed, and what the client got in all."""
+    monkeypatch.setattr(limits, "REQUESTS_OF_PULL_MAX", 10)
+    monkeypatch.setattr(limits, "SLACK", 0)
+    board, clock = kept
+    failed = blob(3, outcome=Outcome.FAILED, status=502, at=0.03, seconds=0.005)
+    flows = [blob(n, at=n / 100, seconds=0.005) for n in range(50) if n != 3]
+    play(board, clock, [*flows, failed])
+    (card,) = board.cards()
+    assert len(card.pull.requests) == 10
+    assert failed.id in ids_of(card)
+    assert card.pull.left_out == 40
+    assert card.bytes == 49_000
+    monkeypatch.setattr(limits, "REQUESTS_MAX", 12)
+    play(board, clock, [blob(n, alias=OTHER, at=1 + n / 100) for n in range(5)])
+    assert [card.pull.alias for card in board.cards()] == [OTHER]
+
+
+def test_what_belongs_to_no_pull_is_bounded(kept: tuple[Board, Clock]) -> None:
+    """Somebody who tries paths, or pings, has no memory for himself."""
+    board, clock = kept
+    for number in range(300):
+        play(board, clock, [make_flow(Kind.BASE, at=number, client=f"c{number}")])
+        play(board, clock, [make_flow(Kind.OTHER, at=number, alias="")])
+    assert len(board.others.requests) <= 2 * limits.OTHERS_MAX
+    assert len(board._sorting._bases) <= limits.OTHERS_MAX
+
+
+def test_nothing_of_a_request_that_is_over_is_held(kept: tuple[Board, Clock]) -> None:
+    """A flow, with its bodies, is let go when it ends."""
+    board, clock = kept
+    play(board, clock, [*docker_pull(), *refused_pull(at=9)])
+    assert not board._running
+    assert not board._names
+    assert not board._sorting._running
+
+
+def test_memory_of_a_full_board(kept: tuple[Board, Clock]) -> None:
+    """All that is kept at most takes less than 50 MB."""
+    board, _ = kept
+    known = {"target": FOUND, "registry_seconds": 0.1, "comment": "blob " * 12}
+    flows = [blob(n, alias=f"org/app{n // 40}/1", at=n, **known) for n in range(400)]
+    records = [record_of(flow) for flow in flows]
+    gc.collect()
+    tracemalloc.start()
+    for flow, record in zip(flows, records, strict=True):
+        board.note(flow, record)
+    gc.collect()
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(board.cards()) == 10
+    assert taken / len(flows) * limits.REQUESTS_MAX < 50e6
+
+
+@pytest.mark.parametrize("show_secrets", [False, True])
+def test_secret_in_a_name_is_cut_out(*, show_secrets: bool) -> None:
+    """A login that somebody wrote into an image's name as well is in no text (T15)."""
+    key = "carolkey0000000000000000000000000"
+    jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJjYXJvbCJ9.c2lnbmF0dXJlLW9mLXRva2Vu"
+    with playing(show_secrets=show_secrets) as (board, clock):
+        flow = make_flow(
+            Kind.MANIFEST,
+            Outcome.REFUSED,
+            alias=f"org/{key}/{jwt}",
+            comment=f"{key} {jwt}",
+            status=404,
+            code="NAME_UNKNOWN",
+            message=f"there is no {key} nor {jwt}",
+        )
+        flow.request.headers["Authorization"] = f"Bearer {key}"
+        play(board, clock, [flow])
+        text = str(board.cards())
+    assert jwt not in text
+    assert (key in text) == (not show_secrets)
+
+
+def test_texts_are_bounded(kept: tuple[Board, Clock]) -> None:
+    """A name of a megabyte takes a kilobyte."""
+    board, clock = kept
+    long = "x" * 1_000_000
+    flow = make_flow(Kind.MANIFEST, alias=long, comment=long, message=long, code=long)
+    flow.request.headers["User-Agent"] = long
+    play(board, clock, [flow])
+    assert len(str(board.cards())) < 20_000
+
+
+def test_pull_of_a_flow_is_found(kept: tuple[Board, Clock]) -> None:
+    """Who looks at a request, also at one of the proxy's own, gets to its pull."""
+    board, clock = kept
+    flows: Sequence[http.HTTPFlow] = [*docker_pull(), *docker_pull(at=2, alias=OTHER)]
+    play(board, clock, flows)
+    found = board.find(flows[7].id)
+    assert found
+    assert found.pull.alias == OTHER
+    assert board.find("nothing") is None
+    assert board.card("1") is board.cards()[-1]
+    assert board.cards()[-1].pull.alias == ALIAS
+
+
+def challenged(at: float, connection: str) -> http.HTTPFlow:
+    """Return a client's first request, which is told to get a token."""
+    return make_flow(
+        Kind.MANIFEST, Outcome.CHALLENGED, at=at, status=401, connection=connection
+    )
+
+
+def test_pulls_that_turn_out_to_be_one(kept: tuple[Board, Clock]) -> None:
+    """Whose token it was is known once it is sent where the client began."""
+    board, clock = kept
+    first = [challenged(0, "a"), challenged(0.01, "b")]
+    tokens = [
+        make_flow(Kind.TOKEN, at=at, connection=name, session=name)
+        for at, name in ((0.5, "c"), (0.51, "d"))
+    ]
+    play(board, clock, [*first, *tokens])
+    assert len(board.cards()) == 2
+    version = board.version
+    sent = [
+        make_flow(Kind.MANIFEST, at=at, connection=connection, session=name)
+        for at, connection, name in ((1, "b", "c"), (1.01, "a", "d"))
+    ]
+    play(board, clock, sent)
+    assert [len(card.pull.requests) for card in board.cards()] == [3, 3]
+    assert not board.others.requests
+    assert board.gone > version
+    assert board.counts.pulls == 2

@@ -1,0 +1,299 @@
+"""Who gets the page of pulls, and what the browser may do with it."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+import requests
+
+from live import server
+from live.board import Board
+from mitm.story.record import AliasRecord, Kind, Outcome, OwnKind
+from registry_proxy.port import LOOPBACK, free_port
+from tests.integration.session import plain_session
+from tests.live.play import Clock, play, playing
+from tests.report.flow import ALIAS, FOUND, docker_pull, make_flow, refused_pull
+from tests.report.html import Reader
+from tests.report.test_hostile import HOSTILE
+
+TOKEN = "0123456789abcdef"
+PATHS = (
+    *("/pulls", "/pulls.json", "/pulls.html", "/pulls/1.html", "/pulls/changes"),
+    *("/pulls/live.js", "/pulls/live.css"),
+)
+type Look = Callable[..., requests.Response]
+
+
+@pytest.fixture
+def kept() -> Iterator[tuple[Board, Clock]]:
+    """A board with a good pull and a bad one, and its clock."""
+    with playing() as (board, clock):
+        play(board, clock, [*docker_pull(), *refused_pull(at=9)])
+        clock.now += 60
+        board.look()
+        yield board, clock
+
+
+def look(
+    board: Board,
+    path: str,
+    token: str | None = TOKEN,
+    method: str = "GET",
+    **options: object,
+) -> requests.Response:
+    """Return what the server answers."""
+    port = free_port()
+
+    def ask() -> requests.Response:
+        with plain_session() as session:
+            if token is not None:
+                session.headers["Authorization"] = f"Bearer {token}"
+            url = f"http://{LOOPBACK}:{port}{path}"
+            return session.request(method, url, timeout=10, **options)  # type: ignore[arg-type]
+
+    async def answer() -> requests.Response:
+        close = server.serve(board, (LOOPBACK, port), TOKEN)
+        try:
+            return await asyncio.to_thread(ask)
+        finally:
+            close()
+
+    return asyncio.run(answer())
+
+
+def changes(board: Board, query: str = "") -> list[str]:
+    """Return the HTML of the pulls that changed."""
+    news = look(board, f"/pulls/changes?{query}").json()
+    return [card["html"] for card in news["cards"]]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("token", [None, "", "0123456789abcdeX"])
+def test_nobody_looks_without_the_token(
+    kept: tuple[Board, Clock], path: str, token: str | None
+) -> None:
+    """Nothing of a pull, and not even the script, is for others (T15)."""
+    answer = look(kept[0], path, token)
+    assert answer.status_code == 403
+    assert ALIAS not in answer.text
+    assert answer.text.startswith("The page of pulls needs its token.")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_browser_runs_only_our_script(kept: tuple[Board, Clock], path: str) -> None:
+    """The policy holds for each answer, and none is kept or framed (T15)."""
+    answer = look(kept[0], path)
+    assert answer.status_code == 200
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "unsafe-inline" not in policy or path.endswith(".html")
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("path", PATHS)
+def test_nothing_can_be_changed(
+    kept: tuple[Board, Clock], path: str, method: str
+) -> None:
+    """The page only shows (T15)."""
+    assert look(kept[0], path, method=method).status_code in (403, 405)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_head(kept: tuple[Board, Clock], path: str) -> None:
+    """HEAD has the head of GET."""
+    answer = look(kept[0], path, method="HEAD")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/pulls/3.html", 404),
+        ("/pulls/x.html", 404),
+        ("/pulls/of/" + "0" * 36, 404),
+        ("/pulls/changes?after=x", 400),
+        ("/pulls/changes?after=-1", 400),
+        ("/pulls/changes?open=1;2", 400),
+        ("/", 404),
+    ],
+)
+def test_nonsense(kept: tuple[Board, Clock], path: str, status: int) -> None:
+    """What is not there, or no number, has an answer without a traceback."""
+    answer = look(kept[0], path)
+    assert answer.status_code == status
+    assert "Traceback" not in answer.text
+
+
+def test_token_leaves_the_address(kept: tuple[Board, Clock]) -> None:
+    """The address that the log names opens the page, and is not left in the bar."""
+    answer = look(kept[0], f"/pulls?token={TOKEN}", None)
+    assert answer.status_code == 200
+    assert answer.url.endswith("/pulls")
+
+
+def test_token_that_is_no_ascii(kept: tuple[Board, Clock]) -> None:
+    """It is a wrong one like any other."""
+    assert look(kept[0], "/pulls?token=%C3%BC", None).status_code == 403
+
+
+def test_flow_leads_to_its_pull(kept: tuple[Board, Clock]) -> None:
+    """Who has a request gets to the pull on the page."""
+    board, _ = kept
+    (request, *_) = board.cards()[0].pull.requests
+    answer = look(board, f"/pulls/of/{request.id}", allow_redirects=False)
+    assert answer.headers["Location"] == "/pulls#pull-2"
+
+
+def test_state_for_programs(kept: tuple[Board, Clock]) -> None:
+    """They are told what the page shows, the newest first."""
+    state = look(kept[0], "/pulls.json").json()
+    assert {*state} == {"version", "now", "pulls", "left_out"}
+    bad, good = state["pulls"]
+    assert (bad["id"], bad["result"], bad["is_over"]) == ("2", "refused", True)
+    assert bad["reason"] == "balenablocks/browser has no release 9; its newest is 2.3.8"
+    assert good["release"] == FOUND["release"]
+    assert good["client"] == {
+        "address": "192.0.2.7",
+        "agent": "docker/20",
+        "login": None,
+    }
+    assert good["bytes"] == good["total"] == 1_000_000
+    token = next(r for r in good["requests"] if r["kind"] == Kind.TOKEN)
+    assert [own["kind"] for own in token["own"]] == [
+        *(OwnKind.RESOLUTION, OwnKind.GRANT)
+    ]
+    assert good["requests"][-1]["source"] == "registry"
+
+
+def test_card_has_its_requests_where_it_is_open(kept: tuple[Board, Clock]) -> None:
+    """What nobody opened is not rendered."""
+    board, _ = kept
+    good, bad = changes(board, "after=0&open=2")
+    assert "<table" not in good
+    assert "<table" in bad
+    assert Reader.read(bad).one("article", id="pull-2")
+
+
+def test_card_is_rendered_again_on_demand(kept: tuple[Board, Clock]) -> None:
+    """A pull that is opened later has not changed, and is there all the same."""
+    board, _ = kept
+    (card,) = changes(board, f"after={board.version}&open=1&again=1")
+    assert "<table" in card
+
+
+def test_page_of_another_run_begins_anew(kept: tuple[Board, Clock]) -> None:
+    """A version that was never reached is that of a proxy before."""
+    assert len(changes(kept[0], "after=999999")) == 2
+
+
+def test_report_of_one_pull(kept: tuple[Board, Clock]) -> None:
+    """What is saved is the page of `registry-proxy report`, of this pull alone."""
+    answer = look(kept[0], "/pulls/2.html")
+    assert "attachment" in answer.headers["Content-Disposition"]
+    page = Reader.read(answer.text)
+    assert [each.attributes["id"] for each in page.find("section", class_="pull")] == [
+        "pull-2"
+    ]
+    assert look(kept[0], "/pulls.html").text.count('<section class="pull"') == 2
+
+
+def test_empty_board_has_no_report() -> None:
+    """There is nothing to save before the first pull."""
+    with playing() as (board, _):
+        assert look(board, "/pulls.html").status_code == 404
+        assert look(board, "/pulls.json").json()["pulls"] == []
+
+
+def test_hostile_pull() -> None:
+    """Markup in whatever a client or registry chose is text on the page (T15)."""
+    facts = {
+        "message": HOSTILE,
+        "code": HOSTILE,
+        "finding": HOSTILE,
+        "failure": HOSTILE,
+    }
+    target = {"alias": HOSTILE, "release": HOSTILE, "commit": HOSTILE}
+    assert AliasRecord.from_dict(target)
+    with playing() as (board, clock):
+        for kind in (Kind.TOKEN, Kind.MANIFEST, Kind.BLOB, Kind.OTHER):
+            flow = make_flow(
+                kind, Outcome.FAILED, alias=HOSTILE, target=target, comment=HOSTILE
+            )
+            flow.metadata["balena"] |= {**facts, "advice": HOSTILE, "path": HOSTILE}
+            flow.request.headers["User-Agent"] = HOSTILE.replace(" ", "")
+            flow.client_conn.peername = (HOSTILE, 1)
+            play(board, clock, [flow])
+        news = look(board, "/pulls/changes?after=0&open=1").json()
+        state = look(board, "/pulls.json").text
+    html = "".join([*(card["html"] for card in news["cards"]), news["others"]])
+    shown = Reader.read(html)
+    assert not shown.find("script")
+    assert not shown.find("img")
+    assert not [n for one in shown.all() for n in one.attributes if n[:2] == "on"]
+    assert not [one for one in shown.all() if "style" in one.attributes]
+    assert HOSTILE in shown.one("article").text
+    assert json.loads(state)["pulls"][0]["name"] == HOSTILE
+
+
+def test_card_of_a_long_pull_is_bounded() -> None:
+    """A pull with thousands of requests has a card of a few hundred kilobytes."""
+    with playing() as (board, clock):
+        flows = [
+            make_flow(Kind.BLOB, at=n / 100, digest=f"sha256:{n:064x}", seconds=0.001)
+            for n in range(1500)
+        ]
+        play(board, clock, flows)
+        (card,) = changes(board, "after=0&open=1")
+    assert len(card) < 400_000
+    assert "1300 more are left out." in card
+
+
+def test_connections_are_bounded(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens many, without a token, leaves room for the proxy's own."""
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 2)
+    board, _ = kept
+    port = free_port()
+
+    def connect() -> None:
+        with ExitStack() as stack:
+            held = [
+                stack.enter_context(socket.create_connection((LOOPBACK, port), 10))
+                for _ in range(3)
+            ]
+            assert held[2].recv(1) == b""
+            held[0].sendall(b"GET /pulls HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert held[0].recv(12) == b"HTTP/1.1 403"
+
+    async def answer() -> None:
+        close = server.serve(board, (LOOPBACK, port), TOKEN)
+        try:
+            await asyncio.to_thread(connect)
+        finally:
+            close()
+
+    asyncio.run(answer())
+
+
+def test_port_that_is_taken() -> None:
+    """Who starts the server is told."""
+    with playing() as (board, _):
+        port = free_port()
+
+        async def twice() -> None:
+            close = server.serve(board, (LOOPBACK, port), TOKEN)
+            try:
+                server.serve(board, (LOOPBACK, port), TOKEN)
+            finally:
+                close()
+
+        with pytest.raises(OSError, match="in use"):
+            asyncio.run(twice())
