@@ -321,7 +321,7 @@ def refused(stand_in: StandIn, proxy: Proxy) -> str:
 
 
 def test_login_goes_to_no_foreign_realm() -> None:
-    """A realm of another domain gets no login, unless the operator names it (T9)."""
+    """A realm of another domain gets no login, unless the operator names it (T14)."""
     with fronted(DOCKER_HUB) as (stand_in, proxy):
         stand_in.realm = "http://tokens.example.com/token"
         assert "REALM_HOSTS=tokens.example.com" in refused(stand_in, proxy)
@@ -341,7 +341,7 @@ def test_named_realm_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_login_follows_no_redirect_of_the_realm() -> None:
-    """A realm that redirects takes no login elsewhere, and the user is told (T9)."""
+    """A realm that redirects takes no login elsewhere, and the user is told (T14)."""
     with fronted(DOCKER_HUB) as (stand_in, proxy), Server() as elsewhere:
         place = ("Location", f"{elsewhere.url}/token")
         stand_in.issuer.interpose = lambda _: Response(307, (place,))
