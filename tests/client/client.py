@@ -216,6 +216,11 @@ class Skopeo(Client):
         image: Mapping[str, str] = json.loads(shown)
         return image
 
+    def push(self, reference: str) -> None:
+        """Copy to a registry what was pulled."""
+        places = (f"dir:{self.folder / 'copy'}", f"docker://{reference}")
+        self._run(self._skopeo, "copy", "--all", "--dest-tls-verify=false", *places)
+
     def pull_all(self, name: str) -> list[str]:
         """Copy every tag of the repository, and return the digests in their order."""
         places = ("--src", "docker", "--dest", "dir", name, self.folder / "all")

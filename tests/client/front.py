@@ -13,12 +13,13 @@ from tests.authority import Authority
 from tests.client.client import Client
 from tests.client.machine import ADDRESS, NAME
 from tests.integration.balancer import Replica, balancing
-from tests.integration.registry import Installation, installed
+from tests.integration.registry import Installation, htpasswd, installed, serving
 from tests.integration.storage import SCRIPT, Nginx, known_to_the_proxy, storing
 from tests.integration.tool import wait_until
 from tests.integration.way import nginx
 
 SELECT = {"TAGS": "select"}
+OWN_NAMES = {"NAMES": "registry"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,26 @@ def followed(ground: Ground, **kept: str) -> Iterator[Front]:
 
 
 @contextmanager
+def with_own_names(ground: Ground) -> Iterator[Front]:
+    """Serve the registry under its own names; its API is one of many realms."""
+    with Proxy(ground.installation.url, environment=OWN_NAMES) as proxy:
+        yield Front(proxy.host, ground.installation)
+
+
+@contextmanager
+def without_tokens(ground: Ground, *, has_login: bool) -> Iterator[Front]:
+    """Serve the same images from a registry that takes logins itself, or none."""
+    port, installation = free_port(), ground.installation
+    key = installation.cloud.keys["carol"]
+    config = htpasswd(ground.folder, "u", key) if has_login else {}
+    with (
+        serving(installation.storage.parent, port, config),
+        Proxy(f"http://localhost:{port}", environment=OWN_NAMES) as proxy,
+    ):
+        yield Front(proxy.host, installation)
+
+
+@contextmanager
 def _storing(
     folder: Path, host: str | None = None
 ) -> Iterator[tuple[Installation, Nginx]]:
@@ -136,5 +157,8 @@ FRONTS: Mapping[str, Callable[[Ground], AbstractContextManager[Front]]] = {
     "nginx": behind_nginx,
     "blobs redirected": redirected,
     "blobs followed": followed,
+    "own names": with_own_names,
+    "own names, Basic": lambda ground: without_tokens(ground, has_login=True),
+    "own names, open": lambda ground: without_tokens(ground, has_login=False),
     "blobs kept": lambda ground: followed(ground, CACHE=str(ground.folder / "cache")),
 }

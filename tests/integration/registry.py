@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bcrypt
+
 from localcloud.cloud import LocalCloud
 from localcloud.image import Image
 from localcloud.publication import push_images
@@ -112,6 +114,14 @@ def add_many(installation: Installation) -> str:
         images.append(cloud.images[-1])
     seed(images, installation.storage.parent)
     return images[6].digest
+
+
+def htpasswd(folder: Path, user: str, password: str) -> dict[str, Any]:
+    """Return the configuration of a registry that takes this login itself."""
+    path = folder / "htpasswd"
+    hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+    path.write_text(f"{user}:{hashed}\n")
+    return {"auth": {"htpasswd": {"realm": "registry", "path": str(path)}}}
 
 
 @contextmanager

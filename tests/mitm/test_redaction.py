@@ -32,6 +32,7 @@ SHOWN = f"{CLAIMS}.{REDACTED}"
         (SESSION + SUFFIX, REDACTED),
         (jwt({"access": KEY}), REDACTED),
         (jwt([{"access": []}]), REDACTED),
+        (jwt({"access": [], "user": "eyJhbGciOiJI.eyJ1c2Vy.c2lnbmVk"}), REDACTED),
         (f"{KEY}, Bearer {REGISTRY}", REDACTED),
         (f"{KEY} {REGISTRY}", REDACTED),
         (f"{KEY}.{REGISTRY}", REDACTED),

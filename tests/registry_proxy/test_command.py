@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
@@ -68,6 +69,22 @@ def test_option_beats_the_variable() -> None:
     done = command("run", "--proxy-port", "nine", PROXY_PORT="eight")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("registry proxy: PROXY_PORT: 'nine' is no port")
+
+
+def test_any_registry_is_named_in_one_option(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`--registry` stands for two variables, and beats them."""
+    seen: list[Sequence[str]] = []
+    monkeypatch.setenv("NAMES", "balena")
+    monkeypatch.setenv("PROXY_PORT", "0")
+    monkeypatch.setattr(
+        "registry_proxy.serve.program.run", lambda _, words: seen.append(words)
+    )
+    assert main(["run", "--registry", "https://registry.example.com"]) == 0
+    (words,) = seen
+    assert "balena_names=registry" in words
+    assert "reverse:https://registry.example.com@127.0.0.1:0" in words
 
 
 def test_words_behind_dashes_go_to_mitmproxy() -> None:

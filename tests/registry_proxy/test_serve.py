@@ -15,6 +15,7 @@ from registry_proxy.port import free_port
 FILE = str(Path(__file__).resolve())
 CACHE = str(Path(FILE).with_name("none"))
 """A folder that is not there, and could be made."""
+ANY = "NAMES=registry REGISTRY_URL=http://a"
 ARGUMENTS = (
     ("", "reverse:https://registry2.balena-cloud.com@127.0.0.1:8080"),
     ("PROXY_PORT=8088", "reverse:https://registry2.balena-cloud.com@127.0.0.1:8088"),
@@ -117,6 +118,16 @@ def test_link_to_a_certificate_stays_one(tmp_path: Path) -> None:
         (f"PULLS_TOKEN={FILE}", "set PULLS_PORT=8085 as well"),
         ("PULLS_TOKEN=/nowhere PULLS_PORT=82", "name one that has the token"),
         ("LOG_FORMAT=xml", "'xml' is not one of text, json"),
+        ("NAMES=docker", "'docker' is not one of balena, registry"),
+        ("NAMES=registry", "REGISTRY_URL=https://registry.example.com"),
+        (f"API_URL=http://a {ANY}", "API_URL: has no effect with NAMES=registry"),
+        (f"API_HOST=a.b {ANY}", "API_HOST: has no effect with NAMES=registry"),
+        (f"DNS_TLD=a.b {ANY}", "DNS_TLD: has no effect with NAMES=registry"),
+        (f"TAGS=ignore {ANY}", "TAGS: has no effect with NAMES=registry"),
+        (f"REALM_HOSTS=https://a {ANY}", "as in registry.example.com"),
+        (f"REALM_HOSTS=a.b:443 {ANY}", "name the host alone, as in a.b"),
+        (f"REALM_HOSTS=, {ANY}", "names no host"),
+        ("REALM_HOSTS=a.b", "REALM_HOSTS: has no effect without NAMES=registry"),
         ("BLOBS=proxy", "'proxy' is not one of redirect, follow, nginx"),
         ("BLOBS=nginx", "no effect without TRUST_PROXY=true"),
         ("BLOBS_ALLOW=10.1.0.1/16", "as in minio.example.com,10.1.0.0/16"),

@@ -119,3 +119,32 @@ def test_flow_is_made_only_where_somebody_looks(*, is_watched: bool) -> None:
             return sum(len(view) for view in looking)
 
     assert asyncio.run(steps()) == int(is_watched)
+
+
+def test_relayed_request_is_shown_without_who_asks(*, is_open: bool) -> None:
+    """The realm's tokens are not shown, nor what query or form say of a user."""
+    url = f"https://auth.example.com/token?account={KEY}&scope=repository%3Aa%3Apull"
+    tokens = json.dumps({"token": KEY, "refresh_token": KEY}).encode()
+    repeated = f"no user {KEY}".encode()
+    for given in (
+        replace(call(url, 200, tokens), is_grant=True),
+        replace(call(url, 401, repeated), is_grant=True),
+        replace(
+            call(REGISTRY, 401, repeated),
+            is_grant=True,
+            method="POST",
+            authorization=None,
+        ),
+    ):
+        flow = own_request.make_flow(given, None)
+        record = Record.read(flow)
+        assert record
+        assert record.kind is OwnKind.GRANT
+        assert (KEY in str(flow.get_state())) == is_open
+    assert (
+        "scope=repository:a:pull"
+        in str(
+            own_request.make_flow(replace(call(url), is_grant=True), None).request.path
+        )
+        or is_open
+    )

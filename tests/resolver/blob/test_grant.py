@@ -83,6 +83,15 @@ def test_token_that_is_over_gets_no_grant() -> None:
     assert not grants.has(TOKEN, LOCATION, DIGEST)
 
 
+def test_grant_to_nobody_is_to_nobody_else() -> None:
+    """What was served without a login is granted without one, and to no token."""
+    grants = Grants()
+    grants.add(None, "/v2/a", ["sha256:1"])
+    assert grants.has(None, "/v2/a", "sha256:1")
+    assert not grants.has(None, "/v2/b", "sha256:1")
+    assert not any(grants.has(each, "/v2/a", "sha256:1") for each in ("", "None"))
+
+
 def test_grants_add_up() -> None:
     """A token may be for several images of one location."""
     grants = Grants(Clock())

@@ -12,6 +12,7 @@ from resolver.grammar.endpoint import (
     Ping,
     Ready,
     TokenEndpoint,
+    own_names,
     parse_endpoint,
 )
 from tests.resolver.fake import DIGEST, LOCATION, ident
@@ -95,6 +96,23 @@ def test_malformed_reference_is_explained(path: str, message: str) -> None:
     with pytest.raises(NameInvalid) as caught:
         parse_endpoint("GET", f"/v2/org/app/{path}")
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("PUT", "/v2/a/manifests/x", "serves pulls only; push to the registry r.io:5 "),
+        ("GET", "/v2/a/manifests", "/v2/<repository>/manifests/<tag>"),
+        ("GET", "/v2/A/manifests/x", "as in library/alpine"),
+    ],
+)
+def test_own_names_are_told_in_their_words(method: str, path: str, words: str) -> None:
+    """Where names are the registry's, no message speaks of releases."""
+    with pytest.raises((MethodNotAllowed, NameInvalid)) as caught:
+        parse_endpoint(method, path, own_names("r.io:5"))
+    message = caught.value.message
+    assert words in message
+    assert not any(word in message for word in ("release", "balena", "<org>"))
 
 
 @pytest.mark.parametrize("path", ELSEWHERE, ids=ident)

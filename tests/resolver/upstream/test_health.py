@@ -77,6 +77,18 @@ def test_parts(registry: Reply, api: Reply, reachable: tuple[bool, bool]) -> Non
     assert [state[part]["last_seen"] for part in ("registry", "api")] == seen
 
 
+def test_registry_alone() -> None:
+    """Where there is no API, nothing is said of one, and nobody asks."""
+    network = FakeTransport({BASE: challenged()})
+    upstream = Upstream(REGISTRY, None, network)
+    with closing(Health(upstream, (Part.REGISTRY,))) as health:
+        health.note(Contact(Part.API))
+        readiness = asyncio.run(health.check())
+    assert set(json.loads(readiness.body)) == {"ready", "registry"}
+    assert readiness.is_ready
+    assert network.count("") == 1
+
+
 def test_what_was_heard_counts(watch: Watch) -> None:
     """While pulls go on nobody is asked; after a silence both are, once."""
     for part in Part:
