@@ -159,7 +159,7 @@ def _outcomes(record: Record) -> str:
 def _level(record: Record) -> int:
     if record.kind in _QUIET or (record.failure and not record.is_forwarded):
         return logging.DEBUG
-    if record.warning or record.refused:
+    if record.warning or record.refused or record.fault:
         return logging.WARNING
     if record.mover is Mover.NGINX_FETCH and record.outcome is Outcome.SERVED:
         return logging.DEBUG  # One for each slice.
