@@ -392,7 +392,8 @@ FAULTS = (
         Cause.REGISTRY,
         (
             "the registry localhost:",
-            "answers 502 Bad Gateway with a page of HTML of nginx's: what stands in front of the registry has no answer from it",
+            "answers 502 Bad Gateway with a page of HTML of nginx's",
+            ": what stands in front of the registry has no answer from it",
         ),
         "see whether the registry runs",
     ),
@@ -457,7 +458,8 @@ FAULTS = (
     Fault(
         "packed as it is not",
         behind(
-            "location ~ /manifests/ { proxy_pass $upstream; add_header Content-Encoding gzip always; } "
+            "location ~ /manifests/ { proxy_pass $upstream;"
+            " add_header Content-Encoding gzip always; } "
             + PASS
         ),
         Cause.BETWEEN,
@@ -549,7 +551,8 @@ FAULTS = (
         proxy_that_refuses,
         Cause.NETWORK,
         (
-            "the proxy 127.0.0.1:1, by which the registry registry.test is reached, refuses the connection",
+            "the proxy 127.0.0.1:1, by which the registry registry.test is reached",
+            "refuses the connection",
         ),
         "NO_PROXY",
     ),
@@ -578,7 +581,8 @@ FAULTS = (
         proxy_for_the_api,
         Cause.NETWORK,
         (
-            "the API api.test is not reached: the proxy 127.0.0.1:1 does not answer: it refuses the connection",
+            "the API api.test is not reached: the proxy 127.0.0.1:1 does not answer",
+            "it refuses the connection",
         ),
         "NO_PROXY",
     ),

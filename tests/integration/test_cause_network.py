@@ -211,8 +211,8 @@ FAULTS = (
         unknown_registry,
         Cause.DNS,
         (
-            "there is no host of the name registry.test, where the registry"
-            " registry.test:5000 should be",
+            "there is no host of the name registry.test",
+            "where the registry registry.test:5000 should be",
         ),
         "REGISTRY_URL",
     ),
@@ -221,8 +221,8 @@ FAULTS = (
         silent_name_server,
         Cause.DNS,
         (
-            "the name of the registry registry.test:5000 cannot be looked up: no name"
-            " server answers",
+            "the name of the registry registry.test:5000 cannot be looked up",
+            "no name server answers",
         ),
         "getent hosts registry.test",
     ),
