@@ -459,8 +459,7 @@ FAULTS = (
         "packed as it is not",
         behind(
             "location ~ /manifests/ { proxy_pass $upstream;"
-            " add_header Content-Encoding gzip always; } "
-            + PASS
+            " add_header Content-Encoding gzip always; } " + PASS
         ),
         Cause.BETWEEN,
         ("says that it is packed by gzip, and is not",),
