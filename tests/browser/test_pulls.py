@@ -45,7 +45,7 @@ def page(browser: Browser, site: Site) -> Iterator[Browser]:
 
 def run(page: Browser, script: str) -> object:
     """Return what the script returns."""
-    return page.driver.execute_script(script)  # type: ignore[no-untyped-call]
+    return page.driver.execute_script(script)
 
 
 def wait(page: Browser, script: str, what: str) -> None:
@@ -148,7 +148,7 @@ def test_proxy_that_is_gone_and_back(browser: Browser, tmp_path: Path) -> None:
             browser.open(f"{page_url(proxy)}?token={file.read_text()}")
             browser.find_text("#status", "Live")
             browser.find_text("#empty", "There was no pull yet.")
-        browser.find_text("#status", "The proxy does not answer since")
+        browser.find_text("#status", "The proxy has not answered since")
         with Proxy(cloud.registry_url, environment=variables):
             browser.find_text("#status", "Live")
         file.write_text("fedcba9876543210")

@@ -178,7 +178,7 @@ def test_card_has_its_requests_where_it_is_open(kept: tuple[Board, Clock]) -> No
     good, bad = changes(board, "after=0&open=2")
     assert "<table" not in good
     assert "<table" in bad
-    assert Reader.read(bad).one("article", id="pull-2")
+    assert Reader.read(bad).find("article", id="pull-2")
 
 
 def test_card_is_rendered_again_on_demand(kept: tuple[Board, Clock]) -> None:
