@@ -204,6 +204,16 @@ def test_report_of_one_pull(kept: tuple[Board, Clock]) -> None:
     assert look(kept[0], "/pulls.html").text.count('<section class="pull"') == 2
 
 
+def test_report_of_very_many_is_bounded(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the latest pulls, and says how many it has not."""
+    monkeypatch.setattr("live.board.REPORT_MAX", 4)
+    page = Reader.read(look(kept[0], "/pulls.html").text)
+    assert page.one("section", class_="pull").attributes["id"] == "pull-2"
+    assert page.one("p", id="left-out").text == "1 older pull is left out."
+
+
 def test_empty_board_has_no_report() -> None:
     """There is nothing to save before the first pull."""
     with playing() as (board, _):
