@@ -27,12 +27,12 @@ class Evidence:
     name: str = ""
     """The alias or repository."""
     method: str = "GET"
-    request: Mapping[str, str] = field(default_factory=dict)
+    request: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The headers of the request."""
     status: int | None = None
     """The answer's; None where there is none."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
     """The beginning of an error's body."""
     failure: str = ""
     """Why there is no answer, or none to its end, in the words of whoever saw it."""
@@ -41,7 +41,7 @@ class Evidence:
     """Bytes of the body that came, where it broke off."""
     seconds: float | None = None
     """From the request's head to the end."""
-    claims: Mapping[str, object] = field(default_factory=dict)
+    claims: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Of the token that was sent, if it is a JWT."""
     login: str = ""
     """How the client logged in: a `mitm.story.record.Login`."""

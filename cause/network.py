@@ -46,7 +46,13 @@ _REFUSING = frozenset(range(400, 500)) - {
 }
 """How a storage says no to a request that is sound."""
 _BETWEEN = "let what stands in between, as a reverse proxy or a filter of the network,"
-_VARIABLES = {Role.REGISTRY: "REGISTRY_URL", Role.API: "API_URL"}
+_VARIABLES = {
+    Role.REGISTRY: "REGISTRY_URL",
+    Role.API: "API_URL",
+    Role.TOKEN: "API_URL",
+    Role.STORAGE: "where the registry redirects to",
+}
+"""Where a server's URL comes from."""
 _TIMEOUTS = {Role.API: "balena_api_timeout"}
 _WORD = re.compile(r"[A-Za-z0-9.]{1,64}")
 """A code of a storage's; anything else that it says may repeat what it was sent."""
@@ -265,8 +271,8 @@ def changed_manifest(seen: Evidence) -> Finding | None:
         return None
     return Finding(
         Cause.BETWEEN,
-        f"the manifest that came from {_who(seen)} is {seen.body_digest[:19]}..., and"
-        f" not {seen.digest[:19]}...",
+        f"the manifest that came from {_who(seen)} is {seen.body_digest[:19]}, and not"
+        f" {seen.digest[:19]}",
         f"{_BETWEEN} change nothing of it; if there is none, the registry's storage is"
         " damaged: push the image anew",
     )
@@ -337,9 +343,7 @@ def _is_plain_refusal(seen: Evidence) -> bool:
 
 def _setting(seen: Evidence) -> str:
     """Say where the server's URL comes from."""
-    if seen.role is Role.STORAGE:
-        return "where the registry redirects to"
-    return f"{_VARIABLES[seen.role or Role.REGISTRY]}"
+    return _VARIABLES[seen.role or Role.REGISTRY]
 
 
 def _no_host(seen: Evidence) -> Finding:

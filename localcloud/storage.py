@@ -40,16 +40,28 @@ class Storage:
     def __call__(self, request: Request) -> Response:
         """Answer a request."""
         if request.header("Authorization") is not None:
-            # S3's words are "Only one auth mechanism allowed".
-            return _refusal(400, "InvalidArgument")
+            return _refusal(
+                400,
+                "InvalidArgument",
+                "Only one auth mechanism allowed; only the X-Amz-Algorithm query"
+                " parameter, Signature query string parameter or the Authorization"
+                " header should be specified",
+            )
         parameters = parse_qs(request.query)
         expires = parameters.get("Expires", ["0"])[0]
         signature = parameters.get("Signature", [""])[0]
         is_signed = hmac.compare_digest(
             signature.encode(), self._sign(request.path, expires).encode()
         )
-        if not is_signed or float(expires) < self._clock():
-            return _refusal(403, "AccessDenied")
+        if not is_signed:
+            return _refusal(
+                403,
+                "SignatureDoesNotMatch",
+                "The request signature we calculated does not match the signature you"
+                " provided. Check your key and signing method.",
+            )
+        if float(expires) < self._clock():
+            return _refusal(403, "AccessDenied", "Request has expired")
         content = self._blobs[request.path]
         etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
         headers = (
@@ -68,6 +80,7 @@ def _path(digest: str) -> str:
     return f"/docker/registry/v2/blobs/{algorithm}/{value[:2]}/{value}/data"
 
 
-def _refusal(status: int, code: str) -> Response:
-    body = f"<Error><Code>{code}</Code></Error>".encode()
+def _refusal(status: int, code: str, message: str) -> Response:
+    """Return an error in S3's words."""
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
     return Response(status, (("Content-Type", "application/xml"),), body)

@@ -336,7 +336,7 @@ class Endpoints:
         ):
             return
         blob = await self._find_blob(flow, exchange, endpoint, found)
-        route, record.cache = blob.route, blob.state
+        route, record.cache, record.fetch = blob.route, blob.state, blob.fetch
         exchange.decision = Decision(endpoint, found, view, route)
         if route:
             if not route.is_cache:

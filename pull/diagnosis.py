@@ -1,9 +1,9 @@
 """Connections that fail: which cause, which sentence, which next step."""
 
-import datetime as dt
 import http.client
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -11,14 +11,20 @@ import requests
 from cryptography import x509
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
+from cause import connection
+from cause.certificate import Certificate, Flaw, describe_flaw, flaw_of
+from cause.connection import (
+    describe_silence,
+    no_handshake,
+    speaks_plain,
+    unknown_host,
+)
 from cause.finding import Cause, Role, shown, shown_url
 from pull.fault import Fault
 from pull.place import TIMEOUT, Place
 from pull.reference import is_loopback
+from resolver.upstream.failure import NO_TLS_AT_ALL, symptom_of
 
-_EXPIRED, _NOT_YET = 10, 9
-_OTHER_NAMES = frozenset({62, 64})
-"""X509_V_ERR_… in openssl/x509_vfy.h."""
 _UNKNOWN_NAMES = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5)}
 _LATER = "try again; if it stays so, look at its log"
 
@@ -79,7 +85,7 @@ def wants_tls(place: Place) -> Fault:
     """Return what is wrong where TLS is spoken and plain HTTP was."""
     return Fault(
         Cause.TLS,
-        f"{place.address} speaks TLS, and was asked in plain HTTP",
+        connection.speaks_tls(place.address),
         f"write https://{shown(place.netloc)}/… and leave out --plain-http; docker asks"
         " loopback in TLS too, and then in plain HTTP",
     )
@@ -120,75 +126,48 @@ def _unknown_name(place: Place, error: socket.gaierror | UnicodeError) -> Fault:
         )
     return Fault(
         cause,
-        f"there is no host of the name {shown(place.name)}, where {place} should be",
+        unknown_host(place.name, str(place)),
         "check how it is spelled, and whether its name is known in this network only",
     )
 
 
 def _certificate(place: Place, error: ssl.SSLCertVerificationError) -> Fault:
+    whose, words = str(place), error.verify_message
     certificate = _shown_certificate(place)
-    now = f"and this machine's clock says {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC"
-    whose = f"the certificate of {place}"
-    match error.verify_code:
-        case code if code == _EXPIRED:
-            end = certificate and f" on {certificate.not_valid_after_utc:%Y-%m-%d}"
-            sentence = f"{whose} expired{end or ''}, {now}"
-            advice = "renew it there, unless the clock is wrong"
-        case code if code == _NOT_YET:
-            begin = certificate and f" {certificate.not_valid_before_utc:%Y-%m-%d}"
-            sentence = f"{whose} is not valid before{begin or ' a later day'}, {now}"
-            advice = "set this machine's clock by NTP; if it is right, wait"
-        case code if code in _OTHER_NAMES:
-            names = ", ".join(_names(certificate)) or "other names"
-            sentence = f"{whose} is for {shown(names)}, and not for {shown(place.name)}"
-            advice = "use a name that it has, or let it be signed for this one"
-        case _:
-            issuer = certificate and certificate.issuer.rfc4514_string()
-            signed = f" is signed by {shown(issuer)}, which" if issuer else ""
-            sentence = f"{whose}{signed} is not trusted here: {error.verify_message}"
-            advice = (
-                "name the file of that authority by --ca FILE; docker and the others"
-                f" need it too: registry-proxy trust {shown(place.netloc)}, where the"
-                " proxy runs, prints how"
-            )
+    sentence = describe_flaw(whose, place.name, words, certificate, time.time())
+    advice = {
+        Flaw.EXPIRED: "renew it there, unless the clock is wrong",
+        Flaw.EARLY: "set this machine's clock by NTP; if it is right, wait",
+        Flaw.OTHER_NAME: "use a name that it has, or let it be signed for this one",
+        Flaw.UNTRUSTED: "name the file of that authority by --ca FILE; docker and the"
+        f" others need it too: registry-proxy trust {shown(place.netloc)}, where the"
+        " proxy runs, prints how",
+    }[flaw_of(words)]
     return Fault(Cause.TLS, sentence, advice)
 
 
-def _shown_certificate(place: Place) -> x509.Certificate | None:
+def _shown_certificate(place: Place) -> Certificate | None:
     """Return the certificate that is shown there, if it can be seen."""
     if place.proxy is not None:
         return None
     with suppress(OSError, ValueError):
         address = (place.name, place.port)
         pem = ssl.get_server_certificate(address, timeout=TIMEOUT)
-        return x509.load_pem_x509_certificate(pem.encode())
+        return Certificate.of(x509.load_pem_x509_certificate(pem.encode()))
     return None
 
 
-def _names(certificate: x509.Certificate | None) -> list[str]:
-    if certificate is None:
-        return []
-    try:
-        names = certificate.extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        ).value
-    except (x509.ExtensionNotFound, ValueError):
-        return [certificate.subject.rfc4514_string()]
-    addresses = names.get_values_for_type(x509.IPAddress)
-    return [*names.get_values_for_type(x509.DNSName), *map(str, addresses)]
-
-
 def _no_tls(place: Place, error: ssl.SSLError) -> Fault:
-    if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST"}:
+    if error.reason in NO_TLS_AT_ALL:
         return Fault(
             Cause.TLS,
-            f"{place.address} speaks plain HTTP, and was asked in TLS",
+            speaks_plain(place.address),
             "if that is meant, add --plain-http; docker needs it among its"
             " insecure-registries then",
         )
     return Fault(
         Cause.TLS,
-        f"no TLS comes about with {place}: {shown(error.reason or str(error))}",
+        no_handshake(str(place), error.reason or str(error)),
         "see which versions of TLS it speaks: openssl s_client -connect"
         f" {place.address}",
     )
@@ -205,19 +184,9 @@ def _subject(place: Place) -> str:
 
 
 def _silence(error: Exception) -> str:
-    bottom = list(_chain(error))[-1]
-    if isinstance(error, requests.ReadTimeout):
-        return f"does not answer within {TIMEOUT} seconds"
-    if isinstance(error, requests.ConnectTimeout) or isinstance(bottom, TimeoutError):
-        return f"takes no connection within {TIMEOUT} seconds"
-    match bottom:
-        case ConnectionRefusedError():
-            return "refuses the connection: nobody listens there"
-        case http.client.RemoteDisconnected():  # It is a ConnectionResetError as well.
-            return "closed the connection without an answer"
-        case ConnectionResetError():
-            return "reset the connection"
-    return f"gives no answer: {_reason(bottom)}"
+    symptom = symptom_of(error)
+    words = describe_silence(symptom, TIMEOUT)
+    return words or f"gives no answer: {_reason(list(_chain(error))[-1])}"
 
 
 def _next_step(place: Place, bottom: BaseException) -> str:

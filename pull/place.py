@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from cause.connection import fault_of
 from cause.finding import Cause, Role, netloc, shown
 from resolver.grammar.url import USUAL_PORTS
 
@@ -65,13 +66,7 @@ class Place:
     @property
     def fault(self) -> Cause:
         """What is at fault where it gives no answer."""
-        match self.role:
-            case Role.TOKEN:
-                return Cause.REALM
-            case Role.STORAGE:
-                return Cause.STORAGE
-            case _:
-                return Cause.NETWORK
+        return fault_of(self.role)
 
     def __str__(self) -> str:
         """Return it in words."""

@@ -1,10 +1,10 @@
 """Answers that are not as hoped: which cause, which sentence, which next step."""
 
-import re
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from cause import answer as words_of
 from cause.access import (
     MAKE_KEY,
     NO_KEY,
@@ -22,11 +22,9 @@ from pull.reference import Reference
 from resolver.errors import ErrorCode
 from resolver.grammar.challenge import Challenge
 from resolver.grammar.credential import KEY_VARIABLE
-from resolver.grammar.payload import parse_payload, read_error
+from resolver.grammar.payload import read_error
 from resolver.token.claims import Token, pullable_names, read_payload, read_token
 
-_XML = re.compile(r"<(?P<field>Code|Message)>(?P<text>[^<]*)</")
-_ENCODING = "utf-8"
 _LOOK = (Cause.REGISTRY, "look at its log")
 
 
@@ -49,31 +47,12 @@ class Situation:
 
 def said(answer: Answer, body: bytes) -> str:
     """Return status and words of an answer."""
-    if error := read_error(body):
-        return f"{answer.status} {shown(error[0])}: {shown(error[1])}"
-    phrase = next((s.phrase for s in HTTPStatus if s == answer.status), "")
-    status = f"{answer.status} {phrase}".strip()
-    if is_page(answer, body):
-        return f"{status}, with a page of HTML"
-    text = body[:4096].decode(_ENCODING, "replace")
-    if fields := [match["text"] for match in _XML.finditer(text)]:
-        return f"{status}: {shown(': '.join(fields))}"
-    try:
-        payload = parse_payload(body)
-    except ValueError:
-        return f"{status}: {shown(text)}" if text.strip() else status
-    for name in ("details", "message", "error_description", "error"):
-        if isinstance(payload, dict) and isinstance(payload.get(name), str):
-            return f"{status}: {shown(payload[name])}"
-    return status
+    return words_of.said(answer.status, answer.headers, body)
 
 
 def is_page(answer: Answer, body: bytes) -> bool:
     """Return whether it is a page for browsers."""
-    kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return kind == "text/html" or body.lstrip()[:9].lower().startswith(
-        (b"<!doctype", b"<html")
-    )
+    return words_of.is_page(answer.headers, body)
 
 
 def refused(situation: Situation, answer: Answer, body: bytes) -> Fault:

@@ -73,7 +73,8 @@ class Request:
     def is_bad(self) -> bool:
         """Whether who asked had nothing of it, or not all."""
         if not self.record.is_own:
-            return self.record.outcome in BAD_OUTCOMES or bool(self.record.refused)
+            is_strange = self.record.fault is not None or bool(self.record.refused)
+            return self.record.outcome in BAD_OUTCOMES or is_strange
         # The registry is pinged for its challenge, which is a 401.
         limit = 500 if self.kind is OwnKind.PROBE else 400
         return self.status is None or self.status >= limit

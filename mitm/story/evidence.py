@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -36,16 +37,17 @@ def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
     digests = _digests(flow, record)
     if record.outcome not in _BAD and not _is_odd(record, digests):
         return None
-    role, seen = _role(record), _seen(record)
-    if record.failure:
+    error = record.error or (record.fetch.error if record.fetch else None)
+    role, seen = _role(record, error), _seen(record, error)
+    if record.failure and not record.cache:
         symptom, words = symptom_of(record)
-        seen = Seen(symptom, words, record.proxy, seen.status, seen.headers, seen.body)
-    request, error, now = flow.request, record.error, time.time()
+        seen = replace(seen, symptom=symptom, words=words, proxy=record.proxy)
+    request, now = flow.request, time.time()
     token = bearer_token(request.headers.get("authorization"))
     reader = record.reader
     return Evidence(
         role=role,
-        host=_host(record),
+        host=_host(record, error),
         kind=record.kind,
         name=record.alias or "",
         method=record.method,
@@ -89,14 +91,14 @@ def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
     )
 
 
-def _role(record: Record) -> Role | None:
+def _role(record: Record, error: errors.RegistryError | None) -> Role | None:
     """Return who answered, or should have; None where the proxy itself did."""
-    if not (record.is_forwarded or record.error):
+    if not (record.is_forwarded or error):
         return _awaited(record)
-    if (error := record.error) and (error.role or record.head is None):
+    if error and (error.role or record.head is None):
         return error.role
-    if record.cache:
-        return None  # Which is this proxy's.
+    if record.cache or not record.is_forwarded:
+        return None
     return Role.STORAGE if record.storage else Role.REGISTRY
 
 
@@ -118,8 +120,8 @@ def _awaited(record: Record) -> Role | None:
     return Role.API if record.kind is Kind.TOKEN else Role.REGISTRY
 
 
-def _host(record: Record) -> str:
-    server = record.error.server if record.error else ""
+def _host(record: Record, error: errors.RegistryError | None) -> str:
+    server = error.server if error else ""
     usual = record.api if record.kind is Kind.TOKEN else record.registry
     return urlsplit(server).netloc or server or record.host or usual
 
@@ -142,24 +144,23 @@ def _clocks(record: Record, seen: Seen, now: float) -> dict[Role, float]:
     return {role: ahead for role, ahead in clocks.items() if ahead is not None}
 
 
-def _seen(record: Record) -> Seen:
+def _seen(record: Record, error: errors.RegistryError | None) -> Seen:
     """Return what was seen of the server."""
-    if record.head:
+    if record.head and not record.cache:
         status, fields = record.head
         return Seen(
             status=status,
             headers=_by_name(fields),
             body=record.content[:BODY_LENGTH_MAX],
         )
-    error = record.error
-    if error is None:
-        return Seen()
-    is_late = (
-        isinstance(error, errors.ServiceUnavailable)
-        and error.reason is errors.Reason.TIMEOUT
-        and error.seen == Seen()
-    )
-    return Seen(Symptom.SILENT) if is_late else error.seen
+    if error is None or error.seen != Seen():
+        return error.seen if error else Seen()
+    if isinstance(error, errors.ServiceUnavailable):
+        if error.reason is errors.Reason.TIMEOUT:
+            return Seen(Symptom.SILENT)
+        if error.reason is errors.Reason.SENSELESS and error.role is Role.API:
+            return Seen(status=HTTPStatus.OK)  # It was read, and understood by nobody.
+    return Seen()
 
 
 def _digests(flow: http.HTTPFlow, record: Record) -> tuple[str, str]:

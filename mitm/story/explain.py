@@ -23,6 +23,8 @@ def explain(flow: http.HTTPFlow) -> list[str]:
     if record is None:
         return [FOREIGN]
     sentences = [*_EXPLANATIONS.get(record.kind, _other)(record, flow)]
+    if record.finding and not any(record.finding in each for each in sentences):
+        sentences += _found(record)
     if record.outcome is None:
         sentences.append(
             f"It ended here: {flow.error.msg}."

@@ -61,6 +61,7 @@ from cause.finding import Cause, Finding
 from mitm.guard.reader import AnswerReader
 from mitm.story.quantity import read_size
 from resolver import errors
+from resolver.blob.fetch import Fetch
 from resolver.content.forward import Forward
 from resolver.grammar import endpoint, url
 from resolver.grammar.credential import Credential
@@ -290,6 +291,8 @@ class Record:
     """The answer of the proxy's own."""
     reader: AnswerReader | None = None
     """Where the registry's answer comes from."""
+    fetch: Fetch | None = None
+    """What brings a blob into the cache that the client gets from there."""
     proxy: str = ""
     """The forward proxy that it comes through, in words."""
     head: Head | None = None

@@ -26,14 +26,15 @@ _BEGINNINGS = (
     (NO_HTTP, Symptom.NO_HTTP),
     ("The remote server does not speak TLS.", Symptom.PLAIN),
     ("The remote server and mitmproxy cannot agree", Symptom.NO_TLS),
-    ("OpenSSL Error", Symptom.NO_TLS),
     ("connection closed", Symptom.NO_TLS),
     ("tlsv1 alert", Symptom.NO_TLS),
     ("sslv3 alert", Symptom.NO_TLS),
     ("ssl/tls alert", Symptom.NO_TLS),
 )
 """How words begin that say it by themselves."""
-_CUT = ("peer closed connection without sending complete message body", "unexpected")
+_CUT = "peer closed connection without sending complete message body"
+"""What h11 says of it, behind words of mitmproxy's."""
+_OPENSSL = re.compile(r"^OpenSSL .*'([^']+)'\)\]\)$")
 _ERRNO = re.compile(r"(?:Multiple exceptions: )?\[Errno (-?\d+)\]")
 """Of a look-up it is negative (getaddrinfo(3))."""
 _UNKNOWN = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5)}
@@ -53,6 +54,8 @@ def symptom_of(record: Record) -> tuple[Symptom | None, str]:
     failure = failure.removesuffix(f", through {record.proxy}")
     if failure.startswith(_CERTIFICATE):
         return Symptom.CERTIFICATE, failure.removeprefix(_CERTIFICATE)
+    if match := _OPENSSL.search(failure):
+        return Symptom.NO_TLS, match[1]
     found = (each for begin, each in _BEGINNINGS if failure.startswith(begin))
     return next(found, None) or _by_number(failure) or _by_end(record), failure
 
@@ -81,7 +84,7 @@ def _by_end(record: Record) -> Symptom | None:
     if reader and reader.is_expired:
         return Symptom.STALLED if has_begun else Symptom.SILENT
     if has_begun:
-        return Symptom.CUT if failure.startswith(_CUT) else None
+        return Symptom.CUT if _CUT in failure else None
     if reader and reader.is_reset:
         return Symptom.RESET
     return Symptom.CLOSED if failure.startswith(CLOSED) else None

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from cachetools import TTLCache
@@ -20,10 +21,11 @@ from resolver.blob.folder import Blob, Folder, is_known
 from resolver.blob.grant import Grants, fingerprint
 from resolver.blob.request import Found, Request, Window, Wish
 from resolver.blob.server import BlobServer, Body
-from resolver.errors import ServiceUnavailable
+from resolver.errors import RegistryError, ServiceUnavailable
 from resolver.grammar.reference import Digest
 from resolver.storage.redirect import Permission, Redirects, Route
 from resolver.storage.url import Url
+from resolver.symptom import Role
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.flight import Flights
 from resolver.upstream.observer import CacheState
@@ -142,7 +144,8 @@ class BlobCache:
             fetch, state = self._begin(request, permission), CacheState.MISS
         if fetch and await _has_head(fetch) and _is_near(fetch, wish):
             fetch.enter()
-            return self._serve(wish, fetch, fetch.size, state)
+            found = self._serve(wish, fetch, fetch.size, state)
+            return replace(found, fetch=fetch)
         return past
 
     def close(self) -> None:
@@ -202,7 +205,9 @@ class BlobCache:
             self._seconds,
             permission,
         )
-        fetch = self._fetches[digest] = Fetch(digest, self.folder, source.open)
+        fetch = self._fetches[digest] = Fetch(
+            digest, self.folder, source.open, blame=source.blame
+        )
 
         async def run() -> None:
             try:
@@ -253,6 +258,11 @@ class _Source:
         self._authorization = authorization
         self._seconds = seconds
         self._permission = permission
+        self._place, self._role = url.netloc, Role.REGISTRY
+
+    def blame(self, error: RegistryError) -> None:
+        """Say of an error that whoever sends the blob is at fault."""
+        error.blame(self._place, self._role)
 
     @contextmanager
     def open(self, begin: int) -> Iterator[Opened]:
@@ -276,6 +286,8 @@ class _Source:
         )
         url = route.destination if route else self._url
         is_registry = route is None or route.is_registry
+        self._place = url.netloc
+        self._role = Role.REGISTRY if is_registry else Role.STORAGE
         with self._transport.open(
             url.text,
             authorization=self._authorization if is_registry else None,

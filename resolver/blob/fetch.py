@@ -19,6 +19,7 @@ from typing import Protocol
 from resolver.blob.folder import Damaged, Folder, Partial
 from resolver.errors import RedirectRefused, RegistryError, ServiceUnavailable
 from resolver.grammar.reference import Digest
+from resolver.symptom import Seen, Symptom
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ RESUMES_MAX = 4
 """How often it is tried in vain to continue a transfer."""
 BACKOFF = 0.2
 """Seconds after the first time; after each later one four times as many."""
+_CUT, _DAMAGED = Seen(Symptom.CUT), Seen(Symptom.DAMAGED)
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _RANGE = re.compile(r"bytes (?P<begin>[0-9]{1,19})-[0-9]{1,19}/(?P<size>[0-9]{1,19})")
 
@@ -74,19 +76,33 @@ class Fetch:
         folder: Folder,
         source: Source,
         *,
+        blame: Callable[[RegistryError], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Fetch nothing yet: that is for `run`."""
+        """Fetch nothing yet: that is for `run`.
+
+        Args:
+            digest: of the blob.
+            folder: where it is kept.
+            source: opens it.
+            blame: says of an error which server is at fault.
+            clock: in seconds.
+            sleep: waits for so many.
+
+        """
         self.digest = digest
         self.head: Future[bool] = Future()
         """Whether others can read it. Where they cannot, the client's own request shows
         why: it goes upstream as if there were no cache."""
         self.size = 0
+        self.error: RegistryError | None = None
+        """Why no more of it comes, where registry or storage are to blame."""
         self.is_unfit = False
         """Whether another fetch would come to nothing as well."""
         self._folder = folder
         self._source = source
+        self._blame = blame
         self._clock = clock
         self._sleep = sleep
         self._changed = Condition()
@@ -113,6 +129,7 @@ class Fetch:
             self._run()
         except Damaged:
             self.is_unfit = True
+            self._fail(ServiceUnavailable("what came is something else"), _DAMAGED)
             logger.error(  # noqa: TRY400 - there is nothing else to know
                 "what came for the blob %s is something else: nobody gets it whole,"
                 " and it is not kept",
@@ -124,6 +141,7 @@ class Fetch:
         except RegistryError as error:
             reason = error.explanation or error
             logger.warning("the blob %s is not kept: %s", self.digest, reason)
+            self._fail(error, error.seen)
         except OSError as error:
             self.is_unfit = True
             cause = error.strerror or str(error)
@@ -133,6 +151,11 @@ class Fetch:
             logger.exception("a bug of this proxy")
         finally:
             self._end()
+
+    def _fail(self, error: RegistryError, seen: Seen) -> None:
+        error.seen = seen
+        self._blame(error)
+        self.error = error
 
     def abandon(self, error: ServiceUnavailable) -> None:
         """Give it up before it began."""
@@ -224,7 +247,9 @@ class Fetch:
                     raise Broken("nobody waits for it any more")
                 piece = opened.read()
                 if not piece:
-                    raise ServiceUnavailable("the connection is closed within it")
+                    cut = ServiceUnavailable("the connection is closed within it")
+                    cut.seen = _CUT
+                    raise cut
                 self._partial.write(piece)
                 with self._changed:
                     self._received += len(piece)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Self
 
+from resolver.blob.fetch import Fetch
 from resolver.grammar.reference import Digest
 from resolver.storage.redirect import Route
 from resolver.upstream.observer import CacheState
@@ -140,6 +141,8 @@ class Found:
     """None where the registry is to be asked."""
     state: CacheState | None = None
     """Where the blob comes from; None where the cache has no part in it."""
+    fetch: Fetch | None = None
+    """The one that it is read from while it comes."""
 
 
 def _is_clear(wanted: re.Match[str] | None) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from resolver.errors import ServiceUnavailable
+from resolver.errors import Reason, ServiceUnavailable
 from resolver.grammar.selector import FIRST_REVISION
 
 logger = logging.getLogger(__name__)
@@ -126,8 +126,9 @@ def _parse[T](payload: Any, read: Callable[[list[Any]], T]) -> T:
     try:
         return read(_list(payload["d"]))
     except UNREADABLE as error:
-        raise ServiceUnavailable.with_retry_after(
-            "the balena API gave an answer that makes no sense; try again later", 10
+        raise ServiceUnavailable.because(
+            Reason.SENSELESS,
+            "the balena API gave an answer that makes no sense; try again later",
         ) from error
 
 

@@ -1,1 +1,1 @@
-"""Tests of cause."""
+"""Tests of what is found to be wrong."""

@@ -6,26 +6,31 @@ that.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from markupsafe import escape
 from mitmproxy import http
 from mitmproxy.io import FlowReader
 
 from cause.finding import Cause
 from demo.proxy import Proxy
+from localcloud import LocalCloud
 from mitm.story.explain import explain
 from mitm.story.record import Record
 from registry_proxy.port import free_port
 from report.grouping import group_requests
 from report.page import Page, render
 from report.recording import read_recording
-from tests.integration.fault import TIMEOUT_SECONDS
+from tests.integration.blob import first_layer
+from tests.integration.fault import ALIAS, MANIFEST, TIMEOUT_SECONDS
 from tests.integration.registry import serving
+from tests.integration.scripted import TOKEN, ask, get
+from tests.integration.session import TIMEOUT, plain_session
 from tests.integration.storage import nginx
 from tests.integration.tool import has_traceback, wait_for_start, wait_until
 
@@ -34,6 +39,10 @@ OPTIONS = (
     *("--set", f"balena_registry_timeout={TIMEOUT_SECONDS}"),
     *("--set", "balena_cache_ttl=0"),
 )
+
+
+MANIFEST_PATH = f"/v2/{ALIAS}/manifests/latest"
+TOKEN_PATH = f"/auth/v1/token?scope=repository:{ALIAS}:pull"
 
 
 @dataclass(slots=True)
@@ -50,17 +59,31 @@ class Bench:
         return self.stack.enter_context(context)
 
     @property
+    def url(self) -> str:
+        """The proxy's."""
+        assert self.proxy
+        return f"http://{self.proxy.host}"
+
+    @property
     def flows(self) -> Path:
         """Where the proxy saves flows."""
         return self.folder / "flows"
 
-    def front(self, registry_url: str, *arguments: str, **variables: str) -> Proxy:
+    def front(
+        self,
+        registry_url: str,
+        *arguments: str,
+        options: Sequence[str] = (),
+        **variables: str,
+    ) -> Proxy:
         """Run a proxy in front of a registry."""
+        for name in [each for each in variables if each.endswith("_PROXY")]:
+            self.patch.setenv(name, variables.pop(name))
         self.proxy = self.enter(
             Proxy(
                 registry_url,
                 environment={"LOG_FORMAT": "json", **variables},
-                arguments=(*OPTIONS, "-w", str(self.flows), *arguments),
+                arguments=(*(options or OPTIONS), "-w", str(self.flows), *arguments),
             )
         )
         return self.proxy
@@ -110,7 +133,7 @@ class Bench:
             found[:] = [line for line in self.lines() if "fault" in line]
             return bool(found)
 
-        wait_until(is_there, "a fault is named in the log")
+        wait_until(is_there, f"a fault is named in {self.proxy and self.proxy.log}")
         assert self.proxy
         assert not has_traceback(self.proxy.log)
         return found[0]
@@ -171,3 +194,41 @@ def _is_blamed(line: Mapping[str, Any]) -> Callable[[http.HTTPFlow], bool]:
         )
 
     return is_it
+
+
+def cloud_of(bench: Bench, **options: bool) -> LocalCloud:
+    """Run a registry with its API."""
+    return bench.enter(LocalCloud(**options))  # type: ignore[arg-type]
+
+
+def ping(bench: Bench) -> None:
+    """Ask whether a registry is there."""
+    assert bench.proxy
+    get(bench.proxy, "/v2/")
+
+
+def token_of(bench: Bench) -> str:
+    """Ask for a token; return another one where none is given."""
+    answer = ask(f"{bench.url}{TOKEN_PATH}")
+    return str(answer.json()["token"]) if answer.ok else TOKEN
+
+
+def pull(bench: Bench) -> None:
+    """Ask for a token and for the manifest, as clients do, whatever comes of it."""
+    ask(f"{bench.url}{MANIFEST_PATH}", token_of(bench))
+
+
+def layer_of(bench: Bench) -> str:
+    """Return the path of a blob."""
+    with plain_session() as session:
+        session.headers["Authorization"] = f"Bearer {token_of(bench)}"
+        session.headers["Accept"] = MANIFEST
+        return f"/v2/{ALIAS}/blobs/{first_layer(session, bench.url, ALIAS)[0]}"
+
+
+def take_blob(bench: Bench, **headers: str) -> None:
+    """Ask for a blob, whatever comes of it."""
+    path, token = layer_of(bench), token_of(bench)
+    with plain_session() as session, suppress(requests.RequestException):
+        session.headers.update({"Authorization": f"Bearer {token}", **headers})
+        session.get(f"{bench.url}{path}", timeout=TIMEOUT, allow_redirects=False)

@@ -122,7 +122,7 @@ def test_answer_that_is_no_http() -> None:
     """Nor does that show anything of it that moves a cursor."""
     with registry(lambda connection: connection.sendall(b"SSH\x1b[2J\r\n")) as url:
         fault = ask(url)
-    assert "gives no answer" in str(fault)
+    assert str(fault).endswith("answers by something that is no HTTP")
     assert str(fault).isprintable()
 
 
