@@ -35,6 +35,7 @@ _BEGINNINGS = (
 _CUT = "peer closed connection without sending complete message body"
 """What h11 says of it, behind words of mitmproxy's."""
 _OPENSSL = re.compile(r"^OpenSSL .*'([^']+)'\)\]\)$")
+_CUT_IN_HEAD = "unexpected server response"
 _ERRNO = re.compile(r"(?:Multiple exceptions: )?\[Errno (-?\d+)\]")
 """Of a look-up it is negative (getaddrinfo(3))."""
 _UNKNOWN = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5)}
@@ -83,8 +84,10 @@ def _by_end(record: Record) -> Symptom | None:
     failure, reader, has_begun = record.failure or "", record.reader, record.head
     if reader and reader.is_expired:
         return Symptom.STALLED if has_begun else Symptom.SILENT
+    if _CUT in failure or failure.startswith(_CUT_IN_HEAD):
+        return Symptom.CUT
     if has_begun:
-        return Symptom.CUT if _CUT in failure else None
+        return None
     if reader and reader.is_reset:
         return Symptom.RESET
     return Symptom.CLOSED if failure.startswith(CLOSED) else None

@@ -142,8 +142,7 @@ def redirected_ranges(bench: Bench, _: Installation) -> None:
 def two_clients(bench: Bench, _: Installation) -> None:
     """Two clients at one address pull the same, each with its own token."""
     bench.front(cloud_of(bench, redirect_blobs=True).registry_url)
-    for _ in range(2):
-        reader = Reader(bench)
+    for reader in (Reader(bench), Reader(bench)):
         assert reader.ask(reader.layer).status_code == 307
 
 
