@@ -200,7 +200,9 @@ def _refused_token(seen: Evidence) -> Finding | None:
         found = no_right(wanted, names)
     if found is None and challenge and challenge.error == "insufficient_scope":
         return None
-    return (found or other_issuer()).after(words)
+    if found is None:
+        return other_issuer().after(f"the registry {seen.host} answers 401")
+    return found.after(words)
 
 
 def _over(seen: Evidence) -> Finding | None:

@@ -92,8 +92,8 @@ def _unserved(seen: Evidence) -> Finding | None:
     if seen.path.startswith("/v1/"):
         return Finding(
             Cause.CLIENT,
-            f"{seen.message}; docker searches at /v1/, and pulled there before docker"
-            " 1.6",
+            "docker searches at /v1/, and pulled there before docker 1.6; here is a"
+            " registry of /v2/ alone",
             "pull with a client of today; there is no search",
         )
     if seen.path == CATALOG_PATH:

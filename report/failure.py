@@ -35,16 +35,11 @@ def failures(requests: Iterable[Request]) -> Sequence[Failure]:
     """
     found: dict[tuple[str, str], Failure] = {}
     for request in requests:
-        for each in (request,) if _is_wrong(request) else request.own:
-            if _is_wrong(each):
+        for each in (request,) if request.is_bad else request.own:
+            if each.is_bad:
                 key = each.record.code or "", phrase.why(each)
                 found.setdefault(key, Failure(*key)).requests.append(each)
     return list(found.values())
-
-
-def _is_wrong(request: Request) -> bool:
-    """Return whether it went wrong, or something was found to be wrong all the same."""
-    return request.is_bad or request.record.finding is not None
 
 
 def explanation(request: Request) -> Sequence[str]:

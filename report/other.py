@@ -61,7 +61,7 @@ class Others:
         return [
             each
             for each in self.requests
-            if each.record.finding or (each.is_bad and each.kind is not Kind.OTHER)
+            if each.is_bad and (each.record.finding or each.kind is not Kind.OTHER)
         ]
 
     @property

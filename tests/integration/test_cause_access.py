@@ -416,7 +416,7 @@ FAULTS: dict[str, Row] = {
     "docker search": Row(
         asking("/v1/search?q=alpine&n=25"),
         Cause.CLIENT,
-        ["nothing is served at '/v1/search'", "docker searches at /v1/"],
+        ["docker searches at /v1/", "a registry of /v2/ alone"],
         "there is no search",
     ),
     "catalog": Row(
