@@ -20,6 +20,7 @@ from tests.integration.shape import (
     DOCKER_HUB,
     ECR,
     GHCR,
+    GITLAB,
     HARBOR,
     NVCR,
     PASSWORD,
@@ -360,6 +361,30 @@ def test_senseless_token() -> None:
             answer = somebody.token(f"repository:{PRIVATE}:pull")
             assert answer.status_code == requests.codes.service_unavailable
             assert "without a token" in answer.text
+
+
+def test_saved_flows_have_no_secrets(tmp_path: Path) -> None:
+    """Neither logins nor tokens of a registry are in what is saved (R15)."""
+    path, scope = tmp_path / "flows", f"repository:{PRIVATE}:pull"
+    form = {"grant_type": "password", "username": "u", "access_type": "offline"}
+    again = {"grant_type": "refresh_token", "refresh_token": REFRESH}
+    with fronted(GITLAB, "-w", str(path)) as (stand_in, proxy):
+        url = f"http://{proxy.host}{RELAY_PATH}"
+        with visiting(proxy, LOGIN) as somebody, plain_session() as session:
+            somebody.pull(PRIVATE, stand_in.digest(PRIVATE))
+            for each in ({**form, "password": PASSWORD}, again):
+                answer = session.post(url, {**each, "scope": scope}, timeout=TIMEOUT)
+                assert answer.json()["token"] in stand_in.tokens
+            stand_in.issuer.interpose = lambda request: Response(403, (), request.body)
+            echo = session.post(url, {**again, "scope": scope}, timeout=TIMEOUT)
+            assert REFRESH in echo.text
+        tokens = list(stand_in.tokens)
+    saved = path.read_bytes().decode(errors="replace")
+    assert "token for team/deep/down/app" in saved
+    assert "asked 127.0.0.1 for a token" in saved
+    secrets = (PASSWORD, REFRESH, SIGNATURE, basic(*LOGIN).partition(" ")[2])
+    for secret in (*secrets, *(token.rpartition(".")[2] for token in tokens)):
+        assert secret not in saved
 
 
 def test_limit_of_the_realm() -> None:
