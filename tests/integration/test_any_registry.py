@@ -13,6 +13,7 @@ from localcloud.image import Description, Image, build_image
 from localcloud.server import Response, Server
 from registry_proxy.port import free_port
 from resolver.grammar.challenge import RELAY_PATH, TOKEN_PATH, parse_challenge
+from tests.integration import accel
 from tests.integration.caching import kept
 from tests.integration.registry import htpasswd, seed, serving
 from tests.integration.session import TIMEOUT, plain_session
@@ -458,3 +459,28 @@ def test_cache_asks_with_the_login_there_is(tmp_path: Path, *, has_login: bool) 
         with visiting(proxy, ("u", "wrong")) as stranger:
             assert stranger.get(path).ok is not has_login
         assert "from the cache" in proxy.log
+
+
+@pytest.mark.parametrize("has_login", [False, True], ids=["open", "htpasswd"])
+def test_nginx_keeps_for_whom_the_registry_gives(
+    tmp_path: Path, *, has_login: bool
+) -> None:
+    """nginx sends a blob to whom the registry gives it, and fetches it once."""
+    image, port = real_image(), free_port()
+    seed([image], tmp_path)
+    config = htpasswd(tmp_path, *LOGIN) if has_login else {}
+    blob = image.blobs[0]
+    path = f"/v2/{NAME}/blobs/{blob.digest}"
+    with (
+        serving(tmp_path, port, config),
+        accel.caching(f"http://localhost:{port}", tmp_path / "n", **OWN_NAMES) as front,
+        plain_session() as session,
+    ):
+        for login, is_known in ((LOGIN, True), (("u", "wrong"), False), (None, False)):
+            answer = session.get(front.url + path, auth=login, timeout=TIMEOUT)
+            if is_known or not has_login:
+                assert answer.content == blob.content
+            else:
+                assert answer.status_code == requests.codes.unauthorized
+        assert len(front.fetches) == 1
+        assert PASSWORD not in front.log
