@@ -465,7 +465,7 @@ def test_cache_asks_with_the_login_there_is(tmp_path: Path, *, has_login: bool) 
 def test_nginx_keeps_for_whom_the_registry_gives(
     tmp_path: Path, *, has_login: bool
 ) -> None:
-    """nginx sends a blob to whom the registry gives it, and fetches it once."""
+    """Nginx sends a blob to whom the registry gives it, and fetches it once."""
     image, port = real_image(), free_port()
     seed([image], tmp_path)
     config = htpasswd(tmp_path, *LOGIN) if has_login else {}
