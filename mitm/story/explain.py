@@ -14,6 +14,10 @@ from mitm.story.record import SEPARATOR, Kind, Login, Mover, Outcome, OwnKind, R
 from mitm.story.words import BLOBS, CACHES, LOGINS, sender
 from resolver.errors import ErrorCode
 
+_GOOD = {
+    Login.KEY: ", and the login is good",
+    Login.TOKEN: ", and the token is good",
+}
 _WANTS_LOGIN = (
     "It sent no login, and the registry takes one itself (Basic). Next it asks again"
     " with a user name and a password, if it has them."
@@ -55,7 +59,8 @@ def _base(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
                 )
             yield from _found(record)
         case Outcome.SERVED:
-            yield "It is, and the token is good. Next it asks for what it wants."
+            good = _GOOD.get(record.login or Login.NONE, "")
+            yield f"It is{good}. Next it asks for what it wants."
         case _:
             yield from _end(record)
 

@@ -258,7 +258,9 @@ class StandIn:
         if shape.service:
             challenge += f',service="{shape.service}"'
         if is_bad:
-            challenge += ',error="invalid_token"'
+            token = (request.header("Authorization") or "").partition(" ")[2]
+            error = "insufficient_scope" if token in self.tokens else "invalid_token"
+            challenge += f',error="{error}"'
         if scope:
             challenge += f',scope="{scope}"'
         if not shape.realm:

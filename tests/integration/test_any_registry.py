@@ -13,6 +13,7 @@ from localcloud.image import Description, Image, build_image
 from localcloud.server import Response, Server
 from registry_proxy.port import free_port
 from resolver.grammar.challenge import RELAY_PATH, TOKEN_PATH, parse_challenge
+from tests.integration import accel
 from tests.integration.caching import kept
 from tests.integration.registry import htpasswd, seed, serving
 from tests.integration.session import TIMEOUT, plain_session
@@ -20,6 +21,7 @@ from tests.integration.shape import (
     DOCKER_HUB,
     ECR,
     GHCR,
+    GITLAB,
     HARBOR,
     NVCR,
     PASSWORD,
@@ -362,6 +364,30 @@ def test_senseless_token() -> None:
             assert "without a token" in answer.text
 
 
+def test_saved_flows_have_no_secrets(tmp_path: Path) -> None:
+    """Neither logins nor tokens of a registry are in what is saved (R15)."""
+    path, scope = tmp_path / "flows", f"repository:{PRIVATE}:pull"
+    form = {"grant_type": "password", "username": "u", "access_type": "offline"}
+    again = {"grant_type": "refresh_token", "refresh_token": REFRESH}
+    with fronted(GITLAB, "-w", str(path)) as (stand_in, proxy):
+        url = f"http://{proxy.host}{RELAY_PATH}"
+        with visiting(proxy, LOGIN) as somebody, plain_session() as session:
+            somebody.pull(PRIVATE, stand_in.digest(PRIVATE))
+            for each in ({**form, "password": PASSWORD}, again):
+                answer = session.post(url, {**each, "scope": scope}, timeout=TIMEOUT)
+                assert answer.json()["token"] in stand_in.tokens
+            stand_in.issuer.interpose = lambda request: Response(403, (), request.body)
+            echo = session.post(url, {**again, "scope": scope}, timeout=TIMEOUT)
+            assert REFRESH in echo.text
+        tokens = list(stand_in.tokens)
+    saved = path.read_bytes().decode(errors="replace")
+    assert "token for team/deep/down/app" in saved
+    assert "asked 127.0.0.1 for a token" in saved
+    secrets = (PASSWORD, REFRESH, SIGNATURE, basic(*LOGIN).partition(" ")[2])
+    for secret in (*secrets, *(token.rpartition(".")[2] for token in tokens)):
+        assert secret not in saved
+
+
 def test_limit_of_the_realm() -> None:
     """A 429 of the realm comes back as it is, with the time to wait."""
     body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'
@@ -433,3 +459,28 @@ def test_cache_asks_with_the_login_there_is(tmp_path: Path, *, has_login: bool) 
         with visiting(proxy, ("u", "wrong")) as stranger:
             assert stranger.get(path).ok is not has_login
         assert "from the cache" in proxy.log
+
+
+@pytest.mark.parametrize("has_login", [False, True], ids=["open", "htpasswd"])
+def test_nginx_keeps_for_whom_the_registry_gives(
+    tmp_path: Path, *, has_login: bool
+) -> None:
+    """Nginx sends a blob to whom the registry gives it, and fetches it once."""
+    image, port = real_image(), free_port()
+    seed([image], tmp_path)
+    config = htpasswd(tmp_path, *LOGIN) if has_login else {}
+    blob = image.blobs[0]
+    path = f"/v2/{NAME}/blobs/{blob.digest}"
+    with (
+        serving(tmp_path, port, config),
+        accel.caching(f"http://localhost:{port}", tmp_path / "n", **OWN_NAMES) as front,
+        plain_session() as session,
+    ):
+        for login, is_known in ((LOGIN, True), (("u", "wrong"), False), (None, False)):
+            answer = session.get(front.url + path, auth=login, timeout=TIMEOUT)
+            if is_known or not has_login:
+                assert answer.content == blob.content
+            else:
+                assert answer.status_code == requests.codes.unauthorized
+        assert len(front.fetches) == 1
+        assert PASSWORD not in front.log

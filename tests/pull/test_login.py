@@ -9,6 +9,7 @@ import pytest
 from cause.finding import Cause
 from pull.fault import Fault
 from pull.login import Login, Logins
+from resolver.grammar.challenge import RELAY_PATH, TOKEN_PATH
 
 HOST = "r.example:5000"
 BALENA = "https://api.example/auth/v1/token"
@@ -74,6 +75,14 @@ def test_key_goes_to_balena(tmp_path: Path) -> None:
     find = Logins({"BALENA_API_KEY": KEY}, "dave")
     assert find(HOST, OTHER) == Login("dave", KEY, "BALENA_API_KEY")
     assert KEY not in repr(find(HOST, OTHER))
+
+
+def test_key_goes_to_no_other_registry(tmp_path: Path) -> None:
+    """Where the proxy passes logins on to another registry, a key is not for that."""
+    find = logins(tmp_path, {}, BALENA_API_KEY=KEY)
+    host = "localhost:8080"
+    assert find(host, f"http://{host}{TOKEN_PATH}")
+    assert find(host, f"http://{host}{RELAY_PATH}") is None
 
 
 def test_no_login(tmp_path: Path) -> None:
