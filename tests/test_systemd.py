@@ -73,6 +73,8 @@ def test_settings_are_all_and_right(tmp_path: Path) -> None:
     for name, value in settings:
         if name not in {"TLS_CERT", "TLS_KEY", "CACHE"}:
             others = {"BLOBS": "follow", "CACHE": str(tmp_path)}
+            if name == "REALM_HOSTS":
+                others["NAMES"] = "registry"
             parse_variables(others | {name: value})
     active = dict(re.findall(r"^([A-Z]\w*)=(.*)$", SETTINGS, re.MULTILINE))
     assert serve.mitmdump_arguments(active)

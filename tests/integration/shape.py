@@ -259,8 +259,8 @@ class StandIn:
             challenge += f',service="{shape.service}"'
         if is_bad:
             token = (request.header("Authorization") or "").partition(" ")[2]
-            error = "insufficient_scope" if token in self.tokens else "invalid_token"
-            challenge += f',error="{error}"'
+            why = "insufficient_scope" if token in self.tokens else "invalid_token"
+            challenge += f',error="{why}"'
         if scope:
             challenge += f',scope="{scope}"'
         if not shape.realm:

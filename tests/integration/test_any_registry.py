@@ -473,7 +473,9 @@ def test_nginx_keeps_for_whom_the_registry_gives(
     path = f"/v2/{NAME}/blobs/{blob.digest}"
     with (
         serving(tmp_path, port, config),
-        accel.caching(f"http://localhost:{port}", tmp_path / "n", **OWN_NAMES) as front,
+        accel.caching(
+            f"http://localhost:{port}", tmp_path / "n", NAMES="registry"
+        ) as front,
         plain_session() as session,
     ):
         for login, is_known in ((LOGIN, True), (("u", "wrong"), False), (None, False)):
