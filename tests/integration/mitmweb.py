@@ -94,6 +94,13 @@ class Mitmweb:
     def everything(self) -> dict[str, str]:
         """Return all that can be had of the flows, by the way in which it is had."""
         had = {path: self._get(path).text for path in ("/flows", "/events", "/options")}
+        opened = ",".join(map(str, range(1, 21)))
+        for path in ("/pulls.json", f"/pulls/changes?open={opened}&again={opened}"):
+            had[path] = self._get(path).text
+        # Before the first pull there is no report.
+        had["/pulls.html"] = self._session.get(
+            f"{self._url}/pulls.html", timeout=TIMEOUT
+        ).text
         had["/flows/dump"] = self._get("/flows/dump").content.decode("latin-1")
         flows = self.flows()
         for flow in flows:

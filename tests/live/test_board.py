@@ -51,6 +51,11 @@ RECORDINGS = {
     "two names": [*docker_pull(), *docker_pull(at=0.01, alias=OTHER)],
     "refused, and then the right one": [*refused_pull(), *docker_pull(at=3)],
     "only a ping": docker_pull()[:1],
+    "a command while a layer of the one before runs": [
+        *docker_pull(),
+        blob(9, at=0.9, seconds=5),
+        *docker_pull(at=3),
+    ],
     "several layers at once": [
         *docker_pull(),
         *(blob(n, at=0.85 + n / 100, seconds=1.5) for n in range(5)),

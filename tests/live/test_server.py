@@ -293,6 +293,27 @@ def test_connections_are_bounded(
     asyncio.run(answer())
 
 
+def test_end_closes_connections(kept: tuple[Board, Clock]) -> None:
+    """A page that is open does not keep the server, which listens no longer."""
+    board, _ = kept
+    port = free_port()
+
+    async def steps() -> bytes:
+        close = server.serve(board, (LOOPBACK, port), TOKEN)
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(b"GET /pulls HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n")
+        close()
+        async with asyncio.timeout(10):
+            rest = await reader.read()
+        writer.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(LOOPBACK, port)
+        return rest
+
+    assert asyncio.run(steps()).startswith(b"The page of pulls needs its token.")
+
+
 def test_port_that_is_taken() -> None:
     """Who starts the server is told."""
     with playing() as (board, _):
