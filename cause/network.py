@@ -18,6 +18,8 @@ from cause.evidence import Evidence
 from cause.finding import Cause, Finding, Role, shown
 from resolver.symptom import Symptom
 
+STATUS_MAX = 599
+"""Of all that HTTP has (RFC 9110 section 15)."""
 GIVEN_UP_SECONDS = 5
 """A client that waited so long for an answer, and goes, gave up."""
 _PLAIN_TO_TLS = (
@@ -90,6 +92,8 @@ def unknown_length(seen: Evidence) -> Finding | None:
     """Say that an answer could break off unnoticed, and so is not passed on."""
     if seen.role is None or seen.status is None or not seen.is_endless:
         return None
+    if "transfer-encoding" in seen.headers:
+        return None  # A coding that says nothing of the end.
     return Finding(
         Cause.BETWEEN,
         f"an answer of {_who(seen)} has neither Content-Length nor chunks, so that"
@@ -215,6 +219,8 @@ def failing(seen: Evidence) -> Finding | None:
     if seen.role is None or seen.status is None:
         return None
     line, who = status_line(seen.status), _who(seen)
+    if seen.status > STATUS_MAX:
+        return None
     if seen.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         fault = {Role.API: Cause.API, Role.STORAGE: Cause.STORAGE}
         return Finding(

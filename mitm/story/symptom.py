@@ -26,12 +26,13 @@ _BEGINNINGS = (
     (NO_HTTP, Symptom.NO_HTTP),
     ("The remote server does not speak TLS.", Symptom.PLAIN),
     ("The remote server and mitmproxy cannot agree", Symptom.NO_TLS),
-    ("connection closed", Symptom.NO_TLS),
     ("tlsv1 alert", Symptom.NO_TLS),
     ("sslv3 alert", Symptom.NO_TLS),
     ("ssl/tls alert", Symptom.NO_TLS),
 )
 """How words begin that say it by themselves."""
+_NO_HANDSHAKE = "connection closed"
+"""How it begins where a handshake ends early: TLS's, or that of a proxy's tunnel."""
 _CUT = "peer closed connection without sending complete message body"
 """What h11 says of it, behind words of mitmproxy's."""
 _OPENSSL = re.compile(r"^OpenSSL .*'([^']+)'\)\]\)$")
@@ -57,6 +58,8 @@ def symptom_of(record: Record) -> tuple[Symptom | None, str]:
         return Symptom.CERTIFICATE, failure.removeprefix(_CERTIFICATE)
     if match := _OPENSSL.search(failure):
         return Symptom.NO_TLS, match[1]
+    if failure.startswith(_NO_HANDSHAKE) and not record.proxy:
+        return Symptom.NO_TLS, failure
     found = (each for begin, each in _BEGINNINGS if failure.startswith(begin))
     return next(found, None) or _by_number(failure) or _by_end(record), failure
 

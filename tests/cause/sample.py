@@ -310,6 +310,10 @@ SILENT: Mapping[str, Evidence] = {
     ),
     "a condition of the client's": answering(412, seen=STORAGE),
     "a range that is none": answering(416, seen=STORAGE),
+    "a status that HTTP has not": answering(600),
+    "a coding without an end": answering(
+        200, {"transfer-encoding": "gzip"}, is_endless=True
+    ),
     "a failure without a name": replace(REGISTRY, failure="it broke"),
     "no more than a request": REGISTRY,
 }

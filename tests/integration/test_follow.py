@@ -284,7 +284,7 @@ def test_error_of_the_storage(signing: LocalCloud) -> None:
     assert answers[0].json()["errors"][0]["message"].endswith(f" [{name}]")
     lines = [line for line in said.splitlines() if line.endswith(f" [{name}]")]
     assert len(lines) == 1
-    assert f"502 from the storage {place}" in lines[0]
+    assert f"the storage {place} answers 401 Unauthorized to a URL" in lines[0]
     assert f"the storage {place} answers with status 401" in said
     for answer in answers:
         assert answer.status_code == 502

@@ -142,10 +142,7 @@ def test_answer_that_is_none(
     assert "Location" not in refused.headers
     said = front.log[before:]
     place = r"127\.0\.0\.1:\d+"
-    assert re.search(
-        rf"not answered by the registry {place}, |503 UNAVAILABLE, the .*{place}\)",
-        said,
-    )
+    assert re.search(rf"(not answered|503 UNAVAILABLE).*the registry.*{place}", said)
     assert "crashed" not in said
 
 

@@ -268,7 +268,8 @@ def test_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [each.status_code for each in answers] == [502, 503]
         assert not any("127.0.0.1" in each.text for each in answers)
         assert f"the proxy {host} does not answer: it refuses" in proxy.log
-        assert f"through the proxy {host}" in proxy.log
+        way = f"the proxy {host}, by which the registry {REGISTRY} is reached, refuses"
+        assert way in proxy.log
 
 
 def test_proxy_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
