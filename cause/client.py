@@ -7,10 +7,12 @@ from http import HTTPStatus
 from cause.evidence import Evidence
 from cause.finding import Cause, Finding, shown_url
 from resolver.errors import ErrorCode
-from resolver.grammar.endpoint import CATALOG_PATH, READ_METHODS
+from resolver.grammar.endpoint import CATALOG_PATH
 
 RETURN_SECONDS = 30
 """So long after a challenge no client comes back: they do so at once."""
+_WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+"""What pushes and deletes."""
 _OTHERS = frozenset(
     {
         *("docker.io", "gcr.io", "ghcr.io", "k8s.gcr.io", "lscr.io"),
@@ -82,7 +84,7 @@ def _unserved(seen: Evidence) -> Finding | None:
     """Tell what to do where something is asked that is not served."""
     if seen.role is not None or seen.code != ErrorCode.UNSUPPORTED:
         return None
-    if seen.method not in READ_METHODS and seen.path.startswith("/v2/"):
+    if seen.method in _WRITING and seen.path.startswith("/v2/"):
         return Finding(
             Cause.CLIENT,
             seen.message,

@@ -97,3 +97,8 @@ def test_client_that_does_not_come_back() -> None:
 def test_monitor_that_does_not_come_back(seconds: float, agent: str) -> None:
     """Who only sees whether the proxy is there wants no token; a client may be slow."""
     assert never_came_back(REALM, seconds, user_agent=agent) is None
+
+
+def test_method_of_nobody() -> None:
+    """Who asks what is possible pushes nothing."""
+    assert judge(replace(UNSERVED, method="OPTIONS", path="/v2/", status=405)) is None

@@ -140,3 +140,9 @@ def test_missing(seen: Evidence, cause: Cause, words: str) -> None:
 def test_what_need_not_be_there(seen: Evidence) -> None:
     """Who only asks whether it is there has its answer."""
     assert judge(seen) is None
+
+
+def test_words_of_the_registry() -> None:
+    """A registry that says the same of a list of tags is not taken for the proxy."""
+    seen = replace(ABSENT, kind="tags", code="NAME_UNKNOWN", message="not known")
+    assert judge(seen) is None

@@ -56,3 +56,21 @@ def test_header_is_refused(header: str) -> None:
     value = header.partition(" ")[2]
     assert not value or value not in caught.value.message
     assert SECRET not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("header", "is_like_key"),
+    [
+        (None, None),
+        (basic("u", "k" * 32), True),
+        (basic("u", "k" * 33), True),
+        ("Bearer head.payload.signature", True),
+        (basic("u", "hunter2"), False),
+        (basic("u", "k" * 31 + "!"), False),
+        (basic("u", ""), False),
+    ],
+    ids=ident,
+)
+def test_what_looks_like_a_key(header: str | None, *, is_like_key: bool | None) -> None:
+    """A key has 32 letters and digits or more, and a session is a JWT."""
+    assert parse_authorization(header).is_like_key is is_like_key

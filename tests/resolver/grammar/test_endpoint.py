@@ -14,6 +14,7 @@ from resolver.grammar.endpoint import (
     TokenEndpoint,
     own_names,
     parse_endpoint,
+    parse_namespace,
 )
 from tests.resolver.fake import DIGEST, LOCATION, ident
 
@@ -167,3 +168,20 @@ def test_query(path: str, query: str) -> None:
     assert content.query == query
     bare = re.sub(r"\?.*", "", f"/v2/org/app/{path}", flags=re.DOTALL)
     assert content.path == (f"{bare}?{query}" if query else bare)
+
+
+@pytest.mark.parametrize(
+    ("path", "namespace"),
+    [
+        ("/v2/a/b/manifests/x?ns=docker.io", "docker.io"),
+        ("/v2/a/b/manifests/x?x=1&ns=r.example%3A5000", "r.example:5000"),
+        ("/v2/a/b/manifests/x?ns=a%0ab&ns=c", "a\\nb"),
+        ("/v2/a/b/manifests/x?tns=docker.io", ""),
+        ("/v2/a/b/manifests/ns=docker.io", ""),
+        (f"/v2/?{'x' * 300}&ns=docker.io", ""),
+    ],
+    ids=ident,
+)
+def test_namespace(path: str, namespace: str) -> None:
+    """A client of a mirror names its registry; what is far behind is not read."""
+    assert parse_namespace(path) == namespace

@@ -3,7 +3,7 @@
 import pytest
 
 from resolver.errors import RequestInvalid
-from resolver.grammar.url import client_url, parse_host, parse_url
+from resolver.grammar.url import client_url, forwarded_scheme, parse_host, parse_url
 from tests.resolver.fake import ident
 
 HOSTS = [
@@ -121,3 +121,18 @@ def test_own_host(*, trust_forwarded: bool) -> None:
     for host in (None, "user@host"):
         with pytest.raises(RequestInvalid):
             own(host, tls=True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "scheme"),
+    [
+        ({"x-forwarded-proto": "HTTPS, http"}, "https"),
+        ({"forwarded": "for=192.0.2.1;proto=https"}, "https"),
+        ({"x-forwarded-host": "r.example"}, ""),
+        ({}, ""),
+    ],
+    ids=str,
+)
+def test_forwarded_scheme(headers: dict[str, str], scheme: str) -> None:
+    """What a reverse proxy says is known also where it is not believed."""
+    assert forwarded_scheme(headers) == scheme
