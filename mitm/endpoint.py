@@ -270,6 +270,7 @@ class Endpoints:
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
         token_url, address = url + self.naming.token_path, str(record.client[0])
+        record.realm = token_url
         asker = Asker(exchange.authorization, address, exchange.client.takes_scopes)
         try:
             found = await self.naming.decide(endpoint, asker)

@@ -79,13 +79,14 @@ class Pull:
         """
         last = {_subject(each): each for each in self.requests}
         bad = [r for r in last.values() if r.outcome_for(self.alias) in BAD_OUTCOMES]
-        return max(bad, key=self._weight, default=None)
+        return max(bad, key=self._weight, default=None) or self._lost
 
     @property
     def result(self) -> Outcome | None:
         """What came of it; None where nothing went wrong, and nothing was sent."""
         if decisive := self.decisive:
-            return decisive.outcome_for(self.alias)
+            outcome = decisive.outcome_for(self.alias)
+            return Outcome.ABORTED if outcome is Outcome.CHALLENGED else outcome
         outcomes = (each.record.outcome for each in self._content)
         return Outcome.SERVED if Outcome.SERVED in outcomes else None
 
@@ -157,6 +158,13 @@ class Pull:
     @property
     def _content(self) -> Iterator[Request]:
         return (each for each in self.requests if each.kind in CONTENT)
+
+    @property
+    def _lost(self) -> Request | None:
+        """The request after which the client was not seen again, if that was told."""
+        record = self.requests[-1].record
+        is_lost = record.outcome is Outcome.CHALLENGED and record.finding is not None
+        return self.requests[-1] if is_lost else None
 
     def _weight(self, request: Request) -> tuple[int, float]:
         outcome = request.outcome_for(self.alias)

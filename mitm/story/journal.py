@@ -9,6 +9,7 @@ from mitm.guard.connection import Connections
 from mitm.story import log_line, own_request, words
 from mitm.story.audience import Audience
 from mitm.story.record import KnownRelease, Record
+from mitm.story.returning import Returns
 from resolver.blob.count import Kept
 from resolver.token.answer import TokenAnswer
 from resolver.upstream.observer import NOBODY, Observer
@@ -36,6 +37,7 @@ class Journal:
         self._metrics: Metrics | None = None
         self._kept = Kept()
         self._audience: Audience | None = None
+        self._returns = Returns(self._lost)
 
     @property
     def observer(self) -> Observer:
@@ -80,6 +82,7 @@ class Journal:
 
         Again where more is known of it.
         """
+        self._returns.note(flow, record)
         if self._audience or own_request.is_watched():
             words.begin(flow, record)
         if self._audience:
@@ -109,7 +112,8 @@ class Journal:
         self._close(flow, record)
 
     def close(self) -> None:
-        """Show the metrics no longer."""
+        """Show the metrics no longer, and wait for no client."""
+        self._returns.close()
         if self._metrics:
             self._metrics.close()
         self._metrics = self._address = None
@@ -123,10 +127,18 @@ class Journal:
             self._redirected[key] = None
         words.tell(flow, record)
         log_line.write(record)
+        self._returns.note(flow, record)
         if self._audience:
             self._audience.note(flow, record)
         if self._metrics:
             self._metrics.count(record)
+
+    def _lost(self, flow: http.HTTPFlow, record: Record) -> None:
+        """Tell that a client that was sent for a token did not come for one."""
+        record.save(flow)
+        log_line.write_finding(record)
+        if self._audience:
+            self._audience.note(flow, record)
 
 
 def _count(connections: Connections) -> "Metrics":

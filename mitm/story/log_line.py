@@ -43,6 +43,13 @@ def write(record: Record) -> None:
         logger.log(level, "%s", describe(record), extra=extra)
 
 
+def write_finding(record: Record) -> None:
+    """Log what was found of a request after its line was written."""
+    extra = {"client": record.client, RECORD: record}
+    request_id = reply.brief_id(record.request_id)
+    logger.warning("%s [%s]", record.diagnosis, request_id, extra=extra)
+
+
 def describe(record: Record) -> str:
     """Return the line."""
     parts = [_result(record)]

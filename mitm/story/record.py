@@ -298,6 +298,8 @@ class Record:
     forward_begin: float = 0.0
     is_forwarded: bool = False
     has_token: bool = False
+    realm: str = ""
+    """Where a client without a token that is good is sent for one."""
     host: str = ""
     """The one that is asked, if one is: with its port, unless that is the usual one."""
     error: errors.RegistryError | None = None

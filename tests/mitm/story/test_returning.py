@@ -1,0 +1,121 @@
+"""Clients that are sent for a token, and do not come for one."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from mitmproxy import http
+from mitmproxy.test import tflow
+
+from cause.finding import Cause
+from mitm.story.record import Kind, Outcome, Record
+from mitm.story.returning import WAITING_MAX, Returns
+
+REALM = "https://proxy.example/auth/v1/token"
+AGENT = "containers/5.16.0 (github.com/containers/image)"
+
+
+def request(
+    kind: Kind = Kind.MANIFEST,
+    outcome: Outcome | None = Outcome.CHALLENGED,
+    address: str = "10.0.0.1",
+    *,
+    agent: str = AGENT,
+    has_token: bool = False,
+) -> tuple[http.HTTPFlow, Record]:
+    """Return a client's request, which was challenged unless told otherwise."""
+    flow = tflow.tflow()
+    flow.request.headers["user-agent"] = agent
+    record = Record("", (address, 40000), kind=kind, outcome=outcome)
+    record.realm, record.has_token = REALM, has_token
+    return flow, record
+
+
+def lost(
+    *steps: tuple[http.HTTPFlow, Record],
+    end: Callable[[Returns], None] = lambda _: None,
+) -> list[Record]:
+    """Return the requests that were told of, once all time is over."""
+    told: list[Record] = []
+
+    async def play() -> None:
+        returns = Returns(lambda _, record: told.append(record), seconds=0)
+        for step in steps:
+            returns.note(*step)
+        end(returns)
+        # What is due by now is called before this comes back.
+        done = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0, done.set_result, None)
+        await done
+
+    asyncio.run(play())
+    return told
+
+
+def test_client_that_does_not_come() -> None:
+    """The finding names the realm, and what to set if it is a wrong one."""
+    (record,) = lost(request())
+    assert record.fault is Cause.REALM
+    assert record.finding
+    assert f"was sent to {REALM} for a token" in record.finding
+    assert record.advice
+    assert "PUBLIC_URL" in record.advice
+
+
+def test_client_whose_token_is_not_taken() -> None:
+    """One that brings the wrong token again is told apart."""
+    (record,) = lost(request(has_token=True))
+    assert record.fault is Cause.CLIENT
+
+
+@pytest.mark.parametrize(
+    "next_step",
+    [
+        request(Kind.TOKEN, None),
+        request(Kind.TOKEN, Outcome.SERVED),
+        request(Kind.MANIFEST, Outcome.SERVED, has_token=True),
+        request(Kind.BLOB, None, has_token=True),
+    ],
+)
+def test_client_that_comes(next_step: tuple[http.HTTPFlow, Record]) -> None:
+    """Where somebody of that address comes with a token, or for one, all is well."""
+    assert not lost(request(), next_step)
+
+
+def test_other_address_changes_nothing() -> None:
+    """Somebody else's token says nothing about this client."""
+    assert len(lost(request(), request(Kind.TOKEN, None, "10.0.0.2"))) == 1
+
+
+def test_client_that_is_challenged_again() -> None:
+    """The last challenge counts, and is told once."""
+    first, second = request(), request()
+    assert lost(first, second) == [second[1]]
+
+
+def test_monitor_wants_no_token() -> None:
+    """What is no container client may only ask whether a registry is there."""
+    assert not lost(request(Kind.BASE, agent="curl/8.5.0"))
+
+
+def test_finding_that_is_there_already_stays() -> None:
+    """A challenge that was explained is not explained in another way."""
+    flow, record = request()
+    record.fault, record.finding = Cause.REALM, "another"
+    assert not lost((flow, record))
+    assert record.finding == "another"
+
+
+def test_number_of_addresses_is_bounded() -> None:
+    """Whoever asks from ever new addresses makes the proxy forget the first ones."""
+    asked = [
+        request(address=f"10.0.{n >> 8}.{n & 255}") for n in range(WAITING_MAX + 1)
+    ]
+    told = lost(*asked)
+    assert len(told) == WAITING_MAX
+    assert asked[0][1] not in told
+
+
+def test_nobody_is_waited_for_at_the_end() -> None:
+    """A proxy that ends tells of nobody."""
+    assert not lost(request(), end=Returns.close)
