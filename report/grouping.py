@@ -132,6 +132,8 @@ class Sorting:
         self._doubts: list[_Doubt] = []
         """Those that may still be resolved."""
         self._old_doubts: list[_Doubt] = []
+        self._shared: set[Pull] = set()
+        """Those with a token for several aliases."""
         self._others: dict[str, Request] = {}
         self._loose: defaultdict[str, list[Request]] = defaultdict(list)
         """Of the others, those whose connection may tell more, by that."""
@@ -147,8 +149,11 @@ class Sorting:
 
     @property
     def hidden(self) -> set[Pull]:
-        """The beginnings of pulls that are there without them."""
-        hidden: set[Pull] = set()
+        """Those that are none: beginnings of others, and names that came to nothing.
+
+        A tag has a name of its own, for which the client gets a token as well.
+        """
+        hidden = {pull for pull in self._shared if self._is_idle(pull)}
         for doubt in (*self._old_doubts, *self._doubts):
             if doubt.pull in self._pulls:
                 left = (each for each in self._left(doubt) if each not in hidden)
@@ -283,6 +288,8 @@ class Sorting:
         places = self._places.setdefault(request.id, [])
         if pull not in places:
             places.append(pull)
+        if len(places) > 1:
+            self._shared.update(places)
 
     def _claim(self, request: Request, party: Party) -> None:
         """Let what came on the connection before belong to the party, too."""
@@ -376,6 +383,7 @@ class Sorting:
     def _drop(self, pull: Pull) -> None:
         """Let there be no such pull."""
         del self._pulls[pull]
+        self._shared.discard(pull)
         for request in pull.requests:
             places = [each for each in self._places[request.id] if each is not pull]
             self._places[request.id] = places
@@ -389,6 +397,18 @@ class Sorting:
     def _is_doubtful(self, pull: Pull) -> bool:
         """Return whether another pull may have begun by this one."""
         return any(pull in self._left(doubt) for doubt in self._doubts)
+
+    def _is_idle(self, pull: Pull) -> bool:
+        """Return whether it has only tokens that were used for another alias."""
+        return not pull.is_bad and all(
+            token.kind is Kind.TOKEN
+            and any(
+                each.kind in CONTENT
+                for place in self._places[token.id]
+                for each in place.requests
+            )
+            for token in pull.requests
+        )
 
     def _left(self, doubt: _Doubt) -> list[Pull]:
         """Return the beginnings that have not gone on since."""
