@@ -104,7 +104,7 @@ def request_of(facts: Mapping[str, Any]) -> Request | None:
     except (ValueError, OverflowError):
         return None
     event, request_id = facts.get("event"), clean(facts.get("request_id"))
-    if event not in set(Kind) or not request_id:
+    if not isinstance(event, str) or event not in set(Kind) or not request_id:
         return None
     seconds = read_seconds(facts.get("duration")) or 0.0
     comment = clean(facts["message"])
@@ -142,11 +142,8 @@ def request_of(facts: Mapping[str, Any]) -> Request | None:
 def _aliases(facts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return what is known of the aliases, of a token or of content."""
     told = facts.get("aliases")
-    found = (
-        [each for each in told if isinstance(each, dict)]
-        if isinstance(told, list)
-        else []
-    )
+    rows = told if isinstance(told, list) else ()
+    found = [each for each in rows if isinstance(each, dict)]
     names = str(facts.get("alias") or "").split(SEPARATOR)
     if not found and len(names) == 1:
         known = {name: facts.get(name) for name in ("release", "location")}

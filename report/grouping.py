@@ -264,6 +264,8 @@ class Sorting:
                 self._doubts.append(_Doubt(pull, begun))
         self._parties.add(request, party)
         self._claim(request, party)
+        if (token := self._parties.token_of(request)) and request.aliases:
+            self._lead(token, party.pulls[request.aliases[0]])
 
     def _pull(
         self, request: Request, alias: str, party: Party, base: Request | None
@@ -299,6 +301,17 @@ class Sorting:
                     self._take_back(each)
                     self._put(each, party.pulls[alias])
 
+    def _lead(self, token: Request, pull: Pull) -> None:
+        """Let a pull by a tag have its token, whose name has the tag in it."""
+        if pull in (places := self._places.get(token.id, ())):
+            return
+        begun = [place for place in places if place.alias.startswith(f"{pull.alias}/")]
+        if any(self._has_content(place) for place in places):
+            return
+        for place in begun:
+            for each in place.requests:
+                self._put(each, pull)
+
     def _base(self, request: Request, *, is_proven: bool) -> Request | None:
         """Return the ``GET /v2/`` that the request comes after, if it is clear which.
 
@@ -326,10 +339,12 @@ class Sorting:
 
     def _rivals(self, request: Request) -> list[Pull]:
         """Return the pulls that a request may go on with that nothing links to one."""
+        names = [*request.aliases]
+        if request.kind is Kind.TOKEN:
+            # A tag has a name of its own, below that of what is pulled.
+            names += (alias.rpartition("/")[0] for alias in request.aliases)
         open_pulls = {
-            pull: None
-            for alias in request.aliases
-            for pull in self._near(request, alias)
+            pull: None for alias in names for pull in self._near(request, alias)
         }
         pulls = [pull for pull in open_pulls if may_ask(request, pull)]
         if not is_traced(request):
@@ -400,15 +415,14 @@ class Sorting:
 
     def _is_idle(self, pull: Pull) -> bool:
         """Return whether it has only tokens that were used for another alias."""
-        return not pull.is_bad and all(
-            token.kind is Kind.TOKEN
-            and any(
-                each.kind in CONTENT
-                for place in self._places[token.id]
-                for each in place.requests
-            )
-            for token in pull.requests
+        return not (pull.is_bad or self._has_content(pull)) and all(
+            any(self._has_content(place) for place in self._places[each.id])
+            for each in pull.requests
         )
+
+    def _has_content(self, pull: Pull) -> bool:
+        """Return whether more was asked for than a token."""
+        return any(each.kind in CONTENT for each in pull.requests)
 
     def _left(self, doubt: _Doubt) -> list[Pull]:
         """Return the beginnings that have not gone on since."""
