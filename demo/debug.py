@@ -31,8 +31,10 @@ __all__ = ["add_arguments", "run"]
 
 BROWSER = ("--set", "web_open_browser=false")
 WEB = re.compile(r"flows are shown at (\S+)")
+PAGE = re.compile(r"pulls are shown at (\S+)")
 COMMANDS = """
-Look at them: {page}
+Look at the pulls:    {page}
+or at each request:   {flows}
 
 Make more, in another terminal:
   docker pull {host}/balenablocks/browser-aarch64/2.3
@@ -85,9 +87,13 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
             for pull in PULLS:
                 say(f"{pull.reference:<36} {pull.purpose}")
                 say(f"  {outcome(proxy.host, pull, cloud)}")
-            page = web_url(proxy)
+            page, flows = page_url(proxy), web_url(proxy)
             if not is_short:
-                say(COMMANDS.format(page=page, host=proxy.host, cloud=cloud))
+                say(
+                    COMMANDS.format(
+                        page=page, flows=flows, host=proxy.host, cloud=cloud
+                    )
+                )
                 while not wait(LOOK_SECONDS):
                     pass  # A signal that another thread gets wakes nobody.
     except StartError as error:
@@ -97,8 +103,17 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
 
 
 def web_url(proxy: Proxy) -> str:
-    """Return the address of mitmweb's page, with the token that opens it."""
-    match = WEB.search(proxy.log)
+    """Return the address of mitmweb's list, with the token that opens it."""
+    return _said(WEB, proxy)
+
+
+def page_url(proxy: Proxy) -> str:
+    """Return the address of the page of pulls, with the token that opens it."""
+    return _said(PAGE, proxy)
+
+
+def _said(where: re.Pattern[str], proxy: Proxy) -> str:
+    match = where.search(proxy.log)
     if match is None:
         raise StartError(f"mitmweb does not say where its page is:\n{proxy.log}")
     return match[1]

@@ -39,6 +39,8 @@ LOOKS_MAX = 25
 """Pulls that are looked at for one update."""
 CARDS_MAX = 25
 """Pulls in one update; the rest comes with the next one."""
+REPORT_MAX = 3000
+"""Requests on a report: a page of more is no use, and takes long to make."""
 RATE_SAMPLES = 8
 NAME = "the running proxy"
 """From where the page says that its pulls are."""
@@ -228,14 +230,26 @@ class Board:
     def recording(
         self, cards: Iterable[Card], *, with_others: bool
     ) -> tuple[Recording, Groups]:
-        """Return the pulls as if they had been saved and read again."""
-        # Copies, because they may go on while they are shown.
-        pulls = [replace(c.pull, requests=[*c.pull.requests]) for c in cards]
-        pulls.sort(key=lambda pull: pull.number)
+        """Return the pulls as if they had been saved and read again.
+
+        Of very many, which come the newest first, the older ones are left out.
+        """
+        pulls: list[Pull] = []
+        size = left_out = 0
+        for card in cards:
+            size += card.size
+            if size > REPORT_MAX and pulls:
+                left_out += 1
+            else:
+                # A copy, because it may go on while it is shown.
+                copied = replace(card.pull, requests=[*card.pull.requests])
+                pulls.append(copied)
+        pulls.reverse()
         others = self.others.requests if with_others else ()
         requests = [row for pull in pulls for row in pull.rows]
         requests = sorted([*requests, *others], key=lambda each: each.begin)
-        return Recording(NAME, tuple(requests), 0, is_cut=False), Groups(pulls, others)
+        recording = Recording(NAME, tuple(requests), 0, is_cut=False, left_out=left_out)
+        return recording, Groups(pulls, others)
 
     def _note(self, flow: http.HTTPFlow, record: Record) -> None:
         request = self._read(flow, record)

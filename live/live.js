@@ -81,7 +81,7 @@ async function ask() {
     say("Live", "live");
   } catch {
     gone ||= clock();
-    say(`The proxy does not answer since ${gone} UTC; looking for it`, "gone");
+    say(`The proxy has not answered since ${gone} UTC; looking for it`, "gone");
   } finally {
     asking = false;
     const isSoon = again;
@@ -153,10 +153,12 @@ function keep(before, card) {
   const focus = active?.dataset.focus;
   const index = active ? [...before.querySelectorAll("a, summary, [tabindex]")].indexOf(active) : -1;
   const left = before.querySelector(".scroll")?.scrollLeft;
-  const story = before.querySelector(".story")?.open;
+  const opened = [...before.querySelectorAll(".story")].map((each) => each.open);
   before.replaceWith(card);
   card.querySelector(".requests").open = open.has(card.id.slice(5));
-  if (story && card.querySelector(".story")) card.querySelector(".story").open = true;
+  card.querySelectorAll(".story").forEach((each, index) => {
+    each.open = opened[index] ?? false;
+  });
   const scroll = card.querySelector(".scroll");
   if (scroll && left) scroll.scrollLeft = left;
   if (active) {

@@ -79,6 +79,10 @@ class Handler(RequestHandler):
         self.set_header("Content-Type", "text/plain; charset=UTF-8")
         self.write(UNAUTHORIZED)
 
+    def compute_etag(self) -> str | None:
+        """Return none, because nothing is kept that could be asked for again."""
+        return None
+
     def log_exception(
         self,
         _kind: type[BaseException] | None,

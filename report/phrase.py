@@ -91,7 +91,8 @@ def ending(request: Request) -> str:
         return BLOBS[record.cache].brief
     if record.mover:
         return MOVERS[record.mover]
-    if record.kind is Kind.BLOB and outcome in (Outcome.SERVED, None):
+    is_content = record.kind is Kind.BLOB and record.method != "HEAD"
+    if is_content and outcome in (Outcome.SERVED, None):
         return SOURCES.get(request.source, _ENDINGS[outcome])
     return _ENDINGS[outcome] if outcome in _ENDINGS else str(outcome)
 

@@ -33,6 +33,8 @@ class Recording:
     """How many flows were somebody else's."""
     is_cut: bool
     """Whether the file breaks off."""
+    left_out: int = 0
+    """How many older pulls there were, of those that are not in a file."""
 
 
 def read_recording(path: Path) -> Recording:

@@ -6,11 +6,12 @@ Each is taken twice, for readers of light and of dark pages.
 import tempfile
 from pathlib import Path
 
-from demo.debug import BROWSER, PULLS, outcome, web_url
+from demo.debug import BROWSER, PULLS, outcome, page_url, web_url
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from registry_proxy import ROOT, command
 from tests.browser.browser import Browser, browsing
+from tests.browser.slow import Site, slow_site
 
 FOLDER = ROOT / "docs" / "images"
 SCHEMES = {"light": "", "dark": "-dark"}
@@ -39,6 +40,14 @@ def main() -> None:
             browser.prefer(scheme)
             take_mitmweb(browser, web_url(proxy), ending)
             take_report(browser, report, ending)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        slow_site() as site,
+        browsing(Path(folder) / "profile") as browser,
+    ):
+        for pull in PULLS[:2]:
+            site.pull(pull)
+        take_pulls(browser, site)
 
 
 def take_mitmweb(browser: Browser, url: str, ending: str) -> None:
@@ -55,6 +64,20 @@ def take_mitmweb(browser: Browser, url: str, ending: str) -> None:
         browser.find_text("nav a", tab).click()
         browser.find_text(".contentview h5", heading)
         browser.picture(FOLDER / f"{name}{ending}.png")
+
+
+def take_pulls(browser: Browser, site: Site) -> None:
+    """Take the page of pulls while one runs."""
+    browser.resize(1280, 1220)
+    browser.open(page_url(site.proxy))
+    browser.find_text(".why", REFUSED.removeprefix("refused: "))
+    browser.find_text("#totals div:nth-child(2) dd", "0")
+    with site.pulling("balenablocks/browser-aarch64/2.3.8"):
+        browser.find_text(".pull.going-on .waterfall tr", "of 2.1 MB")
+        browser.find_text(".pull.going-on .result", "kB/s")
+        for scheme, ending in SCHEMES.items():
+            browser.prefer(scheme)
+            browser.picture(FOLDER / f"pulls{ending}.png")
 
 
 def write_report(flows: Path) -> Path:

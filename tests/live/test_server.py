@@ -178,7 +178,7 @@ def test_card_has_its_requests_where_it_is_open(kept: tuple[Board, Clock]) -> No
     good, bad = changes(board, "after=0&open=2")
     assert "<table" not in good
     assert "<table" in bad
-    assert Reader.read(bad).one("article", id="pull-2")
+    assert Reader.read(bad).find("article", id="pull-2")
 
 
 def test_card_is_rendered_again_on_demand(kept: tuple[Board, Clock]) -> None:
@@ -202,6 +202,16 @@ def test_report_of_one_pull(kept: tuple[Board, Clock]) -> None:
         "pull-2"
     ]
     assert look(kept[0], "/pulls.html").text.count('<section class="pull"') == 2
+
+
+def test_report_of_very_many_is_bounded(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the latest pulls, and says how many it has not."""
+    monkeypatch.setattr("live.board.REPORT_MAX", 4)
+    page = Reader.read(look(kept[0], "/pulls.html").text)
+    assert page.one("section", class_="pull").attributes["id"] == "pull-2"
+    assert page.one("p", id="left-out").text == "1 older pull is left out."
 
 
 def test_empty_board_has_no_report() -> None:

@@ -61,7 +61,20 @@ def cache() -> Cache:
 def prompt(cache: Cache) -> Commands:
     """The commands of a proxy that remembers something."""
     service: Any = SimpleNamespace(cache=cache)
-    return Commands(lambda: service)
+    return Commands(lambda: service, lambda name: f"pull of {name}")
+
+
+def test_pull_of_a_flow_is_told(prompt: Commands) -> None:
+    """Who looks at a flow in mitmweb or the console gets to its pull."""
+    with taddons.context():
+        flow = tflow.tflow()
+        assert prompt.pull(flow) == f"pull of {flow.id}"
+
+
+def test_page_of_pulls_that_there_is_not() -> None:
+    """The command says what would show one."""
+    with pytest.raises(exceptions.CommandError, match="set PULLS_PORT"):
+        addon.RegistryProxy().find_pull("x")
 
 
 def about(alias: str, kind: Kind = Kind.TOKEN) -> Any:
@@ -166,7 +179,7 @@ def resolve(cloud: LocalCloud, text: str, **options: str) -> None:
     proxy = addon.RegistryProxy()
 
     async def ask() -> None:
-        prompt = Commands(proxy.current_endpoints)
+        prompt = Commands(proxy.current_endpoints, proxy.find_pull)
         prompt.resolve(text)
         await asyncio.gather(*prompt._running)
 

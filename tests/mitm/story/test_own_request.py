@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from mitmproxy import http
 from mitmproxy.addons.view import View
 from mitmproxy.test import taddons, tflow
 
@@ -99,6 +100,34 @@ def test_flow_belongs_to_the_request_that_it_was_made_for() -> None:
     assert "content-encoding" not in flow.response.headers
     assert own_request.is_own(flow)
     assert not own_request.is_own(asked_for)
+
+
+def test_audience_is_shown_calls_without_an_interface() -> None:
+    """The page of pulls has them also where mitmdump saves nothing."""
+    told: list[str] = []
+
+    class Listener:
+        """Notes what it is told."""
+
+        def note(self, flow: http.HTTPFlow, record: Record) -> None:
+            """Take note of it."""
+            told.append(f"{record.kind}: {flow.request.pretty_url}")
+
+    async def steps() -> None:
+        with taddons.context(addon.RegistryProxy()) as context:
+            context.options.add_option("save_stream_file", str, "", "")
+            requests = own_request.OwnRequests()
+            requests.use(asyncio.get_running_loop())
+            requests.seat(Listener())
+            await asyncio.to_thread(requests.note, call(TARGET))
+            await asyncio.sleep(0)
+            assert not requests._shown
+            requests.seat(None)
+            await asyncio.to_thread(requests.note, call(TARGET))
+            await asyncio.sleep(0)
+
+    asyncio.run(steps())
+    assert told == [f"resolution: {TARGET}"]
 
 
 @pytest.mark.parametrize("is_watched", [True, False])
