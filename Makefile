@@ -9,7 +9,7 @@ WORKERS ?= 4
 SOURCES := addon.py registry_proxy cause mitm resolver localcloud pull demo report live soak bench tests tools/size
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-runtime install-demo run demo debug-demo web console report screenshots trust unit test fuzz soak capacity bench dist image pull prefetch cache resolve check format requirements sbom clean distclean
+.PHONY: help install install-runtime install-demo run demo debug-demo web console report screenshots trust watch unit test fuzz soak capacity bench dist image pull prefetch cache resolve check format requirements sbom clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ console: install-runtime ## the same in the terminal, with mitmproxy
 
 report: install-runtime ## make a page of FLOWS=<saved flow file>, to attach to a bug report
 	@$(COMMAND) report "$$FLOWS" $(if $(OUT),-o "$$OUT")
+
+watch: install-runtime ## show pulls in the terminal, of PAGE=<address from the log> or LOG=<log as JSON>
+	@exec $(COMMAND) watch $(if $(PAGE),--page "$$PAGE") $(if $(LOG),"$$LOG")
 
 trust: install-runtime ## print what makes clients trust the proxy at HOST=<host>[:<port>]
 	@$(COMMAND) trust "$$HOST"

@@ -28,6 +28,7 @@ _BROKEN_PIPE = 128 + 13
 """The status of a program that SIGPIPE ended."""
 _OF_THE_PLACE = ("PROXY_PORT", "LISTEN_HOST")
 _OF_THE_CACHE = ("CACHE", "CACHE_SIZE")
+_OF_THE_PAGE = ("PULLS_PORT", "PULLS_HOST", "PULLS_TOKEN")
 _OF_THE_API = ("API_URL", "API_HOST", "DNS_TLD")
 _OF_THE_AUTHORITY = ("PROXY_PORT", "CONFDIR", "TLS", "TLS_CERT")
 
@@ -92,6 +93,7 @@ COMMANDS = {
         "registry_proxy.trust", "print what makes clients trust it", _OF_THE_AUTHORITY
     ),
     "report": Command("report.command", "make a page of a saved flow file"),
+    "watch": Command("live.watch", "show pulls in a terminal", _OF_THE_PAGE),
 }
 
 

@@ -132,6 +132,8 @@ class Sorting:
         self._doubts: list[_Doubt] = []
         """Those that may still be resolved."""
         self._old_doubts: list[_Doubt] = []
+        self._shared: set[Pull] = set()
+        """Those with a token for several aliases."""
         self._others: dict[str, Request] = {}
         self._loose: defaultdict[str, list[Request]] = defaultdict(list)
         """Of the others, those whose connection may tell more, by that."""
@@ -147,8 +149,11 @@ class Sorting:
 
     @property
     def hidden(self) -> set[Pull]:
-        """The beginnings of pulls that are there without them."""
-        hidden: set[Pull] = set()
+        """Those that are none: beginnings of others, and names that came to nothing.
+
+        A tag has a name of its own, for which the client gets a token as well.
+        """
+        hidden = {pull for pull in self._shared if self._is_idle(pull)}
         for doubt in (*self._old_doubts, *self._doubts):
             if doubt.pull in self._pulls:
                 left = (each for each in self._left(doubt) if each not in hidden)
@@ -259,6 +264,8 @@ class Sorting:
                 self._doubts.append(_Doubt(pull, begun))
         self._parties.add(request, party)
         self._claim(request, party)
+        if (token := self._parties.token_of(request)) and request.aliases:
+            self._lead(token, party.pulls[request.aliases[0]])
 
     def _pull(
         self, request: Request, alias: str, party: Party, base: Request | None
@@ -283,6 +290,8 @@ class Sorting:
         places = self._places.setdefault(request.id, [])
         if pull not in places:
             places.append(pull)
+        if len(places) > 1:
+            self._shared.update(places)
 
     def _claim(self, request: Request, party: Party) -> None:
         """Let what came on the connection before belong to the party, too."""
@@ -291,6 +300,17 @@ class Sorting:
                 if alias in party.pulls and each.kind in _OF_PULLS:
                     self._take_back(each)
                     self._put(each, party.pulls[alias])
+
+    def _lead(self, token: Request, pull: Pull) -> None:
+        """Let a pull by a tag have its token, whose name has the tag in it."""
+        if pull in (places := self._places.get(token.id, ())):
+            return
+        begun = [place for place in places if place.alias.startswith(f"{pull.alias}/")]
+        if any(self._has_content(place) for place in places):
+            return
+        for place in begun:
+            for each in place.requests:
+                self._put(each, pull)
 
     def _base(self, request: Request, *, is_proven: bool) -> Request | None:
         """Return the ``GET /v2/`` that the request comes after, if it is clear which.
@@ -319,10 +339,12 @@ class Sorting:
 
     def _rivals(self, request: Request) -> list[Pull]:
         """Return the pulls that a request may go on with that nothing links to one."""
+        names = [*request.aliases]
+        if request.kind is Kind.TOKEN:
+            # A tag has a name of its own, below that of what is pulled.
+            names += (alias.rpartition("/")[0] for alias in request.aliases)
         open_pulls = {
-            pull: None
-            for alias in request.aliases
-            for pull in self._near(request, alias)
+            pull: None for alias in names for pull in self._near(request, alias)
         }
         pulls = [pull for pull in open_pulls if may_ask(request, pull)]
         if not is_traced(request):
@@ -376,6 +398,7 @@ class Sorting:
     def _drop(self, pull: Pull) -> None:
         """Let there be no such pull."""
         del self._pulls[pull]
+        self._shared.discard(pull)
         for request in pull.requests:
             places = [each for each in self._places[request.id] if each is not pull]
             self._places[request.id] = places
@@ -389,6 +412,17 @@ class Sorting:
     def _is_doubtful(self, pull: Pull) -> bool:
         """Return whether another pull may have begun by this one."""
         return any(pull in self._left(doubt) for doubt in self._doubts)
+
+    def _is_idle(self, pull: Pull) -> bool:
+        """Return whether it has only tokens that were used for another alias."""
+        return not (pull.is_bad or self._has_content(pull)) and all(
+            any(self._has_content(place) for place in self._places[each.id])
+            for each in pull.requests
+        )
+
+    def _has_content(self, pull: Pull) -> bool:
+        """Return whether more was asked for than a token."""
+        return any(each.kind in CONTENT for each in pull.requests)
 
     def _left(self, doubt: _Doubt) -> list[Pull]:
         """Return the beginnings that have not gone on since."""

@@ -17,6 +17,9 @@ from report.request import Request
 COMMON_MAX = 1000
 """Tokens that are remembered because they prove nothing."""
 
+TOKENS_MAX = 1000
+"""Tokens of which it is remembered who asked for them."""
+
 type Link = tuple[str, str]
 """What requests of one client have in common: which sort of thing, and which of it."""
 
@@ -52,6 +55,8 @@ class Parties:
         self._parties: dict[Link, Party] = {}
         self._common: LRUCache[Link, None] = LRUCache(COMMON_MAX)
         """Tokens that were issued to several."""
+        self._tokens: LRUCache[str, Request] = LRUCache(TOKENS_MAX)
+        """The request for each token, by what stands for that."""
         self._waiting: list[tuple[Request, Party]] = []
         """Requests for a token that has not been issued yet."""
 
@@ -67,6 +72,11 @@ class Parties:
             sort == "session" and (sort, name) not in self._common
             for sort, name in _links(request)
         )
+
+    def token_of(self, request: Request) -> Request | None:
+        """Return the request for the token that this one has, if that is clear."""
+        has_own = request.session and self.has_own_token(request)
+        return self._tokens.get(request.session or "") if has_own else None
 
     def add(self, request: Request, party: Party) -> None:
         """Take note that the request is of this party."""
@@ -88,6 +98,7 @@ class Parties:
         for link in party.links:
             if self._parties.get(link) is party:
                 del self._parties[link]
+            self._tokens.pop(link[1], None)
         self._waiting = [
             (request, owner)
             for request, owner in self._waiting
@@ -104,6 +115,7 @@ class Parties:
         waiting, self._waiting = self._waiting, []
         for request, party in waiting:
             if request.session:
+                self._tokens[request.session] = request
                 self._issue(("session", request.session), party.proven)
             elif not request.is_over:
                 self._waiting.append((request, party))

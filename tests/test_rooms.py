@@ -44,7 +44,10 @@ ROOMS = {
         *("finding", "certificate", "answer", "connection", "evidence"),
         *("network", "access", "content", "client", "judge", "top"),
     ),
-    "live": ("board", "state", "server", "site", "top"),
+    "live": (
+        *("board", "state", "server", "site"),
+        *("shown", "draw", "poll", "log", "watch", "top"),
+    ),
     "pull": (
         *("fault", "reference", "place", "login", "manifest", "progress"),
         *("diagnosis", "connection", "blob", "layout", "refusal", "client"),

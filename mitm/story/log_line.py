@@ -84,6 +84,7 @@ def facts(record: Record) -> dict[str, Any]:
         "finding": record.finding,
         "advice": record.advice,
         "alias": record.alias,
+        "tag": None if record.digest else record.reference or None,
         "digest": record.digest,
         "release": record.release,
         "location": brief_location(record.location),
@@ -93,6 +94,14 @@ def facts(record: Record) -> dict[str, Any]:
         "aliases": _aliases(record) or None,
         "bytes": record.bytes,
         "duration": round(record.seconds or 0.0, 3),
+        "login": record.login,
+        "agent": record.agent or None,
+        "connection": record.connection,
+        "session": record.session,
+        "error": record.message,
+        "fault": record.fault,
+        "finding": record.finding,
+        "advice": record.advice,
     }
     return {name: value for name, value in values.items() if value is not None}
 

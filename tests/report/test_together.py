@@ -15,7 +15,7 @@ from report.pull import Pull
 from report.request import Request
 from tests.fuzz.profile import FUZZ
 from tests.report.client import CLIENTS, WHOLE, pull_of, times
-from tests.report.flow import make_flow, request_of
+from tests.report.flow import ALIAS, make_flow, request_of
 
 STEPS = st.integers(11, 400).map(lambda milliseconds: milliseconds / 1000)
 """Between two requests of a client; each takes less."""
@@ -217,3 +217,15 @@ def test_forgetting() -> None:
     sorting.forget_others(0)
     assert not any(value for name, value in vars(sorting).items() if name != "_parties")
     assert not any(vars(vars(sorting)["_parties"]).values())
+
+
+@pytest.mark.parametrize("agent", CLIENTS)
+def test_pull_by_a_tag(agent: str) -> None:
+    """A token for the name with the tag in it belongs to the pull of what has it."""
+    pull = pull_of(agent, times(agent, 0))
+    for request in pull:
+        if request.kind is Kind.TOKEN:
+            request.record.alias = f"{ALIAS}/tag"
+    groups = group_requests(pull)
+    assert members(groups.pulls) == [names(pull)]
+    assert not groups.others

@@ -1,0 +1,120 @@
+"""A pull as `registry-proxy watch` shows it, read from what `/pulls.json` has of it.
+
+Whoever answers there may be anybody, so each text is made printable and cut, and a
+value of another type counts as not known.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from mitm.story.quantity import read_seconds, read_size
+from mitm.story.record import Kind, Outcome
+from report.request import BAD_OUTCOMES
+from resolver.grammar.reference import printable
+
+TEXT_LENGTH_MAX = 300
+LAYERS_MAX = 10_000
+_OWN_SIGNS = frozenset("→…✓✕")
+"""What this proxy's own words have beside ASCII."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of a pull."""
+
+    id: str
+    name: str
+    release: str
+    client: str
+    """Address, and what it calls itself."""
+    result: Outcome | None
+    is_over: bool
+    reason: str
+    advice: str
+    begin: float
+    end: float
+    bytes: int
+    total: int | None
+    rate: float | None
+    layers: int
+    """How many blobs it has asked for."""
+    whole: int
+    """How many of these it has."""
+
+    @classmethod
+    def read(cls, state: object) -> Self | None:
+        """Return what a JSON object says, or None for what is no pull."""
+        if not isinstance(state, dict) or not clean(state.get("name")):
+            return None
+        blobs = _blobs(state.get("requests"))
+        begin = read_seconds(state.get("begin")) or 0.0
+        return cls(
+            id=clean(state.get("id")),
+            name=clean(state.get("name")),
+            release=clean(state.get("release")),
+            client=_client(state.get("client")),
+            result=_outcome(state.get("result")),
+            is_over=state.get("is_over") is True,
+            reason=clean(state.get("finding")) or clean(state.get("reason")),
+            advice=clean(state.get("advice")),
+            begin=begin,
+            end=read_seconds(state.get("end")) or begin,
+            bytes=read_size(state.get("bytes")) or 0,
+            total=read_size(state.get("total")),
+            rate=read_seconds(state.get("rate")),
+            layers=len(blobs),
+            whole=sum(blobs.values()),
+        )
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """What tells it from others, also after the proxy began anew."""
+        return self.id, self.begin
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether whoever pulls has no image."""
+        return self.result in BAD_OUTCOMES
+
+
+def clean(value: object, most: int = TEXT_LENGTH_MAX) -> str:
+    """Return a text in signs that move no cursor, cut; nothing for what is no text."""
+    if not isinstance(value, str):
+        return ""
+    signs = (each if each in _OWN_SIGNS else printable(each) for each in value[:most])
+    return "".join(signs)[:most]
+
+
+def _outcome(value: object) -> Outcome | None:
+    return next((each for each in Outcome if each == value), None)
+
+
+def _client(value: object) -> str:
+    if not isinstance(value, dict):
+        return ""
+    return " ".join(filter(None, (clean(value.get(n)) for n in ("address", "agent"))))
+
+
+def _blobs(requests: object) -> Mapping[str, bool]:
+    """Return which blobs were asked for, and whether the client has each."""
+    blobs: dict[str, bool] = {}
+    for each in requests[:LAYERS_MAX] if isinstance(requests, list) else ():
+        if isinstance(each, dict) and each.get("kind") == Kind.BLOB:
+            digest = clean(each.get("digest"))
+            is_whole = each.get("outcome") == Outcome.SERVED
+            blobs[digest] = blobs.get(digest, False) or is_whole
+    return blobs
+
+
+def read_pulls(answer: Any) -> list[Shown]:
+    """Return the pulls of an answer, the oldest first.
+
+    Raises:
+        TypeError: it is no answer of a page of pulls.
+
+    """
+    pulls = answer.get("pulls") if isinstance(answer, dict) else None
+    if not isinstance(pulls, list):
+        raise TypeError("there is no list of pulls in it")
+    return [pull for state in reversed(pulls) if (pull := Shown.read(state))]
