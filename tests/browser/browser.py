@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -83,7 +84,9 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def _until[T](self, look: Callable[[], T], what: str) -> T:
-        wait = WebDriverWait(self.driver, SECONDS, poll_frequency=0.1)
+        # A page may replace what was found just now.
+        gone = [StaleElementReferenceException]
+        wait = WebDriverWait(self.driver, SECONDS, 0.1, gone)
         return wait.until(lambda _: look(), f"there is no {what}")
 
 

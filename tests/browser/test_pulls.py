@@ -39,6 +39,7 @@ def page(browser: Browser, site: Site) -> Iterator[Browser]:
     browser.open(page_url(site.proxy))
     browser.find_text("#status", "Live")
     browser.find_text(".why", REFUSED)
+    wait(browser, NOTHING_RUNS, "an end of the pulls before")
     yield browser
     assert browser.complaints() == []
 
@@ -61,12 +62,12 @@ def bar_width(page: Browser) -> float:
 
 def test_pull_is_seen_while_it_runs(page: Browser, site: Site) -> None:
     """Its card appears by itself, grows, and says in the end what came of it."""
-    wait(page, NOTHING_RUNS, "an end of the pulls before")
     before = len(page.texts(CARD))
     with site.pulling(REFERENCE):
         page.find_text(".pull.going-on .badge", "running")
-        assert len(page.texts(CARD)) == before + 1
-        assert REFERENCE in page.texts(".pull h2")[0]
+        count = f"return document.querySelectorAll('{CARD}').length"
+        assert run(page, count) == before + 1
+        page.find_text(".pull:first-of-type h2", REFERENCE)
         page.find_text(".pull.going-on .waterfall tr", "of 2.1 MB")
         first = bar_width(page)
         page._until(lambda: bar_width(page) > first, "a bar that grows")

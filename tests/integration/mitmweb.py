@@ -95,8 +95,8 @@ class Mitmweb:
         """Return all that can be had of the flows, by the way in which it is had."""
         had = {path: self._get(path).text for path in ("/flows", "/events", "/options")}
         opened = ",".join(map(str, range(1, 21)))
-        for path in ("/pulls.json", f"/pulls/changes?open={opened}&again={opened}"):
-            had[path] = self._get(path).text
+        changes = f"/pulls/changes?open={opened}&again={opened}"
+        had |= {path: self._get(path).text for path in ("/pulls.json", changes)}
         # Before the first pull there is no report.
         had["/pulls.html"] = self._session.get(
             f"{self._url}/pulls.html", timeout=TIMEOUT
