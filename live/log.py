@@ -17,11 +17,12 @@ from live.board import Card
 from live.poll import SourceError
 from live.shown import Shown, clean
 from live.state import state_of
-from mitm.story.quantity import read_seconds, read_size
+from mitm.story.quantity import read_size
 from mitm.story.record import CONTENT, SEPARATOR, Kind, Record
 from report.grouping import Sorting
 from report.pull import Pull
 from report.request import Request
+from resolver.grammar.timestamp import read_seconds
 
 QUIET_SECONDS = 10.0
 """Without a request, after which a pull counts as over."""

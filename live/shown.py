@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from mitm.story.quantity import read_seconds, read_size
+from mitm.story.quantity import read_size
 from mitm.story.record import Kind, Outcome
 from report.request import BAD_OUTCOMES
 from resolver.grammar.reference import printable
+from resolver.grammar.timestamp import read_seconds
 
 TEXT_LENGTH_MAX = 300
 LAYERS_MAX = 10_000

@@ -99,9 +99,6 @@ def facts(record: Record) -> dict[str, Any]:
         "connection": record.connection,
         "session": record.session,
         "error": record.message,
-        "fault": record.fault,
-        "finding": record.finding,
-        "advice": record.advice,
     }
     return {name: value for name, value in values.items() if value is not None}
 
