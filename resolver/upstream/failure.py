@@ -116,7 +116,7 @@ def symptom_of(error: BaseException) -> Symptom | None:
         return _of_handshake(bottom)
     if isinstance(bottom, OSError) and bottom.errno in NO_ROUTE:
         return Symptom.NO_ROUTE
-    if isinstance(bottom, BadStatusLine) and bottom.line.startswith(_BEGIN):
+    if isinstance(bottom, BadStatusLine) and str(bottom).startswith(_BEGIN):
         return None  # It may be one that is cut off, or of a status that is none.
     # The library's own say more of a time that is over than what they began with.
     both = ((each, pair) for each in (error, bottom) for pair in _SYMPTOMS)
