@@ -7,6 +7,7 @@ from typing import Any
 
 from resolver.errors import Refusal, ReleaseUnknown
 from resolver.grammar.client import Client
+from resolver.grammar.payload import parse_payload
 from resolver.grammar.reference import parse_alias
 from resolver.release.candidate import Candidate, Candidates
 from resolver.release.resolution import Resolution, deny
@@ -55,8 +56,13 @@ class TokenAnswer:
 
     @property
     def token(self) -> str:
-        """What the client will send with its requests."""
-        answer = json.loads(self.body)
+        """What the client will send with its requests; nothing where there is none."""
+        try:
+            answer = parse_payload(self.body)
+        except ValueError:
+            return ""  # Whoever issues tokens may answer anything.
+        if not isinstance(answer, dict):
+            return ""
         return str(answer.get("token") or answer.get("access_token") or "")
 
     def refusal_for(self, client: Client) -> Refusal | None:

@@ -37,6 +37,7 @@ _SYMPTOMS: tuple[tuple[type[BaseException], Symptom], ...] = (
     (Urllib3IncompleteRead, Symptom.CUT),
     (BadStatusLine, Symptom.NO_HTTP),
 )
+_BEGIN = "HTTP"
 NO_ROUTE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
 NO_TLS_AT_ALL = frozenset(
     {
@@ -116,6 +117,8 @@ def symptom_of(error: BaseException) -> Symptom | None:
         return _of_handshake(bottom)
     if isinstance(bottom, OSError) and bottom.errno in NO_ROUTE:
         return Symptom.NO_ROUTE
+    if isinstance(bottom, BadStatusLine) and str(bottom).startswith(_BEGIN):
+        return None  # It may be one that is cut off, or of a status that is none.
     # The library's own say more of a time that is over than what they began with.
     both = ((each, pair) for each in (error, bottom) for pair in _SYMPTOMS)
     return next((name for each, (kind, name) in both if isinstance(each, kind)), None)

@@ -1,13 +1,14 @@
 """Why there is no answer, in words that an operator need not look up."""
 
 import socket
-from http.client import RemoteDisconnected
+from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 
 import pytest
 import requests
 
 from resolver.errors import Reason, ServiceUnavailable
-from resolver.upstream.failure import cause, unreachable
+from resolver.symptom import Symptom
+from resolver.upstream.failure import cause, symptom_of, unreachable
 from resolver.upstream.share import busy
 
 CAUSES = (
@@ -32,6 +33,39 @@ def test_cause(bottom: Exception, words: str) -> None:
     said = f"https://api.example.com:8443 does not answer: {words}"
     assert failure.explanation == said
     assert failure.in_log == f"{failure.message} ({said})"
+
+
+@pytest.mark.parametrize(
+    ("bottom", "symptom"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "x"), Symptom.NO_HOST),
+        (socket.gaierror(socket.EAI_AGAIN, "x"), Symptom.NO_NAME_SERVER),
+        (UnicodeError("x"), Symptom.NO_HOST),
+        (ConnectionRefusedError(111, "x"), Symptom.REFUSED),
+        (OSError(113, "No route to host"), Symptom.NO_ROUTE),
+        (ConnectionResetError(104, "x"), Symptom.RESET),
+        (RemoteDisconnected("x"), Symptom.CLOSED),
+        (TimeoutError("x"), Symptom.SILENT),
+        (BadStatusLine("SSH-2.0"), Symptom.NO_HTTP),
+        (BadStatusLine("HTTP/1.1 20"), None),
+        (IncompleteRead(b""), Symptom.CUT),
+        (ValueError("x"), None),
+    ],
+    ids=repr,
+)
+def test_symptom(bottom: Exception, symptom: Symptom | None) -> None:
+    """What is known has a name, and nothing else has."""
+    error = requests.ConnectionError("x")
+    error.__context__ = bottom
+    assert symptom_of(error) is symptom
+    assert unreachable(URL, error).seen.symptom is symptom
+
+
+def test_symptom_of_a_connection_that_takes_too_long() -> None:
+    """The library says whether there was one."""
+    error = requests.ConnectTimeout("x")
+    error.__context__ = TimeoutError("x")
+    assert symptom_of(error) is Symptom.NO_CONNECTION
 
 
 def test_time_of_a_request() -> None:
