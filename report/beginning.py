@@ -25,10 +25,10 @@ def begins(request: Request, last: Pull, base: Request | None) -> bool:
     if request.kind not in BEGINNINGS:
         return False
     if base and base.begin > last.requests[-1].begin:
-        return last.is_bad or base.begin - last.end > PAUSE_SECONDS
+        return last.is_bad or last.silence(base.begin) > PAUSE_SECONDS
     if not is_first(request):
         return False
-    is_late = request.begin - last.end > PAUSE_SECONDS
+    is_late = last.silence(request.begin) > PAUSE_SECONDS
     if request.record.login is Login.NONE:
         return last.token is not None or (last.is_bad and is_late)
     return is_late and any(_is_answer_to(request, each) for each in last.requests)
@@ -41,7 +41,7 @@ def is_first(request: Request) -> bool:
 
 def is_silent(pull: Pull, at: float) -> bool:
     """Return whether nothing has happened in it for long, and nothing is under way."""
-    return at - pull.end > SILENCE_SECONDS and not pull.is_running
+    return pull.silence(at) > SILENCE_SECONDS
 
 
 def _is_answer_to(request: Request, before: Request) -> bool:
@@ -117,5 +117,5 @@ def is_found(pull: Pull, at: float) -> bool:
             for each in pull.requests
         )
         and not any(each.record.digest for each in pull.requests)
-        and at - pull.end <= BASE_SECONDS
+        and pull.silence(at) <= BASE_SECONDS
     )

@@ -46,6 +46,10 @@ class Pull:
         self._settle()
         return max([self._end, *(each.end for each in self._running)])
 
+    def silence(self, at: float) -> float:
+        """Return how many seconds before that moment nothing was under way."""
+        return 0.0 if self.is_running else at - self.end
+
     @property
     def is_running(self) -> bool:
         """Whether one of its requests is not over."""
