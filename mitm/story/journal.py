@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache, TTLCache
 from mitmproxy import exceptions, http
 
+from cause.client import RETURN_SECONDS
 from mitm.guard.connection import Connections
 from mitm.story import log_line, own_request, words
 from mitm.story.audience import Audience
@@ -27,17 +28,20 @@ RELEASES_MAX = 10_000
 class Journal:
     """Tells of requests, and knows the releases of those before."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(
+        self, connections: Connections, return_seconds: float = RETURN_SECONDS
+    ) -> None:
+        """Wait so long for clients that were sent for a token."""
         self._connections = connections
         self._releases: LRUCache[str, KnownRelease] = LRUCache(RELEASES_MAX)
-        self._redirected: TTLCache[tuple[object, ...], None] = TTLCache(
+        self._redirected: TTLCache[tuple[str | None, str | None], None] = TTLCache(
             REDIRECTED_MAX, REDIRECTED_SECONDS
         )
         self._address: tuple[str, int] | None = None
         self._metrics: Metrics | None = None
         self._kept = Kept()
         self._audience: Audience | None = None
-        self._returns = Returns(self._lost)
+        self._returns = Returns(self._lost, return_seconds)
 
     @property
     def observer(self) -> Observer:
@@ -120,9 +124,9 @@ class Journal:
 
     def _close(self, flow: http.HTTPFlow, record: Record) -> None:
         record.recall(self._releases)
-        if record.is_redirected and "range" not in flow.request.headers:
-            login = flow.request.headers.get("authorization", "")
-            key = record.client[0], hash(login), record.digest
+        is_whole = "range" not in flow.request.headers
+        if record.is_redirected and record.session and is_whole:
+            key = record.session, record.digest
             record.is_back = key in self._redirected
             self._redirected[key] = None
         words.tell(flow, record)
