@@ -1,5 +1,6 @@
 """Who is told of a request: the flow itself, an audience, the log, the metrics."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache, TTLCache
@@ -14,6 +15,8 @@ from mitm.story.returning import Returns
 from resolver.blob.count import Kept
 from resolver.token.answer import TokenAnswer
 from resolver.upstream.observer import NOBODY, Observer
+
+logger = logging.getLogger("balena")
 
 if TYPE_CHECKING:
     from mitm.story.metrics import Metrics
@@ -89,14 +92,12 @@ class Journal:
         self._returns.note(flow, record)
         if self._audience or own_request.is_watched():
             words.begin(flow, record)
-        if self._audience:
-            self._audience.note(flow, record)
+        self._show(flow, record)
 
     def streamed(self, flow: http.HTTPFlow, record: Record) -> None:
         """Tell of one whose answer is on its way."""
         words.tell_streaming(flow, record)
-        if self._audience:
-            self._audience.note(flow, record)
+        self._show(flow, record)
 
     def issue(self, record: Record, answer: TokenAnswer) -> None:
         """Take note of the token that a client gets."""
@@ -132,8 +133,7 @@ class Journal:
         words.tell(flow, record)
         log_line.write(record)
         self._returns.note(flow, record)
-        if self._audience:
-            self._audience.note(flow, record)
+        self._show(flow, record)
         if self._metrics:
             self._metrics.count(record)
 
@@ -141,8 +141,16 @@ class Journal:
         """Tell that a client that was sent for a token did not come for one."""
         record.save(flow)
         log_line.write_finding(record)
-        if self._audience:
+        self._show(flow, record)
+
+    def _show(self, flow: http.HTTPFlow, record: Record) -> None:
+        """Tell the audience, whose bugs are no client's."""
+        if not self._audience:
+            return
+        try:
             self._audience.note(flow, record)
+        except Exception:
+            logger.exception("a bug of this proxy: the page of pulls misses a request")
 
 
 def _count(connections: Connections) -> "Metrics":

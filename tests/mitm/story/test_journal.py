@@ -115,3 +115,22 @@ def test_others_of_one_address_ask_for_the_same_blob(
 ) -> None:
     """Clients that nothing shows to be one are not taken for one."""
     assert findings(*asked) == [None, None]
+
+
+def test_page_that_fails_harms_no_request(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug of the page is in the log, and the request goes on."""
+
+    class Broken:
+        def note(self, _flow: http.HTTPFlow, _record: Record) -> None:
+            raise KeyError
+
+    async def play() -> Record:
+        journal = Journal(Connections())
+        journal.seat(Broken())
+        flow, record = redirected("one", Login.TOKEN)
+        journal.began(flow, record)
+        journal.answered(flow, record)
+        return record
+
+    assert asyncio.run(play()).status == 307
+    assert "a bug of this proxy" in caplog.text
