@@ -39,6 +39,7 @@ from resolver.grammar.endpoint import (
     Ready,
     TokenEndpoint,
     parse_endpoint,
+    parse_written,
     parse_namespace,
 )
 from resolver.grammar.reference import printable
@@ -136,6 +137,9 @@ class Endpoints:
             record.aim(endpoint)
             if isinstance(endpoint, Base | Content):
                 record.session = session_of(bearer_token(exchange.authorization))
+        except errors.MethodNotAllowed:
+            record.aim_at_push(parse_written(exchange.target))
+            raise
         finally:
             self._journal.began(flow, record)
         if isinstance(endpoint, Ping):

@@ -29,8 +29,9 @@ def begins(request: Request, last: Pull, base: Request | None) -> bool:
     if not is_first(request):
         return False
     is_late = last.silence(request.begin) > PAUSE_SECONDS
-    if request.record.login is Login.NONE:
-        return last.token is not None or (last.is_bad and is_late)
+    is_new = last.token is not None or (last.is_bad and is_late)
+    if request.record.login is Login.NONE and is_new:
+        return True
     return is_late and any(_is_answer_to(request, each) for each in last.requests)
 
 

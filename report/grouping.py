@@ -50,7 +50,7 @@ from report.beginning import (
     may_follow,
     waits_for_token,
 )
-from report.party import Parties, Party, may_ping
+from report.party import Parties, Party, is_open, may_ping
 from report.pull import Pull
 from report.request import Request
 
@@ -58,7 +58,7 @@ RIVALS_MAX = 256
 """Pulls of one address and alias that a request without a link is held against."""
 DOUBTS_MAX = 16
 """Of those who began last; a crowd's are not resolved, or each request takes long."""
-_OF_PULLS = CONTENT | {Kind.TOKEN}
+_OF_PULLS = CONTENT | {Kind.TOKEN, Kind.PUSH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,10 @@ class Sorting:
         """
         known = self._running.pop(request.id, None)
         if known:
+            was_open = is_open(known)
             known.update(request)
+            if is_open(known) and not was_open:
+                self._open_up(known)
         elif request.kind in _OF_PULLS and request.aliases:
             self._sort(request)
             self._resolve_doubts(request.begin)
@@ -266,6 +269,16 @@ class Sorting:
         self._claim(request, party)
         if (token := self._parties.token_of(request)) and request.aliases:
             self._lead(token, party.pulls[request.aliases[0]])
+
+    def _open_up(self, request: Request) -> None:
+        """Take who pulls without a token for the others of its address and name."""
+        for pull in self._places.get(request.id, ()):
+            party = self._pulls[pull].proven
+            for other in self._parties.of(request):
+                if other is not party:
+                    party = self._unite(party, other)
+            self._parties.add(request, party)
+            return
 
     def _pull(
         self, request: Request, alias: str, party: Party, base: Request | None

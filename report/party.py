@@ -3,14 +3,19 @@
 Two things are a proof: a connection, which is one client's own unless a trusted reverse
 proxy is in front, and a token, which only who asked for it has. A token that was issued
 twice proves nothing, because it may have been given to two.
+
+A registry that gives its content without tokens leaves nothing to tell programs of one
+address apart, which open a connection for each layer. There, who has the same address
+and the same name is one client, be it several.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from cachetools import LRUCache
 
-from mitm.story.record import Kind
+from mitm.story.record import CONTENT, Kind, Login
 from report.pull import Pull
 from report.request import Request
 
@@ -19,6 +24,8 @@ COMMON_MAX = 1000
 
 TOKENS_MAX = 1000
 """Tokens of which it is remembered who asked for them."""
+
+_WANT_TOKEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 type Link = tuple[str, str]
 """What requests of one client have in common: which sort of thing, and which of it."""
@@ -63,7 +70,8 @@ class Parties:
     def of(self, request: Request) -> list[Party]:
         """Return who has something in common with the request; they are one."""
         self._read_issued()
-        found = (self._parties.get(link) for link in _links(request))
+        links = (*_links(request), *_links_without_token(request))
+        found = (self._parties.get(link) for link in links)
         return list(dict.fromkeys(party for party in found if party))
 
     def has_own_token(self, request: Request) -> bool:
@@ -82,6 +90,9 @@ class Parties:
         """Take note that the request is of this party."""
         for link in _links(request):
             self._link(link, party)
+        if is_open(request):
+            for link in _links_without_token(request):
+                self._link(link, party)
         if request.kind is Kind.TOKEN:
             self._waiting.append((request, party))
             self._read_issued()
@@ -127,6 +138,13 @@ class Parties:
         self._link(link, party)
 
 
+def is_open(request: Request) -> bool:
+    """Return whether it shows that the registry wants no token for its content."""
+    is_answered = request.is_over and request.status not in (None, *_WANT_TOKEN)
+    has_login = request.record.login is Login.KEY
+    return any(_links_without_token(request)) and (has_login or is_answered)
+
+
 def may_ask_for_token(agent: str, program: str) -> bool:
     """Return whether a token asked for under this name may be for that program."""
     return _is_same(agent, program) or (_name(program), _name(agent)) in _FOR_TOKENS
@@ -151,3 +169,9 @@ def _links(request: Request) -> Iterator[Link]:
         yield "connection", request.connection
     if request.session and request.kind is not Kind.TOKEN:
         yield "session", request.session
+
+
+def _links_without_token(request: Request) -> Iterator[Link]:
+    """Yield what a request for content has that needs no token."""
+    if request.kind in CONTENT and request.record.login is not Login.TOKEN:
+        yield "open", f"{request.client} {request.agent}"

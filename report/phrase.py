@@ -27,6 +27,7 @@ _KINDS: Mapping[str, str] = {
     Kind.TAGS: "list of tags",
     Kind.REFERRERS: "referrers of",
     Kind.CATALOG: "list of repositories",
+    Kind.PUSH: "push",
     Kind.OTHER: "unknown path",
     OwnKind.RESOLUTION: "look-up at the API",
     OwnKind.GRANT: "token from its issuer",

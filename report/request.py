@@ -159,6 +159,8 @@ class Request:
     @property
     def is_bad(self) -> bool:
         """Whether who asked had nothing of it, or not all."""
+        if self.record.is_optional:
+            return False
         if not self.record.is_own:
             is_strange = self.record.fault is not None or bool(self.record.refused)
             return self.record.outcome in BAD_OUTCOMES or is_strange
@@ -187,6 +189,8 @@ class Request:
 
     def outcome_for(self, alias: str) -> Outcome | None:
         """Return how it ended for one of its aliases; None where it has not."""
+        if self.record.is_optional:
+            return Outcome.SERVED  # That it is not there is an answer.
         return Outcome.REFUSED if self.about(alias).is_refused else self.record.outcome
 
     def with_texts(self, change: Callable[[str], str]) -> Self:
@@ -214,7 +218,7 @@ def read_request(flow: http.HTTPFlow, record: Record) -> Request:
         begin=begin,
         seconds=_duration(flow, begin) if record.seconds is None else record.seconds,
         client=record.forwarded_for or "".join(map(str, flow.client_conn.peername[:1])),
-        agent=shown_agent(request.headers.get("user-agent", "")),
+        agent=record.agent or shown_agent(request.headers.get("user-agent", "")),
         host=_host(request),
         comment=flow.comment,
         explanation=(),

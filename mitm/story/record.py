@@ -21,6 +21,7 @@ explanation, view and report are made from it. It has, as far as they are known:
     finding            what is wrong, in a sentence
     advice             what to do about it
     wants_login        whether a registry that takes logins itself was asked without one
+    agent              what the client calls itself, which a storage is not told
     session            what stands for the token that was issued or sent, so that
                        requests with the same one are known to be of one client
     connection         mitmproxy's name for the client's connection; missing where
@@ -110,6 +111,8 @@ class Kind(StrEnum):
     TAGS = "tags"
     REFERRERS = "referrers"
     CATALOG = "catalog"
+    PUSH = "push"
+    """To write, or to delete, which is not possible."""
     OTHER = "other"
     """Nothing that is served, or nothing that could be read."""
 
@@ -277,6 +280,7 @@ class Record:
     fault: Cause | None = None
     finding: str | None = None
     advice: str | None = None
+    agent: str | None = None
     session: str | None = None
     connection: str | None = None
     forwarded_for: str | None = None
@@ -292,8 +296,6 @@ class Record:
     registry_seconds: float | None = None
 
     # What is known only until it is over.
-    agent: str = ""
-    """What the client calls itself; a flow has its header."""
     begin: float = 0.0
     forward_begin: float = 0.0
     is_forwarded: bool = False
@@ -499,6 +501,10 @@ class Record:
         return self.kind is Kind.REFERRERS or (
             self.kind is Kind.MANIFEST and is_artifact_tag(self.reference)
         )
+
+    def aim_at_push(self, name: str | None) -> None:
+        """Take note that the client wants to write to a repository, or to delete."""
+        self.kind, self.alias = Kind.PUSH, name and (brief_location(name) or name)
 
     def aim(self, wanted: endpoint.Endpoint) -> None:
         """Take note of what is asked for."""
@@ -758,6 +764,7 @@ _READERS: Mapping[str, _Reader] = {
     "fault": _member(Cause),
     "finding": _text,
     "advice": _text,
+    "agent": _text,
     "session": _text,
     "connection": _text,
     "forwarded_for": _text,

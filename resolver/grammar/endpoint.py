@@ -112,6 +112,9 @@ def own_names(host: str) -> Surface:
     )
 
 
+_WRITTEN = re.compile(r"/v2/(?P<name>[^?]+?)/(?:blobs|manifests|tags|referrers)(?:/|$)")
+
+
 @dataclass(frozen=True, slots=True)
 class Ping:
     """The health check of liveness."""
@@ -201,6 +204,18 @@ def parse_endpoint(method: str, path: str, surface: Surface = RELEASES) -> Endpo
             f"there is no catalog: name a release, as in {surface.example}"
         )
     return Base() if path in ("/v2", "/v2/") else _parse_content(path, query, surface)
+
+
+def parse_written(path: str) -> str | None:
+    """Return the repository that somebody wants to write to, if there is one.
+
+    https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push
+    """
+    match = _WRITTEN.match(path)
+    try:
+        return str(parse_repository_name(match["name"])) if match else None
+    except NameInvalid:
+        return None
 
 
 def parse_namespace(path: str) -> str:
