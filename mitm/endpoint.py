@@ -39,8 +39,8 @@ from resolver.grammar.endpoint import (
     Ready,
     TokenEndpoint,
     parse_endpoint,
-    parse_written,
     parse_namespace,
+    parse_written,
 )
 from resolver.grammar.reference import printable
 from resolver.token import service

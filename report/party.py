@@ -25,6 +25,8 @@ COMMON_MAX = 1000
 TOKENS_MAX = 1000
 """Tokens of which it is remembered who asked for them."""
 
+_WITHOUT_TOKEN = CONTENT | {Kind.PUSH}
+"""What some registries want no token for."""
 _WANT_TOKEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 type Link = tuple[str, str]
@@ -173,5 +175,5 @@ def _links(request: Request) -> Iterator[Link]:
 
 def _links_without_token(request: Request) -> Iterator[Link]:
     """Yield what a request for content has that needs no token."""
-    if request.kind in CONTENT and request.record.login is not Login.TOKEN:
+    if request.kind in _WITHOUT_TOKEN and request.record.login is not Login.TOKEN:
         yield "open", f"{request.client} {request.agent}"

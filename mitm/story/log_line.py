@@ -177,6 +177,8 @@ def _level(record: Record) -> int:
         return logging.DEBUG
     if record.warning or record.refused:
         return logging.WARNING
+    if record.is_optional:
+        return logging.INFO
     if record.mover is Mover.NGINX_FETCH and record.outcome is Outcome.SERVED:
         return logging.DEBUG  # One for each slice.
     return _LEVELS.get(record.outcome or Outcome.FAILED, logging.WARNING)

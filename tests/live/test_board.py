@@ -12,7 +12,7 @@ from mitmproxy import http
 from live import board as limits
 from live.board import Board, Card
 from mitm.guard.reader import AnswerReader
-from mitm.story.record import Kind, Outcome, OwnKind
+from mitm.story.record import Kind, Login, Outcome, OwnKind
 from report.grouping import group_requests
 from tests.live.play import Clock, begin, play, playing, record_of
 from tests.report.flow import (
@@ -23,6 +23,7 @@ from tests.report.flow import (
     refused_pull,
     requests_of,
 )
+from tests.report.open import open_pull, refused_push
 
 OTHER = "balenablocks/other/1.0"
 
@@ -56,6 +57,11 @@ RECORDINGS = {
         blob(9, at=0.9, seconds=5),
         *docker_pull(at=3),
     ],
+    "without tokens": open_pull(),
+    "without tokens, twice": [*open_pull(), *open_pull(3)],
+    "without tokens, at once": [*open_pull(), *open_pull(0.001)],
+    "with a password": open_pull(login=Login.KEY),
+    "a push": refused_push(),
     "several layers at once": [
         *docker_pull(),
         *(blob(n, at=0.85 + n / 100, seconds=1.5) for n in range(5)),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mitm.story.record import Kind, Outcome, OwnKind
+from mitm.story.record import Kind, Login, Outcome, OwnKind
 from report.grouping import group_requests
 from report.request import Request
 from tests.report.flow import (
@@ -15,6 +15,7 @@ from tests.report.flow import (
     refused_pull,
     requests_of,
 )
+from tests.report.open import LAYERS, open_pull, refused_push
 
 
 def kinds(requests: list[Request]) -> list[str]:
@@ -148,3 +149,43 @@ def test_own_request_for_nobody() -> None:
     groups = group_requests(requests_of([probe]))
     assert kinds(list(groups.others)) == ["probe"]
     assert not groups.requests
+
+
+@pytest.mark.parametrize("login", [Login.NONE, Login.KEY])
+def test_registry_without_tokens(login: Login) -> None:
+    """Layers belong to their manifest, though address and name alone link them."""
+    groups = group_requests(requests_of(open_pull(login=login)))
+    (pull,) = groups.pulls
+    assert kinds(pull.requests) == ["base", "manifest", *["blob"] * LAYERS]
+    assert not groups.others
+
+
+def test_two_programs_without_tokens() -> None:
+    """Programs of other names are told apart."""
+    flows = [*open_pull(), *open_pull(0.01, agent="docker/28.5")]
+    groups = group_requests(requests_of(flows))
+    assert [len(pull.requests) for pull in groups.pulls] == [2 + LAYERS] * 2
+
+
+def test_programs_that_nothing_tells_apart() -> None:
+    """Those of one name and address that pull at once are one pull, with all."""
+    flows = [flow for n in range(10) for flow in open_pull(n / 1000)]
+    groups = group_requests(requests_of(flows))
+    (pull,) = groups.pulls
+    assert kinds(pull.requests).count("blob") == 10 * LAYERS
+
+
+def test_again_without_tokens() -> None:
+    """The next command is another pull."""
+    groups = group_requests(requests_of([*open_pull(), *open_pull(3)]))
+    assert [kinds(pull.requests).count("blob") for pull in groups.pulls] == [LAYERS] * 2
+
+
+def test_push_is_refused_once() -> None:
+    """A push is one card, which says why, and not one for each layer that is absent."""
+    groups = group_requests(requests_of(refused_push()))
+    (pull,) = groups.pulls
+    assert pull.result is Outcome.REFUSED
+    assert pull.decisive
+    assert pull.decisive.record.message == "'POST' is not possible"
+    assert not groups.others

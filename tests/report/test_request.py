@@ -1,7 +1,7 @@
 """What is known of one request."""
 
 from mitm.story.record import KEY, Kind, Outcome
-from tests.report.flow import FOUND, REFUSED, make_flow, request_of
+from tests.report.flow import ALIAS, FOUND, REFUSED, make_flow, request_of
 
 
 def test_each_alias_has_what_is_known_of_it() -> None:
@@ -47,3 +47,18 @@ def test_unknown_words() -> None:
     flow.metadata[KEY] |= {"kind": "upload", "outcome": "later"}
     request = request_of(flow)
     assert (request.kind, request.record.outcome) == (Kind.OTHER, None)
+
+
+def test_client_of_a_blob_that_was_fetched_for_it() -> None:
+    """A storage is told another name than that of the client, which the record has."""
+    flow = make_flow(Kind.BLOB, agent="registry-proxy/0.1.0")
+    flow.metadata["balena"]["agent"] = "docker/28.5.2"
+    assert request_of(flow).agent == "docker/28.5.2"
+
+
+def test_absent_blob_of_a_push_is_no_failure() -> None:
+    """Who only looks whether something is there has an answer."""
+    flow = make_flow(Kind.BLOB, Outcome.REFUSED, status=404, method="HEAD")
+    request = request_of(flow)
+    assert not request.is_bad
+    assert request.outcome_for(ALIAS) is Outcome.SERVED
