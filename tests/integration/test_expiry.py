@@ -4,13 +4,14 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.utils import formatdate
 from types import SimpleNamespace
 
 import pytest
 
 from demo.proxy import Proxy
 from localcloud import LocalCloud
-from localcloud.server import Request
+from localcloud.server import Request, Response
 from tests.client.client import Client
 from tests.integration.scripted import ask
 from tests.integration.session import get_token
@@ -45,6 +46,16 @@ def started() -> Iterator[Setting]:
         LocalCloud(clock=lambda: time.time() + clock.ahead) as cloud,
         Proxy(cloud.registry_url) as proxy,
     ):
+        assert cloud.registry is not None
+        answer = cloud.registry.application
+
+        def dated(request: Request) -> Response:
+            """Say the time of that clock, as registries do."""
+            said = answer(request)
+            date = ("Date", formatdate(time.time() + clock.ahead, usegmt=True))
+            return Response(said.status, (*said.headers, date), said.body)
+
+        cloud.registry.application = dated
         yield Setting(cloud, clock, proxy)
 
 
@@ -89,6 +100,8 @@ def test_expired_token_gets_a_challenge(setting: Setting) -> None:
         f'Bearer realm="{url}/auth/v1/token",service="{setting.cloud.registry_host}",'
         f'scope="repository:{ALIAS}:pull",error="invalid_token"'
     )
-    assert "refuses the token: the token is valid from 20" in setting.proxy.log
+    assert "the clock of the registry is 5 h ahead of this machine's" in (
+        setting.proxy.log
+    )
     assert "refuses a token" not in setting.proxy.log
     assert token.partition("~")[0].rpartition(".")[2] not in setting.proxy.log

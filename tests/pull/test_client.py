@@ -311,9 +311,7 @@ def test_manifest_refused(
 def test_error_of_the_proxy(site: Site, status: int) -> None:
     """It is told from the registry behind it, and its log has the request by its id."""
     message = with_id("the registry behind it fails", "0c3032e4-5d61")
-    site.let_logged_in(
-        lambda: error(503 if code == "UNAVAILABLE" else 418, code, message)
-    )
+    site.let_logged_in(lambda: error(status, "UNKNOWN", message))
     with pytest.raises(Fault) as caught:
         site.pull()
     proxy = f"the proxy {site.registry.host}"

@@ -31,7 +31,7 @@ def test_second_attempt_at_the_api(tmp_path: Path) -> None:
     pull = make_page(tmp_path, flows).one("section", id="pull-1")
     assert pull.one(class_="badge").text == "✓ served"
     (failure,) = pull.one("ul", class_="failures").find("li")
-    assert failure.text.startswith("was 503 token from its issuer 503")
+    assert failure.text.startswith("Was 503. token from its issuer 503")
 
 
 def test_reason_of_a_failure_is_no_decision(tmp_path: Path) -> None:
