@@ -19,6 +19,8 @@ OF_TARGETS = frozenset(
         *(
             "FROM",
             "HOST",
+            "LOG",
+            "PAGE",
             "IMAGE",
             "LOG",
             "MINUTES",

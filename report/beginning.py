@@ -79,8 +79,11 @@ def may_ask(request: Request, pull: Pull) -> bool:
 def may_follow(request: Request, base: Request) -> bool:
     """Return whether the request may be the next after a ``GET /v2/``.
 
-    None comes after one that failed, and after a challenge the client gets a token.
+    None comes after one that failed or is not over, and after a challenge the client
+    gets a token.
     """
+    if not base.is_over or base.end > request.begin:
+        return False
     if base.record.outcome is Outcome.CHALLENGED:
         return request.kind is Kind.TOKEN or request.record.login is not Login.NONE
     return not base.is_bad

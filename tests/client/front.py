@@ -15,7 +15,7 @@ from tests.client.machine import ADDRESS, NAME
 from tests.integration.balancer import Replica, balancing
 from tests.integration.registry import Installation, htpasswd, installed, serving
 from tests.integration.storage import SCRIPT, Nginx, known_to_the_proxy, storing
-from tests.integration.tool import wait_until
+from tests.integration.tool import wait_for_start, wait_until
 from tests.integration.way import nginx
 
 SELECT = {"TAGS": "select"}
@@ -52,6 +52,7 @@ class Ground:
 def plain(ground: Ground, **variables: str) -> Iterator[Front]:
     """Speak plain HTTP on loopback."""
     with Proxy(ground.installation.url, environment=SELECT | variables) as proxy:
+        wait_for_start(proxy)  # Or its own requests would be counted as a client's.
         yield Front(proxy.host, ground.installation)
 
 

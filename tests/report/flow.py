@@ -106,7 +106,7 @@ def refused_pull(at: float = 0.0, *, alias: str = ALIAS) -> list[http.HTTPFlow]:
     """Return the flows of a pull of a release that there is not."""
     make = partial(make_flow, alias=alias)
     return [
-        make(Kind.BASE, Outcome.CHALLENGED, at=at, status=401),
+        make(Kind.BASE, Outcome.CHALLENGED, at=at, seconds=0.05, status=401),
         make(Kind.TOKEN, Outcome.REFUSED, at=at + 0.1, target=REFUSED, **REFUSED),
         make(Kind.MANIFEST, Outcome.REFUSED, at=at + 0.3, status=404, **REFUSED),
     ]

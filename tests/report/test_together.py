@@ -136,6 +136,21 @@ def test_what_cannot_be_told_apart(agent: str) -> None:
     assert names(groups.others) == names(each[0] for each in crowd)
 
 
+@FUZZ
+@given(plans(("docker/28", "docker/29")))
+def test_both_stores_of_docker(plan: Plan) -> None:
+    """One store pings and the other does not, under the same name for itself."""
+    crowd = crowd_of(plan)
+    requests = mixed(crowd)
+    for request in requests:
+        request.agent = request.agent.replace("docker/29", "docker/28")
+    groups = group_requests(requests)
+    assert len(groups.pulls) == len(crowd)
+    for pull in groups.pulls:
+        assert sum(bool(names(each) & names(pull.requests)) for each in crowd) == 1
+    assert members(as_they_come(requests).pulls) == members(groups.pulls)
+
+
 def test_client_that_never_gets_a_token() -> None:
     """One of two that stops after the challenge is a pull of its own, as the other."""
     crowd = [pull_of("oras/1", times("oras/1", at)) for at in (0, 0.001)]
