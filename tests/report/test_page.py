@@ -70,6 +70,30 @@ def test_other_requests(tmp_path: Path) -> None:
     assert row.text.endswith("unknown path /nope ✕ 404 refused 2")
 
 
+def test_next_step(tmp_path: Path) -> None:
+    """It stands with each error in one style, and once beside what is decisive."""
+    known = {"fault": "storage", "finding": "it broke off", "advice": "look at its log"}
+    flows = [
+        *docker_pull(),
+        make_flow(Kind.BLOB, Outcome.FAILED, at=2, digest="sha256:1", **known),
+        make_flow(Kind.TAGS, Outcome.REFUSED, at=3, status=404, message="no tags"),
+        make_flow(Kind.BASE, Outcome.FAILED, at=99, status=502, **known),
+    ]
+    page = make_page(tmp_path, flows)
+    assert "What to do" not in page.text
+    for place in (page.one(id="pull-1-why"), page.one(id="others")):
+        assert place.one(class_="next").text == "Next: look at its log."
+        assert place.find(class_="message")[0].text == "It broke off."
+    errors = page.one("section", id="pull-1").one("ul", class_="failures")
+    assert not errors.find(class_="next")
+    assert [each.classes for each in errors.find("li")] == [
+        *(["why", "failed"], ["why", "refused"]),
+    ]
+    others = page.one(id="others")
+    assert others.one("li").classes == ["why", "failed"]
+    assert "docker/20 at 192.0.2.7" in others.one("table", class_="others").text
+
+
 def test_flows_of_others_and_a_broken_file(tmp_path: Path) -> None:
     """The page says what it leaves out, and that the file breaks off."""
     path = save(tmp_path / "flows", [tflow.tflow(resp=True), *docker_pull()])
