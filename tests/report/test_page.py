@@ -72,7 +72,11 @@ def test_other_requests(tmp_path: Path) -> None:
 
 def test_next_step(tmp_path: Path) -> None:
     """It stands with each error in one style, and once beside what is decisive."""
-    known = {"fault": "storage", "finding": "it broke off", "advice": "look at its log"}
+    known: dict[str, Any] = {
+        "fault": "storage",
+        "finding": "it broke off",
+        "advice": "look at its log",
+    }
     flows = [
         *docker_pull(),
         make_flow(Kind.BLOB, Outcome.FAILED, at=2, digest="sha256:1", **known),

@@ -1,6 +1,7 @@
 """What came of a pull, and why."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from mitmproxy import http
@@ -109,7 +110,7 @@ def test_what_came_from_the_cache_is_told() -> None:
     ]
 
 
-BROKE = {
+BROKE: Mapping[str, Any] = {
     "digest": DIGEST,
     "failure": "it broke off",
     "fault": "storage",
@@ -157,7 +158,7 @@ def test_client_that_goes_by_itself() -> None:
     ],
 )
 def test_served_after_failures(
-    known: Mapping[str, str], status: int, told: str
+    known: Mapping[str, Any], status: int, told: str
 ) -> None:
     """A pull that took several attempts says so beside what was served."""
     failed = [
