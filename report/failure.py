@@ -43,10 +43,11 @@ def failures(requests: Iterable[Request]) -> Sequence[Failure]:
 
 
 def explanation(request: Request) -> Sequence[str]:
-    """Return the sentences that say more than why it is no success."""
+    """Return the sentences that say more than why it is no success, and what to do."""
     record = request.record
-    reason = record.finding or record.message or record.failure
-    return [each for each in request.explanation if not reason or reason not in each]
+    said = (record.finding or record.message or record.failure, record.advice)
+    told = [each for each in said if each]
+    return [s for s in request.explanation if not any(each in s for each in told)]
 
 
 def behind(request: Request) -> Sequence[str]:

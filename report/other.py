@@ -48,7 +48,10 @@ class Others:
         for each in self.requests:
             if each.kind not in _HEALTH_CHECKS:
                 record = each.record
-                key = each.client, record.method, each.kind, record.path, each.status
+                key = (
+                    *(each.client, each.agent, record.method, each.kind),
+                    *(record.path, each.status),
+                )
                 groups[key].append(each)
         return list(groups.values())
 

@@ -1,6 +1,7 @@
 """The words in which the page says things."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 
 from mitm.story.quantity import describe_size
@@ -32,9 +33,10 @@ _KINDS: Mapping[str, str] = {
     OwnKind.RESOLUTION: "look-up at the API",
     OwnKind.GRANT: "token from its issuer",
     OwnKind.PROBE: "ping of the registry",
-    OwnKind.SEARCH: "search for the blob",
-    OwnKind.CHOICE: "look whether it is here",
+    OwnKind.SEARCH: "search for the blob at the registry",
+    OwnKind.CHOICE: "look whether the registry has it",
 }
+_AT_STORAGE = "search for the blob at the storage"
 _ENDINGS: Mapping[Outcome | None, str] = {
     Outcome.SERVED: "",
     Outcome.CHALLENGED: "get a token",
@@ -66,11 +68,14 @@ SOURCES: Mapping[Source | None, str] = {
 }
 """Where a blob came from, where neither cache nor nginx has a part in it."""
 PARTS: Mapping[Part, str] = {
-    Part.API: "waiting for a token",
+    Part.API: "waiting for the API or token server",
     Part.REGISTRY: "waiting for the registry",
     Part.TRANSFER: "transfer",
     Part.PROXY: "the proxy itself",
 }
+_WORD = re.compile(r"[a-z]+[ ,:;]")
+"""How a sentence begins that begins with no name."""
+_ENDS = (".", "!", "?")
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
 
@@ -79,7 +84,9 @@ def what(request: Request) -> str:
     """Say what was asked for."""
     record = request.record
     method = "" if record.method == "GET" else f"({record.method})"
-    words = (_KINDS[record.kind], record.reference, method)
+    is_elsewhere = record.kind is OwnKind.SEARCH and record.storage
+    kind = _AT_STORAGE if is_elsewhere else _KINDS[record.kind]
+    words = (kind, record.reference, method)
     return " ".join(filter(None, words))
 
 
@@ -150,20 +157,61 @@ def release(pull: Pull) -> str:
 def reason(pull: Pull) -> str:
     """Say why a pull is no success, or how much was served."""
     if decisive := pull.decisive:
-        return why(decisive)
-    took = seconds(pull.end - pull.begin)
+        return why(decisive) + _given_up(pull, decisive)
     if pull.result is Outcome.SERVED:
-        size = describe_size(pull.bytes)
-        kept = (
-            f", {describe_size(pull.kept)} of it from the cache," if pull.kept else ""
-        )
-        return f"{size}{kept} in {took}"
+        return _served(pull)
     outcome = pull.requests[-1].record.outcome
     if outcome is Outcome.CHALLENGED:
         return "the client was told to get a token, and did not come back with one"
     if outcome is None:
         return "the last request was not over when the file was saved"
     return "the client got a token, and asked for nothing"
+
+
+def headline(pull: Pull) -> str:
+    """Say the same as a sentence; how much was served is none."""
+    words = reason(pull)
+    return words if pull.result is Outcome.SERVED else sentence(words)
+
+
+def sentence(words: str) -> str:
+    """Return words with a capital letter and a full stop.
+
+    What begins with a name, as ``org/app`` or a host, is left as it is written.
+    """
+    begin = words[:1].upper() if _WORD.match(words) else words[:1]
+    return f"{begin}{words[1:]}{'' if words.endswith(_ENDS) else '.'}"
+
+
+def _given_up(pull: Pull, failed: Request) -> str:
+    """Say how often it failed so before the client gave up, if it did."""
+    if not pull.is_given_up(failed):
+        return ""
+    times = len(pull.alike(failed))
+    often = f"it happened {times} times, " if times > 1 else ""
+    return f"; {often}then the client gave up"
+
+
+def _served(pull: Pull) -> str:
+    """Say how much was served, how fast, and what of it went another way."""
+    words = describe_size(pull.bytes)
+    if pull.kept:
+        words += f", {describe_size(pull.kept)} of it from the cache,"
+    words += f" in {seconds(pull.end - pull.begin)}"
+    if broken := pull.broken:
+        is_cut = all(each.record.failure and each.status for each in broken)
+        words += (
+            f", after {count(len(broken), 'answer')} that broke off"
+            if is_cut
+            else f", after {count(len(broken), 'request')} that failed"
+        )
+    for host, blobs in pull.redirected.items():
+        verb = "is" if blobs == 1 else "are"
+        words += (
+            f"; {count(blobs, 'layer')} {verb} fetched by the client from"
+            f" {host or 'the storage'}, past the proxy"
+        )
+    return words
 
 
 def why(request: Request) -> str:

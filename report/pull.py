@@ -1,7 +1,8 @@
 """A pull: what came of it, and which of its requests decided that."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mitm.story.record import CONTENT, AliasRecord, Kind, Outcome
@@ -79,11 +80,27 @@ class Pull:
         """The request for which it is no success; None if it is one.
 
         Of requests for the same only the last one counts, because clients try again;
-        and of those that ended as badly the first, because it led to the others.
+        where the client gave that up, what had failed before it. Of those that ended as
+        badly it is the first, because it led to the others.
         """
         last = {_subject(each): each for each in self.requests}
         bad = [r for r in last.values() if r.outcome_for(self.alias) in BAD_OUTCOMES]
-        return max(bad, key=self._weight, default=None) or self._lost
+        told = (self._failed_before(each) or each for each in bad)
+        return max(told, key=self._weight, default=None) or self._lost
+
+    def alike(self, request: Request) -> Sequence[Request]:
+        """Return the requests for the same, of which the same is wrong."""
+        return [
+            each
+            for each in self.requests
+            if _subject(each) == _subject(request)
+            and each.record.finding == request.record.finding
+        ]
+
+    def is_given_up(self, request: Request) -> bool:
+        """Return whether the client went away when it asked for the same again."""
+        last = [each for each in self.requests if _subject(each) == _subject(request)]
+        return last[-1] is not request and last[-1].record.outcome is Outcome.ABORTED
 
     @property
     def result(self) -> Outcome | None:
@@ -117,6 +134,21 @@ class Pull:
             else:
                 total += each.total
         return total if transfers else None
+
+    @property
+    def broken(self) -> Sequence[Request]:
+        """The requests for content that failed, whatever came of the next ones."""
+        return [e for e in self._content if e.record.outcome is Outcome.FAILED]
+
+    @property
+    def redirected(self) -> Mapping[str, int]:
+        """How many blobs the client was sent for elsewhere, by host."""
+        hosts = {
+            each.record.digest: each.led_to
+            for each in self._content
+            if each.record.is_redirected and not each.is_bad
+        }
+        return Counter(hosts.values())
 
     @property
     def kept(self) -> int:
@@ -169,6 +201,18 @@ class Pull:
         record = self.requests[-1].record
         is_lost = record.outcome is Outcome.CHALLENGED and record.finding is not None
         return self.requests[-1] if is_lost else None
+
+    def _failed_before(self, last: Request) -> Request | None:
+        """Return the failure with a known cause after which the client gave up."""
+        if last.record.outcome is not Outcome.ABORTED:
+            return None
+        before = [each for each in self.requests if _subject(each) == _subject(last)]
+        for each in reversed(before):
+            if each.record.outcome is Outcome.FAILED and each.record.finding:
+                return each
+            if each.record.outcome is Outcome.SERVED:
+                return None
+        return None
 
     def _weight(self, request: Request) -> tuple[int, float]:
         outcome = request.outcome_for(self.alias)

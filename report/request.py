@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from mitmproxy import http
 
-from mitm.story.explain import explain
+from cause.finding import Cause
+from mitm.story.explain import explain, redirect_host
 from mitm.story.quantity import read_size
 from mitm.story.record import (
     AGENT_LENGTH_MAX,
@@ -45,6 +46,8 @@ _REDIRECTS = (
     HTTPStatus.TEMPORARY_REDIRECT,
     HTTPStatus.PERMANENT_REDIRECT,
 )
+_HELPED_BY_LOGIN = (Cause.LOGIN, Cause.RIGHTS, None)
+"""What may be wrong where another login is the way out."""
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -96,6 +99,8 @@ class Request:
     """Seconds that the token lives which was the answer."""
     total: int | None = None
     """Bytes that the answer says it has; None where it does not say."""
+    led_to: str = ""
+    """The host that the client was sent to for it, past this proxy."""
     own: tuple["Request", ...] = ()
     """The requests that the proxy made to answer this one, in the order of time."""
 
@@ -187,11 +192,22 @@ class Request:
         records = (each for each in self.record.aliases if each.alias == alias)
         return next(records, AliasRecord(alias))
 
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; it failed where a login is not taken, and none would be."""
+        outcome = self.record.outcome
+        if (
+            outcome is Outcome.UNAUTHORIZED
+            and self.record.fault not in _HELPED_BY_LOGIN
+        ):
+            return Outcome.FAILED
+        return outcome
+
     def outcome_for(self, alias: str) -> Outcome | None:
         """Return how it ended for one of its aliases; None where it has not."""
         if self.record.is_optional:
             return Outcome.SERVED  # That it is not there is an answer.
-        return Outcome.REFUSED if self.about(alias).is_refused else self.record.outcome
+        return Outcome.REFUSED if self.about(alias).is_refused else self.outcome
 
     def with_texts(self, change: Callable[[str], str]) -> Self:
         """Return the request with every text in it changed."""
@@ -205,6 +221,7 @@ class Request:
             host=change(self.host),
             comment=change(self.comment),
             explanation=tuple(map(change, self.explanation)),
+            led_to=change(self.led_to),
         )
 
 
@@ -224,6 +241,7 @@ def read_request(flow: http.HTTPFlow, record: Record) -> Request:
         explanation=(),
         lifetime=_lifetime(flow) if record.kind is Kind.TOKEN else None,
         total=_total(flow),
+        led_to=redirect_host(flow) if record.is_redirected else "",
     )
     return replace(read, explanation=tuple(explain(flow))) if read.is_bad else read
 

@@ -94,7 +94,7 @@ def split_time(request: Request) -> dict[Part, float]:
             spent[part] = min(seconds, left)
             left -= spent[part]
     if left > 0 or not spent:
-        spent[_rest(record)] = left
+        spent[_rest(request)] = left
     return spent
 
 
@@ -112,12 +112,13 @@ def _answering(record: Record) -> Part:
     return Part.PROXY if record.cache is CacheState.HIT else Part.REGISTRY
 
 
-def _rest(record: Record) -> Part:
+def _rest(request: Request) -> Part:
     """Return on whom the time was spent that is not noted by itself."""
+    record = request.record
     if record.kind is Kind.TOKEN:
         return Part.API if record.outcome is None else Part.PROXY
     if record.registry_seconds is not None:
-        return Part.TRANSFER
+        return Part.TRANSFER if request.is_transfer else Part.PROXY
     # There is no answer, so nobody noted how long it was waited for.
     is_waiting = record.outcome is None and record.kind in CONTENT
     return Part.REGISTRY if record.failure or is_waiting else Part.PROXY

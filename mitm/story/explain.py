@@ -13,6 +13,7 @@ from mitm.story.quantity import describe_size
 from mitm.story.record import SEPARATOR, Kind, Login, Mover, Outcome, OwnKind, Record
 from mitm.story.words import BLOBS, CACHES, LOGINS, sender
 from resolver.errors import ErrorCode
+from resolver.grammar.reference import printable
 
 _GOOD = {
     Login.KEY: ", and the login is good",
@@ -147,7 +148,7 @@ def _answer(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
     if record.status == HTTPStatus.NOT_MODIFIED:
         yield "The client has it already, and was told that it did not change."
         return
-    if host := _redirect_host(flow):
+    if host := redirect_host(flow):
         yield (
             f"The registry redirected it to {host}: the bytes go from there to"
             " the client, without its token and past this proxy."
@@ -186,10 +187,11 @@ def _answer(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
         )
 
 
-def _redirect_host(flow: http.HTTPFlow) -> str:
+def redirect_host(flow: http.HTTPFlow) -> str:
     """Return the host that the answer redirects to, or nothing."""
     location = flow.response.headers.get("location", "") if flow.response else ""
-    return location.partition("://")[2].partition("/")[0]
+    place = location.partition("://")[2].partition("/")[0]
+    return printable(place.partition("?")[0].rpartition("@")[2])
 
 
 def _own(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:

@@ -21,6 +21,8 @@ from mitm.story.record import KEY, OWN_KINDS, Outcome, OwnKind, Record
 from resolver.grammar.challenge import TOKEN_PATH
 from resolver.upstream.observer import Call, Event
 
+_REGISTRY = "/v2/"
+"""How paths begin that a registry has; a storage has none of them."""
 _SLUG = re.compile(r"slug(?:%20| )eq(?:%20| )'([^']+)'")
 _ASKED = {
     "),owns__release(": "the target and the greatest releases",
@@ -112,6 +114,8 @@ def make_flow(call: Call, asked_for: http.HTTPFlow | None) -> http.HTTPFlow:
     client = Record.read(asked_for) if asked_for else None
     record = Record(client.request_id if client else "", kind=kind, outcome=outcome)
     record.alias, record.failure = call.purpose or None, call.failure or None
+    if kind is OwnKind.SEARCH and not parts.path.startswith(_REGISTRY):
+        record.storage = parts.hostname
     record.bytes, record.seconds = len(call.body), round(call.end - call.begin, 4)
     record.save(shown)
     shown.marked = "" if outcome is Outcome.SERVED else words.MARK
@@ -155,9 +159,9 @@ def _kind(call: Call) -> OwnKind:
         return OwnKind.SEARCH
     if call.is_grant or path == TOKEN_PATH:
         return OwnKind.GRANT
-    if path == "/v2/":
+    if path == _REGISTRY:
         return OwnKind.PROBE
-    return OwnKind.CHOICE if path.startswith("/v2/") else OwnKind.RESOLUTION
+    return OwnKind.CHOICE if path.startswith(_REGISTRY) else OwnKind.RESOLUTION
 
 
 def _outcome(kind: OwnKind, status: int | None) -> Outcome:

@@ -29,6 +29,7 @@ _PATTERNS = tuple(
         (r"\('127\.0\.0\.1', \d+\)", "('127.0.0.1', <port>)"),
         (r"\[[0-9a-f]{8}\]", "[<id>]"),
         (r'"session": "[0-9a-f]{16}"', '"session": "<session>"'),
+        (r"(?m)^( +session +)[0-9a-f]{16}$", r"\1<session>"),
     )
 )
 

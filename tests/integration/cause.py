@@ -25,6 +25,7 @@ from mitm.story.record import Record
 from registry_proxy.port import free_port
 from report.grouping import group_requests
 from report.page import Page, render
+from report.phrase import sentence
 from report.recording import read_recording
 from tests.integration.blob import first_layer
 from tests.integration.fault import ALIAS, MANIFEST, TIMEOUT_SECONDS
@@ -176,7 +177,7 @@ def check(fault: Fault, bench: Bench) -> None:
     assert line["advice"] in story
     recording = read_recording(bench.flows)
     page = render(Page(recording, group_requests(recording.requests)))
-    assert escape(line["finding"]) in page
+    assert escape(sentence(line["finding"]).removesuffix(".")) in page
     assert escape(line["advice"]) in page
 
 

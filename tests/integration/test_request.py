@@ -131,13 +131,19 @@ def test_forwarding_headers_stay_here(cloud: LocalCloud, front: Proxy) -> None:
 def test_realm_behind_a_terminator(
     cloud: LocalCloud, variables: dict[str, str], url: str
 ) -> None:
-    """It is what the terminator's client used, where that is trusted, or as told."""
+    """It is what the terminator's client used, where that is trusted, or as told.
+
+    What was told is in the log beside the address at which the proxy listens.
+    """
     headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "hub.example"}
     with Proxy(cloud.registry_url, environment=variables) as proxy:
         with plain_session() as session:
             base = f"http://{proxy.host}/v2/"
             answer = session.get(base, headers=headers, timeout=TIMEOUT)
         assert f'realm="{url}/auth/v1/token"' in answer.headers["WWW-Authenticate"]
+        assert f"are served at http://{proxy.host};" in proxy.log
+        told = f"; clients are sent to {url} (PUBLIC_URL)\n"
+        assert (told in proxy.log) == ("PUBLIC_URL" in variables)
 
 
 def test_refused_alias_does_not_spoil_the_rest(front: Proxy) -> None:

@@ -178,7 +178,10 @@ def test_card_has_its_requests_where_it_is_open(kept: tuple[Board, Clock]) -> No
     good, bad = changes(board, "after=0&open=2")
     assert "<table" not in good
     assert "<table" in bad
-    assert Reader.read(bad).find("article", id="pull-2")
+    card = Reader.read(bad)
+    assert card.find("article", id="pull-2")
+    told = "balenablocks/browser has no release 9; its newest is 2.3.8."
+    assert card.find(class_="message")[0].text == told
 
 
 def test_card_is_rendered_again_on_demand(kept: tuple[Board, Clock]) -> None:

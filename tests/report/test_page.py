@@ -31,7 +31,7 @@ def test_second_attempt_at_the_api(tmp_path: Path) -> None:
     pull = make_page(tmp_path, flows).one("section", id="pull-1")
     assert pull.one(class_="badge").text == "✓ served"
     (failure,) = pull.one("ul", class_="failures").find("li")
-    assert failure.text.startswith("was 503 token from its issuer 503")
+    assert failure.text.startswith("Was 503. token from its issuer 503")
 
 
 def test_reason_of_a_failure_is_no_decision(tmp_path: Path) -> None:
@@ -68,6 +68,34 @@ def test_other_requests(tmp_path: Path) -> None:
     assert "nope" not in others.one(class_="failures").text
     (row,) = others.one("table", class_="others").one("tbody").find("tr")
     assert row.text.endswith("unknown path /nope ✕ 404 refused 2")
+
+
+def test_next_step(tmp_path: Path) -> None:
+    """It stands with each error in one style, and once beside what is decisive."""
+    known: dict[str, Any] = {
+        "fault": "storage",
+        "finding": "it broke off",
+        "advice": "look at its log",
+    }
+    flows = [
+        *docker_pull(),
+        make_flow(Kind.BLOB, Outcome.FAILED, at=2, digest="sha256:1", **known),
+        make_flow(Kind.TAGS, Outcome.REFUSED, at=3, status=404, message="no tags"),
+        make_flow(Kind.BASE, Outcome.FAILED, at=99, status=502, **known),
+    ]
+    page = make_page(tmp_path, flows)
+    assert "What to do" not in page.text
+    for place in (page.one(id="pull-1-why"), page.one(id="others")):
+        assert place.one(class_="next").text == "Next: look at its log."
+        assert place.find(class_="message")[0].text == "It broke off."
+    errors = page.one("section", id="pull-1").one("ul", class_="failures")
+    assert not errors.find(class_="next")
+    assert [each.classes for each in errors.find("li")] == [
+        *(["why", "failed"], ["why", "refused"]),
+    ]
+    others = page.one(id="others")
+    assert others.one("li").classes == ["why", "failed"]
+    assert "docker/20 at 192.0.2.7" in others.one("table", class_="others").text
 
 
 def test_flows_of_others_and_a_broken_file(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """What came of a pull, and why."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from mitmproxy import http
 
-from mitm.story.record import Kind, Outcome
+from mitm.story.record import Kind, Outcome, OwnKind
 from report import phrase
 from report.grouping import group_requests
 from report.pull import Pull
@@ -15,6 +18,7 @@ from tests.report.flow import (
     docker_pull,
     make_flow,
     refused_pull,
+    request_of,
     requests_of,
 )
 
@@ -104,3 +108,131 @@ def test_what_came_from_the_cache_is_told() -> None:
         "from the cache",
         "fetched into the cache",
     ]
+
+
+BROKE: Mapping[str, Any] = {
+    "digest": DIGEST,
+    "failure": "it broke off",
+    "fault": "storage",
+    "finding": "the answer of the storage s3.example broke off before its end",
+    "advice": "look at its log",
+}
+
+
+def gone(at: float) -> http.HTTPFlow:
+    """Return a request for the same blob during which the client went away."""
+    return make_flow(Kind.BLOB, Outcome.ABORTED, at=at, digest=DIGEST, failure="gone")
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [(1, "; then the client gave up"), (3, "; it happened 3 times, then the client")],
+)
+def test_why_a_client_gave_up(times: int, told: str) -> None:
+    """What failed before the client went away is the reason, and how often it did."""
+    failed = [
+        make_flow(Kind.BLOB, Outcome.FAILED, at=1 + n, **BROKE) for n in range(times)
+    ]
+    pull = pull_of(TOKEN, *failed, gone(9))
+    assert pull.result is Outcome.FAILED
+    assert pull.decisive
+    assert pull.decisive.record.advice == "look at its log"
+    assert phrase.reason(pull).startswith(f"{BROKE['finding']}{told}")
+    assert "gave up" not in phrase.reason(pull_of(TOKEN, *failed))
+
+
+def test_client_that_goes_by_itself() -> None:
+    """What failed and was had after that is no reason, nor what has no known cause."""
+    failed = make_flow(Kind.BLOB, Outcome.FAILED, at=1, **BROKE)
+    served = make_flow(Kind.BLOB, at=2, digest=DIGEST)
+    unknown = make_flow(Kind.BLOB, Outcome.FAILED, at=1, digest=DIGEST, failure="oh")
+    assert pull_of(TOKEN, failed, served, gone(3)).result is Outcome.ABORTED
+    assert pull_of(TOKEN, unknown, gone(3)).result is Outcome.ABORTED
+
+
+@pytest.mark.parametrize(
+    ("known", "status", "told"),
+    [
+        (BROKE, 200, "1.0 MB in 5.10 s, after 2 answers that broke off"),
+        ({"digest": DIGEST}, 502, "1.0 MB in 5.10 s, after 2 requests that failed"),
+    ],
+)
+def test_served_after_failures(
+    known: Mapping[str, Any], status: int, told: str
+) -> None:
+    """A pull that took several attempts says so beside what was served."""
+    failed = [
+        make_flow(Kind.BLOB, Outcome.FAILED, at=n, status=status, **known)
+        for n in (1, 2)
+    ]
+    served = make_flow(Kind.BLOB, at=5, digest=DIGEST, bytes=1_000_000)
+    pull = pull_of(make_flow(Kind.TOKEN), *failed, served)
+    assert pull.result is Outcome.SERVED
+    assert phrase.reason(pull) == phrase.headline(pull) == told
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(1, "; 1 layer is fetched by the"), (2, "; 2 layers are fetched by the")],
+)
+def test_layers_that_go_past_the_proxy(count: int, told: str) -> None:
+    """Who is sent to a storage has the layers from there, signature and all unseen."""
+    flows = [
+        make_flow(Kind.BLOB, at=1 + n, status=307, digest=f"sha256:{n}", path=f"/{n}")
+        for n in range(count)
+    ]
+    for flow in flows:
+        assert flow.response
+        flow.response.headers["location"] = "https://u:p@s3.example/x?Signature=abc"
+    pull = pull_of(make_flow(Kind.MANIFEST, bytes=500), *flows)
+    assert told in phrase.reason(pull)
+    assert phrase.reason(pull).endswith(" client from s3.example, past the proxy")
+
+
+@pytest.mark.parametrize(
+    ("fault", "result"),
+    [
+        *(("clock", Outcome.FAILED), ("realm", Outcome.FAILED)),
+        *(("registry", Outcome.FAILED), ("API", Outcome.FAILED)),
+        *(("login", Outcome.UNAUTHORIZED), ("rights", Outcome.UNAUTHORIZED)),
+        (None, Outcome.UNAUTHORIZED),
+    ],
+)
+def test_login_that_does_not_help(fault: str | None, result: Outcome) -> None:
+    """A pull is unauthorized where another login is the way out, otherwise failed."""
+    refused = make_flow(
+        Kind.MANIFEST, Outcome.UNAUTHORIZED, at=1, status=401, fault=fault
+    )
+    assert pull_of(TOKEN, refused).result is result
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("the registry fails", "The registry fails."),
+        ("org/app has no release 9", "org/app has no release 9."),
+        ("r.example is no registry", "r.example is no registry."),
+        ("'alpine' names none", "'alpine' names none."),
+        ("registry-proxy resolve lists it.", "registry-proxy resolve lists it."),
+        ("", "."),
+    ],
+)
+def test_sentence(words: str, told: str) -> None:
+    """What begins with a word gets a capital letter, a name stays as it is written."""
+    assert phrase.sentence(words) == told
+
+
+@pytest.mark.parametrize(
+    ("kind", "storage", "told"),
+    [
+        (OwnKind.SEARCH, None, "search for the blob at the registry"),
+        (OwnKind.SEARCH, "s3.example", "search for the blob at the storage"),
+        (OwnKind.CHOICE, None, "look whether the registry has it"),
+    ],
+)
+def test_own_request_says_whom_it_asked(
+    kind: OwnKind, storage: str | None, told: str
+) -> None:
+    """A search goes from the registry to the storage, and each row says where it is."""
+    made = make_flow(kind, path="", storage=storage)
+    assert phrase.what(request_of(made)) == told

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from mitmproxy import http
 
 from mitm.story.record import Kind, OwnKind
 from report.grouping import group_requests
@@ -42,6 +43,22 @@ def test_on_whom_time_was_spent(
     """The time of a request is split into API, registry and the rest."""
     request = request_of(make_flow(kind, seconds=1.0, **facts))
     assert split_time(request) == parts
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        make_flow(Kind.BLOB, seconds=1.0, method="HEAD", registry_seconds=0.25),
+        make_flow(Kind.BLOB, seconds=1.0, status=307, registry_seconds=0.25),
+        make_flow(Kind.BLOB, seconds=1.0, status=404, registry_seconds=0.25),
+        make_flow(Kind.BASE, seconds=1.0, status=401, registry_seconds=0.25),
+    ],
+    ids=["head", "redirect", "error", "ping"],
+)
+def test_nothing_is_transferred(asked: http.HTTPFlow) -> None:
+    """Where the client got no content, no time was spent on sending any."""
+    parts = {Part.REGISTRY: 0.25, Part.PROXY: 0.75}
+    assert split_time(request_of(asked)) == parts
 
 
 def test_bars_follow_each_other() -> None:

@@ -69,6 +69,9 @@ def test_signature_of_a_storage_is_shown_on_demand_only(*, is_open: bool) -> Non
         ("asked storage.example where the blob is: 206, in 0.250 s", False),
         ("asked storage.example where the blob is: 404, in 0.250 s", True),
     ]
+    assert [flow.metadata["balena"].get("storage") for flow in flows] == [
+        *(None, "storage.example", "storage.example"),
+    ]
     assert {flow.metadata["balena"]["kind"] for flow in flows} == {OwnKind.SEARCH}
     assert {flow.request.method for flow in flows} == {"HEAD"}
     for flow in flows:
