@@ -162,8 +162,10 @@ class RegistryProxy:
         urls = dict.fromkeys(
             f"{scheme}://{settings.format_host(*address[:2])}" for address in addresses
         )
-        place = self._settings.public_url or ", ".join(urls)
-        logger.log(log.ALERT, "%s", self._endpoints.naming.introduce(place))
+        introduction = self._endpoints.naming.introduce(", ".join(urls))
+        if public := self._settings.public_url:
+            introduction += f"; clients are sent to {public} (PUBLIC_URL)"
+        logger.log(log.ALERT, "%s", introduction)
         if folder := self._settings.cache_dir:
             size = describe_size(self._settings.cache_size)
             logger.log(log.ALERT, "blobs are kept in %s, up to %s", folder, size)

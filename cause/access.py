@@ -32,7 +32,11 @@ _TOO_LONG = (b"header or cookie too large", b"header field", b"headers too large
 
 
 def other_time(
-    claims: Mapping[str, object], clocks: Mapping[Role, float], now: float
+    claims: Mapping[str, object],
+    clocks: Mapping[Role, float],
+    now: float,
+    *,
+    words: str,
 ) -> Finding | None:
     """Return that a token is not of the registry's present, if it is not.
 
@@ -40,6 +44,7 @@ def other_time(
         claims: those of the token.
         clocks: seconds that the servers' clocks are ahead of this machine's.
         now: what this machine's clock says.
+        words: what was seen of that.
 
     """
     begin, end = read_seconds(claims.get("nbf")), read_seconds(claims.get("exp"))
@@ -51,32 +56,23 @@ def other_time(
         return None
     span = " to ".join(format_timestamp(t) for t in (begin, end) if t is not None)
     others = "".join(
-        f", that of the {role} {_clock(now, ahead)}"
+        f", that of the {role} {format_timestamp(now + ahead)}"
         for role, ahead in clocks.items()
         if role in (Role.REGISTRY, *_ISSUERS)
     )
+    fault, whose = _wrong_clock(claims, clocks, now)
     return Finding(
         Cause.CLOCK,
-        f"the token holds from {span}; this machine's clock says"
-        f" {format_timestamp(now)}{others}",
-        f"set the clock of {_wrong_clock(claims, clocks, now)} by NTP",
+        f"{fault}, and {words}: the token is valid from {span}; this machine's clock"
+        f" says {format_timestamp(now)}{others}",
+        f"synchronise {whose} (NTP)",
     )
-
-
-def _clock(now: float, ahead: float) -> str:
-    """Return what a clock says, and how far it is from this machine's."""
-    text = format_timestamp(now + ahead)
-    if abs(ahead) <= CLOCK_SECONDS:
-        return text
-    order = "ahead" if ahead > 0 else "behind"
-    # To the second it cannot be known, by an answer that was on its way.
-    return f"{text}, {describe_duration(round(abs(ahead) / 10) * 10)} {order}"
 
 
 def _wrong_clock(
     claims: Mapping[str, object], clocks: Mapping[Role, float], now: float
-) -> str:
-    """Return whose clock differs from those of the others."""
+) -> tuple[str, str]:
+    """Say whose clock differs from those of the others and by how much, and whose."""
     issuer = next((role for role in _ISSUERS if role in clocks), Role.TOKEN)
     registry_ahead = clocks.get(Role.REGISTRY, 0.0)
     issuer_ahead = clocks.get(issuer, 0.0)
@@ -84,23 +80,41 @@ def _wrong_clock(
     if issued is not None and Role.REGISTRY in clocks:
         # What says the time of an answer may stand in front of who issues tokens.
         issuer_ahead = max(issuer_ahead, issued - now)
-    is_apart = abs(registry_ahead - issuer_ahead) > CLOCK_SECONDS
-    if is_apart and abs(issuer_ahead) <= CLOCK_SECONDS:
-        return f"the {Role.REGISTRY}"
-    if is_apart and abs(registry_ahead) <= CLOCK_SECONDS:
-        return f"the {issuer}"
-    return f"{Role.REGISTRY} and {issuer}"
+    apart = abs(registry_ahead - issuer_ahead)
+    if apart <= CLOCK_SECONDS:
+        both = f"the clocks of {Role.REGISTRY} and {issuer}"
+        return f"the clock of the {Role.REGISTRY} or the {issuer} is wrong", both
+    if abs(issuer_ahead) <= CLOCK_SECONDS:
+        return _clock_of(Role.REGISTRY, registry_ahead)
+    if abs(registry_ahead) <= CLOCK_SECONDS:
+        return _clock_of(issuer, issuer_ahead)
+    both = f"the clocks of {Role.REGISTRY} and {issuer}"
+    return f"{both} are {_about(apart)} apart", both
+
+
+def _clock_of(role: Role, ahead: float) -> tuple[str, str]:
+    """Say how far the clock of one of them is from this machine's."""
+    order = "ahead of" if ahead > 0 else "behind"
+    whose = f"the clock of the {role}"
+    return f"{whose} is {_about(ahead)} {order} this machine's", whose
+
+
+def _about(seconds: float) -> str:
+    """Say how far clocks are apart.
+
+    To the second it cannot be known, by an answer that was on its way.
+    """
+    return describe_duration(round(abs(seconds) / 10) * 10)
 
 
 def other_service(claims: Mapping[str, object], service: str | None) -> Finding | None:
     """Return that a token is for another registry than the one that wants it."""
-    audience = claims.get("aud")
-    audiences = audience if isinstance(audience, list) else [audience]
-    if not service or audience is None or service in audiences:
+    audiences = _audiences(claims)
+    if not service or not audiences or service in audiences:
         return None
     return Finding(
         Cause.REALM,
-        f"the token is for the service {shown(', '.join(map(str, audiences)))}, and"
+        f"the token is for the service {shown(', '.join(audiences))}, and"
         f" the registry is {shown(service)}",
         "give registry and token server the same name of the service",
     )
@@ -116,14 +130,24 @@ def no_right(name: str, names: Collection[str]) -> Finding:
     )
 
 
-def other_issuer() -> Finding:
+def other_issuer(claims: Mapping[str, object]) -> Finding:
     """Return that a registry does not trust who issued a token."""
+    issuer, audience = claims.get("iss"), _audiences(claims)
+    by = f" by the issuer {shown(issuer)}" if isinstance(issuer, str) else ""
+    to = f" for the service {shown(', '.join(audience))}" if audience else ""
     return Finding(
         Cause.REALM,
-        "it does not take the token that was issued for it",
-        "compare the issuer and the certificates that the registry trusts with those"
-        " of the token server",
+        f"it does not take the token, which was issued{by}{to}",
+        "in the registry's configuration compare auth.token.issuer with the issuer of"
+        " the token, and auth.token.rootcertbundle with the token server's certificate",
     )
+
+
+def _audiences(claims: Mapping[str, object]) -> Sequence[str]:
+    """Return for whom a token is."""
+    audience = claims.get("aud")
+    audiences = audience if isinstance(audience, list) else [audience]
+    return [str(each) for each in audiences if each is not None]
 
 
 def _plain_realm(seen: Evidence) -> Finding | None:
@@ -191,7 +215,10 @@ def _refused_token(seen: Evidence) -> Finding | None:
         return None
     words = f"the registry {seen.host} refuses the token"
     challenge = parse_challenge(seen.headers.get("www-authenticate", ""))
-    found = _over(seen) or other_time(seen.claims, seen.clocks, seen.now)
+    if not (found := _over(seen)):
+        clock = other_time(seen.claims, seen.clocks, seen.now, words=words)
+        if clock:
+            return clock
     if found is None and challenge:
         found = other_service(seen.claims, challenge.service)
     names = _names(seen.claims)
@@ -201,7 +228,7 @@ def _refused_token(seen: Evidence) -> Finding | None:
     if found is None and challenge and challenge.error == "insufficient_scope":
         return None
     if found is None:
-        return other_issuer().after(f"the registry {seen.host} answers 401")
+        return other_issuer(seen.claims).after(f"the registry {seen.host} answers 401")
     return found.after(words)
 
 

@@ -13,6 +13,8 @@ RETURN_SECONDS = 30
 """So long after a challenge no client comes back: they do so at once."""
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 """What pushes and deletes."""
+_V1_PING = "/v1/_ping"
+"""What podman and skopeo ask for after any /v2/ that failed: no fault by itself."""
 _OTHERS = frozenset(
     {
         *("docker.io", "gcr.io", "ghcr.io", "k8s.gcr.io", "lscr.io"),
@@ -23,10 +25,11 @@ _OTHERS = frozenset(
 """Registries that have no releases of balena."""
 _CLIENTS = re.compile(
     r"docker|containerd|buildkit|containers/|skopeo|podman|buildah|cri-o|balena|moby"
-    r"|go-containerregistry|crane|oras|helm|nerdctl|kaniko",
+    r"|go-containerregistry|crane|oras|helm|nerdctl|kaniko|registry-proxy/",
     re.IGNORECASE,
 )
-"""What container clients call themselves; anybody else may ask whether we are there."""
+"""What container clients call themselves, the doctor's own among them; anybody else may
+ask whether we are there."""
 
 
 def never_came_back(
@@ -91,7 +94,7 @@ def _unserved(seen: Evidence) -> Finding | None:
             "push to balena with balena push or balena deploy, and let this client only"
             " pull",
         )
-    if seen.path.startswith("/v1/"):
+    if seen.path.startswith("/v1/") and seen.path != _V1_PING:
         return Finding(
             Cause.CLIENT,
             "docker searches at /v1/, and pulled there before docker 1.6; here is a"

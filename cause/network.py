@@ -16,6 +16,7 @@ from cause.connection import (
 )
 from cause.evidence import Evidence
 from cause.finding import Cause, Finding, Role, shown
+from resolver.grammar.url import is_loopback
 from resolver.symptom import Symptom
 
 STATUS_MAX = 599
@@ -52,7 +53,7 @@ _VARIABLES = {
     Role.REGISTRY: "REGISTRY_URL",
     Role.API: "API_URL",
     Role.TOKEN: "API_URL",
-    Role.STORAGE: "where the registry redirects to",
+    Role.STORAGE: "the URL that the registry redirects to",
 }
 """Where a server's URL comes from."""
 _TIMEOUTS = {Role.API: "balena_api_timeout"}
@@ -382,10 +383,15 @@ def _no_connection(seen: Evidence) -> Finding:
             f" {silence}",
             _PROXY_ADVICE.format(name=shown(_name(seen))),
         )
+    way = (
+        ""
+        if is_loopback(seen.host)
+        else ", whether a firewall or VPN between this machine and it drops connections"
+    )
     advice = {
         Symptom.REFUSED: f"start it, or set host and port right ({_setting(seen)})",
-        Symptom.NO_CONNECTION: "see whether a firewall or VPN between this machine and"
-        " it drops connections, and whether it runs",
+        Symptom.NO_CONNECTION: f"see whether it runs{way}, and whether {_setting(seen)}"
+        " is right",
     }[symptom]
     return Finding(fault_of(seen.role), f"{_who(seen)} {silence}", advice)
 
@@ -408,9 +414,10 @@ def _no_answer(seen: Evidence) -> Finding:
     elif seen.symptom is Symptom.NO_HTTP:
         advice = f"see what listens there, and name the right port ({_setting(seen)})"
     else:
+        between = "" if is_loopback(seen.host) else " or a firewall"
         advice = (
             "look at its log, and at that of what stands in front of it, as a load"
-            " balancer or a firewall"
+            f" balancer{between}"
         )
     return Finding(fault_of(seen.role), f"{_who(seen)} {silence}", advice)
 
@@ -431,7 +438,7 @@ def _stalled(seen: Evidence) -> Finding:
     return Finding(
         fault_of(seen.role),
         f"{_who(seen)} sent no more for {patience}, in the middle of its answer",
-        "look at its log and its load, and at the line to it",
+        "look at its log and its load, and at the network to it",
     )
 
 
@@ -440,8 +447,9 @@ def _certificate(seen: Evidence) -> Finding:
     sentence = describe_flaw(whose, _name(seen), seen.words, seen.certificate, seen.now)
     advice = {
         Flaw.EXPIRED: "renew it there, unless the clock is wrong",
-        Flaw.EARLY: "set this machine's clock by NTP; if it is right, wait",
-        Flaw.OTHER_NAME: "use a name that it has, or let it be signed for this one",
+        Flaw.EARLY: "synchronise this machine's clock (NTP); if it is right, wait",
+        Flaw.OTHER_NAME: "use a name that it has, or get a certificate for"
+        f" {shown(_name(seen))}",
         Flaw.UNTRUSTED: "name the file of the authority that signed it by the option"
         " ssl_verify_upstream_trusted_ca; if it is none of yours, something in between"
         " opens TLS",

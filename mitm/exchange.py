@@ -4,7 +4,6 @@
 answer the head before the body.
 """
 
-import logging
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Self
@@ -28,15 +27,11 @@ from resolver import errors
 from resolver.content import answer
 from resolver.content.encoding import CodingError, decode
 from resolver.content.forward import Forward
-from resolver.grammar import challenge
 from resolver.grammar.client import Client
 from resolver.grammar.endpoint import Base, Content
 from resolver.storage.redirect import Route
-from resolver.token import claims
 from resolver.token.answer import TokenAnswer
 from resolver.upstream.outgoing import Proxy
-
-logger = logging.getLogger(__name__)
 
 UNREADABLE = (
     "the registry's answer is packed in a way that cannot be read; try again later"
@@ -283,8 +278,6 @@ def rewrite_head(
     flow: http.HTTPFlow, response: http.Response, exchange: Exchange, decision: Decision
 ) -> None:
     """Rewrite the head of the registry's answer, and say whether it is streamed."""
-    if response.status_code == HTTPStatus.UNAUTHORIZED:
-        _explain_refused_token(flow, response, decision.view.registry_host)
     # Latin-1 keeps every byte of a header as it is.
     view = decision.view
     fields = answer.pass_on(response.headers.fields, answer.ANSWER_HEADERS)
@@ -345,26 +338,6 @@ def _is_endless(flow: http.HTTPFlow, response: http.Response) -> bool:
     if length is None:
         return str(response.headers["transfer-encoding"]).lower() != "chunked"
     return length < 0
-
-
-def _explain_refused_token(
-    flow: http.HTTPFlow, response: http.Response, host: str
-) -> None:
-    """Log what an operator has to compare where tokens are refused (rule R15)."""
-    said = challenge.parse_challenge(response.headers.get("www-authenticate", ""))
-    if said and said.error == "invalid_token":
-        jwt = flow.request.headers.get("authorization", "").partition(" ")[2]
-        issued = claims.read_claims(jwt)
-        logger.warning(
-            "the registry %s refuses a token: it was issued at %s for %s s, the"
-            " registry's clock says %s; if it is not over, clocks or keys of the"
-            " registry and of who issues its tokens differ",
-            host,
-            issued.issued_at,
-            issued.expires_in,
-            response.headers.get("date", "nothing"),
-            extra={"client": flow.client_conn.peername},
-        )
 
 
 def unpack_body(response: http.Response) -> None:

@@ -22,7 +22,7 @@ from cause.connection import (
 from cause.finding import Cause, Role, shown, shown_url
 from pull.fault import Fault
 from pull.place import TIMEOUT, Place
-from pull.reference import is_loopback
+from resolver.grammar.url import is_loopback
 from resolver.upstream.failure import NO_TLS_AT_ALL, symptom_of
 
 _UNKNOWN_NAMES = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", -5)}
@@ -137,8 +137,9 @@ def _certificate(place: Place, error: ssl.SSLCertVerificationError) -> Fault:
     sentence = describe_flaw(whose, place.name, words, certificate, time.time())
     advice = {
         Flaw.EXPIRED: "renew it there, unless the clock is wrong",
-        Flaw.EARLY: "set this machine's clock by NTP; if it is right, wait",
-        Flaw.OTHER_NAME: "use a name that it has, or let it be signed for this one",
+        Flaw.EARLY: "synchronise this machine's clock (NTP); if it is right, wait",
+        Flaw.OTHER_NAME: "use a name that it has, or get a certificate for"
+        f" {shown(place.name)}",
         Flaw.UNTRUSTED: "name the file of that authority by --ca FILE; docker and the"
         f" others need it too: registry-proxy trust {shown(place.netloc)}, where the"
         " proxy runs, prints how",
@@ -200,8 +201,10 @@ def _next_step(place: Place, bottom: BaseException) -> str:
             "see whether this machine reaches it; if it cannot, start the proxy with"
             " BLOBS=follow"
         )
-    if isinstance(bottom, ConnectionRefusedError) and is_loopback(place.netloc):
-        return "start the proxy, with registry-proxy run, or name the right port"
+    if is_loopback(place.netloc):
+        if isinstance(bottom, ConnectionRefusedError):
+            return "start the proxy, with registry-proxy run, or name the right port"
+        return "check the port, and what listens there"
     return "check host and port, and whether a firewall or VPN is in the way"
 
 

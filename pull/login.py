@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from cause.finding import Cause, shown
 from pull.fault import Fault
-from pull.reference import HUB, is_loopback
+from pull.reference import HUB
 from resolver.errors import RequestInvalid
 from resolver.grammar.challenge import TOKEN_PATH
 from resolver.grammar.credential import (
@@ -27,6 +27,7 @@ from resolver.grammar.credential import (
     credential_of_environment,
     is_like_key,
 )
+from resolver.grammar.url import is_loopback
 from resolver.upstream.registry import is_of_one_owner
 
 BALENA_DOMAIN = "balena-cloud.com"

@@ -11,7 +11,6 @@ a host is taken at the proxy of this machine. Like docker, this speaks plain HTT
 loopback; with other hosts it does so where it is told to alone.
 """
 
-import ipaddress
 import re
 from dataclasses import dataclass
 
@@ -26,7 +25,7 @@ from resolver.grammar.reference import (
     replace_plus,
     shorten,
 )
-from resolver.grammar.url import parse_host
+from resolver.grammar.url import is_loopback, parse_host
 
 HUB = "docker.io"
 HUB_HOST = "registry-1.docker.io"
@@ -42,7 +41,6 @@ _REFERENCE = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_PORT = re.compile(r":\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +115,6 @@ def parse_reference(
     place = HUB_HOST if host == HUB else host
     url = f"{'http' if plain else 'https'}://{place}"
     return Reference(host, url, name, tag, digest)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether the host, with a port or without, is this machine's loopback."""
-    name = _PORT.sub("", host).strip("[]")
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def is_name(text: str) -> bool:

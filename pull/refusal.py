@@ -1,5 +1,6 @@
 """Answers that are not as hoped: which cause, which sentence, which next step."""
 
+import re
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -18,6 +19,7 @@ from cause.finding import Cause, Role, shown
 from pull.connection import Answer
 from pull.fault import Fault
 from pull.login import Login, is_balena
+from pull.place import Place
 from pull.reference import Reference
 from resolver.errors import ErrorCode
 from resolver.grammar.challenge import Challenge
@@ -25,7 +27,8 @@ from resolver.grammar.credential import KEY_VARIABLE
 from resolver.grammar.payload import read_error
 from resolver.token.claims import Token, pullable_names, read_payload, read_token
 
-_LOOK = (Cause.REGISTRY, "look at its log")
+_ID = re.compile(r" \[([A-Za-z0-9_.:-]{1,8})\]$")
+"""Of a request, as `mitm.reply.with_id` puts it to the end of the proxy's messages."""
 
 
 @dataclass(slots=True)
@@ -57,7 +60,14 @@ def is_page(answer: Answer, body: bytes) -> bool:
 
 def refused(situation: Situation, answer: Answer, body: bytes) -> Fault:
     """Return what is wrong by an answer that nobody hoped for."""
-    words = f"{answer.place} answers {said(answer, body)}"
+    proxy_id = _proxy_id(body)
+    who = _proxy(answer.place) if proxy_id else str(answer.place)
+    words = f"{who} answers {said(answer, body)}"
+    look = (
+        f"look for {proxy_id} in the log of {who}, or on its page of pulls"
+        if proxy_id
+        else "look at its log"
+    )
     later = answer.headers.get("Retry-After")
     wait = f"in {shown(later)} seconds" if later else "in a minute"
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -66,7 +76,7 @@ def refused(situation: Situation, answer: Answer, body: bytes) -> Fault:
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         is_registry = answer.place.role is Role.REGISTRY
         cause = Cause.REGISTRY if is_registry else answer.place.fault
-        return Fault(cause, words, f"try again {wait}, or look at its log")
+        return Fault(cause, words, f"try again {wait}, or {look}")
     if answer.place.role is Role.TOKEN:
         return _no_token(situation, answer, words)
     if answer.place.role is Role.STORAGE:
@@ -76,7 +86,21 @@ def refused(situation: Situation, answer: Answer, body: bytes) -> Fault:
             "pull again for another URL; if it stays so, compare the clocks of"
             " registry and storage, and the storage's rights",
         )
-    return _no_content(situation, answer, body, words)
+    return _no_content(situation, answer, body, words) or Fault(
+        Cause.REGISTRY, words, look
+    )
+
+
+def _proxy(place: Place) -> str:
+    """Name this proxy, which is asked as a registry or a token server."""
+    return f"the proxy {shown(place.netloc)}{place.through}"
+
+
+def _proxy_id(body: bytes) -> str:
+    """Return by which id the log of this proxy has the request, if it answered."""
+    error = read_error(body)
+    match = _ID.search(error[1]) if error else None
+    return match[1] if match else ""
 
 
 def _no_token(situation: Situation, answer: Answer, words: str) -> Fault:
@@ -117,7 +141,10 @@ def _how(situation: Situation) -> str:
     return f"docker login {host}, or --username with {KEY_VARIABLE} as the password"
 
 
-def _no_content(situation: Situation, answer: Answer, body: bytes, words: str) -> Fault:
+def _no_content(
+    situation: Situation, answer: Answer, body: bytes, words: str
+) -> Fault | None:
+    """Return what is wrong by the code of the error or its status, if that says it."""
     error = read_error(body)
     code = error[0] if error else ""
     if answer.status == HTTPStatus.UNAUTHORIZED:
@@ -126,8 +153,8 @@ def _no_content(situation: Situation, answer: Answer, body: bytes, words: str) -
         return _denied(situation, words)
     if code == ErrorCode.MANIFEST_UNKNOWN and _token(situation).aliases.refusals:
         code = ErrorCode.NAME_UNKNOWN
-    cause, advice = ADVICE.get(code) or ADVICE.get(answer.status) or _LOOK
-    return Fault(cause, words, advice)
+    found = ADVICE.get(code) or ADVICE.get(answer.status)
+    return Fault(found[0], words, found[1]) if found else None
 
 
 def _denied(situation: Situation, words: str) -> Fault:
@@ -167,8 +194,9 @@ def token_rejected(situation: Situation, words: str) -> Fault:
     """Return why a registry may not take the token that was issued for it."""
     name, payload = situation.reference.name, read_payload(_token(situation).jwt)
     challenge = situation.challenge
-    found = other_time(payload, situation.clocks, time.time())
-    found = found or other_service(payload, challenge.service if challenge else None)
+    if late := other_time(payload, situation.clocks, time.time(), words=words):
+        return Fault.of(late)
+    found = other_service(payload, challenge.service if challenge else None)
     if found:
         return Fault.of(found.after(words))
     token = _token(situation)
@@ -180,7 +208,7 @@ def token_rejected(situation: Situation, words: str) -> Fault:
             "pull it by its name from the proxy, or from here by that one",
         )
     if names is None or name in names or name in token.aliases.candidates:
-        return Fault.of(other_issuer().after(words))
+        return Fault.of(other_issuer(payload).after(words))
     if situation.login is None:
         return Fault(
             Cause.LOGIN,

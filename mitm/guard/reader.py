@@ -277,8 +277,11 @@ class AnswerReader(LimitedReader):
     def _expired(self) -> None:
         if self.is_awaited:
             self.is_expired = True
+            how = (
+                "stopped in the middle of an answer, and sent no more for"
+                if self.taken
+                else "did not answer within"
+            )
             logger.warning(
-                "%s did not answer within %d s: connection closed",
-                self.peer,
-                self.seconds,
+                "%s %s %d s: connection closed", self.peer, how, self.seconds
             )

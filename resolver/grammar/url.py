@@ -27,6 +27,7 @@ _HOST = re.compile(
     """,
     re.VERBOSE,
 )
+_PORT = re.compile(r":\d+$")
 # Spaces are read once (`*+`), or a long header of them would take minutes.
 _PAIR = re.compile(r'\s*(?P<name>[a-z]+)\s*=\s*+"?(?P<value>[^";,]*+)"?\s*')
 
@@ -55,6 +56,17 @@ def parse_host(text: str) -> str:
             " proxy's name or address and, unless it is the usual one, its port"
         )
     return text
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether the host, with a port or without, is this machine's loopback."""
+    name = _PORT.sub("", host).strip("[]")
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def parse_url(text: str) -> str:

@@ -158,6 +158,7 @@ CLAIMS = {
     "iat": NOW.timestamp() - 3600,
     "nbf": NOW.timestamp() - 3600,
     "exp": NOW.timestamp() + 10_800,
+    "iss": "api.example.com",
     "aud": "registry.example.com",
     "sub": "carol",
     "access": [{"name": LOCATION, "type": "repository", "actions": ["pull"]}],

@@ -71,9 +71,9 @@ def test_unserved(seen: Evidence, step: str) -> None:
     assert step in said.advice
 
 
-@pytest.mark.parametrize("path", ["/favicon.ico", "/v2x", "/"])
+@pytest.mark.parametrize("path", ["/favicon.ico", "/v2x", "/", "/v1/_ping"])
 def test_path_of_nobody(path: str) -> None:
-    """What no client of a registry asks for is no fault of one."""
+    """What no client asks for is no fault of one, nor a ping after one that failed."""
     assert judge(replace(UNSERVED, path=path)) is None
 
 
@@ -85,6 +85,7 @@ def test_client_that_does_not_come_back() -> None:
     assert f"sent to {REALM} for a token, and did not come for one in 30 s" in (
         said.sentence
     )
+    assert never_came_back(REALM, 60, user_agent="registry-proxy/0.2")
     other = never_came_back(REALM, 60, user_agent=AGENT, is_refused=True)
     assert other
     assert other.cause is Cause.CLIENT

@@ -53,6 +53,32 @@ def test_symptom(symptom: Symptom) -> None:
     assert judge(replace(seen, is_client_gone=True, seconds=1.0)) is None
 
 
+@pytest.mark.parametrize(
+    "symptom", [Symptom.NO_CONNECTION, Symptom.CLOSED, Symptom.RESET]
+)
+def test_firewall(symptom: Symptom) -> None:
+    """One may stand before another machine; before loopback nobody looks for it."""
+    far = judge(failing(symptom))
+    near = judge(failing(symptom, replace(REGISTRY, host="[::1]:5000")))
+    assert far
+    assert "firewall" in far.advice
+    assert near
+    assert "firewall" not in near.advice
+
+
+@pytest.mark.parametrize("symptom", [Symptom.REFUSED, Symptom.NO_CONNECTION])
+@pytest.mark.parametrize(
+    ("seen", "name"),
+    [(REGISTRY, "REGISTRY_URL"), (API, "API_URL"), (STORAGE, "the URL that the regis")],
+    ids=["registry", "API", "storage"],
+)
+def test_where_the_url_comes_from(seen: Evidence, name: str, symptom: Symptom) -> None:
+    """Who is not reached may be the wrong one, so what names it is named."""
+    found = judge(failing(symptom, seen))
+    assert found
+    assert name in found.advice
+
+
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("symptom", Symptom)
 def test_who(role: Role, symptom: Symptom) -> None:

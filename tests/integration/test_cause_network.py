@@ -259,7 +259,7 @@ FAULTS = (
         deaf_registry,
         Cause.NETWORK,
         ("the registry 127.0.0.1:", "takes no connection within 2 seconds"),
-        "firewall",
+        "see whether it runs, and whether REGISTRY_URL is right",
     ),
     Fault(
         "no connection: API",

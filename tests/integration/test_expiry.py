@@ -75,11 +75,11 @@ def test_token_that_expires_in_mid_pull(setting: Setting, client: Client) -> Non
     understood = f"{setting.digest}|authentication required|invalid_token"
     assert re.search(understood, said)
     assert client.pull(reference) == setting.digest
-    assert "refuses a token" in setting.proxy.log
+    assert "refuses the token: " in setting.proxy.log
 
 
 def test_expired_token_gets_a_challenge(setting: Setting) -> None:
-    """It names the proxy and the alias, and the log has what to compare."""
+    """It names the proxy and the alias, and the log says once what is wrong."""
     url = f"http://{setting.proxy.host}"
     token = get_token(url, ALIAS)
     setting.clock.ahead = 5 * HOURS
@@ -89,8 +89,6 @@ def test_expired_token_gets_a_challenge(setting: Setting) -> None:
         f'Bearer realm="{url}/auth/v1/token",service="{setting.cloud.registry_host}",'
         f'scope="repository:{ALIAS}:pull",error="invalid_token"'
     )
-    assert re.search(
-        r"refuses a token: it was issued at 20\S+Z for 14400 s, the registry's clock",
-        setting.proxy.log,
-    )
+    assert "refuses the token: the token is valid from 20" in setting.proxy.log
+    assert "refuses a token" not in setting.proxy.log
     assert token.partition("~")[0].rpartition(".")[2] not in setting.proxy.log

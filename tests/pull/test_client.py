@@ -8,6 +8,7 @@ import pytest
 
 from cause.finding import Cause
 from localcloud.server import Request, Response
+from mitm.reply import with_id
 from pull import blob, connection
 from pull.client import Client
 from pull.connection import Trust
@@ -217,7 +218,7 @@ def test_service_of_another(site: Site) -> None:
 def test_token_of_another_issuer(site: Site) -> None:
     """Where nothing else is wrong, the registry does not trust who issued it."""
     reject(site)
-    assert "it does not take the token that was issued" in site.fault(Cause.REALM)
+    assert "it does not take the token, which was issued" in site.fault(Cause.REALM)
 
 
 @pytest.mark.parametrize(
@@ -238,9 +239,10 @@ def test_clock(site: Site, registry: int, tokens: int, whose: str) -> None:
     with pytest.raises(Fault) as caught:
         site.pull()
     assert caught.value.cause is Cause.CLOCK
-    assert "the token holds from 20" in str(caught.value)
+    assert str(caught.value).startswith(f"{whose} is 1 h ")
+    assert "the token is valid from 20" in str(caught.value)
     assert "this machine's clock says 20" in str(caught.value)
-    assert caught.value.advice == f"set {whose} by NTP"
+    assert caught.value.advice == f"synchronise {whose} (NTP)"
 
 
 @pytest.mark.parametrize(
@@ -303,6 +305,22 @@ def test_manifest_refused(
     """The registry's words are shown, with who said them."""
     site.let_logged_in(lambda: answer)
     assert words in site.fault(cause)
+
+
+@pytest.mark.parametrize("status", [503, 418])
+def test_error_of_the_proxy(site: Site, status: int) -> None:
+    """It is told from the registry behind it, and its log has the request by its id."""
+    message = with_id("the registry behind it fails", "0c3032e4-5d61")
+    site.let_logged_in(
+        lambda: error(503 if code == "UNAVAILABLE" else 418, code, message)
+    )
+    with pytest.raises(Fault) as caught:
+        site.pull()
+    proxy = f"the proxy {site.registry.host}"
+    assert str(caught.value).startswith(f"{proxy} answers ")
+    assert caught.value.advice.endswith(
+        f"look for 0c3032e4 in the log of {proxy}, or on its page of pulls"
+    )
 
 
 def test_rate_limit_of_the_token_server(site: Site) -> None:

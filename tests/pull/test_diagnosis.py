@@ -90,6 +90,7 @@ def test_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     with deaf() as port:
         fault = ask(f"http://127.0.0.1:{port}")
     assert str(fault).endswith(f":{port} takes no connection within 0.3 seconds")
+    assert fault.advice == "check the port, and what listens there"
 
 
 @pytest.mark.parametrize(

@@ -192,11 +192,11 @@ def answer_reader(*pieces: tuple[float, int]) -> AnswerReader:
 
 
 @pytest.mark.parametrize(
-    ("pieces", "read", "seconds"),
+    ("pieces", "read", "seconds", "said"),
     [
-        ([], [], ANSWER),
-        ([(6, 1), (6, 1)], [1], ANSWER),
-        ([(0, HEAD_LENGTH_MAX), (0, 1)], [HEAD_LENGTH_MAX], 0),
+        ([], [], ANSWER, "did not answer within 10 s: connection closed"),
+        ([(6, 1), (6, 1)], [1], ANSWER, "stopped in the middle of an answer, and sent"),
+        ([(0, HEAD_LENGTH_MAX), (0, 1)], [HEAD_LENGTH_MAX], 0, "too long to be held"),
     ],
     ids=["silence", "a trickle", "too long"],
 )
@@ -205,6 +205,7 @@ def test_head(
     pieces: list[tuple[float, int]],
     read: list[int],
     seconds: float,
+    said: str,
 ) -> None:
     """The head of an answer has to be there in time, and has a length."""
 
@@ -214,6 +215,7 @@ def test_head(
     assert run(steps()) == (read, seconds)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
+    assert said in record.getMessage()
 
 
 @pytest.mark.parametrize(
