@@ -10,7 +10,16 @@ from http import HTTPStatus
 from mitmproxy import http
 
 from mitm.story.quantity import describe_size
-from mitm.story.record import SEPARATOR, Kind, Login, Mover, Outcome, OwnKind, Record
+from mitm.story.record import (
+    SEPARATOR,
+    Kind,
+    Login,
+    Mover,
+    Outcome,
+    OwnKind,
+    Record,
+    host_of,
+)
 from mitm.story.words import BLOBS, CACHES, LOGINS, sender
 from resolver.errors import ErrorCode
 
@@ -147,7 +156,8 @@ def _answer(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
     if record.status == HTTPStatus.NOT_MODIFIED:
         yield "The client has it already, and was told that it did not change."
         return
-    if host := _redirect_host(flow):
+    location = flow.response.headers.get("location", "") if flow.response else ""
+    if host := host_of(location):
         yield (
             f"The registry redirected it to {host}: the bytes go from there to"
             " the client, without its token and past this proxy."
@@ -184,12 +194,6 @@ def _answer(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
             "Next the client asks for the blobs that it names and that it does not"
             " have yet; of an index first for the manifest of its platform."
         )
-
-
-def _redirect_host(flow: http.HTTPFlow) -> str:
-    """Return the host that the answer redirects to, or nothing."""
-    location = flow.response.headers.get("location", "") if flow.response else ""
-    return location.partition("://")[2].partition("/")[0]
 
 
 def _own(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
@@ -271,13 +275,7 @@ def _advice(record: Record) -> Iterator[str]:
         yield from _found(record)
         return
     match record.code:
-        case ErrorCode.UNAUTHORIZED if is_token:
-            yield (
-                "The client gives up and shows this: the login is mistyped, was"
-                " revoked or has expired. Log in again; what is public can still be"
-                " pulled without any login, so log out for that."
-            )
-        case ErrorCode.UNAUTHORIZED:
+        case ErrorCode.UNAUTHORIZED if not is_token:
             yield (
                 "The registry did not take the login: it is mistyped, was revoked or"
                 " has expired."
@@ -286,14 +284,7 @@ def _advice(record: Record) -> Iterator[str]:
                 " or keys of the registry and of who issues its tokens differ. Clients"
                 " get another one and try once more."
             )
-        case ErrorCode.DENIED if is_token:
-            yield (
-                "There was no login: if that is private, docker login helps."
-                if record.login is Login.NONE
-                else "There was a login, and that does not exist for it: the name is"
-                " wrong, or the login is that of somebody who may not see it."
-            )
-        case ErrorCode.DENIED:
+        case ErrorCode.DENIED if not is_token:
             yield (
                 "The client shows this and gives up. The token request before this one"
                 " says whether it had logged in."
