@@ -339,7 +339,7 @@ OWN_NAMES: Mapping[str, Evidence] = {
 def as_own(seen: Evidence) -> Evidence:
     """Return the same, seen where names are the registry's own, which has no API."""
     role = Role.TOKEN if seen.role is Role.API else seen.role
-    clocks = {
+    clocks: Mapping[Role, float] = {
         Role.TOKEN if each is Role.API else each: ahead
         for each, ahead in seen.clocks.items()
     }

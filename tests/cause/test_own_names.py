@@ -12,7 +12,11 @@ from resolver.symptom import Symptom
 from tests.cause.sample import ACCESS, NETWORK, OWN_NAMES, REALM, SILENT, as_own
 
 SAMPLES = {
-    **{name: as_own(seen) for name, seen in (NETWORK | ACCESS | SILENT).items()},
+    **{
+        name: as_own(seen)
+        for samples in (NETWORK, ACCESS, SILENT)
+        for name, seen in samples.items()
+    },
     **OWN_NAMES,
 }
 _FOREIGN = re.compile(

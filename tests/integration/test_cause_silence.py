@@ -200,7 +200,10 @@ def own_names(shape: Shape, bench: Bench, *logins: tuple[str, str] | None) -> No
     assert bench.proxy
     for login in logins:
         with visiting(bench.proxy, login) as client:
-            client.pull(PUBLIC, stand_in.digest(PUBLIC))
+            manifest = client.get(f"/v2/{PUBLIC}/manifests/latest").json()
+            for blob in (manifest["config"], *manifest["layers"]):
+                answer = client.get(f"/v2/{PUBLIC}/blobs/{blob['digest']}")
+                assert len(answer.content) == blob["size"]
 
 
 def docker_hub(bench: Bench, _: Installation) -> None:
