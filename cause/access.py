@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
 
 from cause.evidence import Evidence
 from cause.finding import Cause, Finding, Role, shown, shown_url
@@ -27,6 +26,8 @@ MAKE_KEY = (
 )
 _ISSUERS = (Role.TOKEN, Role.API)
 """Who issues tokens: as the doctor sees it, and as the proxy does."""
+_CONTENT = frozenset({"manifest", "blob", "tags", "referrers"})
+"""What a token that lets pull is for, by the kind of request."""
 _TOO_LONG = (b"header or cookie too large", b"header field", b"headers too large")
 """In the pages of nginx, Apache and others that take no header of that length."""
 
@@ -122,10 +123,10 @@ def other_service(claims: Mapping[str, object], service: str | None) -> Finding 
 
 def no_right(name: str, names: Collection[str]) -> Finding:
     """Return that a token is for other repositories than the one it is needed for."""
+    others = f"only {shown(', '.join(sorted(names)))}" if names else "nor anything else"
     return Finding(
         Cause.RIGHTS,
-        f"the token has no right to pull {name}, only"
-        f" {shown(', '.join(sorted(names))) or 'nothing'}",
+        f"the token has no right to pull {name}, {others}",
         "check the name, and let the owner of the login be given the right",
     )
 
@@ -165,7 +166,8 @@ def _plain_realm(seen: Evidence) -> Finding | None:
 
 def _unknown_key(seen: Evidence) -> Finding | None:
     """Tell that the API does not know a login."""
-    if seen.kind != "token" or not _is_own(seen, ErrorCode.UNAUTHORIZED):
+    is_own = seen.role is None and seen.code == ErrorCode.UNAUTHORIZED
+    if seen.kind != "token" or not is_own or seen.has_own_names:
         return None
     if seen.is_like_key is False:
         return Finding(
@@ -182,9 +184,31 @@ def _unknown_key(seen: Evidence) -> Finding | None:
     )
 
 
+def _refused_login(seen: Evidence) -> Finding | None:
+    """Tell that the registry's own token server issues nothing for a login."""
+    is_refused = seen.role is Role.TOKEN and seen.status == HTTPStatus.UNAUTHORIZED
+    if not is_refused:
+        return None
+    if seen.login == "key":
+        return Finding(
+            Cause.LOGIN,
+            f"the token server {shown(seen.host)} does not take the login: it is"
+            " mistyped, was revoked or has expired",
+            "log in anew; what is public can often be pulled without a login, so log"
+            " out for that",
+        )
+    return Finding(
+        Cause.LOGIN,
+        f"the client did not log in, and the token server {shown(seen.host)} issues no"
+        " token without a login",
+        "log in",
+    )
+
+
 def _denied(seen: Evidence) -> Finding | None:
     """Tell that an application is not there for whoever asks."""
-    if not _is_own(seen, ErrorCode.DENIED):
+    is_own = seen.role is None and seen.code == ErrorCode.DENIED
+    if not is_own or seen.has_own_names:
         return None
     slug = "/".join(seen.name.split("/")[:2])
     # The API names nobody in the token of somebody without a login.
@@ -221,10 +245,9 @@ def _refused_token(seen: Evidence) -> Finding | None:
             return clock
     if found is None and challenge:
         found = other_service(seen.claims, challenge.service)
-    names = _names(seen.claims)
-    wanted = brief_location(seen.location) or seen.name
-    if found is None and wanted and names and wanted not in names:
-        found = no_right(wanted, names)
+    if found is None and seen.kind not in _CONTENT:
+        return None  # Which may want another right than one to pull.
+    found = found or _lost_right(seen)
     if found is None and challenge and challenge.error == "insufficient_scope":
         return None
     if found is None:
@@ -253,12 +276,13 @@ def _forbidden(seen: Evidence) -> Finding | None:
     is_forbidden = seen.role is Role.REGISTRY and seen.status == HTTPStatus.FORBIDDEN
     if not is_forbidden or seen.code != ErrorCode.DENIED:
         return None
+    issuer = Role.TOKEN if seen.has_own_names else Role.API
     return Finding(
         Cause.RIGHTS,
         f"the registry {seen.host} takes the token, and does not let it pull"
         f" {seen.name}",
-        "compare the rights that the registry has with those that the API issues; some"
-        " registries have a list of addresses that may pull",
+        f"compare the rights that the registry has with those that the {issuer}"
+        " issues; some registries have a list of addresses that may pull",
     )
 
 
@@ -270,33 +294,40 @@ def _long_token(seen: Evidence) -> Finding | None:
     )
     if seen.role is not Role.REGISTRY or not seen.token_length or not is_too_long:
         return None
+    less = "; or set balena_tags_max to less, so that tokens are shorter"
+    if seen.has_own_names:
+        less = ""  # They are as long as the registry has them made.
     return Finding(
         Cause.BETWEEN,
         f"the registry {seen.host}, or what stands before it, takes no header as long"
         f" as that of the token, of {seen.token_length} characters",
-        "allow longer headers there, as with large_client_header_buffers in nginx; or"
-        " set balena_tags_max to less, so that tokens are shorter",
+        "allow longer headers there, as with large_client_header_buffers in"
+        f" nginx{less}",
     )
 
 
-def _is_own(seen: Evidence, code: ErrorCode) -> bool:
-    """Return whether the proxy itself says no, by that code."""
-    return seen.role is None and seen.code == code
-
-
-def _names(claims: Mapping[str, Any]) -> set[str]:
-    """Return the repositories that a token is for, as they may be shown."""
-    access = claims.get("access")
-    return {
-        brief_location(name) or name
-        for entry in (access if isinstance(access, list) else ())
-        if isinstance(entry, dict) and isinstance(name := entry.get("name"), str)
-    }
+def _lost_right(seen: Evidence) -> Finding | None:
+    """Return that a token may not pull what it is sent for, if it says so."""
+    wanted = brief_location(seen.location) or seen.name
+    if seen.pullable is None or not wanted:
+        return None
+    names = {brief_location(name) or name for name in seen.pullable}
+    if wanted in names:
+        return None
+    if names or seen.claims.get("sub"):
+        return no_right(shown(wanted), names)
+    # Who issues tokens names nobody in that of somebody without a login.
+    return Finding(
+        Cause.LOGIN,
+        f"without a login, it has no right to pull {shown(wanted)}",
+        "log in; if that does not help, check the name",
+    )
 
 
 RULES: Sequence[Callable[[Evidence], Finding | None]] = (
     _plain_realm,
     _unknown_key,
+    _refused_login,
     _denied,
     _refused_token,
     _forbidden,

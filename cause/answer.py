@@ -47,7 +47,7 @@ def said(status: int, headers: Mapping[str, str], body: bytes) -> str:
         return f"{status} {shown(error[0])}: {shown(error[1])}"
     line = status_line(status)
     if is_page(headers, body):
-        return f"{line}, with a page of HTML"
+        return f"{line}, with an HTML page"
     if fields := xml_fields(body):
         return f"{line}: {shown(': '.join(fields.values()))}"
     text = body[:BODY_LENGTH_MAX].decode(_ENCODING, "replace")

@@ -22,7 +22,7 @@ class Certificate:
     end: dt.datetime
 
     @classmethod
-    def of(cls, shown: x509.Certificate) -> Self:
+    def of(cls, certificate: x509.Certificate) -> Self:
         """Return what is told of it.
 
         Raises:
@@ -30,20 +30,20 @@ class Certificate:
 
         """
         return cls(
-            _names(shown),
-            shown.issuer.rfc4514_string(),
-            shown.not_valid_before_utc,
-            shown.not_valid_after_utc,
+            _names(certificate),
+            certificate.issuer.rfc4514_string(),
+            certificate.not_valid_before_utc,
+            certificate.not_valid_after_utc,
         )
 
 
-def _names(shown: x509.Certificate) -> list[str]:
+def _names(certificate: x509.Certificate) -> list[str]:
     try:
-        names = shown.extensions.get_extension_for_class(
+        names = certificate.extensions.get_extension_for_class(
             x509.SubjectAlternativeName
         ).value
     except (x509.ExtensionNotFound, ValueError):
-        return [shown.subject.rfc4514_string()]
+        return [certificate.subject.rfc4514_string()]
     addresses = names.get_values_for_type(x509.IPAddress)
     return [*names.get_values_for_type(x509.DNSName), *map(str, addresses)]
 
@@ -73,7 +73,7 @@ def flaw_of(words: str) -> Flaw:
 
 
 def describe_flaw(
-    whose: str, name: str, words: str, shown_one: Certificate | None, now: float
+    whose: str, name: str, words: str, certificate: Certificate | None, now: float
 ) -> str:
     """Say why a certificate does not verify.
 
@@ -81,7 +81,7 @@ def describe_flaw(
         whose: the server, in words.
         name: the host that was asked for.
         words: OpenSSL's.
-        shown_one: the certificate, if it was seen.
+        certificate: the server's, if it was seen.
         now: this machine's clock.
 
     """
@@ -90,14 +90,14 @@ def describe_flaw(
     subject = f"the certificate of {whose}"
     match flaw_of(words):
         case Flaw.EXPIRED:
-            end = shown_one and f" on {shown_one.end:%Y-%m-%d}"
+            end = certificate and f" on {certificate.end:%Y-%m-%d}"
             return f"{subject} expired{end or ''}, {clock}"
         case Flaw.EARLY:
-            begin = shown_one and f" {shown_one.begin:%Y-%m-%d}"
+            begin = certificate and f" {certificate.begin:%Y-%m-%d}"
             return f"{subject} is not valid before{begin or ' a later day'}, {clock}"
         case Flaw.OTHER_NAME:
-            names = ", ".join(shown_one.names) if shown_one else "other names"
+            names = ", ".join(certificate.names) if certificate else "other names"
             return f"{subject} is for {shown(names)}, and not for {shown(name)}"
-    issuer = shown_one.issuer if shown_one else ""
+    issuer = certificate.issuer if certificate else ""
     signed = f" is signed by {shown(issuer)}, which" if issuer else ""
     return f"{subject}{signed} is not trusted here: {shown(words)}"

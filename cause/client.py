@@ -8,6 +8,7 @@ from cause.evidence import Evidence
 from cause.finding import Cause, Finding, shown_url
 from resolver.errors import ErrorCode
 from resolver.grammar.endpoint import CATALOG_PATH
+from resolver.upstream.registry import is_of_one_owner
 
 RETURN_SECONDS = 30
 """So long after a challenge no client comes back: they do so at once."""
@@ -19,10 +20,13 @@ _OTHERS = frozenset(
     {
         *("docker.io", "gcr.io", "ghcr.io", "k8s.gcr.io", "lscr.io"),
         *("mcr.microsoft.com", "nvcr.io", "public.ecr.aws", "quay.io"),
-        *("registry.gitlab.com", "registry.k8s.io", "registry-1.docker.io"),
+        *("registry.gitlab.com", "registry.k8s.io"),
     }
 )
-"""Registries that have no releases of balena."""
+"""Registries that are known to be themselves, and not another one's name here."""
+_HUB = "docker.io"
+_HUB_NAMES = frozenset({_HUB, "index.docker.io", "registry-1.docker.io"})
+"""One registry, which has these names."""
 _CLIENTS = re.compile(
     r"docker|containerd|buildkit|containers/|skopeo|podman|buildah|cri-o|balena|moby"
     r"|go-containerregistry|crane|oras|helm|nerdctl|kaniko|registry-proxy/",
@@ -78,9 +82,9 @@ def never_came_back(
 
 def _mirror(seen: Evidence) -> Finding | None:
     """Tell that containerd takes this proxy for the mirror of another registry."""
-    name = seen.namespace.lower()
+    name, registry = _usual(seen.namespace), _usual(seen.registry)
     is_refused = (seen.status or 0) >= HTTPStatus.BAD_REQUEST and not seen.realm
-    if name not in _OTHERS or name == seen.registry or not is_refused:
+    if name not in _OTHERS or is_of_one_owner(name, registry) or not is_refused:
         return None
     return Finding(
         Cause.CLIENT,
@@ -91,16 +95,24 @@ def _mirror(seen: Evidence) -> Finding | None:
     )
 
 
+def _usual(host: str) -> str:
+    """Return a registry's usual name, without its port."""
+    name = host.lower().partition(":")[0]
+    return _HUB if name in _HUB_NAMES else name
+
+
 def _unserved(seen: Evidence) -> Finding | None:
     """Tell what to do where something is asked that is not served."""
     if seen.role is not None or seen.code != ErrorCode.UNSUPPORTED:
         return None
     if seen.method in _WRITING and seen.path.startswith("/v2/"):
+        place = "balena with balena push or balena deploy"
+        if seen.has_own_names:
+            place = f"the registry {seen.registry} itself"
         return Finding(
             Cause.CLIENT,
             seen.message,
-            "push to balena with balena push or balena deploy, and let this client only"
-            " pull",
+            f"push to {place}, and let this client only pull",
         )
     if seen.path.startswith("/v1/") and seen.path != _V1_PING:
         return Finding(
@@ -109,7 +121,7 @@ def _unserved(seen: Evidence) -> Finding | None:
             " registry of /v2/ alone",
             "pull with a client of today; there is no search",
         )
-    if seen.path == CATALOG_PATH:
+    if seen.path == CATALOG_PATH and not seen.has_own_names:
         return Finding(
             Cause.CLIENT,
             seen.message,

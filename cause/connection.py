@@ -11,7 +11,7 @@ _VERBS: Mapping[Symptom, str] = {
     Symptom.SILENT: "does not answer{within}",
     Symptom.CLOSED: "closed the connection without an answer",
     Symptom.RESET: "reset the connection",
-    Symptom.NO_HTTP: "answers by something that is no HTTP",
+    Symptom.NO_HTTP: "answers with something other than HTTP",
 }
 
 
@@ -29,17 +29,17 @@ def unknown_host(name: str, whose: str) -> str:
 
 def speaks_tls(address: str) -> str:
     """Say that the wrong one of two was spoken."""
-    return f"{shown(address)} speaks TLS, and was asked in plain HTTP"
+    return f"{shown(address)} speaks TLS, but was addressed in plain HTTP"
 
 
 def speaks_plain(address: str) -> str:
     """Say that the wrong one of two was spoken."""
-    return f"{shown(address)} speaks plain HTTP, and was asked in TLS"
+    return f"{shown(address)} speaks plain HTTP, but was addressed with TLS"
 
 
 def no_handshake(whose: str, words: str) -> str:
     """Say that TLS fails in a way that has no other words."""
-    return f"no TLS comes about with {whose}: {shown(words)}"
+    return f"the TLS handshake with {whose} fails: {shown(words)}"
 
 
 def fault_of(role: Role | None) -> Cause:

@@ -11,6 +11,7 @@ from resolver.grammar.reference import brief_location
 from resolver.release import unfit
 
 LIST_RELEASES = "registry-proxy resolve --all <org>/<app> lists it"
+CHECK_NAME = "check the name, and the tag or digest"
 PUSH_TYPE = "push it anew as an OCI image or as docker's schema 2"
 ADVICE: Mapping[str | int, tuple[Cause, str]] = {
     ErrorCode.NAME_INVALID: (
@@ -25,7 +26,7 @@ ADVICE: Mapping[str | int, tuple[Cause, str]] = {
         Cause.STORAGE,
         "push the image anew: its manifest is there, and this part is not",
     ),
-    HTTPStatus.NOT_FOUND: (Cause.MANIFEST, "check the name, and the tag or digest"),
+    HTTPStatus.NOT_FOUND: (Cause.MANIFEST, CHECK_NAME),
     HTTPStatus.NOT_ACCEPTABLE: (Cause.MANIFEST, PUSH_TYPE),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (Cause.MANIFEST, PUSH_TYPE),
 }
@@ -36,7 +37,9 @@ _TYPES = {
 }
 _UNACCEPTED = re.compile(rb"OCI (manifest|index) found, but accept header does not")
 """What docker-registry says to a client that knows docker's own types alone."""
-_NOT_ACCEPTED = (HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+_NOT_ACCEPTED = frozenset(
+    {HTTPStatus.NOT_ACCEPTABLE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
+)
 _UNFIT: Sequence[tuple[str, str]] = (
     (
         f" {unfit.UNBUILT} running",
@@ -78,7 +81,9 @@ def _refusal(seen: Evidence) -> Finding | None:
     if code == ErrorCode.MANIFEST_UNKNOWN:
         code = ErrorCode.NAME_UNKNOWN  # A tag is told like a path (rule R9).
     cause, advice = ADVICE[code]
-    if code == ErrorCode.NAME_UNKNOWN:
+    if seen.has_own_names:
+        advice = CHECK_NAME
+    elif code == ErrorCode.NAME_UNKNOWN:
         advice = next((step for part, step in _UNFIT if part in seen.message), advice)
     return Finding(cause, seen.message, advice)
 
@@ -147,6 +152,7 @@ def _is_missing(seen: Evidence, kind: str) -> bool:
         and seen.method == "GET"
         and seen.status == HTTPStatus.NOT_FOUND
         and brief_location(seen.location) is not None
+        and not seen.has_own_names
     )
 
 

@@ -1,14 +1,11 @@
 """What was seen of a request that did not go well."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from cause.certificate import Certificate
 from cause.finding import Role
 from resolver.symptom import Symptom
-
-BODY_LENGTH_MAX = 4096
-"""Bytes of an answer's body that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +34,12 @@ class Evidence:
     failure: str = ""
     """Why there is no answer, or none to its end, in the words of whoever saw it."""
     is_client_gone: bool = False
-    taken: int | None = None
-    """Bytes of the body that came, where it broke off."""
     seconds: float | None = None
     """From the request's head to the end."""
     claims: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Of the token that was sent, if it is a JWT."""
+    pullable: Collection[str] | None = None
+    """Repositories that it may pull from; None where it is no JWT."""
     login: str = ""
     """How the client logged in: a `mitm.story.record.Login`."""
     code: str = ""
@@ -67,8 +64,8 @@ class Evidence:
     """Whether nothing but the end of the connection is the end of the answer."""
     is_unreadable: bool = False
     """Whether the answer is not packed as it says."""
-    is_slow: bool = False
-    """Whether the client took less than the least rate, and was let go for that."""
+    least_rate: str = ""
+    """That of which the client took less, and was let go for that; in words."""
     digest: str = ""
     """What the manifest has to be: as it was asked for, or else as the answer says."""
     body_digest: str = ""
@@ -92,11 +89,13 @@ class Evidence:
     client_scheme: str = ""
     """By which the client came, as headers say that are not trusted."""
     token_length: int = 0
-    """Characters of the token that the registry was sent."""
+    """Characters of the token that the registry was sent, without its scheme."""
     registry: str = ""
     """Host of the registry that is fronted."""
     api: str = ""
     """Host of the API."""
+    has_own_names: bool = False
+    """Whether names are the registry's own, of which no API knows."""
     clocks: Mapping[Role, float] = field(default_factory=dict)
     """Seconds that a server's clock is ahead of this machine's, as far as is known."""
 

@@ -69,7 +69,10 @@ def shown(text: str) -> str:
 
 def shown_url(url: str) -> str:
     """Return the URL without a login and without its query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "a URL that cannot be read"
     return shown(f"{parts.scheme}://{netloc(url)}{parts.path}")
 
 

@@ -52,11 +52,27 @@ _BETWEEN = "let what stands in between, as a reverse proxy or a filter of the ne
 _VARIABLES = {
     Role.REGISTRY: "REGISTRY_URL",
     Role.API: "API_URL",
-    Role.TOKEN: "API_URL",
+    Role.TOKEN: "the realm of the registry's challenge and REALM_HOSTS",
     Role.STORAGE: "the URL that the registry redirects to",
 }
 """Where a server's URL comes from."""
-_TIMEOUTS = {Role.API: "balena_api_timeout"}
+_TIMEOUTS = {Role.API: "balena_api_timeout", Role.TOKEN: "balena_api_timeout"}
+_FAULTS = {
+    Role.API: Cause.API,
+    Role.TOKEN: Cause.REALM,
+    Role.STORAGE: Cause.STORAGE,
+}
+"""What is at fault where a server answers, but fails; else it is the registry."""
+_ANSWERING = frozenset(
+    {HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
+)
+"""What a registry says to a ping."""
+_SENT = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
+"""With these there are bytes of a blob."""
+_ISSUERS = frozenset({Role.API, Role.TOKEN})
+"""Who answers with JSON and nothing else."""
+_ELSEWHERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN})
+"""What another server than the one that is meant answers with a page."""
 _WORD = re.compile(r"[A-Za-z0-9.]{1,64}")
 """A code of a storage's; anything else that it says may repeat what it was sent."""
 
@@ -65,7 +81,7 @@ def lost_connection(seen: Evidence) -> Finding | None:
     """Say why there is no connection to a server, or why it ended."""
     if seen.role is None or seen.symptom is None or seen.is_client_gone:
         return None
-    return _CONNECTIONS[seen.symptom](seen) if seen.symptom in _CONNECTIONS else None
+    return _CONNECTIONS[seen.symptom](seen)
 
 
 def unencrypted_request(seen: Evidence) -> Finding | None:
@@ -112,12 +128,12 @@ def page(seen: Evidence) -> Finding | None:
         return None
     line, who = status_line(seen.status), _who(seen)
     program = program_of(seen.headers, seen.body)
-    maker = f" of {program}'s" if program else ""
-    fault = Cause.API if seen.role is Role.API else Cause.REGISTRY
+    maker = f" from {program}" if program else ""
+    fault = _FAULTS.get(seen.role, Cause.REGISTRY)
     if seen.status in _GATEWAY:
         return Finding(
             fault,
-            f"{who} answers {line} with a page of HTML{maker}: what stands in front of"
+            f"{who} answers {line} with an HTML page{maker}: what stands in front of"
             f" the {seen.role} has no answer from it",
             f"see whether the {seen.role} runs, and what the log of that reverse proxy"
             " or load balancer says",
@@ -125,18 +141,19 @@ def page(seen: Evidence) -> Finding | None:
     if seen.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Finding(
             fault,
-            f"{who} answers {line} with a page of HTML{maker}",
+            f"{who} answers {line} with an HTML page{maker}",
             "look at its log, and at that of what stands in front of it",
         )
-    due = "JSON" if seen.role is Role.API else _DOCUMENTS.get(seen.kind)
-    if due is None or (seen.role is not Role.API and _is_plain_refusal(seen)):
+    due = "JSON" if seen.role in _ISSUERS else _DOCUMENTS.get(seen.kind)
+    is_plain = seen.role is not Role.API and _is_plain_refusal(seen.status)
+    if due is None or is_plain:
         return None
     variable = _VARIABLES[seen.role]
     return Finding(
         fault,
-        f"{who} answers {line} with a page of HTML{maker}, and {due} was due",
-        "a web server or a login page of the network answers in its place: see what"
-        f" {variable} names, and what this machine gets there with curl",
+        f"{who} answers {line} with an HTML page{maker} instead of {due}",
+        "a web server or a login page of the network answers in its place: check"
+        f" {variable}, and see what this machine gets there with curl",
     )
 
 
@@ -145,11 +162,8 @@ def no_registry(seen: Evidence) -> Finding | None:
     is_pinged = seen.kind == "base" or (seen.kind == "token" and seen.code)
     if seen.role is not Role.REGISTRY or seen.status is None or not is_pinged:
         return None
-    if (
-        seen.status
-        in (*(HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS),)
-        or seen.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    ):
+    is_failing = seen.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if seen.status in _ANSWERING or is_failing:
         return None
     return Finding(
         Cause.REGISTRY,
@@ -206,7 +220,10 @@ def refusing_storage(seen: Evidence) -> Finding | None:
         )
     advice = "see whether the registry's keys for the storage may read there"
     if seen.status == HTTPStatus.NOT_FOUND:
-        advice = "push the image anew: the registry knows this blob, the storage not"
+        advice = (
+            "push the image anew: the registry knows this blob, but the storage does"
+            " not have it"
+        )
     line = status_line(seen.status)
     return Finding(
         Cause.STORAGE,
@@ -223,14 +240,12 @@ def failing(seen: Evidence) -> Finding | None:
     if seen.status > STATUS_MAX:
         return None
     if seen.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        fault = {Role.API: Cause.API, Role.STORAGE: Cause.STORAGE}
         return Finding(
-            fault.get(seen.role, Cause.REGISTRY),
+            _FAULTS.get(seen.role, Cause.REGISTRY),
             f"{who} answers {line}",
             "look at its log",
         )
-    expected = (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS)
-    if seen.role is not Role.API or seen.status in expected:
+    if seen.role is not Role.API or seen.status == HTTPStatus.UNAUTHORIZED:
         return None
     what = (
         "with something else than the balena API does"
@@ -257,9 +272,7 @@ def packed(seen: Evidence) -> Finding | None:
             f"{_BETWEEN} leave Content-Encoding as it is",
         )
     taken = seen.request.get("accept-encoding", "").lower()
-    is_blob = seen.kind == "blob" and seen.status in (
-        *(HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT),
-    )
+    is_blob = seen.kind == "blob" and seen.status in _SENT
     if not is_blob or coding in taken or "*" in taken:
         return None
     return Finding(
@@ -287,12 +300,12 @@ def changed_manifest(seen: Evidence) -> Finding | None:
 
 def slow_client(seen: Evidence) -> Finding | None:
     """Say that a client was let go because it takes too little."""
-    if not seen.is_slow:
+    if not seen.least_rate:
         return None
     return Finding(
         Cause.CLIENT,
-        "the client took less than 1000 bytes a second for 2 minutes, so this proxy"
-        " closed its connection",
+        f"the client took less than {seen.least_rate}, so this proxy closed its"
+        " connection",
         "look at the client's network and at its disk; it may pull again",
     )
 
@@ -339,13 +352,9 @@ def _name(seen: Evidence) -> str:
     return host.partition(":")[0]
 
 
-def _is_plain_refusal(seen: Evidence) -> bool:
+def _is_plain_refusal(status: int) -> bool:
     """Return whether a page says no more than the status does."""
-    return (
-        seen.status is not None
-        and seen.status >= HTTPStatus.BAD_REQUEST
-        and (seen.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN))
-    )
+    return status >= HTTPStatus.BAD_REQUEST and status not in _ELSEWHERE
 
 
 def _setting(seen: Evidence) -> str:

@@ -128,7 +128,7 @@ class Endpoints:
         """
         record = exchange.record
         assert record, "the request is whole"  # noqa: S101
-        record.upstream = self._upstream
+        record.upstream, record.naming = self._upstream, self.naming
         record.namespace = parse_namespace(exchange.target)
         # mitmproxy shows a method in upper case, and sends it as it came.
         method = flow.request.data.method.decode("latin-1")
@@ -185,8 +185,8 @@ class Endpoints:
             if response.status_code == HTTPStatus.UNAUTHORIZED:
                 self.naming.heed(response.headers.get("www-authenticate", ""))
                 if exchange.record:
-                    api_url = self._upstream.url_of(Part.API)
-                    exchange.record.api_ahead = self._clocks.ahead(api_url)
+                    ahead = self._clocks.ahead(self.naming.issuer)
+                    exchange.record.issuer_ahead = ahead
         if self._storage and answer.is_blob(decision.endpoint):
             self._storage.check_head(flow.request.method, response, decision.route)
         check_head(flow, response, exchange)

@@ -48,6 +48,12 @@ class Naming(Protocol):
     """What a pull needs beside this proxy."""
     cache: ResolutionCache
     """What is remembered of names."""
+    has_own_names: bool
+    """Whether they are the registry's own."""
+
+    @property
+    def issuer(self) -> str:
+        """URL of who issues tokens; nothing as long as nobody has named one."""
 
     def introduce(self, place: str) -> str:
         """Return in a sentence what is served at a place."""
@@ -109,6 +115,7 @@ class Aliases:
     surface = RELEASES
     token_path = TOKEN_PATH
     parts: Collection[Part] = tuple(Part)
+    has_own_names = False
 
     def __init__(
         self,
@@ -144,6 +151,11 @@ class Aliases:
         self.remember = self._locator.remember
         self.heed = upstream.heed
         self.answer_token = self._tokens.answer
+
+    @property
+    def issuer(self) -> str:
+        """URL of the API."""
+        return self._upstream.url_of(Part.API)
 
     def introduce(self, place: str) -> str:
         """Return in a sentence what is served at a place."""
@@ -214,6 +226,7 @@ class OwnNames:
 
     token_path = RELAY_PATH
     parts: Collection[Part] = (Part.REGISTRY,)
+    has_own_names = True
 
     def __init__(
         self,
@@ -228,16 +241,21 @@ class OwnNames:
         self._registry_url = upstream.url_of(Part.REGISTRY)
         self.surface = own_names(upstream.host)
         self.cache = ResolutionCache(0)
-        realms = Realms(self._registry_url, realm_hosts, transport)
+        self._realms = Realms(self._registry_url, realm_hosts, transport)
         self._tokens = TokenRelay(
-            realms,
+            self._realms,
             self._registry_url,
             transport,
             timeout=token_seconds,
             observer=observer,
         )
-        self.heed = realms.heed
+        self.heed = self._realms.heed
         self.answer_token = self._tokens.answer
+
+    @property
+    def issuer(self) -> str:
+        """The realm, as the registry named it last."""
+        return self._realms.realm or ""
 
     def introduce(self, place: str) -> str:
         """Return in a sentence what is served at a place."""

@@ -16,6 +16,8 @@ BYTES_PER_SECOND = 1000
 """Less than any line has on which an image could be pulled."""
 WINDOW_SECONDS = 120
 """A machine that writes to a slow disk, or a line that fails, may need a while."""
+LEAST_RATE = f"{BYTES_PER_SECOND} bytes a second for {WINDOW_SECONDS // 60} minutes"
+"""In words."""
 
 
 class Pace:

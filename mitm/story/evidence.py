@@ -5,19 +5,20 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from mitmproxy import http
 
-from cause.evidence import BODY_LENGTH_MAX, Evidence
+from cause.answer import BODY_LENGTH_MAX
+from cause.evidence import Evidence
 from cause.finding import Role
-from mitm.story.record import REFUSALS_AND_FAILURES, Kind, Outcome, Record
+from mitm.guard.pace import LEAST_RATE
+from mitm.story.record import REFUSALS_AND_FAILURES, Kind, Outcome, Record, host_of
 from mitm.story.symptom import symptom_of
 from resolver import errors
 from resolver.grammar.challenge import parse_challenge
 from resolver.grammar.credential import bearer_token
 from resolver.symptom import Seen, Symptom
-from resolver.token.claims import read_payload, read_token
+from resolver.token.claims import pullable_names, read_payload, read_token
 from resolver.upstream.clock import read_ahead
 
 _BAD = REFUSALS_AND_FAILURES | {Outcome.ABORTED}
@@ -27,6 +28,8 @@ _SIGNED_MANIFEST = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 """Of which the digest is not that of the whole."""
 _DIGEST = "docker-content-digest"
 _SHA256 = "sha256:"
+_HASHED_LENGTH_MAX = 256 << 10
+"""Bytes of a manifest that are hashed here, while others wait; few have so many."""
 _DOCUMENTS = (Kind.BASE, Kind.MANIFEST, Kind.TAGS, Kind.REFERRERS)
 
 
@@ -38,18 +41,18 @@ def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
     if record.outcome not in _BAD and not _is_odd(record, digests):
         return None
     error = record.error or (record.fetch.error if record.fetch else None)
-    role, seen = _role(record, error), _seen(record, error)
+    role, seen = _role(record, error), _seen(flow, record, error)
     if record.failure and not record.cache:
         symptom, words = symptom_of(record)
         seen = replace(seen, symptom=symptom, words=words, proxy=record.proxy)
     request, now = flow.request, time.time()
-    token = bearer_token(request.headers.get("authorization"))
+    token = read_token(bearer_token(request.headers.get("authorization")) or "")
     reader = record.reader
     return Evidence(
         role=role,
         host=_host(record, error),
         kind=record.kind,
-        name=record.alias or "",
+        name=record.refused[0].alias if record.refused else record.alias or "",
         method=record.method,
         request=_by_name(request.headers.fields),
         status=seen.status if role else record.status,
@@ -57,9 +60,9 @@ def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
         body=seen.body,
         failure=record.failure or "",
         is_client_gone=record.outcome is Outcome.ABORTED,
-        taken=record.bytes if record.failure else None,
         seconds=_seconds(flow, record),
-        claims=read_payload(read_token(token).jwt) if token else {},
+        claims=read_payload(token.jwt),
+        pullable=pullable_names(token.jwt) if token.has_access else None,
         login=record.login or "",
         code=record.code or "",
         message=record.message or "",
@@ -72,7 +75,7 @@ def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
         has_begun=record.head is not None,
         is_endless=record.is_endless,
         is_unreadable=isinstance(error, errors.AnswerUnreadable),
-        is_slow=record.is_slow,
+        least_rate=LEAST_RATE if record.is_slow else "",
         digest=digests[0],
         body_digest=digests[1],
         led_to=_led_to(record),
@@ -86,7 +89,8 @@ def gather(flow: http.HTTPFlow, record: Record) -> Evidence | None:
         client_scheme=record.client_scheme,
         token_length=record.token_length,
         registry=record.registry,
-        api=record.api,
+        api="" if record.has_own_names else record.issuer,
+        has_own_names=record.has_own_names,
         clocks=_clocks(record, seen, now),
     )
 
@@ -119,13 +123,18 @@ def _awaited(record: Record) -> Role | None:
     """Return who was being asked when the client went away, if it did."""
     if record.outcome is not Outcome.ABORTED:
         return None
-    return Role.API if record.kind is Kind.TOKEN else Role.REGISTRY
+    return _issuer(record) if record.kind is Kind.TOKEN else Role.REGISTRY
+
+
+def _issuer(record: Record) -> Role:
+    """Return who issues tokens."""
+    return Role.TOKEN if record.has_own_names else Role.API
 
 
 def _host(record: Record, error: errors.RegistryError | None) -> str:
     server = error.server if error else ""
-    usual = record.api if record.kind is Kind.TOKEN else record.registry
-    return urlsplit(server).netloc or server or record.host or usual
+    usual = record.issuer if record.kind is Kind.TOKEN else record.registry
+    return host_of(server) or server or record.host or usual
 
 
 def _realm(flow: http.HTTPFlow, record: Record) -> str:
@@ -138,16 +147,20 @@ def _realm(flow: http.HTTPFlow, record: Record) -> str:
 
 
 def _clocks(record: Record, seen: Seen, now: float) -> dict[Role, float]:
-    """Return how far the clocks of registry and API are ahead, as far as is known."""
+    """Return how far the clocks of others are ahead, as far as is known."""
     clocks = {
         Role.REGISTRY: read_ahead(seen.headers, now),
-        Role.API: record.api_ahead,
+        _issuer(record): record.issuer_ahead,
     }
     return {role: ahead for role, ahead in clocks.items() if ahead is not None}
 
 
-def _seen(record: Record, error: errors.RegistryError | None) -> Seen:
+def _seen(
+    flow: http.HTTPFlow, record: Record, error: errors.RegistryError | None
+) -> Seen:
     """Return what was seen of the server."""
+    if record.kind is Kind.TOKEN and error is None and record.is_forwarded:
+        return _relayed(flow)
     if record.head and not record.cache:
         status, fields = record.head
         return Seen(
@@ -165,11 +178,25 @@ def _seen(record: Record, error: errors.RegistryError | None) -> Seen:
     return Seen()
 
 
+def _relayed(flow: http.HTTPFlow) -> Seen:
+    """Return what was seen of a token server whose answer was passed on."""
+    answer = flow.response
+    if answer is None:
+        return Seen()
+    is_token = answer.status_code < HTTPStatus.BAD_REQUEST
+    return Seen(
+        status=answer.status_code,
+        headers=_by_name(answer.headers.fields),
+        body=b"" if is_token else (answer.raw_content or b"")[:BODY_LENGTH_MAX],
+    )
+
+
 def _digests(flow: http.HTTPFlow, record: Record) -> tuple[str, str]:
     """Return what a manifest that was served should be, and what it is."""
     is_whole = record.kind is Kind.MANIFEST and record.status == HTTPStatus.OK
     body = flow.response and flow.response.raw_content
-    if not (is_whole and body and record.head and record.method == "GET"):
+    is_short = body and len(body) <= _HASHED_LENGTH_MAX
+    if not (is_whole and body and is_short and record.head and record.method == "GET"):
         return "", ""
     headers = _by_name(record.head[1])
     if headers.get("content-type", "").partition(";")[0] == _SIGNED_MANIFEST:
@@ -184,8 +211,7 @@ def _led_to(record: Record) -> str:
     """Return the host that the client was sent to, if it was."""
     fields = record.head[1] if record.head else ()
     name = next((v for k, v in fields if k.lower() == b"location"), b"")
-    place = name.decode("latin-1").partition("://")[2].partition("/")[0]
-    return place.partition("?")[0].rpartition("@")[2]
+    return host_of(name.decode("latin-1"))
 
 
 def _is_odd(record: Record, digests: tuple[str, str]) -> bool:

@@ -10,10 +10,18 @@ from http import HTTPStatus
 from mitmproxy import http
 
 from mitm.story.quantity import describe_size
-from mitm.story.record import SEPARATOR, Kind, Login, Mover, Outcome, OwnKind, Record
+from mitm.story.record import (
+    SEPARATOR,
+    Kind,
+    Login,
+    Mover,
+    Outcome,
+    OwnKind,
+    Record,
+    host_of,
+)
 from mitm.story.words import BLOBS, CACHES, LOGINS, sender
 from resolver.errors import ErrorCode
-from resolver.grammar.reference import printable
 
 _GOOD = {
     Login.KEY: ", and the login is good",
@@ -189,9 +197,7 @@ def _answer(record: Record, flow: http.HTTPFlow) -> Iterator[str]:
 
 def redirect_host(flow: http.HTTPFlow) -> str:
     """Return the host that the answer redirects to, or nothing."""
-    location = flow.response.headers.get("location", "") if flow.response else ""
-    place = location.partition("://")[2].partition("/")[0]
-    return printable(place.partition("?")[0].rpartition("@")[2])
+    return host_of(flow.response.headers.get("location", "") if flow.response else "")
 
 
 def _own(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
@@ -273,13 +279,7 @@ def _advice(record: Record) -> Iterator[str]:
         yield from _found(record)
         return
     match record.code:
-        case ErrorCode.UNAUTHORIZED if is_token:
-            yield (
-                "The client gives up and shows this: the login is mistyped, was"
-                " revoked or has expired. Log in again; what is public can still be"
-                " pulled without any login, so log out for that."
-            )
-        case ErrorCode.UNAUTHORIZED:
+        case ErrorCode.UNAUTHORIZED if not is_token:
             yield (
                 "The registry did not take the login: it is mistyped, was revoked or"
                 " has expired."
@@ -288,14 +288,7 @@ def _advice(record: Record) -> Iterator[str]:
                 " or keys of the registry and of who issues its tokens differ. Clients"
                 " get another one and try once more."
             )
-        case ErrorCode.DENIED if is_token:
-            yield (
-                "There was no login: if that is private, docker login helps."
-                if record.login is Login.NONE
-                else "There was a login, and that does not exist for it: the name is"
-                " wrong, or the login is that of somebody who may not see it."
-            )
-        case ErrorCode.DENIED:
+        case ErrorCode.DENIED if not is_token:
             yield (
                 "The client shows this and gives up. The token request before this one"
                 " says whether it had logged in."

@@ -56,7 +56,6 @@ from enum import StrEnum
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from mitmproxy import flow as mitmproxy_flow
 from mitmproxy import http
@@ -70,9 +69,10 @@ from resolver import errors
 from resolver.blob.fetch import Fetch
 from resolver.content.forward import Forward
 from resolver.grammar import endpoint, url
-from resolver.grammar.credential import Credential
+from resolver.grammar.credential import EMPTY_BASIC, Credential, bearer_token
 from resolver.grammar.reference import brief_location, is_artifact_tag, printable
 from resolver.grammar.timestamp import read_seconds
+from resolver.naming import Naming
 from resolver.release.release import Release
 from resolver.release.resolution import Resolution
 from resolver.token.answer import TokenAnswer
@@ -94,8 +94,6 @@ AGENT_LENGTH_MAX = 60
 PATH_LENGTH_MAX = 1000
 """Characters of a path that is told; the longest that means anything has 400."""
 UNKNOWN_PORT = "-"
-EMPTY_BASIC = "Og=="
-"""What some clients send where nobody is logged in: base64 of a colon."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -333,9 +331,11 @@ class Record:
     token_length: int = 0
     """Characters of the token that the registry is sent."""
     upstream: Upstream | None = None
-    """The registry that is fronted, and its API as far as anybody has named one."""
-    api_ahead: float | None = None
-    """Seconds that the API's clock is ahead, where that may matter."""
+    """The registry that is fronted."""
+    naming: Naming | None = None
+    """What names are there, and who issues tokens for them."""
+    issuer_ahead: float | None = None
+    """Seconds that the clock of who issues tokens is ahead, where that may matter."""
 
     @classmethod
     def of(
@@ -459,10 +459,14 @@ class Record:
         return self.upstream.host if self.upstream else ""
 
     @property
-    def api(self) -> str:
-        """Host of its API; nothing where nobody has named one yet."""
-        url = self.upstream.url_of(observer.Part.API) if self.upstream else ""
-        return urlsplit(url).netloc
+    def issuer(self) -> str:
+        """Host of who issues tokens; nothing where nobody has named one yet."""
+        return host_of(self.naming.issuer if self.naming else "")
+
+    @property
+    def has_own_names(self) -> bool:
+        """Whether names are the registry's own, of which no API knows."""
+        return self.naming is not None and self.naming.has_own_names
 
     @property
     def names(self) -> list[str]:
@@ -525,7 +529,7 @@ class Record:
 
     def forwarded(self, forward: Forward, host: str) -> None:
         """Take note that the request goes to the registry, at this host."""
-        self.token_length = len(forward.authorization or "")
+        self.token_length = len(bearer_token(forward.authorization) or "")
         self.host = host
         self.warning = forward.warning
         self.is_forwarded = True
@@ -670,6 +674,12 @@ def selector_of(alias: str | None) -> str | None:
     """Return the third component of an alias, if it has one."""
     parts = (alias or "").split("/")
     return parts[2] if len(parts) > 2 and parts[0] != "v2" else None  # noqa: PLR2004
+
+
+def host_of(url: str) -> str:
+    """Return host and port of a URL that anybody may have written, without a login."""
+    place = url.partition("://")[2].partition("/")[0].partition("?")[0]
+    return printable(place.rpartition("@")[2])
 
 
 def shown_path(path: str) -> str:

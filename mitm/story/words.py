@@ -4,12 +4,14 @@ mitmproxy's interfaces show the comment beside each flow, so that a pull reads l
 story. No key and no token is in it (rule R15).
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
 from mitmproxy import http
 
+from cause.finding import Finding
 from cause.judge import judge
 from mitm.story import evidence
 from mitm.story.quantity import describe_size
@@ -29,6 +31,8 @@ from mitm.story.record import (
 from resolver.grammar import payload
 from resolver.grammar.reference import LOCATION_LENGTH, printable
 from resolver.upstream.observer import CacheState
+
+logger = logging.getLogger(__name__)
 
 MARK = ":x:"
 """What mitmproxy's interfaces show beside refused and failed flows."""
@@ -111,16 +115,37 @@ def tell_unread(flow: http.HTTPFlow, failure: str) -> None:
 def tell(flow: http.HTTPFlow, record: Record) -> None:
     """Say how the request ended, and why if it went wrong."""
     record.code, record.message = _error(flow, record)
-    if (seen := evidence.gather(flow, record)) and (found := judge(seen)):
+    if found := _find(flow, record):
         record.blame(found)
     record.save(flow)
     flow.comment = describe(record)
-    is_bad = record.outcome in REFUSALS_AND_FAILURES
-    flow.marked = MARK if is_bad and not record.is_optional else ""
+    is_bad = record.outcome in REFUSALS_AND_FAILURES and not record.is_optional
+    flow.marked = MARK if is_bad or record.fault else ""
+
+
+def _find(flow: http.HTTPFlow, record: Record) -> Finding | None:
+    """Return what is wrong with a request, if anything is; it never costs the request.
+
+    Rules read what others write, and a bug in one of them is none of the client's.
+    """
+    try:
+        seen = evidence.gather(flow, record)
+        return judge(seen) if seen else None
+    except Exception:
+        logger.exception("a bug of this proxy")
+        return None
 
 
 def describe(record: Record) -> str:
-    """Return the comment of a request that is over."""
+    """Return the comment of a request that is over, with what is wrong if that is."""
+    comment = _describe(record)
+    if record.fault is None or not record.finding or record.finding in comment:
+        return comment
+    return f"{comment}; {record.finding}"
+
+
+def _describe(record: Record) -> str:
+    """Return how a request ended."""
     if record.failure:
         return _failure(record, record.failure)
     if record.outcome is Outcome.CHALLENGED:

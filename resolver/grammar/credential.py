@@ -41,7 +41,8 @@ class Credential:
 _KEY = re.compile(r"[A-Za-z0-9]{32,}|[\w-]+\.[\w-]+\.[\w-]+")
 """An API key, or a token of a session."""
 _SALT = os.urandom(16)
-_EMPTY_BASIC = "Og=="
+EMPTY_BASIC = "Og=="
+"""What some clients send where nobody is logged in: base64 of a colon."""
 
 KEY_VARIABLE = "BALENA_API_KEY"
 """Where commands take an API key from; arguments are seen by everybody."""
@@ -89,7 +90,7 @@ def parse_login(header: str | None) -> Credential:
 
     """
     scheme, value = _split(header)
-    if not scheme or (scheme == "basic" and value == _EMPTY_BASIC):
+    if not scheme or (scheme == "basic" and value == EMPTY_BASIC):
         return ANONYMOUS
     if header is None or not _ascii(header):
         raise RequestInvalid(

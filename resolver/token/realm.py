@@ -106,7 +106,8 @@ class Realms:
         self._host = urlsplit(registry_url).netloc
         self._named = named
         self._transport = transport
-        self._realm: str | None = None
+        self.realm: str | None = None
+        """As it was named; `find` says whether logins may go there."""
         self._told: LRUCache[str, None] = LRUCache(REALMS_MAX)
 
     def heed(self, header: str) -> None:
@@ -117,14 +118,14 @@ class Realms:
         https://github.com/NVIDIA/nvidia-container-toolkit/issues/1945
         """
         challenge = parse_challenge(header)
-        if challenge is None or challenge.realm == self._realm:
+        if challenge is None or challenge.realm == self.realm:
             return
-        if self._realm is not None and challenge.error is not None:
+        if self.realm is not None and challenge.error is not None:
             return
-        if self._realm is not None and challenge.realm not in self._told:
+        if self.realm is not None and challenge.realm not in self._told:
             logger.info("the registry %s names another realm than before", self._host)
         self._told[challenge.realm] = None
-        self._realm = challenge.realm
+        self.realm = challenge.realm
 
     def find(self, names: Iterable[str], deadline: Deadline) -> str:
         """Return where the tokens for these repositories are issued. Blocks.
@@ -138,20 +139,20 @@ class Realms:
             ServiceUnavailable: the registry does not answer.
 
         """
-        if self._realm is None:
+        if self.realm is None:
             self._ask("/v2/", deadline)
         for name in names:
-            if self._realm is None:
+            if self.realm is None:
                 with suppress(NameInvalid):
                     path = f"/v2/{parse_repository_name(name)}/manifests/latest"
                     self._ask(path, deadline)
                     break
-        if self._realm is None:
+        if self.realm is None:
             raise EndpointUnknown(
                 f"the registry {self._host} asks for no token here: it takes logins"
                 " itself, or needs none"
             )
-        return self._checked(self._realm)
+        return self._checked(self.realm)
 
     def _ask(self, path: str, deadline: Deadline) -> None:
         answer = self._transport.get(f"{self._registry_url}{path}", deadline=deadline)

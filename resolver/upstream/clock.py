@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from cachetools import LRUCache
 
+from resolver.grammar.timestamp import read_seconds
 from resolver.upstream.observer import Call, Event
 
 HOSTS_MAX = 64
@@ -38,6 +39,8 @@ class Clocks:
 def read_ahead(headers: Mapping[str, str], now: float) -> float | None:
     """Return how many seconds ahead of `now` the clock is that an answer was made by.
 
+    A time that no clock has says nothing.
+
     Args:
         headers: of the answer, by their names in lower case.
         now: when it came, in seconds since the epoch.
@@ -46,6 +49,7 @@ def read_ahead(headers: Mapping[str, str], now: float) -> float | None:
     if headers.get("age", "0") != "0":
         return None  # It was made a while ago, and kept somewhere since then.
     try:
-        return parsedate_to_datetime(headers.get("date", "")).timestamp() - now
+        moment = parsedate_to_datetime(headers.get("date", "")).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
+    return None if read_seconds(moment) is None else moment - now

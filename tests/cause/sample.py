@@ -149,7 +149,9 @@ NETWORK: Mapping[str, Evidence] = {
     ),
     "damaged blob": failing(Symptom.DAMAGED, STORAGE),
     "client that gives up": replace(REGISTRY, is_client_gone=True, seconds=15.02),
-    "client that is too slow": replace(STORAGE, is_client_gone=True, is_slow=True),
+    "client that is too slow": replace(
+        STORAGE, is_client_gone=True, least_rate="1000 bytes a second for 2 minutes"
+    ),
 }
 """One for each thing that `cause.network` can say."""
 
@@ -173,6 +175,7 @@ REFUSED = answering(
     {"www-authenticate": CHALLENGE},
     seen=ASKED,
     claims=CLAIMS,
+    pullable=frozenset({LOCATION}),
     code="UNAUTHORIZED",
     clocks={Role.REGISTRY: 1.0, Role.API: -1.0},
 )
@@ -231,6 +234,9 @@ ACCESS: Mapping[str, Evidence] = {
         REFUSED, claims=CLAIMS | {"aud": "other.example.com"}
     ),
     "token for another image": replace(REFUSED, location=f"v2/{'0' * 32}"),
+    "token without a right": replace(
+        REFUSED, claims=CLAIMS | {"sub": ""}, pullable=frozenset()
+    ),
     "token of another issuer or key": REFUSED,
     "rights of the registry's own": replace(REFUSED, status=403, code="DENIED"),
     "token too long": replace(REFUSED, status=431, token_length=6200),
@@ -290,6 +296,64 @@ ACCESS: Mapping[str, Evidence] = {
 }
 """One for each thing that `access`, `content` and `client` can say."""
 
+REALM = Evidence(
+    Role.TOKEN,
+    "auth.example.com",
+    kind="token",
+    name="library/alpine",
+    now=NOW.timestamp(),
+    seconds=10.0,
+    registry="registry.example.com",
+    has_own_names=True,
+)
+"""Where the tokens of a registry are issued whose names are its own."""
+OWN_NAMES: Mapping[str, Evidence] = {
+    "token server refuses connections": failing(Symptom.REFUSED, REALM),
+    "token server does not answer": failing(Symptom.SILENT, REALM),
+    "token server fails": answering(500, seen=REALM),
+    "page instead of a token": answering(200, HTML, PAGE, REALM),
+    "rate limit of the token server": answering(429, seen=REALM),
+    "no login for the token server": answering(401, seen=REALM, login="none"),
+    "wrong login for the token server": answering(401, seen=REALM, login="key"),
+    "client that waits for the token server": replace(
+        REALM, is_client_gone=True, seconds=15.02
+    ),
+    "push to the registry": replace(
+        PUSHED,
+        has_own_names=True,
+        method="PUT",
+        message="this proxy serves pulls only; push to the registry"
+        " registry.example.com itself, and delete there",
+    ),
+    "name that is none": replace(
+        OWN,
+        has_own_names=True,
+        status=400,
+        code="NAME_INVALID",
+        message="'A' names no repository",
+    ),
+}
+"""One for each thing that is said only where names are the registry's own."""
+
+
+def as_own(seen: Evidence) -> Evidence:
+    """Return the same, seen where names are the registry's own, which has no API."""
+    role = Role.TOKEN if seen.role is Role.API else seen.role
+    clocks: Mapping[Role, float] = {
+        Role.TOKEN if each is Role.API else each: ahead
+        for each, ahead in seen.clocks.items()
+    }
+    return replace(
+        seen,
+        role=role,
+        host="auth.example.com" if role is Role.TOKEN else seen.host,
+        message="it is refused" if seen.message else "",
+        api="",
+        clocks=clocks,
+        has_own_names=True,
+    )
+
+
 SILENT: Mapping[str, Evidence] = {
     "a client that is stopped": replace(REGISTRY, is_client_gone=True, seconds=1.0),
     "a client that goes during the answer": replace(
@@ -317,5 +381,8 @@ SILENT: Mapping[str, Evidence] = {
     ),
     "a failure without a name": replace(REGISTRY, failure="it broke"),
     "no more than a request": REGISTRY,
+    "a list of repositories that a token is not for": replace(
+        REFUSED, kind="catalog", location="", name=""
+    ),
 }
 """Where nothing is known to be wrong with any server."""

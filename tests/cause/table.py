@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from cause.evidence import Evidence
 from cause.judge import judge
-from tests.cause.sample import ACCESS, NETWORK
+from tests.cause.sample import ACCESS, NETWORK, OWN_NAMES
 
 
 def rows(samples: Mapping[str, Evidence]) -> Iterator[str]:
@@ -19,5 +19,5 @@ def rows(samples: Mapping[str, Evidence]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    for samples in (NETWORK, ACCESS):
+    for samples in (NETWORK, ACCESS, OWN_NAMES):
         sys.stdout.write("\n".join(rows(samples)) + "\n\n")

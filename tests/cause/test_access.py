@@ -30,6 +30,7 @@ REFUSED = Evidence(
     status=401,
     headers={"www-authenticate": f'{CHALLENGE},error="invalid_token"'},
     claims=CLAIMS,
+    pullable=frozenset({LOCATION}),
     code="UNAUTHORIZED",
     now=NOW,
     location=LOCATION,
@@ -93,8 +94,29 @@ def claiming(**claims: object) -> Evidence:
             *(Cause.REALM, "issued by the issuer api.example for the service r.exam"),
         ),
         (claiming(iss=1, aud=None), Cause.REALM, "take the token, which was issued"),
+        (
+            replace(REFUSED, pullable=frozenset()),
+            *(Cause.RIGHTS, "no right to pull v2/567e..., nor anything else"),
+        ),
+        (
+            replace(claiming(sub=""), pullable=frozenset()),
+            *(Cause.LOGIN, "without a login, it has no right to pull v2/567e..."),
+        ),
+        (replace(REFUSED, pullable=None), Cause.REALM, "does not take the token"),
     ],
-    ids=["over", "early", "late", "service", "name", "issuer", "no issuer"],
+    ids=[
+        *(
+            "over",
+            "early",
+            "late",
+            "service",
+            "name",
+            "issuer",
+            "no issuer",
+            "no right",
+        ),
+        *("no login", "no list"),
+    ],
 )
 def test_refused_token(seen: Evidence, cause: Cause, words: str) -> None:
     """The first thing that does not fit is named, and no location is."""
@@ -115,8 +137,9 @@ def test_refused_token(seen: Evidence, cause: Cause, words: str) -> None:
             headers={"www-authenticate": f'{CHALLENGE},error="insufficient_scope"'},
         ),
         replace(REFUSED, status=403, code="UNKNOWN"),
+        replace(REFUSED, kind="catalog", name="", location=""),
     ],
-    ids=["no JWT", "absent", "scope", "403"],
+    ids=["no JWT", "absent", "scope", "403", "catalog"],
 )
 def test_token_of_which_nothing_is_known(seen: Evidence) -> None:
     """Where nothing is seen that does not fit, nothing is said."""

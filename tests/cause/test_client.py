@@ -40,9 +40,15 @@ def test_mirror() -> None:
         replace(REFUSED, namespace="mirrored.example"),
         replace(REFUSED, namespace=""),
         replace(REFUSED, registry="docker.io"),
+        replace(REFUSED, registry="registry-1.docker.io"),
+        replace(REFUSED, registry="registry-1.docker.io", namespace="index.docker.io"),
+        replace(REFUSED, registry="eu.gcr.io:443", namespace="gcr.io"),
         replace(REFUSED, status=401, realm=REALM, code=""),
     ],
-    ids=["made up", "none", "fronted", "challenge"],
+    ids=[
+        *("made up", "none", "fronted", "Docker Hub", "another name of it"),
+        *("of one domain", "challenge"),
+    ],
 )
 def test_mirror_that_is_right(seen: Evidence) -> None:
     """A name that somebody made up for this proxy is a good one."""

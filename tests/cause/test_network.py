@@ -31,7 +31,7 @@ def test_finding(name: str) -> None:
     seen = NETWORK[name]
     found = judge(seen)
     assert found
-    assert (seen.led_to or seen.host) in found.sentence or seen.is_slow
+    assert (seen.led_to or seen.host) in found.sentence or seen.least_rate
     for text in (found.sentence, found.advice):
         assert text
         assert text.isprintable()

@@ -330,8 +330,8 @@ FAULTS = (
         Cause.REGISTRY,
         (
             "the registry localhost:",
-            "answers 200 OK with a page of HTML",
-            "the answer to GET /v2/ was due",
+            "answers 200 OK with an HTML page",
+            "instead of the answer to GET /v2/",
         ),
         "REGISTRY_URL",
     ),
@@ -341,8 +341,8 @@ FAULTS = (
         Cause.REGISTRY,
         (
             "the registry localhost:",
-            "answers 200 OK with a page of HTML",
-            "a manifest was due",
+            "answers 200 OK with an HTML page",
+            "instead of a manifest",
         ),
         "login page",
     ),
@@ -350,14 +350,14 @@ FAULTS = (
         "HTML: API",
         behind("location / { " + HTML_LOCATION + " }", of="API"),
         Cause.API,
-        ("the API localhost:", "answers 200 OK with a page of HTML", "JSON was due"),
+        ("the API localhost:", "answers 200 OK with an HTML page", "instead of JSON"),
         "API_URL",
     ),
     Fault(
         "HTML: 404 of a web server",
         behind("location / { return 404; }", then=ping),
         Cause.REGISTRY,
-        ("answers 404 Not Found with a page of HTML of nginx's",),
+        ("answers 404 Not Found with an HTML page from nginx",),
         "REGISTRY_URL",
     ),
     Fault(
@@ -392,7 +392,7 @@ FAULTS = (
         Cause.REGISTRY,
         (
             "the registry localhost:",
-            "answers 502 Bad Gateway with a page of HTML of nginx's",
+            "answers 502 Bad Gateway with an HTML page from nginx",
             ": what stands in front of the registry has no answer from it",
         ),
         "see whether the registry runs",
@@ -401,7 +401,7 @@ FAULTS = (
         "gateway: API",
         behind("location / { proxy_pass http://127.0.0.1:1; }", of="API"),
         Cause.API,
-        ("the API localhost:", "answers 502 Bad Gateway with a page of HTML"),
+        ("the API localhost:", "answers 502 Bad Gateway with an HTML page"),
         "see whether the API runs",
     ),
     Fault(

@@ -13,6 +13,8 @@ from tests.integration.cause import Bench, cloud_of, token_of
 from tests.integration.fault import ALIAS, LOCATION, MANIFEST
 from tests.integration.registry import Installation
 from tests.integration.session import TIMEOUT, plain_session
+from tests.integration.shape import DOCKER_HUB, ECR, GHCR, PUBLIC, Shape, StandIn
+from tests.integration.test_any_registry import LOGIN, OWN_NAMES, visiting
 from tests.integration.tool import wait_until
 
 BLOBS = f"/v2/{ALIAS}/blobs"
@@ -189,6 +191,36 @@ def closed_connections(bench: Bench, installation: Installation) -> None:
         assert reader.manifest.ok
 
 
+def own_names(shape: Shape, bench: Bench, *logins: tuple[str, str] | None) -> None:
+    """Let clients of one address, with these logins, pull the same by its own name."""
+    stand_in = bench.enter(StandIn(shape))
+    bench.front(
+        stand_in.url, options=("--set", "balena_registry_timeout=10"), **OWN_NAMES
+    )
+    assert bench.proxy
+    for login in logins:
+        with visiting(bench.proxy, login) as client:
+            manifest = client.get(f"/v2/{PUBLIC}/manifests/latest").json()
+            for blob in (manifest["config"], *manifest["layers"]):
+                answer = client.get(f"/v2/{PUBLIC}/blobs/{blob['digest']}")
+                assert len(answer.content) == blob["size"]
+
+
+def docker_hub(bench: Bench, _: Installation) -> None:
+    """Names are the registry's own, and its realm is another host."""
+    own_names(DOCKER_HUB, bench, None, LOGIN)
+
+
+def opaque_tokens(bench: Bench, _: Installation) -> None:
+    """Two clients have tokens of which nobody knows what they say."""
+    own_names(GHCR, bench, None, None)
+
+
+def basic_login(bench: Bench, _: Installation) -> None:
+    """A registry takes logins itself, without any token."""
+    own_names(ECR, bench, LOGIN)
+
+
 def pull_all(bench: Bench) -> None:
     """Let skopeo pull an image."""
     assert bench.proxy
@@ -201,7 +233,7 @@ GOOD: Mapping[str, Good] = {
     for each in (
         *(streamed, redirected, followed, cached, behind_nginx, heads, artifacts),
         *(ranges, redirected_ranges, two_clients, unchanged, by_digest, challenged),
-        *(tags, closed_connections),
+        *(tags, closed_connections, docker_hub, opaque_tokens, basic_login),
     )
 }
 

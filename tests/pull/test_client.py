@@ -153,7 +153,7 @@ def test_login_page_is_no_registry(site: Site) -> None:
     page = Response(200, (("Content-Type", "text/html"),), b"<html>log in</html>")
     site.let(site.registry, page)
     sentence = site.fault(Cause.REGISTRY)
-    assert sentence.endswith("answers 200 OK, with a page of HTML")
+    assert sentence.endswith("answers 200 OK, with an HTML page")
 
 
 def test_challenge_missing(site: Site) -> None:
@@ -193,7 +193,7 @@ def test_realm_issues_nothing(site: Site) -> None:
     """Something else may be there."""
     site.let(site.tokens, HTML)
     assert site.fault(Cause.REALM) == (
-        "the token server TOKENS answers 404 Not Found, with a page of HTML, so no"
+        "the token server TOKENS answers 404 Not Found, with an HTML page, so no"
         " tokens are issued where the registry's challenge says"
     )
     site.let(site.tokens, Response(200, (), b"{}"))
@@ -282,7 +282,9 @@ def test_rights(site: Site) -> None:
     reject(site)
     login = with_key(KEY)
     sentence = site.fault(Cause.RIGHTS, find_login=login)
-    assert sentence.endswith("the token has no right to pull org/app, only nothing")
+    assert sentence.endswith(
+        "the token has no right to pull org/app, nor anything else"
+    )
     site.let_logged_in(lambda: error(403, "DENIED", "private"))
     sentence = site.fault(Cause.RIGHTS, find_login=login)
     assert sentence.endswith("the login was taken, and may not pull org/app")

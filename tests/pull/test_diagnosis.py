@@ -123,7 +123,7 @@ def test_answer_that_is_no_http() -> None:
     """Nor does that show anything of it that moves a cursor."""
     with registry(lambda connection: connection.sendall(b"SSH\x1b[2J\r\n")) as url:
         fault = ask(url)
-    assert str(fault).endswith("answers by something that is no HTTP")
+    assert str(fault).endswith("answers with something other than HTTP")
     assert str(fault).isprintable()
 
 
@@ -170,7 +170,7 @@ def test_plain_http_where_tls_is_spoken(tmp_path: Path) -> None:
     """Nobody answers then, but a handshake shows what is there."""
     with server(Authority("Ours").server_context(tmp_path)) as host:
         fault = ask(f"http://{host}")
-    assert str(fault) == f"{host} speaks TLS, and was asked in plain HTTP"
+    assert str(fault) == f"{host} speaks TLS, but was addressed in plain HTTP"
     assert f"https://{host}/" in fault.advice
 
 
@@ -178,7 +178,7 @@ def test_tls_where_plain_http_is_spoken() -> None:
     """It never falls back to plain HTTP by itself."""
     with server() as host:
         fault = ask(f"https://{host}")
-    assert str(fault) == f"{host} speaks plain HTTP, and was asked in TLS"
+    assert str(fault) == f"{host} speaks plain HTTP, but was addressed with TLS"
     assert "--plain-http" in fault.advice
 
 

@@ -1,5 +1,8 @@
 """What is said of requests whose end no recorded pull has."""
 
+import hashlib
+import logging
+
 import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
@@ -92,6 +95,70 @@ def test_broken_transfer_says_whose_fault_it_is(
     assert flow.comment == comment.format(SHORT)
     assert bool(flow.marked) == is_client_there
     assert line in log_line.describe(record)
+
+
+def odd_blob() -> tuple[http.HTTPFlow, Record]:
+    """Return a blob that came packed, which the client did not ask for."""
+    flow, record = tflow.tflow(), request(BLOB, is_sent=True)
+    flow.request.headers.pop("accept-encoding", None)
+    flow.response = http.Response.make(200, b"12345")
+    record.head = 200, ((b"content-encoding", b"gzip"),)
+    record.answered(flow.response, is_head=False)
+    return flow, record
+
+
+def test_served_with_a_fault() -> None:
+    """An answer that no client can use is marked, and its comment says why."""
+    flow, record = odd_blob()
+    words.tell(flow, record)
+    assert record.fault
+    assert flow.marked == words.MARK
+    assert flow.comment.startswith("blob 5 bytes of")
+    assert flow.comment.endswith(f"; {record.finding}")
+
+
+def test_challenge_with_a_fault() -> None:
+    """A challenge that sends clients to where they cannot go says so."""
+    flow, record = tflow.tflow(), request("/v2/", client_scheme="https")
+    header = {"WWW-Authenticate": 'Bearer realm="http://p.example/auth/v1/token"'}
+    flow.response = http.Response.make(401, b"", header)
+    record.is_forwarded, record.head = True, (401, ((b"www-authenticate", b"x"),))
+    record.answered(flow.response, is_head=False)
+    words.tell(flow, record)
+    assert flow.marked == words.MARK
+    assert flow.comment.startswith("ping: told the client to get a token here; the cl")
+
+
+def test_rule_that_breaks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug in a rule is logged as one, and the request is told all the same."""
+
+    def judge(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(words, "judge", judge)
+    flow, record = odd_blob()
+    with caplog.at_level(logging.ERROR):
+        words.tell(flow, record)
+    assert flow.comment.startswith("blob 5 bytes of")
+    assert (record.fault, flow.marked) == (None, "")
+    (line,) = caplog.records
+    assert line.getMessage() == "a bug of this proxy"
+    assert line.exc_info
+
+
+@pytest.mark.parametrize(("length", "is_told"), [(1000, True), (300_000, False)])
+def test_long_manifest_is_not_hashed(*, length: int, is_told: bool) -> None:
+    """Others wait while it is hashed, so that is done for what is usual alone."""
+    flow, record = tflow.tflow(), request(is_sent=True)
+    body = bytes(length)
+    digest = f"sha256:{hashlib.sha256(b'other').hexdigest()}"
+    flow.response = http.Response.make(200, body)
+    record.head = 200, ((b"docker-content-digest", digest.encode()),)
+    record.answered(flow.response, is_head=False)
+    words.tell(flow, record)
+    assert (record.fault is not None) == is_told
 
 
 def test_flow_that_waits_says_for_what() -> None:

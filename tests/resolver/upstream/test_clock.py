@@ -35,6 +35,15 @@ def test_kept_answer() -> None:
     assert read_ahead({"date": date, "age": "0"}, NOW) == -7200
 
 
+@pytest.mark.parametrize(
+    "date",
+    ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 1900 00:00:00 GMT", "soon", ""],
+)
+def test_absurd_date(date: str) -> None:
+    """A time that no clock has says nothing, and breaks nothing that tells of it."""
+    assert read_ahead({"date": date}, NOW) is None
+
+
 def test_hosts_are_bounded() -> None:
     """Redirects lead to many hosts, and not all of them are remembered."""
     clocks, date = Clocks(), ("Date", formatdate(NOW, usegmt=True))
