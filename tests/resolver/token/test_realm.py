@@ -293,8 +293,8 @@ def test_change_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     assert lines == [
         "the registry registry.example.com names another realm than before",
         (
-            "the registry registry.example.com names another realm than before, to which"
-            " no login goes; the one before stays"
+            "the registry registry.example.com names another realm than before, to"
+            " which no login goes; the one before stays"
         ),
     ]
 
