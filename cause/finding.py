@@ -10,6 +10,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from resolver.grammar.reference import printable
+from resolver.grammar.secret import without_secrets
 from resolver.symptom import Role
 
 __all__ = ["Cause", "Finding", "Role", "netloc", "shown", "shown_url"]
@@ -62,8 +63,8 @@ class Finding:
 
 
 def shown(text: str) -> str:
-    """Return somebody else's words as a terminal can show them."""
-    line = printable(" ".join(text.split()))
+    """Return somebody else's words as a terminal can show them, without secrets."""
+    line = printable(without_secrets(" ".join(text.split())))
     return line if len(line) <= LENGTH_MAX else line[: LENGTH_MAX - 3] + "..."
 
 

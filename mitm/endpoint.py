@@ -34,6 +34,7 @@ from resolver.grammar import challenge
 from resolver.grammar.credential import bearer_token
 from resolver.grammar.endpoint import (
     Base,
+    Catalog,
     Content,
     Ping,
     Ready,
@@ -183,7 +184,7 @@ class Endpoints:
         if is_sound and decision.route is None:
             self._observers.note(Contact(Part.REGISTRY))
             if response.status_code == HTTPStatus.UNAUTHORIZED:
-                self.naming.heed(response.headers.get("www-authenticate", ""))
+                self._heed(response, decision)
                 if exchange.record:
                     ahead = self._clocks.ahead(self.naming.issuer)
                     exchange.record.issuer_ahead = ahead
@@ -230,6 +231,13 @@ class Endpoints:
         if self._storage:
             self._storage.close()
 
+    def _heed(self, response: http.Response, decision: Decision) -> None:
+        """Take note of a challenge; that of the catalog speaks for nothing else."""
+        if not isinstance(decision.endpoint, Catalog):
+            endpoint = decision.endpoint
+            name = endpoint.name if isinstance(endpoint, Content) else None
+            self.naming.heed(response.headers.get("www-authenticate", ""), name)
+
     def _forget(self, request: forward.Forward) -> None:
         """Forget what led to an image that was deleted in the registry."""
         if request.is_image and request.alias and request.location:
@@ -262,7 +270,7 @@ class Endpoints:
         self._journal.issue(record, token)
         if refusal := token.refusal_for(exchange.client):
             raise refusal
-        exchange.answer_token(flow, token, request.credential.authorization)
+        exchange.answer_token(flow, token, request)
 
     async def _forward(
         self,

@@ -31,6 +31,7 @@ from resolver.grammar.client import Client
 from resolver.grammar.endpoint import Base, Content
 from resolver.storage.redirect import Route
 from resolver.token.answer import TokenAnswer
+from resolver.token.request import TokenRequest
 from resolver.upstream.outgoing import Proxy
 
 UNREADABLE = (
@@ -180,20 +181,22 @@ class Exchange:
             secret.reveal(flow)
 
     def answer_token(
-        self, flow: http.HTTPFlow, token: TokenAnswer, login: str | None
+        self, flow: http.HTTPFlow, token: TokenAnswer, request: TokenRequest
     ) -> None:
         """Answer the flow with a token, which only the client gets to see.
 
         Args:
             flow: the request for it.
             token: the token; or an error in the words of who issues tokens.
-            login: what an error may repeat.
+            request: what an error may repeat.
 
         """
         shown = (
             redaction.redacted_answer(token.body)
             if token.status < HTTPStatus.MULTIPLE_CHOICES
-            else redaction.without_login(token.body, login)
+            else redaction.without_request(
+                token.body, request.credential.authorization, request.parameters
+            )
         )
         headers = token.headers or reply.JSON_HEADERS
         reply.answer(flow, token.status, token.body, *headers, reply.NO_STORE)

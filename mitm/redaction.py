@@ -4,26 +4,47 @@ An API key is not shown at all. Of a registry token the claims are, because they
 why a pull fails; without its signature it opens nothing.
 """
 
+import html
 import json
 import logging
 import re
 from base64 import b64decode
+from collections.abc import Iterator
 from contextlib import suppress
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 
 from resolver.grammar.payload import parse_payload
+from resolver.grammar.secret import REDACTED
 from resolver.token import claims
+from resolver.token.request import Parameters
 
-REDACTED = "[redacted]"
 _SHOWN_FIELDS = frozenset({"client_id", "grant_type", "scope", "service"})
 _NAMED_FIELDS = frozenset({"password", "refresh_token", "username"})
 """Of the form of a token request (rule R5); any other may be anything."""
+_HARMLESS_FIELDS = frozenset(
+    {
+        "access_type",
+        "account",
+        "client_id",
+        "grant_type",
+        "offline_token",
+        "scope",
+        "service",
+    }
+)
+"""Parameters of a token request that prove nothing."""
 _CLAIMS = re.compile(r"[\w-]+\.[\w-]+", re.ASCII)
 """Header and payload of a JWT, and nothing before them that could be a login."""
 _SHOWN_VALUE = re.compile(r"[\w.:/,* -]*", re.ASCII)
 """With another separator than `&` the whole form would stand in one value."""
 _MOMENT = re.compile(r"[0-9TZ:.+-]{1,40}")
 _QUERY = re.compile(r"[?;#].*", re.DOTALL)
+_USER = re.compile(r"(?<=//)[^/?#]*@")
+_PERCENT = re.compile(r"%[0-9A-F]{2}")
+_CUT = b"\0"
+"""Stands for what was cut out until all is; in place of each other word of a login,
+`REDACTED` would be cut in turn."""
+_CUTS = re.compile(rb"\0+")
 LOGIN_LENGTH_MIN = 8
 """Characters of a login that is taken out of an answer; shorter ones are no keys, and
 may be any word."""
@@ -61,14 +82,14 @@ def redacted_token(text: str) -> str:
 
 
 def redacted_url(url: str) -> str:
-    """Return the URL without its query, in which a storage's signature stands."""
-    target, separator, _ = url.partition("?")
-    return f"{target}{separator}{REDACTED}" if separator else url
+    """Return the URL without its query, where a signature stands, and any login."""
+    target, separator, _ = _USER.sub(f"{REDACTED}@", url, count=1).partition("?")
+    return f"{target}{separator}{REDACTED}" if separator else target
 
 
 def without_signature(url: str) -> str:
-    """Return a storage's URL, or a path there, without what follows the path."""
-    return _QUERY.sub(f"?{REDACTED}", url)
+    """Return a storage's URL, or a path there, without a login and past the path."""
+    return _QUERY.sub(f"?{REDACTED}", _USER.sub(f"{REDACTED}@", url, count=1))
 
 
 def redacted_answer(body: bytes) -> bytes:
@@ -121,6 +142,47 @@ def without_login(data: bytes, authorization: str | None) -> bytes:
         if len(secret) >= LOGIN_LENGTH_MIN:
             data = data.replace(secret, REDACTED.encode())
     return data
+
+
+def without_request(
+    said: bytes, authorization: str | None, parameters: Parameters
+) -> bytes:
+    """Return what a realm says without what it was sent, which it may repeat.
+
+    That is the login, and each parameter that may prove something, however short, as
+    it is and as forms, JSON and pages have it.
+    """
+    secrets = {value for name, value in parameters if name not in _HARMLESS_FIELDS}
+    secrets.update(_in_login(authorization or ""))
+    forms = {form for secret in secrets if secret for form in _forms(secret)}
+    for form in sorted(forms, key=len, reverse=True):
+        said = said.replace(form.encode(errors="surrogateescape"), _CUT)
+    return _CUTS.sub(REDACTED.encode(), said)
+
+
+def _in_login(authorization: str) -> Iterator[str]:
+    """Yield what an ``Authorization`` header proves, and how a Basic one reads."""
+    scheme, _, login = authorization.strip().partition(" ")
+    yield login.strip() or scheme
+    with suppress(ValueError):
+        decoded = b64decode(login.strip(), validate=True)
+        yield decoded.decode(errors="surrogateescape")
+        yield decoded.partition(b":")[2].decode(errors="surrogateescape")
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """Yield how a text stands in what repeats it."""
+    yield secret
+    for encode in (quote, quote_plus):
+        for safe in ("", "/", "!'()*"):
+            encoded = encode(secret, safe=safe, errors="surrogateescape")
+            yield encoded
+            yield _PERCENT.sub(lambda found: found[0].lower(), encoded)
+    for ensures_ascii in (True, False):
+        escaped = json.dumps(secret, ensure_ascii=ensures_ascii)[1:-1]
+        yield escaped
+        yield escaped.replace("/", r"\/")
+    yield html.escape(secret)
 
 
 def _is_shown(name: str, value: str) -> bool:

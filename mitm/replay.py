@@ -2,8 +2,8 @@
 
 from mitmproxy import http
 
-from mitm.redaction import REDACTED
 from mitm.story.record import Record, clear
+from resolver.grammar.secret import REDACTED
 from resolver.storage.url import Url
 
 

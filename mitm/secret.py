@@ -13,6 +13,7 @@ from mitmproxy import http
 from mitm import redaction
 from resolver.content import forward
 from resolver.grammar.challenge import TOKEN_PATH
+from resolver.grammar.secret import REDACTED
 
 READ_HEADERS = frozenset({"content-length", "content-type", "expect", "host"})
 """Headers that this addon or mitmproxy itself reads."""
@@ -131,7 +132,7 @@ def withhold(flow: http.HTTPFlow, authorization: str | None) -> None:
     keep_headers(request, authorization)
     if "@" in (host := request.host_header or ""):
         # What stands before an @ may be a login; with or without, it is no host.
-        request.host_header = f"{redaction.REDACTED}@{host.rpartition('@')[2]}"
+        request.host_header = f"{REDACTED}@{host.rpartition('@')[2]}"
     if flow.error:
         flow.error.msg = redaction.without_bytes(flow.error.msg)
 

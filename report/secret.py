@@ -8,30 +8,19 @@ too, as in the name of an image: what is a secret in one flow is cut out of all 
 import base64
 import binascii
 import json
-import re
 from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 from mitmproxy import http
 
-from mitm.redaction import REDACTED
 from resolver.grammar.challenge import TOKEN_PATH
-from resolver.grammar.reference import LOCATION_LENGTH
+from resolver.grammar.secret import REDACTED, without_secrets
 from resolver.token.claims import SEPARATOR
 
 LENGTH_MIN = 8
 """Characters; what is shorter is a word, and would be cut out of other words."""
 _TOKEN_FIELDS = ("token", "access_token", "refresh_token")
 _FORM_FIELDS = ("password", "refresh_token")
-_SECRETS = re.compile(
-    r"""
-    \b eyJ [\w-]{8,} \. [\w-]+ \. [\w-]{8,} (?: ~ [\w-]* )?   # a JWT, with its aliases
-    | (?<= \b[Bb]asic\s ) [A-Za-z0-9+/]{8,} ={0,2}
-    | (?<= \b[Bb]earer\s ) [A-Za-z0-9._~+/-]{8,} ={0,2}
-    """,
-    re.VERBOSE,
-)
-_LOCATION = re.compile(r"\bv2/[0-9a-f]{32}(?:-[0-9]{1,4})?")
 
 
 class Secrets:
@@ -59,11 +48,7 @@ class Secrets:
             self._longest_first = sorted(self._known, key=len, reverse=True)
         for secret in self._longest_first:
             text = text.replace(secret, REDACTED)
-        return _LOCATION.sub(_brief, _SECRETS.sub(REDACTED, text))
-
-
-def _brief(location: re.Match[str]) -> str:
-    return f"{location[0][:LOCATION_LENGTH]}..."
+        return without_secrets(text)
 
 
 def _path(flow: http.HTTPFlow) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol
 from resolver.content.forward import Forward, pass_on
 from resolver.content.locator import Asker, Locator
 from resolver.content.tag_list import TagPage
-from resolver.errors import AccessDenied, TokenError
+from resolver.errors import AccessDenied, RealmRefused, TokenError
 from resolver.grammar.challenge import RELAY_PATH, TOKEN_PATH
 from resolver.grammar.credential import Credential
 from resolver.grammar.endpoint import RELEASES, Base, Content, Surface, own_names
@@ -34,7 +34,7 @@ from resolver.upstream.ahead import ApiConnection
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import Observer, Part
 from resolver.upstream.registry import Upstream
-from resolver.upstream.transport import Transport
+from resolver.upstream.transport import VIA, Transport
 
 
 class Naming(Protocol):
@@ -76,8 +76,14 @@ class Naming(Protocol):
     ) -> None:
         """Take note of a manifest that the registry sent, as `Locator.remember`."""
 
-    def heed(self, header: str) -> None:
-        """Take note of a challenge that the registry sent."""
+    def heed(self, header: str, name: str | None, /) -> None:
+        """Take note of a challenge that the registry sent.
+
+        Args:
+            header: the challenge.
+            name: the repository that it is for; None where it is for `/v2/`.
+
+        """
 
     def parse_token_request(
         self, method: str, query: str, headers: Mapping[str, str], body: bytes
@@ -254,8 +260,8 @@ class OwnNames:
 
     @property
     def issuer(self) -> str:
-        """The realm, as the registry named it last."""
-        return self._realms.realm or ""
+        """The realm, as the registry named it."""
+        return self._realms.base
 
     def introduce(self, place: str) -> str:
         """Return in a sentence what is served at a place."""
@@ -290,8 +296,14 @@ class OwnNames:
 
         Raises:
             RequestInvalid: it cannot be read.
+            RealmRefused: this process asks itself for it.
 
         """
+        if VIA in headers.get("via", ""):
+            raise RealmRefused(
+                f"the registry {self._registry_url} names this proxy itself as its"
+                " token endpoint; its operator can set the realm of its challenge right"
+            )
         if method == "POST":
             return parse_any_form(headers.get("content-type"), body)
         return parse_any_query(query, headers.get("authorization"))

@@ -9,7 +9,7 @@ import asyncio
 import re
 from contextvars import ContextVar
 from http import HTTPStatus
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from mitmproxy import connection, ctx, eventsequence, flow, http
 
@@ -19,6 +19,8 @@ from mitm.story.audience import Audience
 from mitm.story.quantity import describe_size
 from mitm.story.record import KEY, OWN_KINDS, Outcome, OwnKind, Record
 from resolver.grammar.challenge import TOKEN_PATH
+from resolver.grammar.secret import REDACTED
+from resolver.token.realm import HEADERS
 from resolver.upstream.observer import Call, Event
 
 _REGISTRY = "/v2/"
@@ -209,7 +211,7 @@ def _request_headers(call: Call) -> http.Headers:
     if call.authorization is None:
         return http.Headers()
     scheme = call.authorization.partition(" ")[0]
-    shown = f"{scheme} {redaction.REDACTED}"
+    shown = f"{scheme} {REDACTED}"
     if ctx.options.balena_show_secrets:
         shown = call.authorization
     return http.Headers(Authorization=shown)
@@ -220,9 +222,15 @@ def _headers(call: Call) -> http.Headers:
         [
             (name.encode("latin-1"), _shown(call, name, value))
             for name, value in call.headers
-            if name.lower() not in _DROPPED_HEADERS
+            if _has_place(call, name.lower())
         ]
     )
+
+
+def _has_place(call: Call, name: str) -> bool:
+    """Return whether a header is shown; of a realm's answer, where clients get it."""
+    is_shown = not call.is_grant or name in HEADERS or name == "location"
+    return is_shown and name not in _DROPPED_HEADERS
 
 
 def _shown(call: Call, name: str, value: str) -> bytes:
@@ -233,6 +241,9 @@ def _shown(call: Call, name: str, value: str) -> bytes:
 def _without_login(said: bytes, call: Call) -> bytes:
     if ctx.options.balena_show_secrets:
         return said
+    if call.is_grant:
+        sent = parse_qsl(urlsplit(call.url).query)
+        return redaction.without_request(said, call.authorization, sent)
     return redaction.without_login(said, call.authorization)
 
 
@@ -245,5 +256,5 @@ def _body(call: Call) -> bytes:
         return redaction.redacted_answer(call.body)
     if call.method == "POST":
         # It may repeat the login of the form; the client's own flow shows it without.
-        return redaction.REDACTED.encode()
+        return REDACTED.encode()
     return _without_login(call.body, call)

@@ -8,13 +8,13 @@ from urllib.parse import parse_qsl
 
 from mitmproxy import http
 
-from mitm.redaction import REDACTED
 from mitm.story.explain import explain
 from mitm.story.quantity import exact_size
 from mitm.story.record import SEPARATOR, Record
 from mitm.view.body import Body, View
 from mitm.view.claims import describe_token
 from mitm.view.line import fields, paragraph, section, shown
+from resolver.grammar.secret import REDACTED
 
 _FACTS = (
     *("request_id", "kind", "outcome", "path", "login", "alias"),

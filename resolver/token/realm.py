@@ -10,9 +10,10 @@ https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
+from threading import Lock
 from typing import Any, Protocol
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -48,12 +49,14 @@ from resolver.upstream.observer import (
     purpose,
 )
 from resolver.upstream.registry import drops_tls, is_foreign
-from resolver.upstream.share import address_party
+from resolver.upstream.share import Party, address_party
 from resolver.upstream.threads import Threads, time_limit
 from resolver.upstream.transport import Answer
 
 logger = logging.getLogger(__name__)
 
+NAMES_MAX = 10_000
+"""Repositories whose realms are remembered."""
 REALMS_MAX = 16
 """Realms of which it is known that the log has named them."""
 REALM_LENGTH_MAX = 2048
@@ -96,7 +99,12 @@ class Granter(Protocol):
 
 
 class Realms:
-    """Knows the realm of one registry, as it was told last."""
+    """Knows the realms of one registry: those of repositories, and that of `/v2/`.
+
+    Each repository has the one that its own challenge names, so no client leads the
+    login of another to a realm of another repository. One that has none of its own has
+    that of `/v2/`. Used in the event loop and in threads.
+    """
 
     def __init__(
         self, registry_url: str, named: Collection[str], transport: Granter
@@ -106,63 +114,100 @@ class Realms:
         self._host = urlsplit(registry_url).netloc
         self._named = named
         self._transport = transport
-        self.realm: str | None = None
-        """As it was named; `find` says whether logins may go there."""
+        self._lock = Lock()
+        self._base: str | None = None
+        self._own: LRUCache[str, str] = LRUCache(NAMES_MAX)
+        """Of the repositories whose realm is another than that of `/v2/`."""
         self._told: LRUCache[str, None] = LRUCache(REALMS_MAX)
 
-    def heed(self, header: str) -> None:
-        """Learn from a challenge of the registry, of whatever path.
+    @property
+    def base(self) -> str:
+        """The realm that `/v2/` named, as it was named; nothing where it has not."""
+        with self._lock:
+            return self._base or ""
 
-        One for a token that is not good counts for less: nvcr.io names a realm there
+    def heed(self, header: str, name: str | None) -> None:
+        """Learn from a challenge for a repository, or for `/v2/` where there is none.
+
+        One for a token that is not good teaches nothing: nvcr.io names a realm there
         that knows no anonymous clients.
         https://github.com/NVIDIA/nvidia-container-toolkit/issues/1945
         """
         challenge = parse_challenge(header)
-        if challenge is None or challenge.realm == self.realm:
-            return
-        if self.realm is not None and challenge.error is not None:
-            return
-        if self.realm is not None and challenge.realm not in self._told:
-            logger.info("the registry %s names another realm than before", self._host)
-        self._told[challenge.realm] = None
-        self.realm = challenge.realm
+        if challenge is not None and challenge.error is None:
+            self._learn(challenge.realm, name)
 
-    def find(self, names: Iterable[str], deadline: Deadline) -> str:
-        """Return where the tokens for these repositories are issued. Blocks.
-
-        A replica that has not seen a challenge asks for one: first without a name, and
-        where nothing is asked for then, for the first of the names.
+    def known(self, name: str | None) -> str | None:
+        """Return where the tokens for the repository are issued, if that is known.
 
         Raises:
-            EndpointUnknown: the registry asks for no token.
-            RealmRefused: no login goes to where it says.
+            RealmRefused: no login goes to where the registry says.
+
+        """
+        with self._lock:
+            realm = self._own.get(name, self._base) if name else self._base
+        return None if realm is None else self._checked(realm)
+
+    def ask(self, name: str | None, deadline: Deadline) -> None:
+        """Ask for the challenge of the repository, or that of `/v2/`. Blocks.
+
+        Raises:
             ServiceUnavailable: the registry does not answer.
 
         """
-        if self.realm is None:
-            self._ask("/v2/", deadline)
-        for name in names:
-            if self.realm is None:
-                with suppress(NameInvalid):
-                    path = f"/v2/{parse_repository_name(name)}/manifests/latest"
-                    self._ask(path, deadline)
-                    break
-        if self.realm is None:
-            raise EndpointUnknown(
-                f"the registry {self._host} asks for no token here: it takes logins"
-                " itself, or needs none"
-            )
-        return self._checked(self.realm)
-
-    def _ask(self, path: str, deadline: Deadline) -> None:
+        path = f"/v2/{name}/manifests/latest" if name else "/v2/"
         answer = self._transport.get(f"{self._registry_url}{path}", deadline=deadline)
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise ServiceUnavailable.because(
                 Reason.STATUS,
                 f"the registry answers with status {answer.status}; try again later",
             )
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            self.heed(answer.headers.get("WWW-Authenticate", ""))
+        if answer.status != HTTPStatus.UNAUTHORIZED:
+            return
+        challenge = parse_challenge(answer.headers.get("WWW-Authenticate", ""))
+        if challenge is not None:  # Whatever it says is wrong, no token was sent.
+            self._learn(challenge.realm, name)
+
+    def missing(self) -> EndpointUnknown:
+        """Return what is raised where the registry names no realm."""
+        return EndpointUnknown(
+            f"the registry {self._host} asks for no token here: it takes logins"
+            " itself, or needs none"
+        )
+
+    def _learn(self, realm: str, name: str | None) -> None:
+        realm = realm[: REALM_LENGTH_MAX + 1]  # One that is longer is refused anyway.
+        with self._lock:
+            before = self._own.get(name) if name else self._base
+            if realm == before:
+                return
+            is_kept = (
+                before is not None
+                and self._is_acceptable(before)
+                and not self._is_acceptable(realm)
+            )
+            if before is not None and realm not in self._told:
+                logger.info(
+                    "the registry %s names another realm than before%s",
+                    self._host,
+                    ", to which no login goes; the one before stays" * is_kept,
+                )
+            self._told[realm] = None
+            if is_kept:
+                return
+            if name is None:
+                self._base = realm
+                for each in [each for each, own in self._own.items() if own == realm]:
+                    del self._own[each]
+            elif realm == self._base:
+                self._own.pop(name, None)
+            else:
+                self._own[name] = realm
+
+    def _is_acceptable(self, realm: str) -> bool:
+        with suppress(RealmRefused):
+            return bool(self._checked(realm))
+        return False
 
     def _checked(self, realm: str) -> str:
         """Return the realm without a fragment, if logins may go there."""
@@ -205,7 +250,7 @@ class TokenRelay:
         self._timeout = timeout
         self._observer = observer
         self._threads = Threads(THREADS, "registry-token", share=SHARE)
-        self._flights: Flights[tuple[str, ...], str] = Flights()
+        self._flights: Flights[None, None] = Flights()
 
     async def answer(self, request: TokenRequest, address: str = "") -> TokenAnswer:
         """Return what the realm answers to the request of a client with that address.
@@ -227,10 +272,7 @@ class TokenRelay:
             " seconds; try again later"
         )
         async with time_limit(deadline, late):
-            realm = await self._flights.join(
-                names,
-                lambda: self._threads.run(self._find, names, deadline, parties=parties),
-            )
+            realm = await self._find(_repository(names), deadline, parties)
             return await self._threads.run(
                 self._grant, realm, request, deadline, parties=parties
             )
@@ -239,9 +281,45 @@ class TokenRelay:
         """Let go of the threads, without waiting for what they still do."""
         self._threads.close()
 
-    def _find(self, names: tuple[str, ...], deadline: Deadline) -> str:
+    async def _find(
+        self, name: str | None, deadline: Deadline, parties: tuple[Party, ...]
+    ) -> str:
+        """Return where the tokens for the repository are issued.
+
+        A replica that has not seen a challenge asks for one: first without a name, once
+        for all who want to know, and where nothing is asked for then, for the name.
+        """
+        if (realm := self._known(name)) is None:
+            await self._flights.join(
+                None,
+                # For nobody in particular, so it waits for no share of a client's.
+                lambda: self._threads.run(
+                    self._ask, None, Deadline.after(self._timeout)
+                ),
+            )
+            realm = self._known(name)
+        if realm is None and name is not None:
+            await self._threads.run(self._ask, name, deadline, parties=parties)
+            realm = self._known(name)
+        if realm is None:
+            raise self._realms.missing()
+        return realm
+
+    def _known(self, name: str | None) -> str | None:
+        with self._blaming():
+            return self._realms.known(name)
+
+    def _ask(self, name: str | None, deadline: Deadline) -> None:
+        # Somebody may have learnt it while this waited for a thread.
+        if self._known(name) is None:
+            with self._blaming():
+                self._realms.ask(name, deadline)
+
+    @contextmanager
+    def _blaming(self) -> Iterator[None]:
+        """Say of an error that it is the registry's."""
         try:
-            return self._realms.find(names, deadline)
+            yield
         except ServiceUnavailable as error:
             error.blame(self._registry_url)
             reason = error.reason or Reason.SENSELESS
@@ -274,6 +352,14 @@ class TokenRelay:
             headers=_headers(answer.headers),
             server=parts.netloc,
         )
+
+
+def _repository(names: Iterable[str]) -> str | None:
+    """Return the first of the names that a repository can have."""
+    for name in names:
+        with suppress(NameInvalid):
+            return parse_repository_name(name)
+    return None
 
 
 def _is_url(realm: str) -> bool:

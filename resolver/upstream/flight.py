@@ -21,13 +21,14 @@ class Flights[K: Hashable, R]:
         """Return what the call returns or raises, or the one that is under way.
 
         That one may have begun long ago. Where its time is over the call is made, as
-        there is time left for it.
+        there is time left for it; and where it was not made at all, as too many wait,
+        that may have been for its own client.
         """
         if task := self._tasks.get(key):
             try:
                 return await asyncio.shield(task)
             except ServiceUnavailable as error:
-                if error.reason is not Reason.TIMEOUT:
+                if error.reason not in (Reason.TIMEOUT, Reason.BUSY):
                     raise
         task = self._tasks.get(key)
         if task is None:

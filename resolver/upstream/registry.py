@@ -29,6 +29,9 @@ from resolver.upstream.transport import Answer
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "localhost"
+HOSTERS = frozenset({"azurecr.io", "jfrog.io", "ocir.io", "pkg.dev"})
+"""Domains below which each host is another customer's or region's registry, and which
+the public suffix list does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class Upstream:
             None, lambda: threads.run(self.connect, deadline)
         )
 
-    def heed(self, header: str) -> None:
+    def heed(self, header: str, _name: str | None = None, /) -> None:
         """Compare a challenge of the registry with what it said of itself before.
 
         Where it says something else now, it is asked anew at the next need.
@@ -241,6 +244,8 @@ def _domain(host: str) -> str | None:
         parent = host.partition(".")[2]
         domain: str | None = get_sld(host, strict=True)
         domain = domain or (parent if "." in parent else None)
+        if domain in HOSTERS:
+            return ".".join(host.split(".")[-3:])
         return LOOPBACK if host == LOOPBACK else domain
     return LOOPBACK if address.is_loopback else None
 

@@ -11,6 +11,7 @@ as a ``Retry-After`` says, and hold its thread.
 """
 
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -39,6 +40,8 @@ BODY_LENGTH_MAX = 4 << 20
 """Bytes; a release with a hundred images takes about 40 kB."""
 SEEN_LENGTH = 4 << 10
 """Bytes of a body that an error keeps."""
+GRANT_LENGTH_MAX = 64 << 10
+"""Bytes of the answer of a realm; no header has room for a token of 10 kB."""
 SEARCH_LENGTH_MAX = 64 << 10
 """Bytes of an answer that is read away: of a redirect, which is small, or an error."""
 BACKOFF = 0.2
@@ -48,6 +51,8 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 _CHUNK = 1 << 16
 _PIECE = 1 << 18
 USER_AGENT = "balena-registry-proxy"
+VIA = f"1.1 {USER_AGENT}-{secrets.token_hex(8)}"
+"""By which this process knows its own requests for tokens (RFC 9110, 7.6.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,8 @@ class _Request:
             headers["Range"] = f"bytes={self.begin}-"
         if self.form is not None:
             headers["Content-Type"] = FORM_TYPE
+        if self.is_grant:
+            headers["Via"] = VIA
         if self.authorization is not None:
             headers["Authorization"] = self.authorization
         return headers
@@ -403,6 +410,7 @@ class Transport:
     def _send(self, request: _Request, deadline: Deadline) -> Answer:
         with self._respond(request, deadline) as response:
             body = bytearray()
+            length_max = GRANT_LENGTH_MAX if request.is_grant else BODY_LENGTH_MAX
             # Not `iter_content`, which waits for a whole chunk, past any deadline.
             while chunk := response.raw.read1(
                 _CHUNK, decode_content=not request.is_search
@@ -410,7 +418,7 @@ class Transport:
                 body += chunk
                 if request.is_search and len(body) > SEARCH_LENGTH_MAX:
                     break  # The connection is closed, and the rest never comes.
-                if len(body) > BODY_LENGTH_MAX:
+                if len(body) > length_max:
                     raise TooLarge("the answer is too large")
             return Answer(
                 response.status_code,

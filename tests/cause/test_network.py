@@ -148,6 +148,16 @@ def test_what_others_say_is_shown_in_printable_characters() -> None:
         assert found.advice.isprintable()
 
 
+def test_what_others_say_is_shown_without_secrets() -> None:
+    """A server may repeat the token or the location that it was asked with."""
+    token, location = "eyJhbGciOiJFUzI1NiJ9.eyJhIjoxfQ.c2lnbmF0dXJl", "v2/" + "0a" * 16
+    found = judge(failing(Symptom.NO_TLS, words=f"{token} for {location}"))
+    assert found
+    assert token not in found.sentence
+    assert location not in found.sentence
+    assert "[redacted] for v2/0a0a..." in found.sentence
+
+
 def test_length_of_what_others_say() -> None:
     """A sentence is one, however much a server says."""
     found = judge(failing(Symptom.NO_TLS, words="x" * 100_000))

@@ -1,16 +1,18 @@
 """Any registry is served under its own names: what clients get, and where logins go."""
 
+import base64
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, quote, quote_plus, urlencode
 
 import pytest
 import requests
 
 from demo.proxy import Proxy
 from localcloud.image import Description, Image, build_image
-from localcloud.server import Response, Server
+from localcloud.server import Request, Response, Server
 from registry_proxy.port import free_port
 from resolver.grammar.challenge import RELAY_PATH, TOKEN_PATH, parse_challenge
 from tests.integration import accel
@@ -301,6 +303,36 @@ def test_realm_for_bad_tokens_is_not_learnt() -> None:
         somebody.pull(PRIVATE, stand_in.digest(PRIVATE))
 
 
+def test_each_repository_has_its_realm() -> None:
+    """What somebody else asks for leads no login to the realm of that (T14)."""
+    with (
+        fronted(DOCKER_HUB) as (stand_in, proxy),
+        visiting(proxy, LOGIN) as somebody,
+        visiting(proxy) as stranger,
+        Server() as other,
+    ):
+        other.application = lambda _: Response(200, (), b'{"token": "x"}')
+        for realm in (f"{other.url}/token", "http://tokens.example.com/token"):
+            header = ("WWW-Authenticate", f'Bearer realm="{realm}",service="x"')
+            stand_in.registry.interpose = lambda request, header=header: (
+                Response(401, (header,)) if "/others/" in request.path else None
+            )
+            somebody.get("/v2/")
+            stranger.get("/v2/others/app/manifests/latest")
+            assert somebody.token(f"repository:{PRIVATE}:pull").ok
+        assert all(each.header("Authorization") is None for each in other.requests)
+
+
+def test_realm_that_is_the_proxy() -> None:
+    """One request does not go round until all threads are taken."""
+    with fronted(DOCKER_HUB) as (stand_in, proxy), visiting(proxy, LOGIN) as somebody:
+        stand_in.realm = f"http://{proxy.host}{TOKEN_PATH}"
+        somebody.get("/v2/")
+        answer = somebody.token(f"repository:{PRIVATE}:pull")
+        assert answer.status_code == requests.codes.bad_gateway
+        assert "names this proxy itself" in answer.text
+
+
 def test_no_realm() -> None:
     """Who asks for a token of a registry that has none is told so."""
     with fronted(ECR) as (_, proxy), visiting(proxy, LOGIN) as somebody:
@@ -364,6 +396,24 @@ def test_senseless_token() -> None:
             assert "without a token" in answer.text
 
 
+AWKWARD = 'p@ss w0rd+/="q'
+
+
+def repeated(request: Request) -> bytes:
+    """Return a page of a realm that repeats what it was sent, in each form."""
+    login = base64.b64decode((request.header("Authorization") or "").partition(" ")[2])
+    sent = parse_qs(request.body.decode() or request.query)
+    return json.dumps(
+        [
+            request.body.decode(),
+            request.query,
+            login.decode(),
+            sent,
+            list(sent.values()),
+        ]
+    ).encode()
+
+
 def test_saved_flows_have_no_secrets(tmp_path: Path) -> None:
     """Neither logins nor tokens of a registry are in what is saved (R15)."""
     path, scope = tmp_path / "flows", f"repository:{PRIVATE}:pull"
@@ -379,10 +429,29 @@ def test_saved_flows_have_no_secrets(tmp_path: Path) -> None:
             stand_in.issuer.interpose = lambda request: Response(403, (), request.body)
             echo = session.post(url, {**again, "scope": scope}, timeout=TIMEOUT)
             assert REFRESH in echo.text
+            stand_in.issuer.interpose = lambda request: Response(
+                403, (), repeated(request)
+            )
+            proof = {"grant_type": "x", "client_secret": AWKWARD, "code": AWKWARD}
+            session.auth = ("u", AWKWARD)
+            for echo in (
+                session.post(url, {**proof, "scope": scope}, timeout=TIMEOUT),
+                session.get(url, params={**proof, "scope": scope}, timeout=TIMEOUT),
+            ):
+                # The client gets it as it is.
+                assert json.dumps(AWKWARD)[1:-1] in echo.text
+                assert quote_plus(AWKWARD) in echo.text
+            location = ("Location", f"http://u:{PASSWORD}@127.0.0.1/?sig={SIGNATURE}")
+            inner = ("X-Inside", PASSWORD)
+            stand_in.issuer.interpose = lambda _: Response(307, (location, inner))
+            moved = session.get(url, params={"scope": scope}, timeout=TIMEOUT)
+            assert moved.status_code == requests.codes.bad_gateway
         tokens = list(stand_in.tokens)
     saved = path.read_bytes().decode(errors="replace")
     assert "token for team/deep/down/app" in saved
     assert "asked 127.0.0.1 for a token" in saved
+    for form in (AWKWARD, quote(AWKWARD), quote_plus(AWKWARD), json.dumps(AWKWARD)):
+        assert form.strip('"') not in saved
     secrets = (PASSWORD, REFRESH, SIGNATURE, basic(*LOGIN).partition(" ")[2])
     for secret in (*secrets, *(token.rpartition(".")[2] for token in tokens)):
         assert secret not in saved

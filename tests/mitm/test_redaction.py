@@ -1,20 +1,26 @@
 """What is shown in place of logins, tokens, forms, answers, and bytes in messages."""
 
+import html
 import json
-from urllib.parse import urlencode
+import re
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
 from mitm.redaction import (
-    REDACTED,
     redacted_answer,
     redacted_form,
     redacted_login,
     redacted_token,
+    redacted_url,
     without_bytes,
     without_login,
+    without_request,
+    without_signature,
 )
+from resolver.grammar.secret import REDACTED
 from tests.mitm.sample import CLAIMS, KEY, LOGIN, REGISTRY, SESSION, SUFFIX, jwt
+from tests.resolver.fake import basic, ident
 
 SHOWN = f"{CLAIMS}.{REDACTED}"
 
@@ -155,6 +161,73 @@ def test_login_that_is_repeated_is_taken_out(
 ) -> None:
     """As it was sent, and the password alone; a short one may be any word."""
     assert without_login(said.encode(), login).decode() == shown
+
+
+AWKWARD = 'p@ss w0rd+/="q\\é'
+FORMS = [
+    AWKWARD,
+    quote(AWKWARD),
+    quote(AWKWARD, safe=""),
+    quote_plus(AWKWARD),
+    re.sub("%..", lambda found: found[0].lower(), quote_plus(AWKWARD)),
+    json.dumps(AWKWARD)[1:-1],
+    json.dumps(AWKWARD)[1:-1].replace("/", r"\/"),
+    html.escape(AWKWARD),
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=ident)
+@pytest.mark.parametrize("name", ["password", "refresh_token", "code", "made_up"])
+def test_form_that_a_realm_repeats_is_taken_out(name: str, form: str) -> None:
+    """Each value that may prove something, however it is written."""
+    said = f'{{"details": "{name}={form}&scope=a"}}'.encode()
+    shown = without_request(said, None, [(name, AWKWARD), ("scope", "a")])
+    assert shown.decode() == f'{{"details": "{name}={REDACTED}&scope=a"}}'
+
+
+@pytest.mark.parametrize("form", FORMS, ids=ident)
+def test_login_that_a_realm_repeats_is_taken_out(form: str) -> None:
+    """As it was sent, as it reads, and the password alone."""
+    login = basic("u", AWKWARD)
+    said = f"{login} u:{form} {form}".encode()
+    shown = without_request(said, login, ()).decode()
+    assert form not in shown
+    assert login.partition(" ")[2] not in shown
+
+
+def test_short_login_is_taken_out() -> None:
+    """Nothing that a realm was sent is too short to be a password."""
+    shown = without_request(b"pw of me", basic("me", "pw"), [("code", "7")])
+    assert shown == b"[redacted] of me"
+
+
+def test_words_of_a_realm_are_left() -> None:
+    """What asks for something proves nothing."""
+    sent = [("service", "r"), ("scope", "repository:a:pull"), ("account", "me")]
+    assert without_request(b"me may not pull a of r", None, sent) == (
+        b"me may not pull a of r"
+    )
+
+
+def test_login_of_letters_does_not_grow() -> None:
+    """What was cut out is not cut again, however short the values are."""
+    sent = [(letter, letter) for letter in "redact[]"]
+    assert without_request(b"xreadx", None, sent) == b"x[redacted]x"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://u:pw@host/x?sig=1", "http://[redacted]@host/x?[redacted]"),
+        ("https://u@p@host:81/x", "https://[redacted]@host:81/x"),
+        ("https://host/x@y", "https://host/x@y"),
+        ("/x/y", "/x/y"),
+    ],
+)
+def test_url_is_shown_without_login(url: str, shown: str) -> None:
+    """What stands before the host may be one."""
+    assert redacted_url(url) == shown
+    assert without_signature(url) == shown
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from mitmproxy.test import taddons, tflow, tutils
 import addon
 from mitm import secret
 from mitm.exchange import Exchange
-from mitm.redaction import REDACTED
+from resolver.grammar.credential import ANONYMOUS
+from resolver.grammar.secret import REDACTED
 from resolver.token.answer import TokenAnswer
+from resolver.token.request import TokenRequest
 from tests.mitm.exposure import assert_hidden, everything, sent
 from tests.mitm.sample import CLAIMS, KEY, LOGIN, REGISTRY, SESSION, SIGNATURE, SUFFIX
 
@@ -149,7 +151,9 @@ def answered() -> tuple[http.HTTPFlow, Exchange]:
     """Return a flow that is answered with a token."""
     flow = arriving()
     exchange = Exchange.begin(flow)
-    exchange.answer_token(flow, TokenAnswer(ANSWER, (), {}), None)
+    exchange.answer_token(
+        flow, TokenAnswer(ANSWER, (), {}), TokenRequest((), ANONYMOUS)
+    )
     return flow, exchange
 
 

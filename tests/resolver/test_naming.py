@@ -8,12 +8,13 @@ import pytest
 
 from resolver.content.forward import Forward
 from resolver.content.locator import Asker
+from resolver.errors import RealmRefused
 from resolver.grammar.credential import ANONYMOUS
 from resolver.grammar.endpoint import Base, Catalog, Content, parse_endpoint
 from resolver.naming import OwnNames
 from resolver.upstream.observer import NOBODY, Part
 from resolver.upstream.registry import Upstream
-from resolver.upstream.transport import Transport, Verification
+from resolver.upstream.transport import VIA, Transport, Verification
 from tests.resolver.fake import LOCATION, REGISTRY, basic
 
 BLOB = f"blobs/sha256:{'ab' * 32}"
@@ -65,6 +66,17 @@ def test_name_is_known(names: OwnNames) -> None:
     assert isinstance(found, Forward)
     assert found.name == "team/app"
     assert isinstance(parse_endpoint("GET", "/v2/_catalog", names.surface), Catalog)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_realm_that_is_this_proxy(names: OwnNames, method: str) -> None:
+    """One request does not go round until all threads are taken."""
+    for via in (VIA, f"1.0 other, {VIA}"):
+        with pytest.raises(RealmRefused, match="names this proxy itself"):
+            names.parse_token_request(method, "", {"via": via}, b"")
+    # Another one of the kind may stand in front.
+    other = {"via": "1.1 balena-registry-proxy-00"}
+    assert not names.parse_token_request("GET", "", other, b"").scopes
 
 
 def test_nothing_is_said_of_releases(names: OwnNames) -> None:

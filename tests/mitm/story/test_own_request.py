@@ -155,7 +155,7 @@ def test_flow_is_made_only_where_somebody_looks(*, is_watched: bool) -> None:
 
 def test_relayed_request_is_shown_without_who_asks(*, is_open: bool) -> None:
     """The realm's tokens are not shown, nor what query or form say of a user."""
-    url = f"https://auth.example.com/token?account={KEY}&scope=repository%3Aa%3Apull"
+    url = f"https://auth.example.com/token?code={KEY}&scope=repository%3Aa%3Apull"
     tokens = json.dumps({"token": KEY, "refresh_token": KEY}).encode()
     repeated = f"no user {KEY}".encode()
     for given in (
@@ -173,6 +173,14 @@ def test_relayed_request_is_shown_without_who_asks(*, is_open: bool) -> None:
         assert record
         assert record.kind is OwnKind.GRANT
         assert (KEY in str(flow.get_state())) == is_open
+    headers = (("X-Auth", KEY), ("Warning", f"no {KEY}"), ("Retry-After", "7"))
+    location = ("Location", f"http://u:{KEY}@host/there?sig={KEY}")
+    redirect = replace(call(url, 307), is_grant=True, headers=(*headers, location))
+    flow = own_request.make_flow(redirect, None)
+    assert flow.response
+    assert flow.response.headers["Retry-After"] == "7"
+    assert "X-Auth" not in flow.response.headers
+    assert (KEY in str(flow.response.headers)) == is_open
     assert (
         "scope=repository:a:pull"
         in str(

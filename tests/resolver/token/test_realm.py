@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import closing
+from threading import Event
+from typing import Any
 
 import pytest
 
 from resolver.errors import EndpointUnknown, RealmRefused, ServiceUnavailable
 from resolver.token.answer import TokenAnswer
-from resolver.token.realm import Realms, TokenRelay
+from resolver.token.realm import NAMES_MAX, Realms, TokenRelay
 from resolver.token.request import TokenRequest, parse_any_form, parse_any_query
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.observer import ApiRequest, Contact, Failure, Part
@@ -221,18 +223,153 @@ def test_realm_is_observed() -> None:
     assert [each.part for each in of(notes, Contact)] == [Part.API]
 
 
-def test_challenge_teaches() -> None:
+LATER = "https://later.example.com/token"
+OTHER = "https://other.example.com/token"
+REFUSED = "https://tokens.example.net/token"
+
+
+@pytest.mark.parametrize("name", [None, NAME])
+def test_challenge_teaches(name: str | None) -> None:
     """A new realm counts, but not one for a token that was not good."""
     network = Granting({})
     realms = Realms(REGISTRY, (), network)
     found = []
     for header in (
+        bearer(LATER, "invalid_token"),
         bearer(),
-        bearer("https://later.example.com/token", "invalid_token"),
+        bearer(LATER, "invalid_token"),
         'Basic realm="x"',
-        bearer("https://other.example.com/token"),
+        bearer(REFUSED),
+        bearer(f"https://auth.example.com/{'x' * 3000}"),
+        bearer(OTHER),
     ):
-        realms.heed(header)
-        found.append(realms.find([], Deadline.after(1)))
-    assert found == [REALM, REALM, REALM, "https://other.example.com/token"]
+        realms.heed(header, name)
+        found.append(realms.known(name))
+    assert found == [None, *[REALM] * 5, OTHER]
     assert not network.sent
+
+
+def test_each_name_has_its_realm() -> None:
+    """No challenge for one repository says where the logins for another go (T14)."""
+    realms = Realms(REGISTRY, (), Granting({}))
+    realms.heed(bearer(LATER), "team-b/x")
+    assert realms.known("team-a/x") is None
+    realms.heed(bearer(), None)
+    realms.heed(bearer(REFUSED), "team-c/x")
+    assert realms.known("team-a/x") == REALM
+    assert realms.known("team-b/x") == LATER
+    with pytest.raises(RealmRefused):
+        realms.known("team-c/x")
+    realms.heed(bearer(OTHER), "team-c/x")
+    assert realms.known("team-c/x") == OTHER
+    assert realms.known(None) == REALM
+
+
+def test_names_follow_the_realm_of_the_base() -> None:
+    """A registry that moves its realm needs no challenge for each repository."""
+    realms = Realms(REGISTRY, (), Granting({}))
+    realms.heed(bearer(), NAME)
+    for realm in (REALM, OTHER):
+        realms.heed(bearer(realm), None)
+        assert realms.known(NAME) == realm
+
+
+def test_names_are_bounded() -> None:
+    """Whoever asks for ever more names takes no more memory."""
+    realms = Realms(REGISTRY, (), Granting({}))
+    for number in range(NAMES_MAX + 10):
+        realms.heed(bearer(), f"a/{number}")
+    assert realms.known("a/9") is None
+    assert realms.known("a/10") == REALM
+
+
+def test_change_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A registry that names now this realm, now that one, does not fill the log."""
+    caplog.set_level("INFO")
+    realms = Realms(REGISTRY, (), Granting({}))
+    for realm in (REALM, OTHER, REFUSED) * 5:
+        realms.heed(bearer(realm), NAME)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [
+        "the registry registry.example.com names another realm than before",
+        (
+            "the registry registry.example.com names another realm than before, to"
+            " which no login goes; the one before stays"
+        ),
+    ]
+
+
+def test_first_name_counts() -> None:
+    """A request for several repositories goes to the realm of the first one."""
+    network = Granting({LATER: ISSUED, OTHER: ISSUED})
+    realms = Realms(REGISTRY, (), network)
+    realms.heed(bearer(LATER), "a/later")
+    realms.heed(bearer(OTHER), "a/other")
+    with closing(TokenRelay(realms, REGISTRY, network, timeout=5)) as relay:
+        for names, realm in ((["later", "other"], LATER), (["other", "later"], OTHER)):
+            scopes = "&".join(f"scope=repository:a/{name}:pull" for name in names)
+            asyncio.run(relay.answer(parse_any_query(scopes, LOGIN)))
+            assert network.sent[-1].url.startswith(realm)
+
+
+def test_stranger_delays_nobody() -> None:
+    """Where the realm is unknown, it is asked for in nobody's share and time."""
+    is_asked, may_answer = Event(), Event()
+
+    def base(_: str) -> Answer:
+        is_asked.set()
+        assert may_answer.wait(10)
+        return challenged(bearer())
+
+    network = Granting({f"{REGISTRY}/v2/": base, REALM: ISSUED})
+    realms = Realms(REGISTRY, (), network)
+
+    async def play(relay: TokenRelay) -> None:
+        threads = relay._threads
+        first = asyncio.create_task(relay.answer(request_for(), "192.0.2.1"))
+        await asyncio.to_thread(is_asked.wait, 10)
+        assert threads._shares._running_count == 1
+        assert not threads._shares._running
+        others = [
+            asyncio.create_task(relay.answer(request_for(f"a/{n}"), f"192.0.2.{n}"))
+            for n in range(2, 5)
+        ]
+        first.cancel()
+        may_answer.set()
+        for found in await asyncio.gather(*others):
+            assert found.body == ISSUED.body
+
+    with closing(TokenRelay(realms, REGISTRY, network, timeout=5)) as relay:
+        asyncio.run(play(relay))
+    assert network.count(f"{REGISTRY}/v2/") == 1
+
+
+def test_known_realm_takes_no_thread() -> None:
+    """Whoever has used up its share of the threads holds up no other's request."""
+    network = Granting({REALM: ISSUED})
+    realms = Realms(REGISTRY, (), network)
+    realms.heed(bearer(), None)
+    relay = TokenRelay(realms, REGISTRY, network, timeout=5)
+    taken: list[object] = []
+    run = relay._threads.run
+
+    async def noted(function: Any, *arguments: Any, **parties: Any) -> Any:
+        taken.append(function)
+        return await run(function, *arguments, **parties)
+
+    with closing(relay):
+        relay._threads.run = noted  # type: ignore[method-assign,assignment]
+        asyncio.run(relay.answer(request_for(), "192.0.2.1"))
+    assert taken == [relay._grant]
+
+
+def test_refused_realm_is_the_registry_s() -> None:
+    """It is told and counted as a fault of the registry, also where it was known."""
+    notes, network = Notes(), Granting({})
+    realms = Realms(REGISTRY, (), network)
+    realms.heed(bearer(REFUSED), NAME)
+    relay = TokenRelay(realms, REGISTRY, network, timeout=5, observer=notes)
+    with closing(relay), pytest.raises(RealmRefused) as caught:
+        asyncio.run(relay.answer(request_for()))
+    assert caught.value.server == REGISTRY
+    assert [each.part for each in of(notes, Failure)] == [Part.REGISTRY]

@@ -1,5 +1,6 @@
 """The client speaks HTTP with deadlines, limits, retries, and nothing else."""
 
+import contextlib
 import gzip
 import itertools
 import socket
@@ -26,6 +27,7 @@ from resolver.upstream.pause import TRIES, Pause, current_try
 from resolver.upstream.transport import (
     BODY_LENGTH_MAX,
     SEARCH_LENGTH_MAX,
+    VIA,
     Answer,
     Transport,
     Verification,
@@ -68,6 +70,25 @@ def test_head_asks_for_the_head() -> None:
     assert (found.status, found.body) == (307, b"")
     assert (sent.method, sent.header("accept")) == ("HEAD", "a/b")
     assert sent.header("authorization") == SECRET
+
+
+def test_request_for_a_token_says_whose_it_is() -> None:
+    """A proxy knows its own, should a realm lead back to it; of no other request."""
+    with connected(Response(200), Response(200)) as (ours, server, _):
+        ours.grant(server.url, authorization=None, form=b"a=b", deadline=SOON)
+        ours.get(server.url, deadline=SOON)
+        sent = [request.header("Via") for request in server.requests]
+    assert sent == [VIA, None]
+
+
+@pytest.mark.parametrize(("length", "is_taken"), [(64 << 10, True), (65537, False)])
+def test_answer_with_a_token_is_small(length: int, *, is_taken: bool) -> None:
+    """Nobody holds up the others with a long answer that has to be parsed."""
+    with connected(Response(403, (), b" " * length)) as (ours, server, _):
+        url, given = server.url, contextlib.nullcontext()
+        with given if is_taken else pytest.raises(ServiceUnavailable):
+            found = ours.grant(url, authorization=None, form=None, deadline=SOON)
+            assert len(found.body) == length
 
 
 @pytest.mark.parametrize("authorization", [None, SECRET])
