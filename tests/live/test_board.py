@@ -220,9 +220,7 @@ def test_forgotten_pull_takes_its_name_with_it(
     for number in range(4):
         app = f"org/app{number}"
         known: dict[str, Any] = {"session": app, "connection": app}
-        token = make_flow(
-            Kind.TOKEN, at=100 * number, alias=f"{app}, {app}/1", **known
-        )
+        token = make_flow(Kind.TOKEN, at=100 * number, alias=f"{app}, {app}/1", **known)
         token.metadata["balena"]["aliases"] = [
             *({"alias": app}, FOUND | {"alias": f"{app}/1"})
         ]
