@@ -201,7 +201,7 @@ class Sorting:
             self._displace(request, pull)
 
     def forget(self, pull: Pull) -> list[Pull]:
-        """Keep the pull no longer, nor those that are part of it; return all of them."""
+        """Keep the pull no longer, nor those that are part of it; return them all."""
         near = {each: None for r in pull.requests for each in self._places[r.id]}
         gone = [
             each

@@ -232,7 +232,7 @@ def test_forgotten_pull_takes_its_name_with_it(
     assert len(board._cards) == len(board._sorting._pulls) == 2
 
 
-CONNECTIONS: dict[str, dict[str, str]] = {
+CONNECTIONS: dict[str, dict[str, Any]] = {
     "known": {"connection": "a"},
     "behind a reverse proxy": {"forwarded_for": "192.0.2.7"},
     "unknown": {},
@@ -249,7 +249,7 @@ def lose(board: Board, clock: Clock, flow: http.HTTPFlow) -> None:
 
 @pytest.mark.parametrize("known", CONNECTIONS.values(), ids=CONNECTIONS)
 def test_client_that_does_not_come_back(
-    kept: tuple[Board, Clock], known: dict[str, str]
+    kept: tuple[Board, Clock], known: dict[str, Any]
 ) -> None:
     """What is found after its last request is told on its one card."""
     board, clock = kept
@@ -270,7 +270,7 @@ def test_client_that_does_not_come_back(
 
 @pytest.mark.parametrize("known", CONNECTIONS.values(), ids=CONNECTIONS)
 def test_ping_that_nothing_follows(
-    kept: tuple[Board, Clock], known: dict[str, str]
+    kept: tuple[Board, Clock], known: dict[str, Any]
 ) -> None:
     """It stays one request, with what was found, and is let go as a whole."""
     board, clock = kept

@@ -180,7 +180,7 @@ def test_state_while_pulls_go_on(
     board, clock = kept
     version = board.version
 
-    def pieces(card: Card) -> Iterator[bytes]:
+    def pieces(_: Card) -> Iterator[bytes]:
         yield b"{"
         play(board, clock, refused_pull(at=90))
         yield b"}"
@@ -228,7 +228,7 @@ def test_client_that_goes_away_within_the_state(
     board, _ = kept
     made: list[int] = []
 
-    def pieces(card: Card) -> Iterator[bytes]:
+    def pieces(_: Card) -> Iterator[bytes]:
         for number in range(10_000):
             made.append(number)
             yield b"0" * server.PIECE * 2
