@@ -181,8 +181,11 @@ class Pull:
         tokens = (each for each in reversed(self.requests) if each.kind is Kind.TOKEN)
         return next(tokens, None)
 
-    def shorten(self, most: int) -> None:
-        """Keep no more requests than that, and of those that are over the bad ones."""
+    def shorten(self, most: int) -> list[Request]:
+        """Keep no more requests than that, and return the others.
+
+        Of those that are over the bad ones stay.
+        """
         ending = [each for each in self.requests[1:] if each.is_over]
         ending.sort(key=lambda each: each.is_bad)
         gone = ending[: max(0, len(self.requests) - most)]
@@ -190,6 +193,7 @@ class Pull:
         self.left_out_bytes += sum(r.sent for r in gone if r.kind in CONTENT)
         ids = {id(each) for each in gone}
         self.requests = [each for each in self.requests if id(each) not in ids]
+        return gone
 
     @property
     def _content(self) -> Iterator[Request]:
