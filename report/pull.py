@@ -23,6 +23,8 @@ class Pull:
     """How many requests are not kept any more."""
     left_out_bytes: int = 0
     """How many bytes the client got with these."""
+    has_content: bool = False
+    """Whether more was asked for than a token."""
     _end: float = 0.0
     """When the last of those that are over was over."""
     _running: list[Request] = field(default_factory=list)
@@ -30,6 +32,7 @@ class Pull:
 
     def add(self, request: Request) -> Request:
         """Let the request belong to the pull, or bring it up to date, and return it."""
+        self.has_content = self.has_content or request.kind in CONTENT
         first = bisect_left(self.requests, request.begin, key=_begin)
         after = bisect_right(self.requests, request.begin, key=_begin)
         for known in self.requests[first:after]:
@@ -149,8 +152,11 @@ class Pull:
         tokens = (each for each in reversed(self.requests) if each.kind is Kind.TOKEN)
         return next(tokens, None)
 
-    def shorten(self, most: int) -> None:
-        """Keep no more requests than that, and of those that are over the bad ones."""
+    def shorten(self, most: int) -> list[Request]:
+        """Keep no more requests than that, and of those that are over the bad ones.
+
+        Return those that are left out.
+        """
         ending = [each for each in self.requests[1:] if each.is_over]
         ending.sort(key=lambda each: each.is_bad)
         gone = ending[: max(0, len(self.requests) - most)]
@@ -158,6 +164,7 @@ class Pull:
         self.left_out_bytes += sum(r.sent for r in gone if r.kind in CONTENT)
         ids = {id(each) for each in gone}
         self.requests = [each for each in self.requests if id(each) not in ids]
+        return gone
 
     @property
     def _content(self) -> Iterator[Request]:
