@@ -163,13 +163,14 @@ class Board:
         """Those that are not over."""
         self._size = 0
         self._number = 0
-        self._left_out = 0
         self._hidden: set[int] = set()
         """The numbers of pulls that are not shown."""
         self._hid_at = 0.0
         """When these were found out."""
         self._is_hidden_right = True
         """Whether nothing came since then."""
+        self.left_out = 0
+        """How many pulls were shown, and are not kept any more."""
         self.version = 0
         """Grows with each change."""
         self.gone = 0
@@ -227,7 +228,7 @@ class Board:
             pulls=len(cards),
             running=sum(not card.is_bad for card in live),
             bad=sum(card.is_bad for card in cards),
-            left_out=self._left_out,
+            left_out=self.left_out,
             bytes=sum(card.bytes for card in cards),
         )
 
@@ -352,13 +353,15 @@ class Board:
 
     def _keep(self, card: Card, request: Request) -> None:
         """Take note that a pull changed, and count what it has."""
-        if len(card.pull.requests) > REQUESTS_OF_PULL_MAX + SLACK:
-            self._sorting.shorten(card.pull, REQUESTS_OF_PULL_MAX)
         if request.is_over:
             card.running.discard(request.id)
             card.own += len(request.own)
         else:
             card.running.add(request.id)
+        if len(card.pull.requests) > REQUESTS_OF_PULL_MAX + SLACK:
+            self._sorting.shorten(card.pull, REQUESTS_OF_PULL_MAX)
+            left = (each for each in card.pull.requests if each.is_over)
+            card.own = sum(len(each.own) for each in left)
         size = len(card.pull.requests) + card.own
         self._size += size - card.size
         card.size, card.is_over = size, False
@@ -404,9 +407,10 @@ class Board:
         return next((each for each in cards if not each.running), cards[0])
 
     def _forget(self, card: Card) -> None:
-        self._sorting.forget(card.pull)
-        self._remove(card)
-        self._left_out += 1
+        for pull in self._sorting.forget(card.pull):
+            gone = self._cards[pull.number]
+            self.left_out += self._is_shown(gone)
+            self._remove(gone)
 
     def _remove(self, card: Card) -> None:
         """Let there be no such card."""

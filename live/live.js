@@ -7,6 +7,7 @@ const PAUSE = 700; // milliseconds between two updates
 const RETRY = 1500; // where the proxy does not answer
 const PATIENCE = 15000; // for an answer
 const OPENED = 3; // running pulls that are opened by themselves, at most
+const OPEN_MAX = 20; // pulls of which the proxy renders the requests for one page
 
 const main = document.getElementById("pulls");
 const others = document.getElementById("others");
@@ -53,10 +54,11 @@ async function ask() {
   }
   asking = true;
   let pause = RETRY;
+  const asked = [...stale].slice(0, OPEN_MAX);
+  for (const id of asked) stale.delete(id); // One that is asked for meanwhile stays.
+  const isRest = stale.size > 0;
   try {
-    const list = (ids) => [...ids].slice(-20).join(",");
-    const query = `after=${version}&open=${list(open)}&again=${list(stale)}`;
-    stale.clear();
+    const query = `after=${version}&open=${[...open].join(",")}&again=${asked.join(",")}`;
     const answer = await fetch(`/pulls/changes?${query}`, {
       cache: "no-store",
       signal: AbortSignal.timeout(PATIENCE),
@@ -71,7 +73,7 @@ async function ask() {
     const news = await answer.json();
     if (news.run === run || run === "") {
       update(news);
-      pause = news.is_more ? 0 : PAUSE;
+      pause = news.is_more || isRest ? 0 : PAUSE;
     } else {
       forget();
       pause = 0;
@@ -80,6 +82,7 @@ async function ask() {
     gone = "";
     say("Live", "live");
   } catch {
+    for (const id of asked) stale.add(id);
     gone ||= clock();
     say(`The proxy has not answered since ${gone} UTC; looking for it`, "gone");
   } finally {
@@ -127,7 +130,11 @@ function find(id) {
 
 function put(id, html) {
   const before = find(id);
-  if (before && (shown.get(id) === html || isSelected(before))) return;
+  if (before && shown.get(id) === html) return;
+  if (before && isSelected(before)) {
+    stale.add(id); // Nobody's selection is taken away; it comes with a later update.
+    return;
+  }
   const template = document.createElement("template");
   template.innerHTML = html;
   const card = template.content.firstElementChild;
@@ -177,6 +184,13 @@ function isSelected(card) {
 function show(id) {
   open.delete(id); // The latest one is the last.
   open.add(id);
+  if (open.size > OPEN_MAX) close(open.values().next().value);
+  askFor(id);
+}
+
+function close(id) {
+  open.delete(id);
+  unasked.delete(id);
   askFor(id);
 }
 
@@ -190,8 +204,7 @@ function askFor(id) {
 function showRunning(id) {
   for (const other of [...unasked]) {
     if (find(other)?.classList.contains("going-on")) continue;
-    unasked.delete(other);
-    if (open.delete(other)) askFor(other);
+    close(other);
   }
   met.add(id);
   if (unasked.size >= OPENED) return;

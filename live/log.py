@@ -68,9 +68,8 @@ class LogPulls:
         if not pulls:
             self._sorting.forget_others(OTHERS_MAX)
         self._sorting.joined()
-        kept = self._sorting.pulls
-        for pull in kept[: max(0, len(kept) - PULLS_MAX)]:
-            self._sorting.forget(pull)
+        while len(kept := self._sorting.pulls) > PULLS_MAX:
+            self._sorting.forget(kept[0])
         return True
 
     def pulls(self, *, is_end: bool = False) -> list[Shown]:
@@ -115,7 +114,7 @@ def request_of(facts: Mapping[str, Any]) -> Request | None:
         "message": facts.get("error"),
         "aliases": _aliases(facts),
     }
-    record = Record.from_dict(dict(facts) | known)
+    record = Record.from_dict(known)
     record.status = read_size(facts.get("status"))
     record.method = clean(facts.get("method"), 20)
     record.seconds = seconds

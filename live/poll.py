@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from live.shown import Shown, clean, read_pulls
+from live.state import PATH
 
 LENGTH_MAX = 64 << 20
 """Bytes of an answer; the page keeps no more pulls than that."""
@@ -20,7 +21,6 @@ GONE_SECONDS = 2.0
 """Likewise, where nobody answers."""
 SHARE = 4
 """So many times as long as an answer took nothing is asked."""
-PATH = "/pulls"
 HOW_TO_GET_ONE = (
     "the log of the proxy names the address of the page with its token, where the proxy"
     " was started with PULLS_PORT"

@@ -13,7 +13,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,14 +23,13 @@ from mitmproxy.tools.web.app import RequestHandler
 from tornado import httpserver, httputil, iostream, web
 
 from live.board import Board, Card
-from live.state import describe, state_of
+from live.state import PATH, describe, pieces_of
 from mitm.version import VERSION
 from report import page
 from report.page import Page
 
 logger = logging.getLogger("balena")
 
-PATH = "/pulls"
 BOARD, FLOWS = "balena_board", "balena_flows"
 """By which names an application has the board, and the address of mitmweb's flows."""
 POLICY = (
@@ -39,8 +38,10 @@ POLICY = (
 )
 OPEN_MAX = 20
 """Pulls of which the requests are rendered for one page."""
-TURN_SECONDS = 0.01
+TURN_SECONDS = 0.005
 """After which clients have a turn, before more of the page is made."""
+PIECE = 64 << 10
+"""Bytes that are sent together, and not kept for a client that reads slowly."""
 CONNECTIONS_MAX = 64
 """Of a server of its own; half as many of one address."""
 HEAD_LENGTH_MAX = 16 << 10
@@ -168,14 +169,24 @@ class StateHandler(Handler):
         """Answer with every pull, the newest first."""
         board = self.board
         board.look()
-        pulls = [state_of(card) async for card in _in_turns(board.cards())]
-        head = {"version": board.version, "now": time.time()}
-        tail = {"left_out": board.counts.left_out}
+        version = board.version  # What changes meanwhile is told again.
+        head = {"version": version, "now": time.time(), "left_out": board.left_out}
         self.set_header("Content-Type", "application/json; charset=UTF-8")
-        begin, end = json.dumps(head)[:-1], json.dumps(tail)[1:]
-        self.write(f'{begin}, "pulls": ['.encode())
-        self.write(b",".join(pulls))
-        self.write(f"], {end}".encode())
+        self.write(f'{json.dumps(head)[:-1]}, "pulls": [')
+        try:
+            await self._send(_joined(board.cards()))
+        except iostream.StreamClosedError:  # Who asked is gone.
+            return
+        self.write("]}")
+
+    async def _send(self, pieces: Iterable[bytes]) -> None:
+        size = 0
+        async for piece in _in_turns(pieces):
+            self.write(piece)
+            size += len(piece)
+            if size > PIECE:
+                await self.flush()
+                size = 0
 
     head = get
 
@@ -378,11 +389,19 @@ def _render(template: str, **values: object) -> str:
     return _ENVIRONMENT.get_template(template).render(**values)
 
 
-async def _in_turns(cards: Iterable[Card]) -> AsyncIterator[Card]:
-    """Yield the pulls, and let clients have a turn now and then."""
+def _joined(cards: Iterable[Card]) -> Iterator[bytes]:
+    """Yield the pulls as JSON, with commas between them."""
+    for number, card in enumerate(cards):
+        if number:
+            yield b","
+        yield from pieces_of(card)
+
+
+async def _in_turns[T](items: Iterable[T]) -> AsyncIterator[T]:
+    """Yield the items, and let clients have a turn now and then."""
     begin = time.monotonic()
-    for card in cards:
-        yield card
+    for item in items:
+        yield item
         if time.monotonic() - begin > TURN_SECONDS:
             await asyncio.sleep(0)
             begin = time.monotonic()

@@ -9,6 +9,7 @@ from mitmproxy.tools.web import webaddons
 
 from live import server
 from live.board import Board
+from live.state import PATH
 
 logger = logging.getLogger("balena")
 SHOWN = "pulls are shown at %s"
@@ -69,7 +70,7 @@ class Site:
     def _web_url(self) -> str:
         """The address of the page in mitmweb, with the token; nothing elsewhere."""
         place, mark, query = getattr(ctx.master, "web_url", "").partition("?")
-        return place and f"{place.rstrip('/')}{server.PATH}{mark}{query}"
+        return place and f"{place.rstrip('/')}{PATH}{mark}{query}"
 
     @property
     def _own_url(self) -> str:
@@ -78,7 +79,7 @@ class Site:
             return ""
         host, port = self._address
         shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{port}{server.PATH}"
+        return f"http://{shown}:{port}{PATH}"
 
     def close(self) -> None:
         """Show the page no longer at an address of its own."""

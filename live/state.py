@@ -1,7 +1,8 @@
 """A pull in plain values, for programs: what `/pulls.json` has of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import batched
 from typing import Any
 
 from live.board import Card
@@ -9,12 +10,30 @@ from mitm.story.record import Login
 from report import phrase
 from report.request import Request
 
+PATH = "/pulls"
+"""Where the page is; with .json it is for programs."""
+
+
+REQUESTS_OF_PIECE = 100
+
 
 def state_of(card: Card) -> bytes:
     """Return the pull as JSON; the same bytes as long as it does not change."""
-    if card.json is None:
-        card.json = json.dumps(_pull(card), separators=(",", ":")).encode()
-    return card.json
+    return b"".join(pieces_of(card))
+
+
+def pieces_of(card: Card) -> Iterator[bytes]:
+    """Yield the same in pieces, of which none takes long to make."""
+    if card.json is not None:
+        yield card.json
+        return
+    version = card.changed
+    pieces = []
+    for piece in _pieces(card):
+        pieces.append(piece)
+        yield piece
+    if card.changed == version:
+        card.json = b"".join(pieces)
 
 
 def describe(card: Card) -> str:
@@ -22,6 +41,22 @@ def describe(card: Card) -> str:
     if card.is_over or card.is_bad:
         return phrase.reason(card.pull)
     return phrase.progress(card.pull, card.rate)
+
+
+def _pieces(card: Card) -> Iterator[bytes]:
+    yield _encode(_pull(card))[:-1] + b',"requests":['
+    requests = [*card.pull.requests]  # There may be more before the last piece.
+    for number, some in enumerate(batched(requests, REQUESTS_OF_PIECE)):
+        states = [
+            {**_request(each), "own": [_request(own) for own in each.own]}
+            for each in some
+        ]
+        yield (b"," if number else b"") + _encode(states)[1:-1]
+    yield b"]}"
+
+
+def _encode(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _pull(card: Card) -> Mapping[str, Any]:
@@ -48,10 +83,6 @@ def _pull(card: Card) -> Mapping[str, Any]:
         "bytes": card.bytes,
         "total": pull.total,
         "rate": card.rate,
-        "requests": [
-            {**_request(each), "own": [_request(own) for own in each.own]}
-            for each in pull.requests
-        ],
     }
 
 

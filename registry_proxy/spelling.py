@@ -15,24 +15,10 @@ from mitm.option import OPTIONS, VARIABLES, ValueRefused
 
 OF_TARGETS = frozenset(
     {
-        *("ALL", "ARGS", "BUILD_ARGS", "CLIENTS", "CONTAINER", "DO", "FLOWS"),
-        *(
-            "FROM",
-            "HOST",
-            "LOG",
-            "PAGE",
-            "IMAGE",
-            "LOG",
-            "MINUTES",
-            "ONCE",
-            "OUT",
-            "OUTPUT",
-            "PAGE",
-            "PEER",
-            "PIP_CERT",
-        ),
-        *("PIP_INDEX_URL", "PLATFORMS", "PYTHON", "PYTHON_IMAGE", "REF", "SECONDS"),
-        *("VENV", "WORKERS"),
+        *("ALL", "ARGS", "BUILD_ARGS", "CLIENTS", "CONTAINER", "DO", "FLOWS", "FROM"),
+        *("HOST", "IMAGE", "LOG", "MINUTES", "ONCE", "OUT", "OUTPUT", "PAGE", "PEER"),
+        *("PIP_CERT", "PIP_INDEX_URL", "PLATFORMS", "PYTHON", "PYTHON_IMAGE", "REF"),
+        *("SECONDS", "VENV", "WORKERS"),
         *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
         *("all_proxy", "https_proxy", "http_proxy", "no_proxy"),
         *("BALENA_API_KEY", "DOCKER_CONFIG", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),

@@ -177,9 +177,10 @@ class Sorting:
     def take(self, request: Request) -> list[Pull]:
         """Put the request where it belongs, and return the pulls that it is part of.
 
-        A request may come when it begins, and again whenever more is known of it.
+        A request may come when it begins, and again whenever more is known of it, also
+        after it was over.
         """
-        known = self._running.pop(request.id, None)
+        known = self._running.pop(request.id, None) or self._known(request.id)
         if known:
             known.update(request)
         elif request.kind in _OF_PULLS and request.aliases:
@@ -196,8 +197,24 @@ class Sorting:
         joined, self._joined = self._joined, []
         return joined
 
-    def forget(self, pull: Pull) -> None:
-        """Keep the pull no longer."""
+    def shorten(self, pull: Pull, most: int) -> None:
+        """Keep no more of the pull's requests than that."""
+        for request in pull.shorten(most):
+            self._displace(request, pull)
+
+    def forget(self, pull: Pull) -> list[Pull]:
+        """Keep neither the pull nor those that are part of it; return all of them."""
+        near = {each: None for r in pull.requests for each in self._places[r.id]}
+        gone = [
+            each
+            for each in near
+            if all(pull in self._places[request.id] for request in each.requests)
+        ]
+        for each in gone:
+            self._forget(each)
+        return gone
+
+    def _forget(self, pull: Pull) -> None:
         for doubts in (self._doubts, self._old_doubts):
             doubts[:] = (
                 doubt
@@ -213,16 +230,27 @@ class Sorting:
         if not any(owner.proven is party for owner in self._pulls.values()):
             self._parties.forget(party)
 
-    def shorten(self, pull: Pull, most: int) -> None:
-        """Keep no more of its requests than that."""
-        self._displace(pull.shorten(most), pull)
-
     def forget_others(self, most: int) -> None:
         """Keep of what belongs to no pull only the latest so many."""
         others = sorted(self._others.values(), key=lambda each: each.begin)
         for request in others[: max(0, len(others) - most)]:
             self._take_back(request)
             self._running.pop(request.id, None)
+
+    def _known(self, request_id: str) -> Request | None:
+        """Return the request that was over, if it is kept."""
+        if request_id in self._others:
+            return self._others[request_id]
+        pulls = self._places.get(request_id, ())
+        requests = (each for pull in pulls for each in pull.requests)
+        return next((each for each in requests if each.id == request_id), None)
+
+    def _displace(self, request: Request, pull: Pull) -> None:
+        """Let the request belong to the pull no longer."""
+        places = [each for each in self._places[request.id] if each is not pull]
+        self._places[request.id] = places
+        if not places:
+            del self._places[request.id]
 
     def _set_aside(self, request: Request) -> None:
         """Let the request belong to no pull, unless its connection tells more."""
@@ -411,19 +439,12 @@ class Sorting:
         if party.pulls.get(pull.alias) is pull:
             del party.pulls[pull.alias]
         self._shared.discard(pull)
-        self._displace(pull.requests, pull)
+        for request in pull.requests:
+            self._displace(request, pull)
         key = pull.client, pull.alias
         self._open[key] = [each for each in self._open.get(key, ()) if each is not pull]
         if not self._open[key]:
             del self._open[key]
-
-    def _displace(self, requests: Iterable[Request], pull: Pull) -> None:
-        """Let the requests belong to the pull no longer."""
-        for request in requests:
-            places = [each for each in self._places[request.id] if each is not pull]
-            self._places[request.id] = places
-            if not places:
-                del self._places[request.id]
 
     def _is_doubtful(self, pull: Pull) -> bool:
         """Return whether another pull may have begun by this one."""

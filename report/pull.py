@@ -153,9 +153,9 @@ class Pull:
         return next(tokens, None)
 
     def shorten(self, most: int) -> list[Request]:
-        """Keep no more requests than that, and of those that are over the bad ones.
+        """Keep no more requests than that, and return the others.
 
-        Return those that are left out.
+        Of those that are over the bad ones stay.
         """
         ending = [each for each in self.requests[1:] if each.is_over]
         ending.sort(key=lambda each: each.is_bad)

@@ -176,9 +176,11 @@ class Request:
         return self.status is not None and self.status >= HTTPStatus.BAD_REQUEST
 
     def update(self, later: Self) -> None:
-        """Take over all that was known later."""
+        """Take over all that was known later; what the proxy asked stays."""
+        own = later.own or self.own
         for each in fields(self):
             setattr(self, each.name, getattr(later, each.name))
+        self.own = own
 
     def about(self, alias: str) -> AliasRecord:
         """Return what is known of one of its aliases."""

@@ -186,13 +186,103 @@ def test_number_of_requests_is_bounded(
     flows = [blob(n, at=n / 100, seconds=0.005) for n in range(50) if n != 3]
     play(board, clock, [*flows, failed])
     (card,) = board.cards()
-    assert len(card.pull.requests) == 10
+    assert len(card.pull.requests) == len(board._sorting._places) == 10
     assert failed.id in ids_of(card)
     assert card.pull.left_out == 40
     assert card.bytes == 49_000
     monkeypatch.setattr(limits, "REQUESTS_MAX", 12)
     play(board, clock, [blob(n, alias=OTHER, at=1 + n / 100) for n in range(5)])
     assert [card.pull.alias for card in board.cards()] == [OTHER]
+
+
+def test_own_requests_of_those_left_out_are_not_counted(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pull that asks for tokens again and again has room for others beside it."""
+    monkeypatch.setattr(limits, "REQUESTS_OF_PULL_MAX", 10)
+    monkeypatch.setattr(limits, "SLACK", 0)
+    board, clock = kept
+    for number in range(30):
+        token = make_flow(Kind.TOKEN, at=number, session="s")
+        grant = make_flow(OwnKind.GRANT, at=number + 0.05, request_id=token.id)
+        grant.metadata["balena"]["seconds"] = 0.01
+        play(board, clock, [token, grant])
+    (card,) = board.cards()
+    assert card.size == board._size == len(card.pull.rows) == 20
+
+
+def test_forgotten_pull_takes_its_name_with_it(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tag's own name, which only has the token, does not come up as a pull."""
+    monkeypatch.setattr(limits, "PULLS_MAX", 3)
+    board, clock = kept
+    for number in range(4):
+        app = f"org/app{number}"
+        known: dict[str, Any] = {"session": app, "connection": app}
+        token = make_flow(Kind.TOKEN, at=100 * number, alias=f"{app}, {app}/1", **known)
+        token.metadata["balena"]["aliases"] = [
+            *({"alias": app}, FOUND | {"alias": f"{app}/1"})
+        ]
+        manifest = make_flow(Kind.MANIFEST, at=100 * number + 1, alias=app, **known)
+        play(board, clock, [token, manifest])
+        (card,) = board.cards()
+        assert card.pull.alias == app
+    assert board.left_out == 3
+    assert len(board._cards) == len(board._sorting._pulls) == 2
+
+
+CONNECTIONS: dict[str, dict[str, str]] = {
+    "known": {"connection": "a"},
+    "behind a reverse proxy": {"forwarded_for": "192.0.2.7"},
+    "unknown": {},
+}
+
+
+def lose(board: Board, clock: Clock, flow: http.HTTPFlow) -> None:
+    """Let it be found that a client did not come back after this request."""
+    clock.now += 30
+    lost = {"fault": "client", "finding": "no request for a token came"}
+    flow.metadata["balena"] |= lost
+    board.note(flow, record_of(flow))
+
+
+@pytest.mark.parametrize("known", CONNECTIONS.values(), ids=CONNECTIONS)
+def test_client_that_does_not_come_back(
+    kept: tuple[Board, Clock], known: dict[str, str]
+) -> None:
+    """What is found after its last request is told on its one card."""
+    board, clock = kept
+    first = make_flow(Kind.MANIFEST, Outcome.CHALLENGED, status=401, **known)
+    probe = make_flow(OwnKind.PROBE, at=0.05, request_id=first.id)
+    probe.metadata["balena"]["seconds"] = 0.01
+    play(board, clock, [first, probe])
+    version = board.version
+    lose(board, clock, first)
+    (card,) = board.cards()
+    assert card.changed > version
+    assert card.result is Outcome.ABORTED
+    assert ids_of(card) == [first.id, probe.id]
+    assert card.size == board._size == 2
+    assert card.pull.decisive
+    assert card.pull.decisive.record.finding == "no request for a token came"
+
+
+@pytest.mark.parametrize("known", CONNECTIONS.values(), ids=CONNECTIONS)
+def test_ping_that_nothing_follows(
+    kept: tuple[Board, Clock], known: dict[str, str]
+) -> None:
+    """It stays one request, with what was found, and is let go as a whole."""
+    board, clock = kept
+    flow = make_flow(Kind.BASE, Outcome.CHALLENGED, status=401, **known)
+    play(board, clock, [flow])
+    lose(board, clock, flow)
+    (ping,) = board.others.requests
+    assert ping.record.finding == "no request for a token came"
+    assert board.others_changed == board.version
+    board._sorting.forget_others(0)
+    assert not board._sorting._loose
+    assert not board._sorting._bases
 
 
 def test_what_belongs_to_no_pull_is_bounded(kept: tuple[Board, Clock]) -> None:
