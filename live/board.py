@@ -5,13 +5,13 @@ is over. How far one is that runs is looked up when somebody looks at its pull.
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from mitmproxy import ctx, http
 
-from mitm.story.record import Kind, Login, Outcome, Record
+from mitm.story.record import SEPARATOR, Kind, Login, Outcome, Record
 from report.grouping import Groups, Sorting
 from report.other import Others
 from report.pull import Pull
@@ -20,7 +20,7 @@ from report.request import Request, read_request
 from report.secret import Secrets
 
 PULLS_MAX = 500
-REQUESTS_MAX = 20_000
+REQUESTS_MAX = 10_000
 """Of all pulls together."""
 REQUESTS_OF_PULL_MAX = 2000
 SLACK = 50
@@ -29,12 +29,16 @@ OWN_MAX = 50
 """Requests of the proxy's own that are kept for one of a client."""
 OTHERS_MAX = 100
 """Requests that belong to no pull."""
-TEXT_LENGTH_MAX = 1000
-"""Characters of whatever is told of a request."""
+TEXT_LENGTH_MAX = 500
+"""Characters of whatever is told of a request, which is as long as a finding."""
+ALIASES_MAX = 8
+"""Names of one token request that are looked at."""
 QUIET_SECONDS = 2.0
 """Without a request, after which a pull counts as over."""
 LOOK_SECONDS = 0.4
 """For how long it is good what was looked up of a request that runs."""
+HIDE_SECONDS = 0.2
+"""For how long it is good which pulls are shown."""
 LOOKS_MAX = 25
 """Pulls that are looked at for one update."""
 CARDS_MAX = 25
@@ -161,6 +165,10 @@ class Board:
         self._number = 0
         self._hidden: set[int] = set()
         """The numbers of pulls that are not shown."""
+        self._hid_at = 0.0
+        """When these were found out."""
+        self._is_hidden_right = True
+        """Whether nothing came since then."""
         self.left_out = 0
         """How many pulls were shown, and are not kept any more."""
         self.version = 0
@@ -179,6 +187,7 @@ class Board:
 
     def cards(self) -> list[Card]:
         """Return every pull, the newest first."""
+        self._hide()
         return [each for each in reversed(self._cards.values()) if self._is_shown(each)]
 
     def card(self, number: str) -> Card | None:
@@ -279,9 +288,15 @@ class Board:
         secrets = Secrets()
         if ctx.options.balena_show_secrets:
             secrets.collect(flow)
-        request = read_request(flow, record).with_texts(
-            lambda text: secrets.cut(text[: 2 * TEXT_LENGTH_MAX])[:TEXT_LENGTH_MAX]
-        )
+
+        def cut(text: str) -> str:
+            return secrets.cut(text[: 2 * TEXT_LENGTH_MAX])[:TEXT_LENGTH_MAX]
+
+        request = read_request(flow, record).with_texts(cut)
+        names = [cut(name) for name in record.names[:ALIASES_MAX]]
+        request.record.alias = SEPARATOR.join(names) or None
+        request.record.aliases.sort(key=lambda each: each.alias not in names)
+        del request.record.aliases[ALIASES_MAX:]
         if flow.response:
             request.record.status = flow.response.status_code
         return request if record.is_own or record.outcome else self._timed(request)
@@ -304,7 +319,7 @@ class Board:
                 self._cards[pull.number] = Card(pull)
                 self.gone = self.version + 1
             self._keep(self._cards[pull.number], request)
-        self._hide({pull.number for pull in self._sorting.hidden})
+        self._is_hidden_right = False
         if not pulls:
             self.version += 1
             self.others_changed = self.version
@@ -314,8 +329,16 @@ class Board:
     def _is_shown(self, card: Card) -> bool:
         return card.pull.number not in self._hidden
 
-    def _hide(self, numbers: set[int]) -> None:
-        """Show no pull that is the beginning of another one, it is not known which."""
+    def _hide(self) -> None:
+        """Show no pull that is the beginning of another one, it is not known which.
+
+        That takes a while, so no request waits for it, but who looks.
+        """
+        age = self._clock() - self._hid_at
+        if self._is_hidden_right or 0 <= age < HIDE_SECONDS:
+            return
+        self._is_hidden_right, self._hid_at = True, self._clock()
+        numbers = {pull.number for pull in self._sorting.hidden}
         if changed := numbers ^ self._hidden:
             self._hidden = numbers
             for number in changed & set(self._cards):
@@ -368,13 +391,20 @@ class Board:
             del self._live[pull.number]
 
     def _make_room(self) -> None:
-        """Keep the bounds; what is over goes first, and of that the oldest."""
-        while len(self._cards) > PULLS_MAX or (
-            self._size > REQUESTS_MAX and len(self._cards) > 1
-        ):
-            cards = self._cards.values()
-            card = next((each for each in cards if not each.running), None)
-            self._forget(card or next(iter(cards)))
+        """Keep the bounds, at the expense of the address that has the most."""
+        while len(self._cards) > PULLS_MAX:
+            self._forget(self._least_wanted(lambda _: 1))
+        while self._size > REQUESTS_MAX and len(self._cards) > 1:
+            self._forget(self._least_wanted(lambda card: card.size))
+
+    def _least_wanted(self, weigh: Callable[[Card], int]) -> Card:
+        """Return a pull of whose address has the most: the oldest, one that is over."""
+        shares: Counter[str] = Counter()
+        for card in self._cards.values():
+            shares[card.pull.client] += weigh(card)
+        most = max(shares.values())
+        cards = [c for c in self._cards.values() if shares[c.pull.client] == most]
+        return next((each for each in cards if not each.running), cards[0])
 
     def _forget(self, card: Card) -> None:
         for pull in self._sorting.forget(card.pull):

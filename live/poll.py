@@ -66,7 +66,7 @@ class Page:
         except (ValueError, TypeError, RecursionError) as error:
             raise self._no_page("with something else than pulls") from error
 
-    def _fetch(self) -> bytes:
+    def _fetch(self) -> bytearray:
         """Return what the page answers."""
         with self._session.get(
             f"{self.url}.json",
@@ -76,7 +76,7 @@ class Page:
             allow_redirects=False,
         ) as answer:
             self._check(answer.status_code)
-            body = b""
+            body = bytearray()
             for piece in answer.iter_content(1 << 16):
                 body += piece
                 if len(body) > LENGTH_MAX:

@@ -13,14 +13,14 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from mitmproxy import version
 from mitmproxy.tools.web.app import RequestHandler
-from tornado import httpserver, iostream, web
+from tornado import httpserver, httputil, iostream, web
 
 from live.board import Board, Card
 from live.state import PATH, describe, pieces_of
@@ -43,9 +43,11 @@ TURN_SECONDS = 0.005
 PIECE = 64 << 10
 """Bytes that are sent together, and not kept for a client that reads slowly."""
 CONNECTIONS_MAX = 64
-"""Of a server of its own."""
+"""Of a server of its own; half as many of one address."""
 HEAD_LENGTH_MAX = 16 << 10
 IDLE_SECONDS = 60
+BODY_SECONDS = 5
+"""Within which the end of a body comes, of which there is none."""
 UNAUTHORIZED = (
     "The page of pulls needs its token. Open the address that the proxy's log names at"
     " the start, or send the header Authorization: Bearer <token>.\n"
@@ -290,19 +292,27 @@ class Server(httpserver.HTTPServer):
     def initialize(self, *args: Any, **options: Any) -> None:
         """Take what tornado's server takes."""
         super().initialize(*args, **options)
-        self._streams: set[iostream.IOStream] = set()
+        self._streams: dict[iostream.IOStream, Any] = {}
+        """The open ones, and whose each is."""
 
     def handle_stream(self, stream: iostream.IOStream, address: tuple[Any]) -> None:
         """Serve a connection, if there is room."""
-        if len(self._streams) >= CONNECTIONS_MAX:
+        of_address = sum(each == address[0] for each in self._streams.values())
+        if len(self._streams) >= CONNECTIONS_MAX or 2 * of_address >= CONNECTIONS_MAX:
             stream.close()
             return
-        self._streams.add(stream)
+        self._streams[stream] = address[0]
         super().handle_stream(stream, address)
+
+    def start_request(
+        self, server_conn: object, request_conn: httputil.HTTPConnection
+    ) -> httputil.HTTPMessageDelegate:
+        """Serve a request, unless it has a body, which none here needs."""
+        return _Bodiless(super().start_request(server_conn, request_conn))
 
     def on_close(self, server_conn: Any) -> None:
         """Take note that a connection is closed."""
-        self._streams.discard(server_conn.stream)
+        self._streams.pop(server_conn.stream, None)
         super().on_close(server_conn)
 
     def end(self) -> None:
@@ -310,6 +320,31 @@ class Server(httpserver.HTTPServer):
         self.stop()
         for stream in [*self._streams]:
             stream.close()
+
+
+class _Bodiless(httputil.HTTPMessageDelegate):
+    """Hands a request on that has no body, and refuses any other at its head."""
+
+    def __init__(self, delegate: httputil.HTTPMessageDelegate) -> None:
+        self._delegate = delegate
+
+    def headers_received(
+        self,
+        start_line: httputil.RequestStartLine | httputil.ResponseStartLine,
+        headers: httputil.HTTPHeaders,
+    ) -> Awaitable[None] | None:
+        """Take the head of the request."""
+        if "Transfer-Encoding" in headers or headers.get("Content-Length", "0") != "0":
+            raise httputil.HTTPInputError("no request to this page has a body")
+        return self._delegate.headers_received(start_line, headers)
+
+    def finish(self) -> None:
+        """Let the request be answered."""
+        self._delegate.finish()
+
+    def on_connection_close(self) -> None:
+        """Let the answer be given up, because nobody is there."""
+        self._delegate.on_connection_close()
 
 
 def serve(board: Board, address: tuple[str, int], token: str) -> Callable[[], None]:
@@ -339,6 +374,7 @@ def serve(board: Board, address: tuple[str, int], token: str) -> Callable[[], No
         application,
         max_header_size=HEAD_LENGTH_MAX,
         max_body_size=0,
+        body_timeout=BODY_SECONDS,
         idle_connection_timeout=IDLE_SECONDS,
     )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -262,7 +262,8 @@ class Endpoints:
                 [("scope", str(scope)) for scope in request.scopes]
             )
         record.asked_token(
-            request.credential, [printable(scope.name) for scope in request.scopes]
+            request.credential,
+            [*dict.fromkeys(printable(scope.name) for scope in request.scopes)],
         )
         self._journal.began(flow, record)
         with record.asking_api():

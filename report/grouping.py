@@ -54,8 +54,10 @@ from report.party import Parties, Party, is_open, may_ping
 from report.pull import Pull
 from report.request import Request
 
-RIVALS_MAX = 256
+RIVALS_MAX = 20
 """Pulls of one address and alias that a request without a link is held against."""
+OLD_DOUBTS_MAX = 100
+"""Pulls that are remembered because nobody can tell any more by which they began."""
 DOUBTS_MAX = 16
 """Of those who began last; a crowd's are not resolved, or each request takes long."""
 _OF_PULLS = CONTENT | {Kind.TOKEN, Kind.PUSH}
@@ -153,7 +155,7 @@ class Sorting:
 
         A tag has a name of its own, for which the client gets a token as well.
         """
-        hidden = {pull for pull in self._shared if self._is_idle(pull)}
+        hidden = set(filter(self._is_idle, self._shared))
         for doubt in (*self._old_doubts, *self._doubts):
             if doubt.pull in self._pulls:
                 left = (each for each in self._left(doubt) if each not in hidden)
@@ -204,7 +206,7 @@ class Sorting:
             self._displace(request, pull)
 
     def forget(self, pull: Pull) -> list[Pull]:
-        """Keep the pull no longer, nor those that are part of it; return them all."""
+        """Keep neither the pull nor those that are part of it; return all of them."""
         near = {each: None for r in pull.requests for each in self._places[r.id]}
         gone = [
             each
@@ -224,9 +226,10 @@ class Sorting:
             )
         party = self._pulls[pull].proven
         self._drop(pull)
-        for request in pull.requests:
-            if request.id not in self._places:
-                self._running.pop(request.id, None)
+        gone = {each.id for each in pull.requests if each.id not in self._places}
+        for request_id in gone:
+            self._running.pop(request_id, None)
+        self._parties.forget_requests(gone)
         if not any(owner.proven is party for owner in self._pulls.values()):
             self._parties.forget(party)
 
@@ -290,7 +293,7 @@ class Sorting:
         base = self._base(request, is_proven=bool(proven))
         begun = [
             (rival, len(rival.requests))
-            for rival in rivals
+            for rival in rivals[-RIVALS_MAX:]
             if is_beginning(rival, request.begin)
         ]
         for alias in request.aliases:
@@ -351,7 +354,7 @@ class Sorting:
         if pull in (places := self._places.get(token.id, ())):
             return
         begun = [place for place in places if place.alias.startswith(f"{pull.alias}/")]
-        if any(self._has_content(place) for place in places):
+        if any(place.has_content for place in places):
             return
         for place in begun:
             for each in place.requests:
@@ -421,8 +424,11 @@ class Sorting:
 
     def _unite(self, party: Party, other: Party) -> Party:
         """Let two parties be one, with their pulls."""
+        if party is other:
+            return party
         self._parties.unite(party, other)
-        for alias, pull in other.pulls.items():
+        pulls, other.pulls = other.pulls, {}
+        for alias, pull in pulls.items():
             mine = party.pulls.get(alias)
             party.pulls[alias] = self._join(mine, pull) if mine else pull
         return party
@@ -442,7 +448,9 @@ class Sorting:
 
     def _drop(self, pull: Pull) -> None:
         """Let there be no such pull."""
-        del self._pulls[pull]
+        party = self._pulls.pop(pull).proven
+        if party.pulls.get(pull.alias) is pull:
+            del party.pulls[pull.alias]
         self._shared.discard(pull)
         for request in pull.requests:
             self._displace(request, pull)
@@ -457,14 +465,11 @@ class Sorting:
 
     def _is_idle(self, pull: Pull) -> bool:
         """Return whether it has only tokens that were used for another alias."""
-        return not (pull.is_bad or self._has_content(pull)) and all(
-            any(self._has_content(place) for place in self._places[each.id])
+        is_used = not pull.has_content and all(
+            any(place.has_content for place in self._places[each.id])
             for each in pull.requests
         )
-
-    def _has_content(self, pull: Pull) -> bool:
-        """Return whether more was asked for than a token."""
-        return any(each.kind in CONTENT for each in pull.requests)
+        return is_used and not pull.is_bad
 
     def _left(self, doubt: _Doubt) -> list[Pull]:
         """Return the beginnings that have not gone on since."""
@@ -487,6 +492,7 @@ class Sorting:
         here = [doubt for doubt in self._doubts if doubt.pull in self._pulls]
         self._doubts = [doubt for doubt in here if doubt in recent]
         self._old_doubts += (doubt for doubt in here if doubt not in recent)
+        del self._old_doubts[:-OLD_DOUBTS_MAX]
         left = [(doubt, self._left(doubt)) for doubt in self._doubts]
         count = Counter(pull for _, pulls in left for pull in pulls)
         for doubt, pulls in left:

@@ -9,7 +9,7 @@ address apart, which open a connection for each layer. There, who has the same a
 and the same name is one client, be it several.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -28,6 +28,8 @@ TOKENS_MAX = 1000
 _WITHOUT_TOKEN = CONTENT | {Kind.PUSH}
 """What some registries want no token for."""
 _WANT_TOKEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+LINKS_MAX = 100
+"""Connections and tokens of one client that are remembered, those seen last."""
 
 type Link = tuple[str, str]
 """What requests of one client have in common: which sort of thing, and which of it."""
@@ -44,7 +46,8 @@ class Party:
 
     pulls: dict[str, Pull] = field(default_factory=dict)
     """The last one of each alias."""
-    links: set[Link] = field(default_factory=set)
+    links: dict[Link, None] = field(default_factory=dict)
+    """In the order in which they were seen last."""
     heir: "Party | None" = None
     """Who it turned out to be."""
 
@@ -101,10 +104,14 @@ class Parties:
 
     def unite(self, party: Party, other: Party) -> None:
         """Take note that the other one is this one, but for its pulls."""
-        for link in other.links:
-            self._parties[link] = party
-        party.links |= other.links
         other.heir = party
+        links, other.links = other.links, {}
+        for link in links:
+            self._link(link, party)
+
+    def forget_requests(self, gone: Container[str]) -> None:
+        """Wait no longer for the tokens of the requests with these ids."""
+        self._waiting = [each for each in self._waiting if each[0].id not in gone]
 
     def forget(self, party: Party) -> None:
         """Forget who has no pull any more."""
@@ -119,9 +126,16 @@ class Parties:
         ]
 
     def _link(self, link: Link, party: Party) -> None:
-        if link not in self._common:
-            self._parties[link] = party
-            party.links.add(link)
+        if link in self._common:
+            return
+        self._parties[link] = party
+        party.links.pop(link, None)
+        party.links[link] = None
+        while len(party.links) > LINKS_MAX:
+            oldest = next(iter(party.links))
+            del party.links[oldest]
+            if self._parties.get(oldest) is party:
+                del self._parties[oldest]
 
     def _read_issued(self) -> None:
         """Take note of the tokens that were issued since."""
@@ -135,7 +149,7 @@ class Parties:
 
     def _issue(self, link: Link, party: Party) -> None:
         if self._parties.get(link, party) is not party:
-            self._parties.pop(link).links.discard(link)
+            self._parties.pop(link).links.pop(link, None)
             self._common[link] = None
         self._link(link, party)
 

@@ -24,6 +24,8 @@ class Pull:
     """How many requests are not kept any more."""
     left_out_bytes: int = 0
     """How many bytes the client got with these."""
+    has_content: bool = False
+    """Whether more was asked for than a token."""
     _end: float = 0.0
     """When the last of those that are over was over."""
     _running: list[Request] = field(default_factory=list)
@@ -31,6 +33,7 @@ class Pull:
 
     def add(self, request: Request) -> Request:
         """Let the request belong to the pull, or bring it up to date, and return it."""
+        self.has_content = self.has_content or request.kind in CONTENT
         first = bisect_left(self.requests, request.begin, key=_begin)
         after = bisect_right(self.requests, request.begin, key=_begin)
         for known in self.requests[first:after]:

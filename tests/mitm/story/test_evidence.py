@@ -32,7 +32,7 @@ def naming() -> OwnNames:
     own = OwnNames(
         upstream, transport, realm_hosts=(), token_seconds=1, observer=NOBODY
     )
-    own.heed(HUB)
+    own.heed(HUB, None)
     return own
 
 
