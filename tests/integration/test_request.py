@@ -141,7 +141,7 @@ def test_realm_behind_a_terminator(
             base = f"http://{proxy.host}/v2/"
             answer = session.get(base, headers=headers, timeout=TIMEOUT)
         assert f'realm="{url}/auth/v1/token"' in answer.headers["WWW-Authenticate"]
-        assert f"are served at http://{proxy.host};" in proxy.log
+        assert f"are served at http://127.0.0.1:{proxy.port};" in proxy.log
         told = f"; clients are sent to {url} (PUBLIC_URL)\n"
         assert (told in proxy.log) == ("PUBLIC_URL" in variables)
 
