@@ -46,7 +46,7 @@ def never_came_back(
     from its address, nor came with one.
 
     Args:
-        realm: where the client was sent.
+        realm: where the client was sent; nothing where a login was wanted of it.
         seconds: since the challenge.
         user_agent: what the client calls itself; a monitor wants no token.
         is_refused: whether it came with a token that is for something else.
@@ -61,6 +61,14 @@ def never_came_back(
             f" another one, and asked for none in {seconds:.0f} s",
             "log out and in with this client; if it is given a token by hand, give it"
             " one for this name",
+        )
+    if not realm:
+        return Finding(
+            Cause.LOGIN,
+            "the registry wants a user name and a password, and the client sent none"
+            f" in {seconds:.0f} s",
+            "log in with this client, as with docker login, with a login of that"
+            " registry",
         )
     return Finding(
         Cause.REALM,

@@ -1,10 +1,12 @@
 """Who is told of a request: the flow itself, an audience, the log, the metrics."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache, TTLCache
 from mitmproxy import exceptions, http
 
+from cause.client import RETURN_SECONDS
 from mitm.guard.connection import Connections
 from mitm.story import log_line, own_request, words
 from mitm.story.audience import Audience
@@ -13,6 +15,8 @@ from mitm.story.returning import Returns
 from resolver.blob.count import Kept
 from resolver.token.answer import TokenAnswer
 from resolver.upstream.observer import NOBODY, Observer
+
+logger = logging.getLogger("balena")
 
 if TYPE_CHECKING:
     from mitm.story.metrics import Metrics
@@ -27,17 +31,20 @@ RELEASES_MAX = 10_000
 class Journal:
     """Tells of requests, and knows the releases of those before."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(
+        self, connections: Connections, return_seconds: float = RETURN_SECONDS
+    ) -> None:
+        """Wait so long for clients that were sent for a token."""
         self._connections = connections
         self._releases: LRUCache[str, KnownRelease] = LRUCache(RELEASES_MAX)
-        self._redirected: TTLCache[tuple[object, ...], None] = TTLCache(
+        self._redirected: TTLCache[tuple[str | None, str | None], None] = TTLCache(
             REDIRECTED_MAX, REDIRECTED_SECONDS
         )
         self._address: tuple[str, int] | None = None
         self._metrics: Metrics | None = None
         self._kept = Kept()
         self._audience: Audience | None = None
-        self._returns = Returns(self._lost)
+        self._returns = Returns(self._lost, return_seconds)
 
     @property
     def observer(self) -> Observer:
@@ -85,14 +92,12 @@ class Journal:
         self._returns.note(flow, record)
         if self._audience or own_request.is_watched():
             words.begin(flow, record)
-        if self._audience:
-            self._audience.note(flow, record)
+        self._show(flow, record)
 
     def streamed(self, flow: http.HTTPFlow, record: Record) -> None:
         """Tell of one whose answer is on its way."""
         words.tell_streaming(flow, record)
-        if self._audience:
-            self._audience.note(flow, record)
+        self._show(flow, record)
 
     def issue(self, record: Record, answer: TokenAnswer) -> None:
         """Take note of the token that a client gets."""
@@ -120,16 +125,15 @@ class Journal:
 
     def _close(self, flow: http.HTTPFlow, record: Record) -> None:
         record.recall(self._releases)
-        if record.is_redirected and "range" not in flow.request.headers:
-            login = flow.request.headers.get("authorization", "")
-            key = record.client[0], hash(login), record.digest
+        is_whole = "range" not in flow.request.headers
+        if record.is_redirected and record.session and is_whole:
+            key = record.session, record.digest
             record.is_back = key in self._redirected
             self._redirected[key] = None
         words.tell(flow, record)
         log_line.write(record)
         self._returns.note(flow, record)
-        if self._audience:
-            self._audience.note(flow, record)
+        self._show(flow, record)
         if self._metrics:
             self._metrics.count(record)
 
@@ -137,8 +141,16 @@ class Journal:
         """Tell that a client that was sent for a token did not come for one."""
         record.save(flow)
         log_line.write_finding(record)
-        if self._audience:
+        self._show(flow, record)
+
+    def _show(self, flow: http.HTTPFlow, record: Record) -> None:
+        """Tell the audience, whose bugs are no client's."""
+        if not self._audience:
+            return
+        try:
             self._audience.note(flow, record)
+        except Exception:
+            logger.exception("a bug of this proxy: the page of pulls misses a request")
 
 
 def _count(connections: Connections) -> "Metrics":

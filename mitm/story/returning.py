@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from mitmproxy import http
 
 from cause.client import RETURN_SECONDS, never_came_back
-from mitm.story.record import Kind, Outcome, Record
+from mitm.story.record import Kind, Login, Outcome, Record
 
+_LOGGED_IN = (Login.KEY, Login.TOKEN)
 WAITING_MAX = 1000
 """Addresses from which somebody is waited for."""
 
@@ -51,7 +52,7 @@ class Returns:
             loop = asyncio.get_running_loop()
             timer = loop.call_later(self._seconds, self._miss, address)
             self._absent[address] = _Absence(flow, record, timer)
-        elif record.kind is Kind.TOKEN or record.has_token:
+        elif record.kind is Kind.TOKEN or record.login in _LOGGED_IN:
             self._forget(address)
 
     def close(self) -> None:
@@ -67,10 +68,10 @@ class Returns:
         absence = self._absent.pop(address)
         flow, record = absence.flow, absence.record
         found = record.fault is None and never_came_back(
-            record.realm,
-            RETURN_SECONDS,
+            "" if record.wants_login else record.realm,
+            max(RETURN_SECONDS, self._seconds),
             user_agent=flow.request.headers.get("user-agent", ""),
-            is_refused=record.has_token,
+            is_refused=record.login in _LOGGED_IN,
         )
         if found:
             record.blame(found)

@@ -16,6 +16,8 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from cachetools import LRUCache
+
 from resolver.errors import (
     EndpointUnknown,
     NameInvalid,
@@ -52,6 +54,8 @@ from resolver.upstream.transport import Answer
 
 logger = logging.getLogger(__name__)
 
+REALMS_MAX = 16
+"""Realms of which it is known that the log has named them."""
 REALM_LENGTH_MAX = 2048
 """Characters."""
 HEADERS = frozenset(
@@ -104,6 +108,7 @@ class Realms:
         self._transport = transport
         self.realm: str | None = None
         """As it was named; `find` says whether logins may go there."""
+        self._told: LRUCache[str, None] = LRUCache(REALMS_MAX)
 
     def heed(self, header: str) -> None:
         """Learn from a challenge of the registry, of whatever path.
@@ -117,8 +122,9 @@ class Realms:
             return
         if self.realm is not None and challenge.error is not None:
             return
-        if self.realm is not None:
+        if self.realm is not None and challenge.realm not in self._told:
             logger.info("the registry %s names another realm than before", self._host)
+        self._told[challenge.realm] = None
         self.realm = challenge.realm
 
     def find(self, names: Iterable[str], deadline: Deadline) -> str:

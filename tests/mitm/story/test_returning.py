@@ -8,7 +8,7 @@ from mitmproxy import http
 from mitmproxy.test import tflow
 
 from cause.finding import Cause
-from mitm.story.record import Kind, Outcome, Record
+from mitm.story.record import Kind, Login, Outcome, Record
 from mitm.story.returning import WAITING_MAX, Returns
 
 REALM = "https://proxy.example/auth/v1/token"
@@ -21,13 +21,13 @@ def request(
     address: str = "10.0.0.1",
     *,
     agent: str = AGENT,
-    has_token: bool = False,
+    login: Login = Login.NONE,
 ) -> tuple[http.HTTPFlow, Record]:
     """Return a client's request, which was challenged unless told otherwise."""
     flow = tflow.tflow()
     flow.request.headers["user-agent"] = agent
     record = Record("", (address, 40000), kind=kind, outcome=outcome)
-    record.realm, record.has_token = REALM, has_token
+    record.realm, record.login = REALM, login
     return flow, record
 
 
@@ -64,7 +64,7 @@ def test_client_that_does_not_come() -> None:
 
 def test_client_whose_token_is_not_taken() -> None:
     """One that brings the wrong token again is told apart."""
-    (record,) = lost(request(has_token=True))
+    (record,) = lost(request(login=Login.TOKEN))
     assert record.fault is Cause.CLIENT
 
 
@@ -73,13 +73,26 @@ def test_client_whose_token_is_not_taken() -> None:
     [
         request(Kind.TOKEN, None),
         request(Kind.TOKEN, Outcome.SERVED),
-        request(Kind.MANIFEST, Outcome.SERVED, has_token=True),
-        request(Kind.BLOB, None, has_token=True),
+        request(Kind.MANIFEST, Outcome.SERVED, login=Login.TOKEN),
+        request(Kind.BLOB, None, login=Login.TOKEN),
+        request(Kind.BASE, None, login=Login.KEY),
     ],
 )
 def test_client_that_comes(next_step: tuple[http.HTTPFlow, Record]) -> None:
     """Where somebody of that address comes with a token, or for one, all is well."""
     assert not lost(request(), next_step)
+
+
+def test_client_that_does_not_log_in() -> None:
+    """A registry that takes logins itself sends nobody anywhere."""
+    flow, record = request()
+    record.wants_login = True
+    (told,) = lost((flow, record))
+    assert told.fault is Cause.LOGIN
+    assert told.finding
+    assert REALM not in told.finding
+    assert told.advice
+    assert "docker login" in told.advice
 
 
 def test_other_address_changes_nothing() -> None:
