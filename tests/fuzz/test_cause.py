@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cause.evidence import Evidence
@@ -114,6 +114,8 @@ def evidence(draw: st.DrawFn) -> Evidence:
 
 
 @given(evidence())
+@example(replace(ACCESS["realm without TLS"], realm="http://["))
+@example(replace(ACCESS["clock of the API"], clocks={Role.API: SECONDS_MAX - NOW}))
 @FUZZ
 def test_no_rule_breaks(seen: Evidence) -> None:
     """Each returns a sentence and an advice that a log can show, or nothing."""
