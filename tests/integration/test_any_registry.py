@@ -450,8 +450,8 @@ def test_saved_flows_have_no_secrets(tmp_path: Path) -> None:
     saved = path.read_bytes().decode(errors="replace")
     assert "token for team/deep/down/app" in saved
     assert "asked 127.0.0.1 for a token" in saved
-    for form in (AWKWARD, quote(AWKWARD), quote_plus(AWKWARD), json.dumps(AWKWARD)):
-        assert form.strip('"') not in saved
+    for way in (AWKWARD, quote(AWKWARD), quote_plus(AWKWARD), json.dumps(AWKWARD)):
+        assert way.strip('"') not in saved
     secrets = (PASSWORD, REFRESH, SIGNATURE, basic(*LOGIN).partition(" ")[2])
     for secret in (*secrets, *(token.rpartition(".")[2] for token in tokens)):
         assert secret not in saved
