@@ -44,8 +44,8 @@ def describe(card: Card) -> str:
 
 
 def _pieces(card: Card) -> Iterator[bytes]:
-    yield _encode(_pull(card))[:-1] + b',"requests":['
     requests = [*card.pull.requests]  # There may be more before the last piece.
+    yield _encode(_pull(card))[:-1] + b',"requests":['
     for number, some in enumerate(batched(requests, REQUESTS_OF_PIECE)):
         states = [
             {**_request(each), "own": [_request(own) for own in each.own]}

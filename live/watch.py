@@ -41,8 +41,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add(
         "--page",
         metavar="URL",
-        help="the page of pulls, as the proxy's log names it, with its token or with"
-        " PULLS_TOKEN",
+        help="the page of pulls, with PULLS_TOKEN; or as the proxy's log names it, with"
+        " its token, which everybody on this machine can see then",
     )
     add("--once", action="store_true", help="print what there is now, and end")
     add("--failures", action="store_true", help="show only pulls that fail")

@@ -116,6 +116,34 @@ def test_page_is_used_by_keyboard(page: Browser) -> None:
     assert page.find(f"#{number} details.requests").get_attribute("open")
 
 
+def test_answer_that_does_not_come(page: Browser) -> None:
+    """What somebody opens is there as soon as the proxy answers again."""
+    fail = "const real = fetch; fetch = () => (fetch = real, Promise.reject(Error()))"
+    card = page.find_text(CARD, REFUSED)
+    number = card.get_attribute("id")
+    run(page, f"{fail}; show('{number}'.slice(5))")
+    page.find_text("#status", "The proxy has not answered since")
+    page.find(f"#{number} .waterfall")
+
+
+def test_very_many_are_open(page: Browser) -> None:
+    """The one that was opened first is closed, and each of the others is asked for."""
+    card = page.find_text(CARD, REFUSED)
+    number = card.get_attribute("id")
+    card.find_element(By.CSS_SELECTOR, "summary").click()
+    page.find(f"#{number} .waterfall")
+    watch = (
+        "window.asked = ''; const real = fetch;"
+        "fetch = (...all) => (asked += all[0].split('again=')[1] + ',', real(...all))"
+    )
+    ids = "Array.from({length: 25}, (_, index) => String(1000 + index))"
+    run(page, f"{watch}; {ids}.forEach(show)")
+    closed = f"return !document.querySelector('#{number} details.requests').open"
+    wait(page, closed, "an end of what was opened first")
+    wait(page, f"return {ids}.every((id) => asked.includes(id))", "a question for each")
+    assert run(page, "return open.size") == 20
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_page_fits_its_reader(page: Browser, width: int, scheme: str) -> None:

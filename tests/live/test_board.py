@@ -236,7 +236,7 @@ def test_forgotten_pull_takes_its_name_with_it(
     assert len(board._cards) == len(board._sorting._pulls) == 2
 
 
-CONNECTIONS: dict[str, dict[str, str]] = {
+CONNECTIONS: dict[str, dict[str, Any]] = {
     "known": {"connection": "a"},
     "behind a reverse proxy": {"forwarded_for": "192.0.2.7"},
     "unknown": {},
@@ -253,7 +253,7 @@ def lose(board: Board, clock: Clock, flow: http.HTTPFlow) -> None:
 
 @pytest.mark.parametrize("known", CONNECTIONS.values(), ids=CONNECTIONS)
 def test_client_that_does_not_come_back(
-    kept: tuple[Board, Clock], known: dict[str, str]
+    kept: tuple[Board, Clock], known: dict[str, Any]
 ) -> None:
     """What is found after its last request is told on its one card."""
     board, clock = kept
@@ -274,7 +274,7 @@ def test_client_that_does_not_come_back(
 
 @pytest.mark.parametrize("known", CONNECTIONS.values(), ids=CONNECTIONS)
 def test_ping_that_nothing_follows(
-    kept: tuple[Board, Clock], known: dict[str, str]
+    kept: tuple[Board, Clock], known: dict[str, Any]
 ) -> None:
     """It stays one request, with what was found, and is let go as a whole."""
     board, clock = kept
@@ -453,11 +453,14 @@ def test_no_request_waits_for_what_is_hidden(
 ) -> None:
     """Which pulls are none is found out for who looks, and not again at once."""
     asked: list[Sorting] = []
-    hidden = Sorting.hidden.fget
-    assert hidden
-    monkeypatch.setattr(
-        Sorting, "hidden", property(lambda self: asked.append(self) or hidden(self))
-    )
+    before: Any = Sorting.hidden
+
+    def hidden(sorting: Sorting) -> set[Pull]:
+        asked.append(sorting)
+        found: set[Pull] = before.__get__(sorting)
+        return found
+
+    monkeypatch.setattr(Sorting, "hidden", property(hidden))
     board, clock = kept
     play(board, clock, docker_pull())
     assert not asked

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from live import server
-from live.board import Board
+from live.board import Board, Card
+from live.state import pieces_of
 from mitm.story.record import AliasRecord, Kind, Outcome, OwnKind
 from registry_proxy.port import LOOPBACK, free_port
 from tests.integration.session import plain_session
@@ -176,6 +177,90 @@ def test_state_for_programs(kept: tuple[Board, Clock]) -> None:
         *(OwnKind.RESOLUTION, OwnKind.GRANT)
     ]
     assert good["requests"][-1]["source"] == "registry"
+
+
+def test_state_while_pulls_go_on(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version is that of the oldest pull in it: what comes later is news."""
+    board, clock = kept
+    version = board.version
+
+    def pieces(_: Card) -> Iterator[bytes]:
+        yield b"{"
+        play(board, clock, refused_pull(at=90))
+        yield b"}"
+
+    monkeypatch.setattr(server, "pieces_of", pieces)
+    state = look(board, "/pulls.json").json()
+    assert state["version"] == version < board.version
+
+
+def test_state_of_a_pull_that_goes_on_meanwhile(kept: tuple[Board, Clock]) -> None:
+    """What was made of it before is not kept for the next one who asks."""
+    board, clock = kept
+    card = board.cards()[0]
+    pieces = pieces_of(card)
+    begin = next(pieces)
+    play(board, clock, [make_flow(Kind.MANIFEST, at=9.4, target=FOUND)])
+    assert card is board.cards()[0]
+    assert len(json.loads(begin + b"".join(pieces))["requests"]) == 3
+    assert len(json.loads(b"".join(pieces_of(card)))["requests"]) == 4
+
+
+def test_state_of_a_long_pull_is_made_in_pieces() -> None:
+    """None of them takes long, so clients have their turn between them (T15)."""
+    with playing() as (board, clock):
+        flows = [
+            make_flow(Kind.BLOB, at=n / 100, digest=f"sha256:{n:064x}", seconds=0.001)
+            for n in range(250)
+        ]
+        play(board, clock, flows)
+        (card,) = board.cards()
+        pieces = [*pieces_of(card)]
+        assert len(pieces) == 5
+        assert [*pieces_of(card)] == [b"".join(pieces)]
+        (pull,) = look(board, "/pulls.json").json()["pulls"]
+        assert len(pull["requests"]) == 250
+
+
+def test_client_that_goes_away_within_the_state(
+    kept: tuple[Board, Clock],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing more is made for it, and the log has nothing of it."""
+    monkeypatch.setattr(server, "TURN_SECONDS", 0.0)
+    board, _ = kept
+    made: list[int] = []
+
+    def pieces(_: Card) -> Iterator[bytes]:
+        for number in range(10_000):
+            made.append(number)
+            yield b"0" * server.PIECE * 2
+
+    monkeypatch.setattr(server, "pieces_of", pieces)
+    port = free_port()
+
+    def leave() -> None:
+        with socket.create_connection((LOOPBACK, port), 10) as client:
+            head = f"GET /pulls.json HTTP/1.1\r\nAuthorization: Bearer {TOKEN}"
+            client.sendall(f"{head}\r\nHost: x\r\n\r\n".encode())
+            assert client.recv(12) == b"HTTP/1.1 200"
+
+    async def answer() -> None:
+        close = server.serve(board, (LOOPBACK, port), TOKEN)
+        try:
+            await asyncio.to_thread(leave)
+            async with asyncio.timeout(10):
+                while len(asyncio.all_tasks()) > 1:
+                    await asyncio.sleep(0)
+        finally:
+            close()
+
+    asyncio.run(answer())
+    assert len(made) < 1000
+    assert not caplog.records
 
 
 def test_card_has_its_requests_where_it_is_open(kept: tuple[Board, Clock]) -> None:
