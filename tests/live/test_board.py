@@ -226,7 +226,7 @@ def test_forgotten_pull_takes_its_name_with_it(
         known: dict[str, Any] = {"session": app, "connection": app}
         token = make_flow(Kind.TOKEN, at=100 * number, alias=f"{app}, {app}/1", **known)
         token.metadata["balena"]["aliases"] = [
-            *({"alias": app}, FOUND | {"alias": f"{app}/1"})
+            *({"alias": app}, {**FOUND, "alias": f"{app}/1"})
         ]
         manifest = make_flow(Kind.MANIFEST, at=100 * number + 1, alias=app, **known)
         play(board, clock, [token, manifest])
