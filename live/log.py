@@ -15,7 +15,7 @@ from typing import Any
 
 from live.board import Card
 from live.poll import SourceError
-from live.shown import Shown, clean
+from live.shown import Shown, clean, clean_words
 from live.state import state_of
 from mitm.story.quantity import read_size
 from mitm.story.record import CONTENT, SEPARATOR, Kind, Record
@@ -107,7 +107,7 @@ def request_of(facts: Mapping[str, Any]) -> Request | None:
     if not isinstance(event, str) or event not in set(Kind) or not request_id:
         return None
     seconds = read_seconds(facts.get("duration")) or 0.0
-    comment = clean(facts["message"])
+    comment = clean_words(facts["message"])
     alias = facts.get("alias")
     known = dict(facts) | {
         "kind": event,

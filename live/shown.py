@@ -57,8 +57,9 @@ class Shown:
             client=_client(state.get("client")),
             result=_outcome(state.get("result")),
             is_over=state.get("is_over") is True,
-            reason=clean(state.get("finding")) or clean(state.get("reason")),
-            advice=clean(state.get("advice")),
+            reason=clean_words(state.get("finding"))
+            or clean_words(state.get("reason")),
+            advice=clean_words(state.get("advice")),
             begin=begin,
             end=read_seconds(state.get("end")) or begin,
             bytes=read_size(state.get("bytes")) or 0,
@@ -80,11 +81,17 @@ class Shown:
 
 
 def clean(value: object, most: int = TEXT_LENGTH_MAX) -> str:
-    """Return a text in signs that move no cursor, cut; nothing for what is no text."""
+    """Return a text in printable ASCII, cut; nothing for what is no text."""
+    return printable(value[:most])[:most] if isinstance(value, str) else ""
+
+
+def clean_words(value: object) -> str:
+    """Return words of the proxy's, which has a few signs of its own, likewise."""
     if not isinstance(value, str):
         return ""
-    signs = (each if each in _OWN_SIGNS else printable(each) for each in value[:most])
-    return "".join(signs)[:most]
+    words = value[:TEXT_LENGTH_MAX]
+    signs = (each if each in _OWN_SIGNS else printable(each) for each in words)
+    return "".join(signs)[:TEXT_LENGTH_MAX]
 
 
 def _outcome(value: object) -> Outcome | None:

@@ -2,6 +2,7 @@
 
 import gc
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +14,10 @@ from live import board as limits
 from live.board import Board, Card
 from mitm.guard.reader import AnswerReader
 from mitm.story.record import Kind, Login, Outcome, OwnKind
-from report.grouping import group_requests
+from report import grouping, party
+from report.grouping import Sorting, group_requests
+from report.pull import Pull
+from report.request import Request
 from tests.live.play import Clock, begin, play, playing, record_of
 from tests.report.flow import (
     ALIAS,
@@ -310,11 +314,30 @@ def test_nothing_of_a_request_that_is_over_is_held(kept: tuple[Board, Clock]) ->
     assert not board._sorting._running
 
 
-def test_memory_of_a_full_board(kept: tuple[Board, Clock]) -> None:
-    """All that is kept at most takes less than 50 MB."""
+LONG = 600
+"""Characters, of which the board keeps fewer."""
+
+
+@pytest.mark.parametrize(
+    ("texts", "megabytes"), [("typical", 25), ("longest", 60)], ids=str
+)
+def test_memory_of_a_full_board(
+    kept: tuple[Board, Clock], texts: str, megabytes: int
+) -> None:
+    """All that is kept takes so much at most, whatever clients and registry say."""
     board, _ = kept
-    known = {"target": FOUND, "registry_seconds": 0.1, "comment": "blob " * 12}
-    flows = [blob(n, alias=f"org/app{n // 40}/1", at=n, **known) for n in range(400)]
+    flows = []
+    for number in range(400):
+        known: dict[str, Any] = {"target": FOUND, "comment": "blob " * 12}
+        name = f"org/app{number // 40}/1"
+        if texts == "longest":
+            name = f"{name:x<255}"
+            told = ("message", "failure", "finding", "advice", "warning", "comment")
+            known |= {each: f"{number}{each:x<{LONG}}" for each in told}
+            known["path"] = f"/v2/{name}/blobs/{number:x<{LONG}}"
+        known |= {"registry_seconds": 0.1, "connection": name}
+        known["agent"] = f"docker/{number:x<{LONG}}"
+        flows.append(blob(number, alias=name, at=number, **known))
     records = [record_of(flow) for flow in flows]
     gc.collect()
     tracemalloc.start()
@@ -324,7 +347,7 @@ def test_memory_of_a_full_board(kept: tuple[Board, Clock]) -> None:
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(board.cards()) == 10
-    assert taken / len(flows) * limits.REQUESTS_MAX < 50e6
+    assert taken / len(flows) * limits.REQUESTS_MAX < megabytes * 1e6
 
 
 @pytest.mark.parametrize("show_secrets", [False, True])
@@ -399,3 +422,113 @@ def test_pulls_that_turn_out_to_be_one(kept: tuple[Board, Clock]) -> None:
     assert not board.others.requests
     assert board.gone > version
     assert board.counts.pulls == 2
+
+
+def test_client_of_a_forgotten_pull_goes_on(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next layer begins another pull, whatever the board has let go meanwhile."""
+    monkeypatch.setattr(limits, "PULLS_MAX", 3)
+    board, clock = kept
+    mine = [blob(number, connection="mine", at=number) for number in (0, 9)]
+    others = [
+        blob(1, alias=f"org/app{number}/1", connection=f"{number}", at=number)
+        for number in range(1, 6)
+    ]
+    play(board, clock, [*mine, *others])
+    assert ids_of(board.cards()[0]) == [mine[1].id]
+
+
+def test_room_is_made_where_most_is(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for very many names pushes out nobody else's pull."""
+    monkeypatch.setattr(limits, "PULLS_MAX", 6)
+    monkeypatch.setattr(limits, "REQUESTS_MAX", 12)
+    board, clock = kept
+    play(board, clock, [blob(0, client="192.0.2.8")])
+    many = [blob(n, alias=f"org/app{n}/1", at=n + 1) for n in range(20)]
+    large = [blob(n, alias="org/large/1", at=30 + n / 9) for n in range(20)]
+    for flows in (many, large):
+        play(board, clock, flows)
+        assert board.cards()[-1].pull.client == "192.0.2.8"
+
+
+def test_no_request_waits_for_what_is_hidden(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which pulls are none is found out for who looks, and not again at once."""
+    asked: list[Sorting] = []
+    before: Any = Sorting.hidden
+
+    def hidden(sorting: Sorting) -> set[Pull]:
+        asked.append(sorting)
+        found: set[Pull] = before.__get__(sorting)
+        return found
+
+    monkeypatch.setattr(Sorting, "hidden", property(hidden))
+    board, clock = kept
+    play(board, clock, docker_pull())
+    assert not asked
+    for _ in range(5):
+        board.cards()
+        begin(board, blob(1))
+    assert len(asked) == 1
+    clock.now += limits.HIDE_SECONDS
+    board.cards()
+    board.cards()
+    assert len(asked) == 2
+
+
+def test_names_of_one_request_are_bounded(kept: tuple[Board, Clock]) -> None:
+    """One request makes no dozens of pulls."""
+    board, clock = kept
+    names = [f"org/app{number}/1" for number in range(32)]
+    token = make_flow(Kind.TOKEN, alias=", ".join(names))
+    token.metadata["balena"]["aliases"] = [{"alias": name} for name in names[::-1]]
+    play(board, clock, [token])
+    shown = {card.pull.alias: card.pull.requests for card in board.cards()}
+    assert {*shown} == {*names[: limits.ALIASES_MAX]}
+    for (request,) in shown.values():
+        assert {*request.aliases} == {*shown}
+
+
+def test_doubts_are_bounded(kept: tuple[Board, Clock]) -> None:
+    """A crowd of clients that nothing tells apart costs nobody time or memory."""
+    board, clock = kept
+    crowd = [challenged(n / 1000, f"a{n}") for n in range(300)]
+    tokens = [
+        make_flow(Kind.TOKEN, at=1 + n / 1000, connection=f"b{n}") for n in range(150)
+    ]
+    play(board, clock, [*crowd, *tokens])
+    sorting = board._sorting
+    assert 0 < len(sorting._old_doubts) <= grouping.OLD_DOUBTS_MAX
+    for doubt in (*sorting._old_doubts, *sorting._doubts):
+        assert len(doubt.begun) <= grouping.RIVALS_MAX
+
+
+@pytest.mark.parametrize("names", [3000, 1], ids=["ever new names", "one name"])
+def test_nothing_of_what_is_forgotten_is_held(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch, names: int
+) -> None:
+    """A connection that asks on and on, with ever new tokens, takes no more memory."""
+    monkeypatch.setattr(limits, "PULLS_MAX", 20)
+    monkeypatch.setattr(limits, "REQUESTS_OF_PULL_MAX", 30)
+    board, clock = kept
+    before = alive()
+    for number in range(3000):
+        name = f"org/app{number % names}/1"
+        known = {"connection": "mine", "session": f"s{number}"}
+        play(board, clock, [blob(number, alias=name, at=number, seconds=0.1, **known)])
+    pulls, requests = (now - then for now, then in zip(alive(), before, strict=True))
+    assert pulls <= 20
+    assert requests <= 30 + limits.SLACK
+    assert len(board._sorting._places) <= 30 + limits.SLACK
+    assert len(board._sorting._parties._parties) <= party.LINKS_MAX
+
+
+def alive() -> tuple[int, int]:
+    """Return how many pulls and requests there are in memory."""
+    gc.collect()
+    kinds = Counter(type(each) for each in gc.get_objects())
+    return kinds[Pull], kinds[Request]

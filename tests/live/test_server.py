@@ -46,19 +46,25 @@ def look(
     **options: object,
 ) -> requests.Response:
     """Return what the server answers."""
-    port = free_port()
 
-    def ask() -> requests.Response:
+    def ask(port: int) -> requests.Response:
         with plain_session() as session:
             if token is not None:
                 session.headers["Authorization"] = f"Bearer {token}"
             url = f"http://{LOOPBACK}:{port}{path}"
             return session.request(method, url, timeout=10, **options)  # type: ignore[arg-type]
 
-    async def answer() -> requests.Response:
+    return serving(board, ask)
+
+
+def serving[Result](board: Board, step: Callable[[int], Result]) -> Result:
+    """Return what the step has, which is given the port of the page."""
+    port = free_port()
+
+    async def answer() -> Result:
         close = server.serve(board, (LOOPBACK, port), TOKEN)
         try:
-            return await asyncio.to_thread(ask)
+            return await asyncio.to_thread(step, port)
         finally:
             close()
 
@@ -353,32 +359,31 @@ def test_card_of_a_long_pull_is_bounded() -> None:
     assert "1300 more are left out." in card
 
 
+@pytest.mark.parametrize(
+    "sources", ["11 1", "11 22 3"], ids=["of one address", "of all"]
+)
 def test_connections_are_bounded(
-    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch, sources: str
 ) -> None:
     """Whoever opens many, without a token, leaves room for the proxy's own."""
-    monkeypatch.setattr(server, "CONNECTIONS_MAX", 2)
-    board, _ = kept
-    port = free_port()
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 4)
 
-    def connect() -> None:
+    def connect(port: int) -> None:
         with ExitStack() as stack:
             held = [
-                stack.enter_context(socket.create_connection((LOOPBACK, port), 10))
-                for _ in range(3)
+                stack.enter_context(
+                    socket.create_connection(
+                        (LOOPBACK, port), 10, (f"127.0.0.{source}", 0)
+                    )
+                )
+                for source in sources.replace(" ", "")
             ]
-            assert held[2].recv(1) == b""
-            held[0].sendall(b"GET /pulls HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert held[0].recv(12) == b"HTTP/1.1 403"
+            assert held[-1].recv(1) == b""
+            for each in held[:-1]:
+                each.sendall(b"GET /pulls HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert each.recv(12) == b"HTTP/1.1 403"
 
-    async def answer() -> None:
-        close = server.serve(board, (LOOPBACK, port), TOKEN)
-        try:
-            await asyncio.to_thread(connect)
-        finally:
-            close()
-
-    asyncio.run(answer())
+    serving(kept[0], connect)
 
 
 def test_end_closes_connections(kept: tuple[Board, Clock]) -> None:
@@ -416,3 +421,18 @@ def test_port_that_is_taken() -> None:
 
         with pytest.raises(OSError, match="in use"):
             asyncio.run(twice())
+
+
+@pytest.mark.parametrize("field", ["Transfer-Encoding: chunked", "Content-Length: 5"])
+def test_request_with_a_body_is_refused_at_its_head(
+    kept: tuple[Board, Clock], field: str
+) -> None:
+    """Whoever announces a body and sends none holds no connection."""
+
+    def announce(port: int) -> bytes:
+        with socket.create_connection((LOOPBACK, port), 10) as sent:
+            head = f"GET /pulls HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n"
+            sent.sendall(head.encode())
+            return b"".join(iter(lambda: sent.recv(1000), b""))
+
+    assert serving(kept[0], announce) == b"HTTP/1.1 400 Bad Request\r\n\r\n"

@@ -149,6 +149,17 @@ def test_hostile_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert "org/app2" in shown
 
 
+def test_signs_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    """No name and no client looks as if another pull was over."""
+    strange = pull(1, name="org/a ✓ org/b", release="1 → 2")
+    strange["client"] = {"address": "✕", "agent": "…"}
+    with showing(strange) as page:
+        assert watch("--once", "--page", page.url) == 0
+    (line,) = without_times(capsys.readouterr().out)
+    assert line.startswith(r"✓ org/a \u2713 org/b → 1 \u2192 2  ")
+    assert line.endswith(r"(\u2715 \u2026)")
+
+
 LINE: dict[str, object] = {
     "time": "2026-11-29T15:00:02.000Z",
     "level": "info",
