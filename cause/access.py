@@ -184,6 +184,20 @@ def _unknown_key(seen: Evidence) -> Finding | None:
     )
 
 
+def _refused_password(seen: Evidence) -> Finding | None:
+    """Tell that a registry that takes logins itself does not take this one."""
+    is_refused = seen.status == HTTPStatus.UNAUTHORIZED and seen.login == "key"
+    if not (seen.has_own_names and seen.role is Role.REGISTRY and is_refused):
+        return None
+    return Finding(
+        Cause.LOGIN,
+        f"the registry {seen.host} does not take the user name and password of this"
+        " client",
+        "log in anew with a login of that registry, as with docker login; some want an"
+        " access token in place of the password",
+    )
+
+
 def _refused_login(seen: Evidence) -> Finding | None:
     """Tell that the registry's own token server issues nothing for a login."""
     is_refused = seen.role is Role.TOKEN and seen.status == HTTPStatus.UNAUTHORIZED
@@ -328,6 +342,7 @@ RULES: Sequence[Callable[[Evidence], Finding | None]] = (
     _plain_realm,
     _unknown_key,
     _refused_login,
+    _refused_password,
     _denied,
     _refused_token,
     _forbidden,

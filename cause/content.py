@@ -140,6 +140,27 @@ def _no_blob(seen: Evidence) -> Finding | None:
     )
 
 
+def _nothing_of_that_name(seen: Evidence) -> Finding | None:
+    """Tell that a registry with names of its own has no such image, or not all of it.
+
+    Of a blob with HEAD a client asks whether it has to push it.
+    """
+    is_absent = seen.role is Role.REGISTRY and seen.status == HTTPStatus.NOT_FOUND
+    if not (is_absent and seen.has_own_names):
+        return None
+    if seen.kind == "manifest":
+        return Finding(
+            Cause.MANIFEST,
+            f"the registry {seen.host} has no manifest {seen.reference} of {seen.name}",
+            CHECK_NAME,
+        )
+    if seen.kind == "blob" and seen.method == "GET":
+        cause, advice = ADVICE[ErrorCode.BLOB_UNKNOWN]
+        what = f"no blob {seen.reference} of {seen.name}"
+        return Finding(cause, f"the registry {seen.host} has {what}", advice)
+    return None
+
+
 def _is_missing(seen: Evidence, kind: str) -> bool:
     """Return whether the registry has not what a client wants to have.
 
@@ -161,5 +182,6 @@ RULES: Sequence[Callable[[Evidence], Finding | None]] = (
     _unaccepted_type,
     _no_manifest,
     _no_blob,
+    _nothing_of_that_name,
 )
 """In the order in which they are asked."""

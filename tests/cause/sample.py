@@ -325,6 +325,23 @@ OWN_NAMES: Mapping[str, Evidence] = {
         message="this proxy serves pulls only; push to the registry"
         " registry.example.com itself, and delete there",
     ),
+    "no such tag": replace(
+        answering(404, kind="manifest"),
+        has_own_names=True,
+        name="team/app",
+        reference="9.9",
+    ),
+    "no such blob": replace(
+        answering(404, kind="blob"),
+        has_own_names=True,
+        name="team/app",
+        reference="sha256:abababab",
+    ),
+    "password that the registry does not take": replace(
+        answering(401, {"www-authenticate": 'Basic realm="x"'}, kind="manifest"),
+        has_own_names=True,
+        login="key",
+    ),
     "name that is none": replace(
         OWN,
         has_own_names=True,
