@@ -10,6 +10,7 @@ import importlib
 import logging
 import os
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -109,7 +110,7 @@ class RegistryProxy:
         ctx.master.commands.collect_commands(self._commands)
         if ctx.master.addons.get("view") is not None:
             # Nobody else shows what is in a flow, and they take time to load.
-            importlib.import_module("mitm.view").register_views()
+            importlib.import_module("mitm.view").register_views(self.link_pull)
 
     def configure(self, updated: set[str]) -> None:
         """Check the options, build what stands on them, then swap it in."""
@@ -404,6 +405,12 @@ class RegistryProxy:
         if (card := self._site.board.find(flow_id)) is None:
             raise exceptions.CommandError("this flow is part of no pull that is kept")
         return f"{self._site.url}#pull-{card.id}"
+
+    def link_pull(self, flow_id: str) -> str:
+        """Return the same; nothing where there is no page or pull."""
+        with suppress(exceptions.CommandError):
+            return self.find_pull(flow_id)
+        return ""
 
     def _may_ask_again(self, flow: http.HTTPFlow) -> bool:
         """Return whether a request without an answer is asked once more, and say so."""

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from mitmproxy import command, ctx, exceptions, flow, http
 from mitmproxy.log import ALERT
@@ -77,6 +78,8 @@ class Commands:
                 lines.append(each.comment or each.request.path)
                 for sentence in explain(each):
                     lines += textwrap.wrap(sentence, WIDTH, break_on_hyphens=False)
+                with suppress(exceptions.CommandError):
+                    lines.append(f"pull  {self._find_pull(each.id)}")
         if not lines:
             raise exceptions.CommandError("no flow is given: try @focus, or @marked")
         _say("\n".join(lines))

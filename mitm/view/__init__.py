@@ -5,25 +5,32 @@ and a message that the view is for; anything else keeps mitmproxy's own views. E
 them can also be chosen by its name.
 """
 
+from collections.abc import Callable
+
 from mitmproxy import contentviews
 
 from mitm.view.error import ErrorView
 from mitm.view.manifest import ManifestView
 from mitm.view.release import ReleaseView
-from mitm.view.request import RequestView
+from mitm.view.request import RequestView, link_nothing
 from mitm.view.token import TokenView
 
+_REQUEST = RequestView()
 VIEWS: tuple[contentviews.Contentview, ...] = (
     TokenView(),
-    RequestView(),
+    _REQUEST,
     ManifestView(),
     ErrorView(),
     ReleaseView(),
 )
 
 
-def register_views() -> None:
-    """Let mitmproxy offer the views; once, however often the script is loaded."""
+def register_views(link_pull: Callable[[str], str] = link_nothing) -> None:
+    """Let mitmproxy offer the views; once, however often the script is loaded.
+
+    What is given returns the address of the pull of a flow, or nothing.
+    """
+    _REQUEST.link_pull = link_pull
     for view in VIEWS:
         # mitmproxy would log that it replaces one, and draw its console anew.
         if contentviews.registry.get(view.name) is not view:

@@ -4,6 +4,7 @@ mitmproxy's interfaces show no metadata, so it is shown here, in place of the bo
 requests to a registry do not have.
 """
 
+from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 from mitmproxy import http
@@ -41,10 +42,19 @@ _NAMED_PARAMETERS = frozenset(
 """Without their values. Of any other the name may be a key as well."""
 
 
+def link_nothing(_: str) -> str:
+    """Return no address, where no page shows the pull of a flow."""
+    return ""
+
+
 class RequestView(View):
     """The request, and what became of it."""
 
     name = "registry request"
+
+    def __init__(self) -> None:
+        self.link_pull: Callable[[str], str] = link_nothing
+        """Returns where the pull of the flow with an id is shown, if anywhere."""
 
     def fits(self, body: Body) -> bool:
         """Return whether this is a request with a record."""
@@ -58,12 +68,16 @@ class RequestView(View):
         story = [line for text in explain(flow) for line in paragraph(shown(text))]
         lines = [
             *story,
-            *section("known", fields(_facts(record))),
+            *section("known", fields([*self._pull(flow.id), *_facts(record)])),
             *section("asked for", _parameters(flow.request.path.partition("?")[2])),
             *_token(flow.request.headers.get("authorization", "")),
             *_body(body),
         ]
         return lines if story else lines[1:]
+
+    def _pull(self, flow_id: str) -> list[tuple[str, str]]:
+        url = self.link_pull(flow_id)
+        return [("pull", url)] if url else []
 
 
 def _facts(record: Record) -> list[tuple[str, str]]:

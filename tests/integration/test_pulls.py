@@ -128,6 +128,10 @@ def test_command_leads_from_a_request_to_its_pull(
         flow = web.find("token for")
         url, _ = place(proxy)
         assert web.command("balena.pull", f"@{flow}") == f"{url}#pull-1"
+        explained = web.command("balena.explain", f"@{flow}")
+        assert explained[-1] == f"pull  {url}#pull-1"
+        told = web.everything()[f"/flows/{flow}/request/content/auto.json"]
+        assert f"{url}#pull-1" in told
 
 
 def test_browser_is_opened_at_the_page(

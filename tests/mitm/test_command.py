@@ -71,6 +71,13 @@ def test_pull_of_a_flow_is_told(prompt: Commands) -> None:
         assert prompt.pull(flow) == f"pull of {flow.id}"
 
 
+def test_explanation_leads_to_the_pull(prompt: Commands) -> None:
+    """From why a request failed it is one step to what else belongs to it."""
+    with taddons.context():
+        flow = tflow.tflow()
+        assert prompt.explain([flow])[-1] == f"pull  pull of {flow.id}"
+
+
 def test_page_of_pulls_that_there_is_not() -> None:
     """The command says what would show one."""
     with pytest.raises(exceptions.CommandError, match="set PULLS_PORT"):

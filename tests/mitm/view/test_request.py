@@ -5,6 +5,7 @@ from mitmproxy import contentviews, http
 
 from mitm.redaction import redacted_form
 from mitm.story.record import Kind, OwnKind
+from mitm.view import register_views
 from tests.mitm.view.sample import ALIAS, make_flow, shown, squeezed
 from tests.resolver.fake import LOCATION, base64url
 
@@ -44,6 +45,15 @@ def test_story_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, lines)) <= 100
     assert " ".join(lines[1:4]).strip() == told[1].strip()
     assert lines[4:7] == [r"two\nlines", " ", "known"]
+
+
+def test_pull_is_one_click_away() -> None:
+    """Where a page shows pulls, a request leads to the one it is part of."""
+    register_views(lambda flow_id: f"http://127.0.0.1:8081/pulls#{flow_id}")
+    flow = make_flow(Kind.MANIFEST, record=RECORD)
+    assert f"pull http://127.0.0.1:8081/pulls#{flow.id}" in squeezed(described(flow))
+    register_views()
+    assert "/pulls" not in described(flow)
 
 
 @pytest.mark.parametrize(
