@@ -308,12 +308,12 @@ def test_nothing_of_a_request_that_is_over_is_held(kept: tuple[Board, Clock]) ->
     assert not board._sorting._running
 
 
-LONG = 600
+LONG = 2000
 """Characters, of which the board keeps fewer."""
 
 
 @pytest.mark.parametrize(
-    ("texts", "megabytes"), [("typical", 25), ("longest", 60)], ids=str
+    ("texts", "megabytes"), [("typical", 25), ("longest", 55)], ids=str
 )
 def test_memory_of_a_full_board(
     kept: tuple[Board, Clock], texts: str, megabytes: int
