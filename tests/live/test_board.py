@@ -314,12 +314,12 @@ def test_nothing_of_a_request_that_is_over_is_held(kept: tuple[Board, Clock]) ->
     assert not board._sorting._running
 
 
-LONG = 600
+LONG = 2000
 """Characters, of which the board keeps fewer."""
 
 
 @pytest.mark.parametrize(
-    ("texts", "megabytes"), [("typical", 25), ("longest", 60)], ids=str
+    ("texts", "megabytes"), [("typical", 25), ("longest", 55)], ids=str
 )
 def test_memory_of_a_full_board(
     kept: tuple[Board, Clock], texts: str, megabytes: int
@@ -435,6 +435,7 @@ def test_client_of_a_forgotten_pull_goes_on(
         blob(1, alias=f"org/app{number}/1", connection=f"{number}", at=number)
         for number in range(1, 6)
     ]
+    begin(board, blob(0, alias="org/slow/1", connection="mine"))
     play(board, clock, [*mine, *others])
     assert ids_of(board.cards()[0]) == [mine[1].id]
 
@@ -496,10 +497,21 @@ def test_names_of_one_request_are_bounded(kept: tuple[Board, Clock]) -> None:
 def test_doubts_are_bounded(kept: tuple[Board, Clock]) -> None:
     """A crowd of clients that nothing tells apart costs nobody time or memory."""
     board, clock = kept
-    crowd = [challenged(n / 1000, f"a{n}") for n in range(300)]
-    tokens = [
-        make_flow(Kind.TOKEN, at=1 + n / 1000, connection=f"b{n}") for n in range(150)
+    names = [f"org/app{number}/1" for number in range(8)]
+    crowd = [
+        make_flow(
+            Kind.MANIFEST, Outcome.CHALLENGED, at=n / 1000, status=401, alias=name
+        )
+        for name in names
+        for n in range(24)
     ]
+    tokens = [
+        make_flow(Kind.TOKEN, at=1 + n / 1000, alias=name)
+        for name in names
+        for n in range(24)
+    ]
+    for number, flow in enumerate([*crowd, *tokens]):
+        flow.metadata["balena"]["connection"] = f"c{number}"
     play(board, clock, [*crowd, *tokens])
     sorting = board._sorting
     assert 0 < len(sorting._old_doubts) <= grouping.OLD_DOUBTS_MAX
