@@ -223,7 +223,9 @@ def why(request: Request) -> str:
         return record.message
     if record.failure:
         return no_answer(record)
-    return request.comment or f"answered with status {request.status}"
+    # A badge says already how it ended.
+    comment = request.comment.removeprefix("refused: ").removeprefix("failed: ")
+    return comment or f"answered with status {request.status}"
 
 
 def tick(value: float) -> str:

@@ -40,6 +40,8 @@ MESSAGE_LENGTH_MAX = 300
 """Characters of a registry's own message."""
 BASE = "ping"
 HEALTH_CHECK = "health check"
+_GONE = "Client disconnected."
+"""How mitmproxy says that it went away."""
 _REDIRECTS = range(300, 400)
 
 
@@ -163,7 +165,9 @@ def _describe(record: Record) -> str:
 def no_answer(record: Record) -> str:
     """Say whose fault it is that there is no answer, or none to its end."""
     if record.outcome is Outcome.ABORTED:
-        return f"the client went away, {record.failure}"
+        # mitmproxy's own words say nothing more.
+        more = "" if record.failure == _GONE else f", {record.failure}"
+        return f"the client went away{more}"
     return f"not answered by the {server(record)}, {record.failure}"
 
 

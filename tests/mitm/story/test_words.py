@@ -9,7 +9,7 @@ from mitmproxy.test import tflow
 
 from mitm.story import log_line, words
 from mitm.story.explain import explain
-from mitm.story.record import Mover, Record
+from mitm.story.record import Mover, Outcome, Record
 from resolver import errors
 from tests.mitm.story.sample import ALIAS, BLOB, TOKEN, flow_with, request
 
@@ -166,3 +166,9 @@ def test_flow_that_waits_says_for_what() -> None:
     flow = tflow.tflow()
     words.begin(flow, request(TOKEN, alias=ALIAS))
     assert flow.comment == f"token for {ALIAS}: waiting for an answer"
+
+
+def test_client_that_went_away_is_told_once() -> None:
+    """mitmproxy's own words for it are not set beside ours."""
+    record = Record("", outcome=Outcome.ABORTED, failure="Client disconnected.")
+    assert words.no_answer(record) == "the client went away"
