@@ -169,6 +169,6 @@ def test_flow_that_waits_says_for_what() -> None:
 
 
 def test_client_that_went_away_is_told_once() -> None:
-    """mitmproxy's own words for it are not set beside ours."""
+    """Mitmproxy's own words for it are not set beside ours."""
     record = Record("", outcome=Outcome.ABORTED, failure="Client disconnected.")
     assert words.no_answer(record) == "the client went away"
