@@ -71,7 +71,7 @@ def test_settings_are_all_and_right(tmp_path: Path) -> None:
     assert names - OUTGOING == {*VARIABLES} - OF_THE_UNIT - NOT_OF_A_SERVICE
     assert Proxies.of(dict(settings))
     for name, value in settings:
-        if name not in {"TLS_CERT", "TLS_KEY", "CACHE"}:
+        if name not in {"TLS_CERT", "TLS_KEY", "PULLS_TOKEN", "CACHE"}:
             others = {"BLOBS": "follow", "CACHE": str(tmp_path)}
             if name == "REALM_HOSTS":
                 others["NAMES"] = "registry"
