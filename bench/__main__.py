@@ -146,7 +146,7 @@ class Bench:
 
     def _crowd(self, who: Contestant) -> Figures:
         """Pull alone, and in a crowd."""
-        alone, crowded, _ = compare(self._site, who, self._site.folder)
+        alone, crowded = compare(self._site, who)
         return {"s alone": alone, "s in the crowd": crowded, "times": crowded / alone}
 
     def _first(self, who: Contestant) -> Figures:

@@ -24,10 +24,9 @@ from urllib.parse import urlencode
 
 from bench.contestant import Contestant
 from bench.load import ACCEPT, basic, skopeo_copy, time_command
-from bench.program import ProgramError
+from bench.program import Command, ProgramError
 from bench.site import CROWDED, Site
 from demo.terminal import say
-from localcloud.cloud import LocalCloud
 from localcloud.server import Request, Response
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +43,8 @@ FORGED_ROWS = 128
 PULLS = 9
 READY = "ready"
 READY_SECONDS, END_SECONDS = 120, 30
+PULLER = "carol"
+"""Whose login it is that all pull with."""
 HELD = "hanging"
 """The organization whose releases the API never says anything about."""
 _LIMIT = 1 << 15
@@ -205,11 +206,12 @@ class Members:
 
 
 @contextmanager
-def crowding(plan: Plan, cloud: LocalCloud) -> Iterator[Counter[str]]:
+def crowding(site: Site, who: Contestant) -> Iterator[Counter[str]]:
     """Let the crowd be at work in the context; what came of it is there at its end.
 
     The API keeps silent about what is held, and is as before at the end.
     """
+    plan = Plan(who.port, CROWDED, basic(site.cloud.keys[PULLER]), ACCEPT)
     over = Event()
 
     def hold(request: Request) -> Response | None:
@@ -218,7 +220,7 @@ def crowding(plan: Plan, cloud: LocalCloud) -> Iterator[Counter[str]]:
             return Response(503)
         return None
 
-    cloud.api.interpose, counts = hold, Counter[str]()
+    site.cloud.api.interpose, counts = hold, Counter[str]()
     process = subprocess.Popen(  # noqa: S603 - there is no shell
         [sys.executable, "-m", "bench.crowd", json.dumps(asdict(plan))],
         cwd=ROOT,
@@ -237,28 +239,29 @@ def crowding(plan: Plan, cloud: LocalCloud) -> Iterator[Counter[str]]:
         over.set()
         process.kill()
         process.communicate()
-        cloud.api.interpose = None
+        site.cloud.api.interpose = None
 
 
-def compare(
-    site: Site, who: Contestant, folder: Path
-) -> tuple[float, float, Counter[str]]:
-    """Return the seconds of a pull alone and in the crowd, and what the crowd got."""
-    key = site.cloud.keys["carol"]
-    command = skopeo_copy(f"localhost:{who.port}/{CROWDED}", key, folder)
+def pull(site: Site, who: Contestant) -> Command:
+    """Return the command that pulls what the crowd pulls, to `copy` in the folder."""
+    name = f"localhost:{who.port}/{CROWDED}"
+    return skopeo_copy(name, site.cloud.keys[PULLER], site.folder)
+
+
+def compare(site: Site, who: Contestant) -> tuple[float, float]:
+    """Return the seconds of a pull alone, and in the crowd."""
+    command = pull(site, who)
 
     def seconds() -> float:
         found = []
         for _ in range(PULLS):
-            found.append(time_command(command, folder))
-            shutil.rmtree(folder / "copy")
+            found.append(time_command(command, site.folder))
+            shutil.rmtree(site.folder / "copy")
         return median(found)
 
     alone = seconds()
-    plan = Plan(who.port, CROWDED, basic(key), ACCEPT)
-    with crowding(plan, site.cloud) as counts:
-        crowded = seconds()
-    return alone, crowded, counts
+    with crowding(site, who):
+        return alone, seconds()
 
 
 def _forge(number: int) -> str:

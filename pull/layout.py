@@ -14,11 +14,11 @@ index comes last.
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, BinaryIO, NoReturn
 
 from cause.finding import Cause, shown
@@ -147,19 +147,16 @@ class Layout:
 @contextmanager
 def _beside(path: Path) -> Iterator[BinaryIO]:
     """Yield a file that becomes the one at the path, if all goes well."""
-    handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+    # Named before it is there: whoever is interrupted in between leaves nothing.
+    begun = path.with_name(f".partial-{token_hex(8)}")
     try:
-        with os.fdopen(handle, "w+b") as file:
+        with begun.open("x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # As any other file of this user's is made.
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(path)
+        begun.replace(path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        begun.unlink(missing_ok=True)
 
 
 def _images(path: Path) -> list[Any]:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,22 @@ def test_nothing_is_left_of_a_pull_that_fails(site: Site, tmp_path: Path) -> Non
     site.fault(Cause.STORAGE, layout=Layout(tmp_path))
     assert not (tmp_path / "index.json").exists()
     assert [path.stat().st_size for path in tmp_path.glob("blobs/*/*")] == [2]
+    assert not list(tmp_path.rglob(".partial*"))
+
+
+def test_interruption_at_the_first_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ends a pull when a file was just made leaves nothing of it."""
+    layout, opened = Layout(tmp_path), Path.open
+
+    def interrupted(path: Path, *words: Any) -> None:
+        opened(path, *words).close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt), layout.new(BLOB):
+        pytest.fail("the file is not open yet")
     assert not list(tmp_path.rglob(".partial*"))
 
 
