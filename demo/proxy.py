@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import IO, Protocol, Self
 
 import requests
 
@@ -23,12 +23,48 @@ TAKEN = "address already in use"
 _PORT = re.compile(rf"{LISTENING}\S*?:(\d+)\b")
 
 
+class Process(Protocol):
+    """What this needs of a `subprocess.Popen`."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit status of a process that ended."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end so many seconds, and return the exit status."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal to a process that runs."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+
+def launch(arguments: Sequence[str], output: IO[bytes]) -> Process:
+    """Start a program of mitmproxy's, whose output goes to a file."""
+    # The next line has no shell, and arguments of our own making.
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "mitm.program", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+
+
 class StartError(RuntimeError):
     """The program ended, or does not answer; the message has what it printed."""
 
 
 class Proxy:
     """mitmdump or mitmweb with the addon, on loopback, while the context lasts."""
+
+    launch = staticmethod(launch)
+    """How its process is started: tests have a way that is faster."""
 
     def __init__(
         self,
@@ -97,14 +133,7 @@ class Proxy:
             *serve.arguments_of(self._program, variables),
             *self._arguments,
         ]
-        # The next line has no shell, and arguments of our own making.
-        self.process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "mitm.program", self._program, *arguments],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-        )
+        self.process = self.launch([self._program, *arguments], self._output)
         try:
             self._wait()
         except BaseException:

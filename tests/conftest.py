@@ -12,7 +12,9 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from demo.proxy import Proxy
 from registry_proxy import serve, trust
+from tests.warm import Warm
 
 TESTS = Path(__file__).parent
 SHARING = ("browser", "client", "container")
@@ -45,6 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
     Who ends the tests by SIGTERM ends what they started, as with Ctrl-C.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    warm = Warm()
+    Proxy.launch = staticmethod(warm.launch)
+    config.add_cleanup(warm.end)
     if not hasattr(config, "workerinput"):
         confdir = serve.confdir({})
         serve.link_options(confdir)
