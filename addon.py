@@ -53,6 +53,7 @@ from mitm.story import (
     symptom,
     words,
 )
+from mitm.story.handshake import Handshake
 from mitm.story.quantity import describe_size
 from resolver import errors
 from resolver.storage.redirect import Route
@@ -212,9 +213,14 @@ class RegistryProxy:
         """Let a client have TLS, or tell it that there is none; and send a courier."""
         if self._settings and self._settings.serves_tls:
             plain.await_hello(nextlayer)
-        else:
-            plain.answer_hello(nextlayer)
+        elif plain.answer_hello(nextlayer):
+            self._journal.note_handshake(Handshake(nextlayer.context.client))
         self._couriers.send_one(nextlayer)
+
+    def tls_failed_client(self, data: tls.TlsData) -> None:
+        """Take note of a client that may not trust the certificate of this proxy."""
+        if self._settings:
+            self._journal.note_handshake(Handshake.failed(data))
 
     async def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Connect to the registry, or to where a blob is stored."""

@@ -36,6 +36,12 @@ class Certificate:
             certificate.not_valid_after_utc,
         )
 
+    def is_for(self, name: str) -> bool:
+        """Return whether it is for the host or address (RFC 9525 section 6.3)."""
+        wanted = name.lower()
+        any_label = f"*.{wanted.partition('.')[2]}"
+        return any(each.lower() in (wanted, any_label) for each in self.names)
+
 
 def _names(certificate: x509.Certificate) -> list[str]:
     try:
@@ -49,27 +55,24 @@ def _names(certificate: x509.Certificate) -> list[str]:
 
 
 class Flaw(StrEnum):
-    """Why a certificate does not verify."""
+    """Why a certificate does not verify: the beginning of OpenSSL's words for it.
 
-    EXPIRED = "expired"
-    EARLY = "not yet valid"
-    OTHER_NAME = "another name"
-    UNTRUSTED = "untrusted"
+    They are those of X509_verify_cert_error_string(3).
+    """
 
-
-_FLAWS = (
-    ("certificate has expired", Flaw.EXPIRED),
-    ("certificate is not yet valid", Flaw.EARLY),
-    ("hostname mismatch", Flaw.OTHER_NAME),
-    ("ip address mismatch", Flaw.OTHER_NAME),
-)
-"""How OpenSSL's words begin (X509_verify_cert_error_string(3))."""
+    EXPIRED = "certificate has expired"
+    EARLY = "certificate is not yet valid"
+    OTHER_NAME = "hostname mismatch"
+    OTHER_ADDRESS = "ip address mismatch"
+    UNTRUSTED = ""
+    """Any other words."""
 
 
 def flaw_of(words: str) -> Flaw:
     """Return what is wrong with a certificate, by OpenSSL's words about it."""
     text = words.lower()
-    return next((f for begin, f in _FLAWS if text.startswith(begin)), Flaw.UNTRUSTED)
+    found = next(flaw for flaw in Flaw if text.startswith(flaw))
+    return Flaw.OTHER_NAME if found is Flaw.OTHER_ADDRESS else found
 
 
 def describe_flaw(

@@ -39,7 +39,7 @@ def speaks_plain(address: str) -> str:
 
 def no_handshake(whose: str, words: str) -> str:
     """Say that TLS fails in a way that has no other words."""
-    return f"the TLS handshake with {whose} fails: {shown(words)}"
+    return f"the TLS handshake with {whose} fails: {shown(words.rstrip('.'))}"
 
 
 def fault_of(role: Role | None) -> Cause:

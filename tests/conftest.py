@@ -5,6 +5,7 @@ once: a file, or a folder whose files share servers.
 """
 
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,10 @@ def pytest_configure(config: pytest.Config) -> None:
     Who ends the tests by SIGTERM ends what they started, as with Ctrl-C.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    warm = Warm()
-    Proxy.launch = staticmethod(warm.launch)
-    config.add_cleanup(warm.end)
+    if sys.platform == "linux":
+        warm = Warm()
+        Proxy.launch = staticmethod(warm.launch)
+        config.add_cleanup(warm.end)
     if not hasattr(config, "workerinput"):
         confdir = serve.confdir({})
         serve.link_options(confdir)

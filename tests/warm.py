@@ -15,6 +15,7 @@ the arguments, the environment and the output of its own, and nothing that ran b
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -22,9 +23,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
+from demo import proxy
 from registry_proxy import ROOT
 
 _MESSAGE_MAX = 1 << 20
@@ -78,6 +81,7 @@ class Warm:
     """The warm process, from when it is first needed until it is told to end."""
 
     def __init__(self) -> None:
+        self._place = _place()
         self._lock = Lock()
         self._started: tuple[socket.socket, subprocess.Popen[bytes]] | None = None
 
@@ -88,8 +92,10 @@ class Warm:
             line.close()
             process.wait()
 
-    def launch(self, arguments: Sequence[str], output: IO[bytes]) -> Forked:
+    def launch(self, arguments: Sequence[str], output: IO[bytes]) -> proxy.Process:
         """Start a program of mitmproxy's, as `demo.proxy.launch` does."""
+        if _place() != self._place:
+            return proxy.launch(arguments, output)
         wanted = {"arguments": list(arguments), "environment": dict(os.environ)}
         return Forked(self._ask(wanted, output.fileno()), self)
 
@@ -104,6 +110,13 @@ class Warm:
             socket.send_fds(line, [json.dumps(wanted).encode()], files)
             answer: int = json.loads(line.recv(_MESSAGE_MAX))
         return answer
+
+
+def _place() -> object:
+    """Return what a process inherits from the thread that starts it."""
+    namespaces = Path("/proc/thread-self/ns")
+    names = [(namespaces / name).readlink() for name in ("net", "mnt")]
+    return names, resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def _start() -> tuple[socket.socket, subprocess.Popen[bytes]]:

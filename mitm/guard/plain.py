@@ -21,10 +21,12 @@ MESSAGE = (
 )
 
 
-def answer_hello(nextlayer: layer.NextLayer) -> None:
-    """Answer a client that begins a TLS handshake, and let nobody else do so."""
-    if nextlayer.layer is None and nextlayer.data_client().startswith(HANDSHAKE):
+def answer_hello(nextlayer: layer.NextLayer) -> bool:
+    """Answer a client that begins a TLS handshake, and say whether this one does."""
+    begins = nextlayer.layer is None and nextlayer.data_client().startswith(HANDSHAKE)
+    if begins:
         nextlayer.layer = PlainAnswer(nextlayer.context)
+    return begins
 
 
 def await_hello(nextlayer: layer.NextLayer) -> None:

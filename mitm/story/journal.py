@@ -10,6 +10,7 @@ from cause.client import RETURN_SECONDS
 from mitm.guard.connection import Connections
 from mitm.story import log_line, own_request, words
 from mitm.story.audience import Audience
+from mitm.story.handshake import Handshake
 from mitm.story.record import KnownRelease, Record
 from mitm.story.returning import Returns
 from resolver.blob.count import Kept
@@ -34,7 +35,7 @@ class Journal:
     def __init__(
         self, connections: Connections, return_seconds: float = RETURN_SECONDS
     ) -> None:
-        """Wait so long for clients that were sent for a token."""
+        """Wait so long for clients that are to come back."""
         self._connections = connections
         self._releases: LRUCache[str, KnownRelease] = LRUCache(RELEASES_MAX)
         self._redirected: TTLCache[tuple[str | None, str | None], None] = TTLCache(
@@ -94,6 +95,10 @@ class Journal:
             words.begin(flow, record)
         self._show(flow, record)
 
+    def note_handshake(self, failed: Handshake) -> None:
+        """Take note of a handshake with a client that came to nothing."""
+        self._returns.note_handshake(failed)
+
     def streamed(self, flow: http.HTTPFlow, record: Record) -> None:
         """Tell of one whose answer is on its way."""
         words.tell_streaming(flow, record)
@@ -138,7 +143,7 @@ class Journal:
             self._metrics.count(record)
 
     def _lost(self, flow: http.HTTPFlow, record: Record) -> None:
-        """Tell that a client that was sent for a token did not come for one."""
+        """Tell of a client that did not come back."""
         record.save(flow)
         log_line.write_finding(record)
         self._show(flow, record)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from cause.certificate import Certificate
 from cause.evidence import Evidence
-from cause.finding import Role
+from cause.finding import Finding, Role
+from cause.handshake import handshake_failed, spoke_tls
 from resolver.symptom import Symptom
 
 NOW = dt.datetime(2026, 11, 29, 12, tzinfo=dt.UTC)
@@ -403,3 +404,23 @@ SILENT: Mapping[str, Evidence] = {
     ),
 }
 """Where nothing is known to be wrong with any server."""
+
+
+def _failed(words: str, name: str = "other.example.com", days: int = -60) -> Finding:
+    """Return what is said of a handshake, so many days after the certificate ends."""
+    now = CERTIFICATE.end + dt.timedelta(days=days)
+    return handshake_failed(
+        words, CERTIFICATE, name=name, port=443, now=now.timestamp(), seconds=30
+    )
+
+
+_MISTRUSTED = "(tlsv1 alert unknown ca)"
+HANDSHAKES: Mapping[str, Finding] = {
+    "client speaks TLS to a plain port": spoke_tls(30),
+    "client that does not trust the certificate": _failed(_MISTRUSTED),
+    "own certificate expired": _failed(_MISTRUSTED, days=28),
+    "own certificate for another name": _failed(_MISTRUSTED, "proxy.example.com"),
+    "client without TLS in common": _failed(
+        "Client and mitmproxy cannot agree on a TLS version to use."
+    ),
+}

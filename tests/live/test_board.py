@@ -9,10 +9,13 @@ from typing import Any, cast
 
 import pytest
 from mitmproxy import http
+from mitmproxy.test.tflow import tclient_conn
 
+from cause.handshake import spoke_tls
 from live import board as limits
 from live.board import Board, Card
 from mitm.guard.reader import AnswerReader
+from mitm.story import handshake
 from mitm.story.record import Kind, Login, Outcome, OwnKind
 from report import grouping, party
 from report.grouping import Sorting, group_requests
@@ -293,6 +296,20 @@ def test_ping_that_nothing_follows(
     board._sorting.forget_others(0)
     assert not board._sorting._loose
     assert not board._sorting._bases
+
+
+def test_handshake_that_came_to_nothing(kept: tuple[Board, Clock]) -> None:
+    """A client that never came to ask for anything is shown beside the pulls."""
+    board, _ = kept
+    flow, record = handshake.flow_of(tclient_conn())
+    record.blame(spoke_tls(30))
+    board.note(flow, record)
+    (shown,) = board.others.bad
+    assert (shown.record.method, shown.record.path) == ("TLS", "handshake")
+    assert shown.client == "127.0.0.1"
+    (failure,) = board.others.failures
+    assert "spoke TLS to this port" in str(failure)
+    assert not board.cards()
 
 
 def test_what_belongs_to_no_pull_is_bounded(kept: tuple[Board, Clock]) -> None:

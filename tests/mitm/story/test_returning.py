@@ -8,6 +8,7 @@ from mitmproxy import http
 from mitmproxy.test import tflow
 
 from cause.finding import Cause
+from mitm.story.handshake import Handshake
 from mitm.story.record import Kind, Login, Outcome, Record
 from mitm.story.returning import WAITING_MAX, Returns
 
@@ -31,8 +32,13 @@ def request(
     return flow, record
 
 
+def greeting(flow: http.HTTPFlow, words: str | None = None) -> Handshake:
+    """Return a handshake that the client of a request had before."""
+    return Handshake(flow.client_conn, words)
+
+
 def lost(
-    *steps: tuple[http.HTTPFlow, Record],
+    *steps: tuple[http.HTTPFlow, Record] | Handshake,
     end: Callable[[Returns], None] = lambda _: None,
 ) -> list[Record]:
     """Return the requests that were told of, once all time is over."""
@@ -41,7 +47,10 @@ def lost(
     async def play() -> None:
         returns = Returns(lambda _, record: told.append(record), seconds=0)
         for step in steps:
-            returns.note(*step)
+            if isinstance(step, Handshake):
+                returns.note_handshake(step)
+            else:
+                returns.note(*step)
         end(returns)
         # What is due by now is called before this comes back.
         done = asyncio.get_running_loop().create_future()
@@ -132,3 +141,46 @@ def test_number_of_addresses_is_bounded() -> None:
 def test_nobody_is_waited_for_at_the_end() -> None:
     """A proxy that ends tells of nobody."""
     assert not lost(request(), end=Returns.close)
+
+
+def test_client_that_goes_away_without_tls() -> None:
+    """It is told of as if it had asked for something."""
+    flow, _ = request()
+    (record,) = lost(greeting(flow))
+    assert record.fault is Cause.TLS
+    assert record.finding
+    assert "spoke TLS to this port, which speaks plain HTTP" in record.finding
+    assert (record.method, record.path) == ("TLS", "handshake")
+    assert record.client == flow.client_conn.peername
+
+
+@pytest.mark.parametrize("words", [None, "(tlsv1 alert unknown ca)"])
+def test_client_that_goes_on_in_another_way(words: str | None) -> None:
+    """As docker does at a registry of its own machine."""
+    flow, record = request(outcome=Outcome.SERVED)
+    assert not lost(greeting(flow, words), (flow, record))
+
+
+def test_request_before_a_handshake_is_no_answer_to_it() -> None:
+    """Only who comes afterwards has found another way."""
+    flow, record = request(outcome=Outcome.SERVED)
+    assert len(lost((flow, record), greeting(flow))) == 1
+
+
+def test_handshakes_are_told_of_once() -> None:
+    """Some clients try again for ever."""
+    flow, _ = request()
+
+    told: list[Record] = []
+
+    async def play() -> None:
+        returns = Returns(lambda _, record: told.append(record), seconds=0)
+        for _ in range(3):
+            for _ in range(3):
+                returns.note_handshake(greeting(flow))
+            done = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_later(0, done.set_result, None)
+            await done
+
+    asyncio.run(play())
+    assert len(told) == 1
