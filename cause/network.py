@@ -405,6 +405,14 @@ def _no_connection(seen: Evidence) -> Finding:
     return Finding(fault_of(seen.role), f"{_who(seen)} {silence}", advice)
 
 
+def _itself(seen: Evidence) -> Finding:
+    return Finding(
+        fault_of(seen.role),
+        f"the address of {_who(seen)} is that of this proxy, which would ask itself",
+        f"name the address of the {seen.role} ({_setting(seen)})",
+    )
+
+
 def _no_route(seen: Evidence) -> Finding:
     return Finding(
         fault_of(seen.role),
@@ -527,6 +535,7 @@ _CONNECTIONS: dict[Symptom, Callable[[Evidence], Finding]] = {
     Symptom.NO_NAME_SERVER: _no_name_server,
     Symptom.REFUSED: _no_connection,
     Symptom.NO_CONNECTION: _no_connection,
+    Symptom.ITSELF: _itself,
     Symptom.NO_ROUTE: _no_route,
     Symptom.PLAIN: _speaks_plain,
     Symptom.WANTS_TLS: _wants_tls,

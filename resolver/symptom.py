@@ -26,6 +26,8 @@ class Symptom(StrEnum):
     NO_NAME_SERVER = "no name server"
     """Nobody who knows the name answers."""
     REFUSED = "refused"
+    ITSELF = "itself"
+    """Its address is that of this proxy."""
     NO_ROUTE = "no route"
     NO_CONNECTION = "no connection"
     """None in time."""

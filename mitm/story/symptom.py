@@ -22,6 +22,7 @@ from resolver.upstream.failure import NO_ROUTE
 _CERTIFICATE = "Certificate verify failed: "
 _BEGINNINGS = (
     (TOOK_TOO_LONG, Symptom.NO_CONNECTION),
+    ("Request destination unknown.", Symptom.ITSELF),
     (TLS_ALERT, Symptom.WANTS_TLS),
     (NO_HTTP, Symptom.NO_HTTP),
     ("The remote server does not speak TLS.", Symptom.PLAIN),

@@ -64,6 +64,7 @@ NETWORK: Mapping[str, Evidence] = {
     "unknown name": failing(Symptom.NO_HOST),
     "silent name server": failing(Symptom.NO_NAME_SERVER),
     "refused connection": failing(Symptom.REFUSED),
+    "proxy in front of itself": failing(Symptom.ITSELF),
     "no route": failing(Symptom.NO_ROUTE),
     "no connection in time": failing(Symptom.NO_CONNECTION),
     "no answer in time": failing(Symptom.SILENT, API),

@@ -16,6 +16,7 @@ from cause.client import never_came_back
 from cause.finding import Cause, Finding
 from demo.proxy import Proxy
 from localcloud import LocalCloud
+from localcloud.image import Description, build_image
 from localcloud.relay import Failure, Relay
 from localcloud.relay import Fault as Cut
 from localcloud.server import Request, Response, Server
@@ -26,7 +27,7 @@ from tests.authority import Authority
 from tests.client.client import Skopeo
 from tests.integration.cause import Bench, Fault, check
 from tests.integration.fault import ALIAS, port_of
-from tests.integration.registry import Installation, installed, seed, serving
+from tests.integration.registry import Installation, htpasswd, installed, seed, serving
 from tests.integration.scripted import ask
 from tests.integration.session import get_token
 from tests.integration.tool import ToolError, find_tool, run, wait_until
@@ -34,9 +35,11 @@ from tests.integration.tool import ToolError, find_tool, run, wait_until
 PRIVATE = "balenablocks/private-block/1.0.0"
 BIG = "balenablocks/multi-app/1.0.0/web"
 STORED = "v2/567e62d1e73529e7a31757ac1f3fb902"
+OWN_NAME = "team/app"
 OLD_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 KEY = "k" * 32
 PASSWORD = "correct-horse-battery"
+USER = "somebody"
 HOURS = 3600.0
 
 type Make = Callable[[Bench, Installation], object]
@@ -171,13 +174,10 @@ def guarded(bench: Bench, there: Installation, **changes: str) -> None:
     port = free_port()
     bench.enter(serving(folder, port, {"auth": {"token": token | changes}}))
     # The API says that its images are at the other one.
-    bench.front(f"http://localhost:{port}", *REGISTRY_NAME)
+    bench.front(f"http://localhost:{port}")
     url = f"http://{bench.proxy.host if bench.proxy else ''}"
     token_text = get_token(url, STORED)
     ask(f"{url}/v2/{STORED}/manifests/latest", token_text)
-
-
-REGISTRY_NAME: tuple[str, ...] = ()
 
 
 def other_service(bench: Bench, there: Installation) -> None:
@@ -211,6 +211,23 @@ def long_token(bench: Bench, there: Installation) -> None:
     bench.front(bench.nginx(f"{sizes} {location}"))
     url = f"http://{bench.proxy.host if bench.proxy else ''}"
     ask(f"{url}/v2/{STORED}/manifests/latest", get_token(url, STORED))
+
+
+def under_its_own_names(path: str, *words: str, login: str | None = None) -> Make:
+    """Return what asks a registry that has nothing of balena, and may want a login."""
+
+    def make(bench: Bench, _: Installation) -> None:
+        config = htpasswd(bench.folder, USER, PASSWORD) if login else {}
+        about = Description(OWN_NAME, OWN_NAME, "1.0", "main", ("amd64",), is_oci=True)
+        seed([build_image(about)], bench.folder)
+        url = bench.docker_registry(config)
+        # Without what is there for the API.
+        options = ("--set", "balena_registry_timeout=5")
+        proxy = bench.front(url, options=options, NAMES="registry")
+        known = ("-u", login) if login else ()
+        curl(*known, *words, f"http://{proxy.host}{path}")
+
+    return make
 
 
 def plain_realm(bench: Bench, there: Installation) -> None:
@@ -424,6 +441,36 @@ FAULTS: dict[str, Row] = {
         Cause.CLIENT,
         ["there is no catalog"],
         "registry-proxy resolve --all",
+    ),
+    "registry of its own names: password": Row(
+        under_its_own_names(f"/v2/{OWN_NAME}/manifests/latest", login=f"{USER}:{KEY}"),
+        Cause.LOGIN,
+        ["the registry localhost:", "does not take the user name and password"],
+        "docker login",
+    ),
+    "registry of its own names: tag": Row(
+        under_its_own_names(f"/v2/{OWN_NAME}/manifests/9.9"),
+        Cause.MANIFEST,
+        ["the registry localhost:", f"has no manifest 9.9 of {OWN_NAME}"],
+        "check the name, and the tag or digest",
+    ),
+    "registry of its own names: blob": Row(
+        under_its_own_names(f"/v2/{OWN_NAME}/blobs/sha256:{'ab' * 32}"),
+        Cause.STORAGE,
+        ["the registry localhost:", f"has no blob sha256:abababababab of {OWN_NAME}"],
+        "push the image anew",
+    ),
+    "registry of its own names: push": Row(
+        under_its_own_names(f"/v2/{OWN_NAME}/blobs/uploads/", "-X", "POST"),
+        Cause.CLIENT,
+        ["this proxy serves pulls only", "push to the registry localhost:"],
+        "let this client only pull",
+    ),
+    "registry of its own names: name": Row(
+        under_its_own_names("/v2/UPPER/manifests/latest"),
+        Cause.NAME,
+        ["UPPER"],
+        "check the name",
     ),
     "token for another service": Row(
         other_service,

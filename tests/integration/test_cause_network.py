@@ -13,6 +13,7 @@ from cause.finding import Cause
 from localcloud.relay import Failure, Relay
 from localcloud.relay import Fault as Cut
 from localcloud.server import Response, Server
+from registry_proxy.port import free_port
 from tests.authority import Authority, tls_context
 from tests.deaf import deaf
 from tests.integration.cause import Bench, Fault, check, cloud_of, ping, pull
@@ -205,7 +206,21 @@ def old_tls(bench: Bench) -> None:
     ping(bench)
 
 
+def itself(bench: Bench) -> None:
+    """The registry's address is the proxy's own."""
+    port = free_port()
+    bench.front(f"http://localhost:{port}", PROXY_PORT=str(port))
+    ping(bench)
+
+
 FAULTS = (
+    Fault(
+        "connection: itself",
+        itself,
+        Cause.NETWORK,
+        ("the address of the registry localhost:", "is that of this proxy"),
+        "name the address of the registry (REGISTRY_URL)",
+    ),
     Fault(
         "DNS: unknown registry",
         unknown_registry,

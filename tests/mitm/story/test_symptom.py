@@ -13,6 +13,7 @@ PROXY = "the proxy 10.0.0.1:3128"
 @pytest.mark.parametrize(
     ("failure", "symptom"),
     [
+        ("Request destination unknown. Unable to figure out where", Symptom.ITSELF),
         ("[Errno 111] Connect call failed ('127.0.0.1', 1)", Symptom.REFUSED),
         ("[Errno 113] Connect call failed ('192.0.2.1', 1)", Symptom.NO_ROUTE),
         ("[Errno -2] Name or service not known", Symptom.NO_HOST),
