@@ -20,7 +20,7 @@ class Evidence:
     host: str = ""
     """Of whoever that is, with the port unless it is the usual one."""
     kind: str = ""
-    """What was asked for: a `mitm.story.record.Kind`."""
+    """What was asked for: a `mitm.story.kind.Kind`."""
     name: str = ""
     """The alias or repository."""
     method: str = "GET"
@@ -41,7 +41,7 @@ class Evidence:
     pullable: Collection[str] | None = None
     """Repositories that it may pull from; None where it is no JWT."""
     login: str = ""
-    """How the client logged in: a `mitm.story.record.Login`."""
+    """How the client logged in: a `mitm.story.kind.Login`."""
     code: str = ""
     """The code of the error that the client was told."""
     message: str = ""

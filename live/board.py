@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from mitmproxy import ctx, http
 
-from mitm.story.record import SEPARATOR, Kind, Login, Outcome, Record
+from mitm.story.kind import Kind, Login, Outcome
+from mitm.story.record import SEPARATOR, Record
 from report.grouping import Groups, Sorting
 from report.other import Others
 from report.pull import Pull

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TextIO
 
 from live.shown import Shown
+from mitm.story.kind import Outcome
 from mitm.story.quantity import describe_size
-from mitm.story.record import Outcome
 from report import phrase
 
 BAR_WIDTH = 20

@@ -17,8 +17,9 @@ from live.board import Card
 from live.poll import SourceError
 from live.shown import Shown, clean, clean_words
 from live.state import state_of
+from mitm.story.kind import CONTENT, Kind
 from mitm.story.quantity import read_size
-from mitm.story.record import CONTENT, SEPARATOR, Kind, Record
+from mitm.story.record import SEPARATOR, Record
 from report.grouping import Sorting
 from report.pull import Pull
 from report.request import Request

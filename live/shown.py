@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from mitm.story.kind import Kind, Outcome
 from mitm.story.quantity import read_size
-from mitm.story.record import Kind, Outcome
 from report.request import BAD_OUTCOMES
 from resolver.grammar.reference import printable
 from resolver.grammar.timestamp import read_seconds

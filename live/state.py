@@ -6,7 +6,7 @@ from itertools import batched
 from typing import Any
 
 from live.board import Card
-from mitm.story.record import Login
+from mitm.story.kind import Login
 from report import phrase
 from report.request import Request
 

@@ -25,7 +25,7 @@ from mitm import redaction, reply
 from mitm.exchange import Exchange
 from mitm.secret import SentHeader
 from mitm.storage import Place, Storage
-from mitm.story.record import Mover
+from mitm.story.kind import Mover
 from resolver.content import answer, forward
 from resolver.grammar.endpoint import Base, Content
 

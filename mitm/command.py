@@ -17,7 +17,8 @@ from mitmproxy.log import ALERT
 
 from mitm.endpoint import Endpoints
 from mitm.story.explain import explain
-from mitm.story.record import SEPARATOR, Kind, Record
+from mitm.story.kind import Kind
+from mitm.story.record import SEPARATOR, Record
 from resolver import errors
 from resolver.grammar import credential
 from resolver.token.cache import Entry

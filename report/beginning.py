@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from mitm.story.record import Kind, Login, Outcome
+from mitm.story.kind import Kind, Login, Outcome
 from report.party import may_ask_for_token
 from report.pull import Pull
 from report.request import Request

@@ -34,7 +34,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from mitm.story.record import CONTENT, Kind
+from mitm.story.kind import CONTENT, Kind
 from report.beginning import (
     BASE_SECONDS,
     BEGINNINGS,

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mitm.story.record import Kind
+from mitm.story.kind import Kind
 from report import phrase
 from report.failure import Failure, failures
 from report.request import Request

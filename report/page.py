@@ -12,8 +12,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mitmproxy import version
 
+from mitm.story.kind import API_KINDS, CONTENT, Outcome, OwnKind
 from mitm.story.quantity import describe_size
-from mitm.story.record import API_KINDS, CONTENT, Outcome, OwnKind
 from mitm.version import VERSION
 from report import phrase
 from report.decision import decisions

@@ -15,7 +15,7 @@ from http import HTTPStatus
 
 from cachetools import LRUCache
 
-from mitm.story.record import CONTENT, Kind, Login
+from mitm.story.kind import CONTENT, Kind, Login
 from report.pull import Pull
 from report.request import Request
 

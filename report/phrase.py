@@ -4,15 +4,9 @@ import datetime as dt
 import re
 from collections.abc import Mapping
 
+from mitm.story.kind import CONTENT, Kind, Login, Outcome, OwnKind
 from mitm.story.quantity import describe_size
-from mitm.story.record import (
-    COMMIT_LENGTH,
-    CONTENT,
-    Kind,
-    Login,
-    Outcome,
-    OwnKind,
-)
+from mitm.story.record import COMMIT_LENGTH
 from mitm.story.words import BASE, BLOBS, HEALTH_CHECK, LOGINS, MOVERS, no_answer
 from report.pull import Pull
 from report.request import Request, Source

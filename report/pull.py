@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mitm.story.record import CONTENT, AliasRecord, Kind, Outcome
+from mitm.story.alias import AliasRecord
+from mitm.story.kind import CONTENT, Kind, Outcome
 from report.request import BAD_OUTCOMES, Request
 from resolver.upstream.observer import CacheState
 

@@ -14,18 +14,11 @@ from typing import Any, Self
 from mitmproxy import http
 
 from cause.finding import Cause
+from mitm.story.alias import AliasRecord
 from mitm.story.explain import explain, redirect_host
+from mitm.story.kind import CONTENT, Kind, Outcome, OwnKind
 from mitm.story.quantity import read_size
-from mitm.story.record import (
-    AGENT_LENGTH_MAX,
-    CONTENT,
-    AliasRecord,
-    Kind,
-    Outcome,
-    OwnKind,
-    Record,
-    shown_agent,
-)
+from mitm.story.record import AGENT_LENGTH_MAX, Record, shown_agent
 from resolver.grammar.payload import parse_payload
 from resolver.grammar.timestamp import read_seconds
 from resolver.grammar.url import USUAL_PORTS

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mitm.story.record import API_KINDS, CONTENT, Kind, Record
+from mitm.story.kind import API_KINDS, CONTENT, Kind
+from mitm.story.record import Record
 from report.pull import Pull
 from report.request import Request
 from resolver.upstream.observer import CacheState

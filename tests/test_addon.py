@@ -23,7 +23,7 @@ import addon
 from mitm.guard import inbound
 from mitm.guard.reader import RequestReader
 from mitm.option import REQUIRED
-from mitm.story.record import Login
+from mitm.story.kind import Login
 from registry_proxy.port import free_port
 from resolver.grammar.credential import ANONYMOUS
 from resolver.grammar.reference import Location, parse_alias

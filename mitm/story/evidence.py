@@ -12,7 +12,8 @@ from cause.answer import BODY_LENGTH_MAX
 from cause.evidence import Evidence
 from cause.finding import Role
 from mitm.guard.pace import LEAST_RATE
-from mitm.story.record import REFUSALS_AND_FAILURES, Kind, Outcome, Record, host_of
+from mitm.story.kind import REFUSALS_AND_FAILURES, Kind, Outcome
+from mitm.story.record import Record, host_of
 from mitm.story.symptom import symptom_of
 from resolver import errors
 from resolver.grammar.challenge import parse_challenge

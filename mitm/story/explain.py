@@ -9,17 +9,9 @@ from http import HTTPStatus
 
 from mitmproxy import http
 
+from mitm.story.kind import Kind, Login, Mover, Outcome, OwnKind
 from mitm.story.quantity import describe_size
-from mitm.story.record import (
-    SEPARATOR,
-    Kind,
-    Login,
-    Mover,
-    Outcome,
-    OwnKind,
-    Record,
-    host_of,
-)
+from mitm.story.record import SEPARATOR, Record, host_of
 from mitm.story.words import BLOBS, CACHES, LOGINS, sender
 from resolver.errors import ErrorCode
 

@@ -12,7 +12,8 @@ from mitmproxy import connection, http, tls
 from cause.certificate import Certificate
 from cause.finding import Finding
 from cause.handshake import handshake_failed, spoke_tls
-from mitm.story.record import Outcome, Record
+from mitm.story.kind import Outcome
+from mitm.story.record import Record
 
 METHOD, PATH = "TLS", "handshake"
 """What stands in the place of a request's."""

@@ -9,9 +9,10 @@ from mitmproxy import exceptions, http
 from cause.client import RETURN_SECONDS
 from mitm.guard.connection import Connections
 from mitm.story import log_line, own_request, words
+from mitm.story.alias import KnownRelease
 from mitm.story.audience import Audience
 from mitm.story.handshake import Handshake
-from mitm.story.record import KnownRelease, Record
+from mitm.story.record import Record
 from mitm.story.returning import Returns
 from resolver.blob.count import Kept
 from resolver.token.answer import TokenAnswer

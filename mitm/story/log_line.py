@@ -9,7 +9,8 @@ import logging
 from typing import Any
 
 from mitm import reply
-from mitm.story.record import Kind, Mover, Outcome, Record
+from mitm.story.kind import Kind, Mover, Outcome
+from mitm.story.record import Record
 from mitm.story.words import (
     BLOBS,
     MOVERS,

@@ -27,7 +27,8 @@ from prometheus_client.registry import Collector
 
 from mitm import output
 from mitm.guard.connection import Connections
-from mitm.story.record import Kind, Outcome, Record
+from mitm.story.kind import Kind, Outcome
+from mitm.story.record import Record
 from mitm.version import VERSION
 from resolver.blob.count import Kept
 from resolver.errors import Reason, Refusal

@@ -16,8 +16,9 @@ from mitmproxy import connection, ctx, eventsequence, flow, http
 from mitm import redaction
 from mitm.story import words
 from mitm.story.audience import Audience
+from mitm.story.kind import OWN_KINDS, Outcome, OwnKind
 from mitm.story.quantity import describe_size
-from mitm.story.record import KEY, OWN_KINDS, Outcome, OwnKind, Record
+from mitm.story.record import KEY, Record
 from resolver.grammar.challenge import TOKEN_PATH
 from resolver.grammar.secret import REDACTED
 from resolver.token.realm import HEADERS

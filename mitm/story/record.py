@@ -42,17 +42,13 @@ explanation, view and report are made from it. It has, as far as they are known:
       reason           why it is this release
       tagged           how many releases tags select among, where they do
       code, message    OCI error code and words of a refusal
-
-A saved file can be written by anybody: a value of another type, or an absurd number,
-counts as not known.
 """
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from http import HTTPStatus
 from operator import attrgetter
 from typing import Any, Self
@@ -63,7 +59,18 @@ from mitmproxy import http
 from cause.certificate import Certificate
 from cause.finding import Cause, Finding
 from mitm.guard.reader import AnswerReader
+from mitm.story.alias import AliasRecord, KnownRelease
+from mitm.story.kind import (
+    CONTENT,
+    OWN_KINDS,
+    Kind,
+    Login,
+    Mover,
+    Outcome,
+    OwnKind,
+)
 from mitm.story.quantity import read_size
+from mitm.story.saved import Reader, member_of, read_text, read_values
 from mitm.story.session import session_of
 from resolver import errors
 from resolver.blob.fetch import Fetch
@@ -73,8 +80,6 @@ from resolver.grammar.credential import EMPTY_BASIC, Credential, bearer_token
 from resolver.grammar.reference import brief_location, is_artifact_tag, printable
 from resolver.grammar.timestamp import read_seconds
 from resolver.naming import Naming
-from resolver.release.release import Release
-from resolver.release.resolution import Resolution
 from resolver.token.answer import TokenAnswer
 from resolver.upstream import observer
 from resolver.upstream.registry import Upstream
@@ -95,161 +100,6 @@ PATH_LENGTH_MAX = 1000
 """Characters of a path that is told; the longest that means anything has 400."""
 UNKNOWN_PORT = "-"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-
-
-class Kind(StrEnum):
-    """What was asked for."""
-
-    PING = "ping"
-    READY = "ready"
-    BASE = "base"
-    TOKEN = "token"  # noqa: S105 - no password
-    MANIFEST = "manifest"
-    BLOB = "blob"
-    TAGS = "tags"
-    REFERRERS = "referrers"
-    CATALOG = "catalog"
-    PUSH = "push"
-    """To write, or to delete, which is not possible."""
-    OTHER = "other"
-    """Nothing that is served, or nothing that could be read."""
-
-
-class OwnKind(StrEnum):
-    """What the proxy itself asked for, to answer a client's request."""
-
-    PROBE = "probe"
-    """Which API the registry belongs to; asked once, at the first need."""
-    RESOLUTION = "resolution"
-    """Which releases there are."""
-    GRANT = "grant"
-    """A token."""
-    SEARCH = "search"
-    """Where a blob is stored: what the proxy asks for the client of a blob."""
-    CHOICE = "choice"
-    """Which of several locations has something, where tags select."""
-
-
-CONTENT = frozenset({Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS})
-"""The requests for what a client wants to have."""
-OWN_KINDS = tuple(OwnKind)
-API_KINDS = frozenset({OwnKind.RESOLUTION, OwnKind.GRANT})
-"""What the API is asked; the rest of the proxy's own requests go to the registry."""
-
-
-class Outcome(StrEnum):
-    """How it ended."""
-
-    SERVED = "served"
-    CHALLENGED = "challenged"
-    """The client was told to get a token, and comes back with one."""
-    REFUSED = "refused"
-    """It asked for what there is not, or may not be."""
-    UNAUTHORIZED = "unauthorized"
-    """Its key or token is wrong, or its time is over."""
-    LIMITED = "limited"
-    """The rate is limited."""
-    FAILED = "failed"
-    """Registry, API or this proxy could not answer, or not to the end."""
-    ABORTED = "aborted"
-    """The client went away."""
-
-
-REFUSALS_AND_FAILURES = frozenset(
-    {Outcome.REFUSED, Outcome.UNAUTHORIZED, Outcome.LIMITED, Outcome.FAILED}
-)
-
-
-class Mover(StrEnum):
-    """Who moves the bytes of a blob, which this proxy does not see."""
-
-    NGINX = "nginx"
-    """nginx sends it to the client."""
-    NGINX_FETCH = "nginx-fetch"
-    """nginx was told where it is, to fetch and keep it, or a part of it."""
-
-
-class Login(StrEnum):
-    """What the client sent to prove who it is."""
-
-    NONE = "none"
-    KEY = "key"
-    """A user name and an API key, to the token endpoint."""
-    TOKEN = "token"  # noqa: S105 - no password
-
-
-@dataclass(frozen=True, slots=True)
-class KnownRelease:
-    """What is shown of a release."""
-
-    version: str
-    """Its `raw_version`."""
-    revision: str
-    commit: str
-
-    @classmethod
-    def of(cls, release: Release) -> Self:
-        """Return what is shown of the release."""
-        revision = "draft" if release.revision is None else str(release.revision)
-        return cls(release.raw_version, revision, release.commit)
-
-
-@dataclass(slots=True)
-class AliasRecord:
-    """What an alias came to."""
-
-    alias: str
-    tag: str | None = None
-    release: str | None = None
-    revision: str | None = None
-    commit: str | None = None
-    location: str | None = None
-    cache: observer.CacheState | None = None
-    reason: str | None = None
-    tagged: int | None = None
-    code: str | None = None
-    message: str | None = None
-
-    @property
-    def selector(self) -> str | None:
-        """What selected the release: a tag, or the alias itself."""
-        return self.tag or selector_of(self.alias)
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether nothing is pulled by it."""
-        return self.code is not None
-
-    def resolve(self, resolution: Resolution) -> None:
-        """Take note of the release that the alias stands for."""
-        self.use(KnownRelease.of(resolution.release))
-        self.location, self.reason = resolution.location, resolution.reason
-
-    def use(self, release: KnownRelease) -> None:
-        """Take note of the release."""
-        self.release, self.revision = release.version, release.revision
-        self.commit = release.commit
-
-    def update(self, later: Self) -> None:
-        """Take over what was known later."""
-        for name in _ALIAS_READERS:
-            if value := getattr(later, name):
-                setattr(self, name, value)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it in plain values."""
-        values = zip(_ALIAS_READERS, _ALIAS_VALUES(self), strict=True)
-        state = {name: value for name, value in values if value is not None}
-        if self.cache:
-            state["cache"] = str(self.cache)
-        return state
-
-    @classmethod
-    def from_dict(cls, state: object) -> Self | None:
-        """Return what a flow says of an alias, if that is a record of one."""
-        if not isinstance(state, dict) or not isinstance(state.get("alias"), str):
-            return None
-        return cls(**_read(state, _ALIAS_READERS))
 
 
 @dataclass(slots=True)
@@ -386,7 +236,7 @@ class Record:
     @classmethod
     def from_dict(cls, state: Mapping[Any, Any]) -> Self:
         """Return the record that a dictionary is, as far as it is sound."""
-        return cls(**_read(state, _READERS))
+        return cls(**read_values(state, _READERS))
 
     def save(self, flow: mitmproxy_flow.Flow) -> None:
         """Let the flow carry what is known by now."""
@@ -670,12 +520,6 @@ def clear(flow: mitmproxy_flow.Flow) -> None:
     flow.metadata.pop(KEY, None)
 
 
-def selector_of(alias: str | None) -> str | None:
-    """Return the third component of an alias, if it has one."""
-    parts = (alias or "").split("/")
-    return parts[2] if len(parts) > 2 and parts[0] != "v2" else None  # noqa: PLR2004
-
-
 def host_of(url: str) -> str:
     """Return host and port of a URL that anybody may have written, without a login."""
     place = url.partition("://")[2].partition("/")[0].partition("?")[0]
@@ -704,27 +548,6 @@ def _login(authorization: str) -> Login:
     return Login.NONE
 
 
-type _Reader = Callable[[object], object | None]
-
-
-def _read(state: Mapping[object, object], readers: Mapping[str, _Reader]) -> Any:
-    """Return what a dictionary has, as far as it is sound."""
-    return {
-        name: value
-        for name, read in readers.items()
-        if (value := read(state.get(name))) is not None
-    }
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _member(*enumerations: type[StrEnum]) -> _Reader:
-    members = {str(each): each for kind in enumerations for each in kind}
-    return lambda value: members.get(value) if isinstance(value, str) else None
-
-
 def _aliases(value: object) -> list[AliasRecord]:
     entries = map(AliasRecord.from_dict, value if isinstance(value, list) else ())
     return [entry for entry in entries if entry]
@@ -741,43 +564,29 @@ _KINDS: Mapping[object, Kind] = {
     endpoint.ContentKind.TAGS: Kind.TAGS,
     endpoint.ContentKind.REFERRERS: Kind.REFERRERS,
 }
-_ALIAS_READERS: Mapping[str, _Reader] = {
-    "alias": _text,
-    "tag": _text,
-    "release": _text,
-    "revision": _text,
-    "commit": _text,
-    "location": _text,
-    "cache": _member(observer.CacheState),
-    "reason": _text,
-    "tagged": read_size,
-    "code": _text,
-    "message": _text,
-}
-_ALIAS_VALUES = attrgetter(*_ALIAS_READERS)
-_READERS: Mapping[str, _Reader] = {
-    "kind": _member(Kind, OwnKind),
-    "alias": _text,
-    "request_id": _text,
-    "outcome": _member(Outcome),
-    "path": _text,
-    "login": _member(Login),
-    "storage": _text,
-    "cache": _member(observer.CacheState),
-    "mover": _member(Mover),
-    "reason": _member(errors.Reason),
-    "digest": _text,
-    "code": _text,
-    "message": _text,
-    "warning": _text,
-    "failure": _text,
-    "fault": _member(Cause),
-    "finding": _text,
-    "advice": _text,
-    "agent": _text,
-    "session": _text,
-    "connection": _text,
-    "forwarded_for": _text,
+_READERS: Mapping[str, Reader] = {
+    "kind": member_of(Kind, OwnKind),
+    "alias": read_text,
+    "request_id": read_text,
+    "outcome": member_of(Outcome),
+    "path": read_text,
+    "login": member_of(Login),
+    "storage": read_text,
+    "cache": member_of(observer.CacheState),
+    "mover": member_of(Mover),
+    "reason": member_of(errors.Reason),
+    "digest": read_text,
+    "code": read_text,
+    "message": read_text,
+    "warning": read_text,
+    "failure": read_text,
+    "fault": member_of(Cause),
+    "finding": read_text,
+    "advice": read_text,
+    "agent": read_text,
+    "session": read_text,
+    "connection": read_text,
+    "forwarded_for": read_text,
     "wants_login": lambda value: value is True or None,
     "bytes": read_size,
     "seconds": read_seconds,

@@ -16,7 +16,8 @@ from mitmproxy import http
 from cause.client import RETURN_SECONDS, never_came_back
 from cause.finding import Finding
 from mitm.story import handshake
-from mitm.story.record import Kind, Login, Outcome, Record
+from mitm.story.kind import Kind, Login, Outcome
+from mitm.story.record import Record
 
 _LOGGED_IN = (Login.KEY, Login.TOKEN)
 WAITING_MAX = 1000

@@ -14,20 +14,10 @@ from mitmproxy import http
 from cause.finding import Finding
 from cause.judge import judge
 from mitm.story import evidence
+from mitm.story.alias import AliasRecord, selector_of
+from mitm.story.kind import REFUSALS_AND_FAILURES, Kind, Login, Mover, Outcome
 from mitm.story.quantity import describe_size
-from mitm.story.record import (
-    COMMIT_LENGTH,
-    DIGEST_LENGTH,
-    REFUSALS_AND_FAILURES,
-    SEPARATOR,
-    AliasRecord,
-    Kind,
-    Login,
-    Mover,
-    Outcome,
-    Record,
-    selector_of,
-)
+from mitm.story.record import COMMIT_LENGTH, DIGEST_LENGTH, SEPARATOR, Record
 from resolver.grammar import payload
 from resolver.grammar.reference import LOCATION_LENGTH, printable
 from resolver.upstream.observer import CacheState

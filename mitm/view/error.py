@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from mitm.story.explain import explain
-from mitm.story.record import API_KINDS, Kind
+from mitm.story.kind import API_KINDS, Kind
 from mitm.view.body import Body, View
 from mitm.view.line import fields, first, paragraph, rest, section, shown
 from resolver.errors import ErrorCode, error_body

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from mitm.story.kind import Kind
 from mitm.story.quantity import exact_size
-from mitm.story.record import Kind
 from mitm.view import media_type
 from mitm.view.body import Body, View
 from mitm.view.descriptor import (

@@ -11,7 +11,8 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
-from mitm.story.record import COMMIT_LENGTH, OwnKind
+from mitm.story.kind import OwnKind
+from mitm.story.record import COMMIT_LENGTH
 from mitm.view.body import Body, View
 from mitm.view.line import ROWS_MAX, cell, counted, first, rest, shown, table
 from resolver.grammar.reference import brief_location

@@ -3,7 +3,7 @@
 import re
 from http import HTTPStatus
 
-from mitm.story.record import Kind, OwnKind
+from mitm.story.kind import Kind, OwnKind
 from mitm.view.body import Body, View
 from mitm.view.claims import describe_token
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Barrier
 
 from demo.proxy import Proxy
-from mitm.story.record import Kind, Outcome
+from mitm.story.kind import Kind, Outcome
 from report.grouping import group_requests
 from report.pull import Pull
 from report.recording import read_recording

@@ -20,7 +20,8 @@ from localcloud.image import Description, build_image
 from localcloud.relay import Failure, Relay
 from localcloud.relay import Fault as Cut
 from localcloud.server import Request, Response, Server
-from mitm.story.record import Outcome, Record
+from mitm.story.kind import Outcome
+from mitm.story.record import Record
 from registry_proxy.port import free_port
 from resolver.grammar.challenge import TOKEN_PATH, parse_challenge
 from tests.authority import Authority

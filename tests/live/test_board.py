@@ -16,7 +16,7 @@ from live import board as limits
 from live.board import Board, Card
 from mitm.guard.reader import AnswerReader
 from mitm.story import handshake
-from mitm.story.record import Kind, Login, Outcome, OwnKind
+from mitm.story.kind import Kind, Login, Outcome, OwnKind
 from report import grouping, party
 from report.grouping import Sorting, group_requests
 from report.pull import Pull

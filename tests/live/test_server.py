@@ -12,7 +12,8 @@ import requests
 from live import server
 from live.board import Board, Card
 from live.state import pieces_of
-from mitm.story.record import AliasRecord, Kind, Outcome, OwnKind
+from mitm.story.alias import AliasRecord
+from mitm.story.kind import Kind, Outcome, OwnKind
 from registry_proxy.port import LOOPBACK, free_port
 from tests.integration.session import plain_session
 from tests.live.play import Clock, play, playing

@@ -19,7 +19,8 @@ import addon
 from localcloud import LocalCloud
 from mitm.command import KEYS, Commands, filter_for
 from mitm.option import REQUIRED
-from mitm.story.record import KEY, Kind
+from mitm.story.kind import Kind
+from mitm.story.record import KEY
 from resolver.errors import ReleaseUnknown
 from resolver.grammar.reference import parse_alias
 from resolver.token.cache import Entry

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from mitm.story.record import CONTENT, Kind, Login, Outcome, Record
+from mitm.story.kind import CONTENT, Kind, Login, Outcome
+from mitm.story.record import Record
 from report.request import Request
 from tests.report.flow import ALIAS, BEGIN, CLIENT
 

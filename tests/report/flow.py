@@ -8,7 +8,8 @@ from typing import Any
 from mitmproxy import flow, http, io
 from mitmproxy.test import tflow
 
-from mitm.story.record import CONTENT, KEY, Kind, Login, Outcome, OwnKind, Record
+from mitm.story.kind import CONTENT, Kind, Login, Outcome, OwnKind
+from mitm.story.record import KEY, Record
 from report.request import Request, read_request
 
 ALIAS = "balenablocks/browser/2.3"

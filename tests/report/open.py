@@ -4,7 +4,7 @@ from typing import Any
 
 from mitmproxy import http
 
-from mitm.story.record import Kind, Login, Outcome
+from mitm.story.kind import Kind, Login, Outcome
 from tests.report.flow import make_flow
 
 LAYERS = 3

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mitm.story.record import Kind, Login, Outcome, OwnKind
+from mitm.story.kind import Kind, Login, Outcome, OwnKind
 from report.grouping import group_requests
 from report.request import Request
 from tests.report.flow import (

@@ -5,7 +5,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from mitm.story.record import AliasRecord, Kind, Outcome, OwnKind, Record
+from mitm.story.alias import AliasRecord
+from mitm.story.kind import Kind, Outcome, OwnKind
+from mitm.story.record import Record
 from tests.report.flow import docker_pull, make_flow, refused_pull
 from tests.report.html import Reader, page_source
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from mitmproxy.test import tflow
 
-from mitm.story.record import Kind, Outcome, OwnKind
+from mitm.story.kind import Kind, Outcome, OwnKind
 from tests.report.flow import MESSAGE, docker_pull, make_flow, refused_pull, save
 from tests.report.html import Reader, make_page, page_of
 

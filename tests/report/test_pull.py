@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mitmproxy import http
 
-from mitm.story.record import Kind, Outcome, OwnKind
+from mitm.story.kind import Kind, Outcome, OwnKind
 from report import phrase
 from report.grouping import group_requests
 from report.pull import Pull

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from mitmproxy.test import tflow
 
-from mitm.story.record import KEY, Kind
+from mitm.story.kind import Kind
+from mitm.story.record import KEY
 from report.recording import RecordingError, read_recording
 from tests.report.flow import docker_pull, make_flow, save
 

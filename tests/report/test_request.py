@@ -1,6 +1,7 @@
 """What is known of one request."""
 
-from mitm.story.record import KEY, Kind, Outcome
+from mitm.story.kind import Kind, Outcome
+from mitm.story.record import KEY
 from tests.report.flow import ALIAS, FOUND, REFUSED, make_flow, request_of
 
 

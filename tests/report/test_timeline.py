@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mitmproxy import http
 
-from mitm.story.record import Kind, OwnKind
+from mitm.story.kind import Kind, OwnKind
 from report.grouping import group_requests
 from report.timeline import TICKS_MAX, Part, draw, split_time
 from tests.report.flow import docker_pull, make_flow, request_of, requests_of

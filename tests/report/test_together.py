@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitm.story.record import Kind, Login, Outcome
+from mitm.story.kind import Kind, Login, Outcome
 from report.grouping import Sorting, group_requests
 from report.pull import Pull
 from report.request import Request

@@ -9,8 +9,10 @@ from mitmproxy.test import tflow
 
 from cause.finding import Cause, Role
 from cause.judge import judge
+from mitm.story.alias import AliasRecord
 from mitm.story.evidence import gather
-from mitm.story.record import AliasRecord, Outcome, Record
+from mitm.story.kind import Outcome
+from mitm.story.record import Record
 from resolver.content.forward import Forward
 from resolver.naming import OwnNames
 from resolver.token.answer import TokenAnswer

@@ -7,7 +7,7 @@ import pytest
 from mitmproxy.flow import Error
 
 from mitm.story.explain import FOREIGN, explain
-from mitm.story.record import Kind, Login, OwnKind
+from mitm.story.kind import Kind, Login, OwnKind
 from tests.mitm.story.sample import ALIAS, flow_with
 
 type State = Mapping[str, Any]

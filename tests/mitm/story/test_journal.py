@@ -10,7 +10,8 @@ from mitmproxy.test import tflow
 from cause.finding import Cause
 from mitm.guard.connection import Connections
 from mitm.story.journal import Journal
-from mitm.story.record import Kind, Login, Record
+from mitm.story.kind import Kind, Login
+from mitm.story.record import Record
 from mitm.story.session import session_of
 
 DIGEST = f"sha256:{'ab' * 32}"

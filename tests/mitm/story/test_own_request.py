@@ -12,7 +12,8 @@ from mitmproxy.test import taddons, tflow
 
 import addon
 from mitm.story import own_request
-from mitm.story.record import OwnKind, Record
+from mitm.story.kind import OwnKind
+from mitm.story.record import Record
 from resolver.grammar.reference import Slug
 from resolver.release import query
 from resolver.upstream.observer import Call, Contact, Part

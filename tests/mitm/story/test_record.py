@@ -10,16 +10,9 @@ from mitmproxy import http
 from mitmproxy.io import FlowReader, FlowWriter
 from mitmproxy.test import tflow
 
-from mitm.story.record import (
-    KEY,
-    PATH_LENGTH_MAX,
-    AliasRecord,
-    Kind,
-    Login,
-    Outcome,
-    Record,
-    shown_path,
-)
+from mitm.story.alias import AliasRecord
+from mitm.story.kind import Kind, Login, Outcome
+from mitm.story.record import KEY, PATH_LENGTH_MAX, Record, shown_path
 from resolver import errors
 from resolver.errors import Reason
 from resolver.upstream.observer import CacheState

@@ -9,7 +9,8 @@ from mitmproxy.test import tflow
 
 from cause.finding import Cause
 from mitm.story.handshake import Handshake
-from mitm.story.record import Kind, Login, Outcome, Record
+from mitm.story.kind import Kind, Login, Outcome
+from mitm.story.record import Record
 from mitm.story.returning import WAITING_MAX, Returns
 
 REALM = "https://proxy.example/auth/v1/token"

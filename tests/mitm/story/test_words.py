@@ -9,7 +9,8 @@ from mitmproxy.test import tflow
 
 from mitm.story import log_line, words
 from mitm.story.explain import explain
-from mitm.story.record import Mover, Outcome, Record
+from mitm.story.kind import Mover, Outcome
+from mitm.story.record import Record
 from resolver import errors
 from tests.mitm.story.sample import ALIAS, BLOB, TOKEN, flow_with, request
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mitm.story.record import Kind, OwnKind
+from mitm.story.kind import Kind, OwnKind
 from resolver.errors import ErrorCode, error_body
 from tests.mitm.view.sample import make_flow, shown, squeezed
 

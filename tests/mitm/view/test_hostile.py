@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import contentviews, http
 
-from mitm.story.record import Kind, Login, Outcome, OwnKind, Record
+from mitm.story.kind import Kind, Login, Outcome, OwnKind
+from mitm.story.record import Record
 from mitm.view import VIEWS
 from tests.fuzz.profile import FUZZ
 from tests.fuzz.strategy import JSON, mutated, mutated_json

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from localcloud.image import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from mitm.story.record import Kind
+from mitm.story.kind import Kind
 from tests.mitm.view.sample import make_flow, shown, squeezed
 from tests.resolver.fake import DIGEST
 

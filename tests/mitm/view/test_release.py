@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import tests.localcloud
-from mitm.story.record import OwnKind
+from mitm.story.kind import OwnKind
 from tests.localcloud.test_recordings import read_recording
 from tests.mitm.view.sample import make_flow, shown, squeezed
 from tests.resolver.fake import SLUG, release_row

@@ -4,7 +4,7 @@ import pytest
 from mitmproxy import contentviews, http
 
 from mitm.redaction import redacted_form
-from mitm.story.record import Kind, OwnKind
+from mitm.story.kind import Kind, OwnKind
 from mitm.view import register_views
 from tests.mitm.view.sample import ALIAS, make_flow, shown, squeezed
 from tests.resolver.fake import LOCATION, base64url

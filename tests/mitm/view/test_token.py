@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mitm.story.record import Kind
+from mitm.story.kind import Kind
 from mitm.view.claims import describe_moment
 from resolver.release.candidate import Candidates
 from resolver.token.claims import append_aliases

@@ -7,7 +7,7 @@ import pytest
 from mitmproxy import contentviews
 from mitmproxy.test import tflow
 
-from mitm.story.record import Kind, OwnKind
+from mitm.story.kind import Kind, OwnKind
 from mitm.view import VIEWS, register_views
 from tests.mitm.view.sample import make_flow, reloaded, shown
 from tests.resolver.fake import jwt
