@@ -1,5 +1,6 @@
 """The build engine of the balena CLI, and the node that runs it."""
 
+import fcntl
 import os
 import re
 import subprocess
@@ -26,9 +27,12 @@ def find_node() -> str:
         miss(f"node {version} is too old for the balena CLI's build engine")
     wanted = "".join((FOLDER / name).read_text() for name in ("package.json", ".npmrc"))
     installed = FOLDER / "node_modules" / "installed"
-    if not (installed.exists() and installed.read_text() == wanted):
-        _install(npm)
-        installed.write_text(wanted)
+    # Tests in several processes want it at once.
+    with (FOLDER / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (installed.exists() and installed.read_text() == wanted):
+            _install(npm)
+            installed.write_text(wanted)
     return node
 
 
