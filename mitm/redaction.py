@@ -73,7 +73,7 @@ def redacted_token(text: str) -> str:
     jwt, separator, suffix = text.partition(claims.SEPARATOR)
     signed = jwt.rpartition(".")[0]
     token = claims.read_token(text)
-    is_shown = token.has_access and not claims.has_inner_token(jwt)
+    is_shown = token.has_access and not token.has_inner_token
     if not is_shown or not _CLAIMS.fullmatch(signed):
         return REDACTED
     if not token.is_readable:

@@ -27,7 +27,7 @@ _SECRET = ("authorization", "cookie", "set-cookie", "location")
 """Headers that are no evidence."""
 _SIGNED_MANIFEST = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 """Of which the digest is not that of the whole."""
-_DIGEST = "docker-content-digest"
+_DIGEST = b"docker-content-digest"
 _SHA256 = "sha256:"
 _HASHED_LENGTH_MAX = 256 << 10
 """Bytes of a manifest that are hashed here, while others wait; few have so many."""
@@ -199,10 +199,10 @@ def _digests(flow: http.HTTPFlow, record: Record) -> tuple[str, str]:
     is_short = body and len(body) <= _HASHED_LENGTH_MAX
     if not (is_whole and body and is_short and record.head and record.method == "GET"):
         return "", ""
-    headers = _by_name(record.head[1])
-    if headers.get("content-type", "").partition(";")[0] == _SIGNED_MANIFEST:
+    fields = record.head[1]
+    if _header(fields, b"content-type").partition(";")[0] == _SIGNED_MANIFEST:
         return "", ""
-    wanted = record.digest or headers.get(_DIGEST, "")
+    wanted = record.digest or _header(fields, _DIGEST)
     if not wanted.startswith(_SHA256):
         return "", ""
     return wanted, f"{_SHA256}{hashlib.sha256(body).hexdigest()}"
@@ -210,9 +210,7 @@ def _digests(flow: http.HTTPFlow, record: Record) -> tuple[str, str]:
 
 def _led_to(record: Record) -> str:
     """Return the host that the client was sent to, if it was."""
-    fields = record.head[1] if record.head else ()
-    name = next((v for k, v in fields if k.lower() == b"location"), b"")
-    return host_of(name.decode("latin-1"))
+    return host_of(_header(record.head[1], b"location") if record.head else "")
 
 
 def _is_odd(record: Record, digests: tuple[str, str]) -> bool:
@@ -230,6 +228,12 @@ def _is_odd(record: Record, digests: tuple[str, str]) -> bool:
     return record.kind in _DOCUMENTS and (
         digests[0] != digests[1] or is_page or (is_moved and record.kind is Kind.BASE)
     )
+
+
+def _header(fields: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    """Return the value of a header, or of the first of that name."""
+    values = (value for field, value in fields if field.lower() == name)
+    return next(values, b"").decode("latin-1")
 
 
 def _by_name(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -224,6 +224,8 @@ def parse_namespace(path: str) -> str:
     https://github.com/containerd/containerd/blob/main/docs/hosts.md
     """
     query = path.partition("?")[2][:_NAMESPACE_LENGTH_MAX]
+    if "ns=" not in query:
+        return ""  # As in nearly all.
     pairs = (pair.partition("=") for pair in query.split("&"))
     text = next((value for name, _, value in pairs if name == "ns"), "")
     return printable(unquote(text))

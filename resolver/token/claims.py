@@ -70,6 +70,8 @@ class Token:
     """What the API itself resolved when it issued the JWT."""
     has_access: bool = False
     """Whether there is an access list in the JWT, as a registry's has one."""
+    has_inner_token: bool = False
+    """Whether a claim is, or begins with, another token with its signature."""
     is_readable: bool = True
     """Whether the suffix is exactly as we write it."""
     size: int = field(default=0, repr=False, compare=False)
@@ -139,7 +141,8 @@ def read_token(text: str) -> Token:
 @cached(LRUCache(PARSED_SIZE_MAX, getsizeof=lambda token: token.size))
 def _read(text: str) -> Token:
     jwt, separator, suffix = text.partition(SEPARATOR)
-    access = read_payload(jwt).get("access")
+    payload = read_payload(jwt)
+    access = payload.get("access")
     entries = _entries(access)
     claimed = _claimed(entries)
     aliases, is_readable = Aliases(), True
@@ -157,6 +160,7 @@ def _read(text: str) -> Token:
         aliases,
         MappingProxyType(claimed),
         has_access=isinstance(access, list),
+        has_inner_token=any(map(_is_token, payload.values())),
         is_readable=is_readable,
         size=size,
     )
@@ -258,12 +262,8 @@ def read_payload(jwt: str) -> dict[str, Any]:
     return payload if isinstance(payload, dict) else {}
 
 
-def has_inner_token(jwt: str) -> bool:
-    """Return whether a claim is, or begins with, another token with its signature."""
-    return any(
-        isinstance(value, str) and _INNER.match(value)
-        for value in read_payload(jwt).values()
-    )
+def _is_token(value: object) -> bool:
+    return isinstance(value, str) and _INNER.match(value) is not None
 
 
 def _time(value: object) -> int | None:
