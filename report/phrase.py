@@ -23,6 +23,7 @@ _KINDS: Mapping[str, str] = {
     Kind.REFERRERS: "referrers of",
     Kind.CATALOG: "list of repositories",
     Kind.PUSH: "push",
+    Kind.HANDSHAKE: "TLS handshake",
     Kind.OTHER: "unknown path",
     OwnKind.RESOLUTION: "look-up at the API",
     OwnKind.GRANT: "token from its issuer",
@@ -77,7 +78,7 @@ _HOUR = 60 * _MINUTE
 def what(request: Request) -> str:
     """Say what was asked for."""
     record = request.record
-    method = "" if record.method == "GET" else f"({record.method})"
+    method = "" if record.method in ("GET", "") else f"({record.method})"
     is_elsewhere = record.kind is OwnKind.SEARCH and record.storage
     kind = _AT_STORAGE if is_elsewhere else _KINDS[record.kind]
     words = (kind, record.reference, method)

@@ -221,6 +221,11 @@ def _other(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
         yield from _end(record)
 
 
+def _handshake(record: Record, _flow: http.HTTPFlow) -> Iterator[str]:
+    yield "The client began a TLS handshake, and asked for nothing."
+    yield from _found(record)
+
+
 def _end(record: Record) -> Iterator[str]:
     """Say why there is nothing, and what helps."""
     message = f": {record.message}" if record.message else ""
@@ -306,5 +311,6 @@ _EXPLANATIONS: Mapping[str, Callable[[Record, http.HTTPFlow], Iterator[str]]] = 
     Kind.BLOB: _content,
     Kind.TAGS: _content,
     Kind.REFERRERS: _content,
+    Kind.HANDSHAKE: _handshake,
     **dict.fromkeys(OwnKind, _own),
 }

@@ -12,22 +12,19 @@ from mitmproxy import connection, http, tls
 from cause.certificate import Certificate
 from cause.finding import Finding
 from cause.handshake import handshake_failed, spoke_tls
-from mitm.story.kind import Outcome
+from mitm.story.kind import Kind, Outcome
 from mitm.story.record import Record
-
-METHOD, PATH = "TLS", "handshake"
-"""What stands in the place of a request's."""
 
 
 def flow_of(client: connection.Client) -> tuple[http.HTTPFlow, Record]:
     """Return what stands for a handshake that came to nothing."""
     flow = http.HTTPFlow(client, connection.Server(address=None))
     # It never goes anywhere: this is no URL.
-    flow.request = http.Request.make(METHOD, "http://localhost/")
+    flow.request = http.Request.make("GET", "http://localhost/")
     flow.request.timestamp_start = client.timestamp_start or time.time()
-    record = Record(flow.id, client.peername, METHOD, PATH)
+    record = Record(flow.id, client.peername, method="", kind=Kind.HANDSHAKE)
     record.connection, record.outcome = client.id, Outcome.ABORTED
-    record.failure, record.seconds = "", 0.0
+    record.seconds = 0.0
     return flow, record
 
 

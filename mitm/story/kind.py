@@ -17,6 +17,8 @@ class Kind(StrEnum):
     CATALOG = "catalog"
     PUSH = "push"
     """To write, or to delete, which is not possible."""
+    HANDSHAKE = "handshake"
+    """TLS with a client that then asked for nothing."""
     OTHER = "other"
     """Nothing that is served, or nothing that could be read."""
 

@@ -77,7 +77,7 @@ def facts(record: Record) -> dict[str, Any]:
         "request_id": record.request_id,
         "event": record.kind,
         "outcome": record.outcome,
-        "method": record.method,
+        "method": record.method or None,
         "status": record.status,
         "code": record.error and record.error.code,
         "cause": (record.error and record.error.explanation) or None,

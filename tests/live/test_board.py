@@ -17,7 +17,7 @@ from live.board import Board, Card
 from mitm.guard.reader import AnswerReader
 from mitm.story import handshake
 from mitm.story.kind import Kind, Login, Outcome, OwnKind
-from report import grouping, party
+from report import grouping, party, phrase
 from report.grouping import Sorting, group_requests
 from report.pull import Pull
 from report.request import Request
@@ -303,9 +303,15 @@ def test_handshake_that_came_to_nothing(kept: tuple[Board, Clock]) -> None:
     board, _ = kept
     flow, record = handshake.flow_of(tclient_conn())
     record.blame(spoke_tls(30))
+    record.save(flow)
     board.note(flow, record)
     (shown,) = board.others.bad
-    assert (shown.record.method, shown.record.path) == ("TLS", "handshake")
+    assert phrase.what(shown) == "TLS handshake"
+    assert shown.explanation == (
+        "The client began a TLS handshake, and asked for nothing.",
+        f"What is wrong: {record.finding}.",
+        f"What to do: {record.advice}.",
+    )
     assert shown.client == "127.0.0.1"
     (failure,) = board.others.failures
     assert "spoke TLS to this port" in str(failure)

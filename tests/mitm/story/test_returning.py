@@ -151,7 +151,7 @@ def test_client_that_goes_away_without_tls() -> None:
     assert record.fault is Cause.TLS
     assert record.finding
     assert "spoke TLS to this port, which speaks plain HTTP" in record.finding
-    assert (record.method, record.path) == ("TLS", "handshake")
+    assert record.kind is Kind.HANDSHAKE
     assert record.client == flow.client_conn.peername
 
 
