@@ -16,11 +16,12 @@ from typing import Any
 from live.board import Card
 from live.poll import SourceError
 from live.shown import Shown, clean, clean_words
-from live.state import state_of
+from live.state import other_state, state_of
 from mitm.story.kind import CONTENT, Kind
 from mitm.story.quantity import read_size
 from mitm.story.record import SEPARATOR, Record
 from report.grouping import Sorting
+from report.other import Others
 from report.pull import Pull
 from report.request import Request
 from resolver.grammar.timestamp import read_seconds
@@ -74,9 +75,13 @@ class LogPulls:
         return True
 
     def pulls(self, *, is_end: bool = False) -> list[Shown]:
-        """Return the pulls, the oldest first."""
-        pulls = sorted(self._sorting.pulls, key=lambda pull: pull.begin)
-        return [pull for each in pulls if (pull := self._shown(each, is_end=is_end))]
+        """Return the pulls, and what went wrong beside them, the oldest first."""
+        others = map(other_state, Others(self._sorting.others).bad)
+        found = [
+            *(self._shown(pull, is_end=is_end) for pull in self._sorting.pulls),
+            *map(Shown.read_other, others),
+        ]
+        return sorted(filter(None, found), key=lambda each: each.begin)
 
     def _shown(self, pull: Pull, *, is_end: bool) -> Shown | None:
         is_over = is_end or self.now - pull.end > QUIET_SECONDS

@@ -23,7 +23,7 @@ from mitmproxy.tools.web.app import RequestHandler
 from tornado import httpserver, httputil, iostream, web
 
 from live.board import Board, Card
-from live.state import PATH, describe, pieces_of
+from live.state import PATH, describe, other_state, pieces_of
 from mitm.version import VERSION
 from report import page
 from report.page import Page
@@ -177,7 +177,8 @@ class StateHandler(Handler):
             await self._send(_joined(board.cards()))
         except iostream.StreamClosedError:  # Who asked is gone.
             return
-        self.write("]}")
+        others = json.dumps([*map(other_state, board.others.bad)])
+        self.write(f'], "others": {others}}}')
 
     async def _send(self, pieces: Iterable[bytes]) -> None:
         size = 0

@@ -69,6 +69,24 @@ class Shown:
             whole=sum(blobs.values()),
         )
 
+    @classmethod
+    def read_other(cls, state: object) -> Self | None:
+        """Return what a JSON object says of a request that belongs to no pull."""
+        if not isinstance(state, dict) or not clean_words(state.get("finding")):
+            return None
+        asked = clean(state.get("method")), clean(state.get("path"))
+        name = " ".join(asked) if all(asked) else clean(state.get("what"))
+        outcome = _outcome(state.get("outcome"))
+        begin = read_seconds(state.get("begin")) or 0.0
+        whole = {
+            "name": name,
+            # Whoever did not come back is gone, though nothing was refused.
+            "result": outcome if outcome in BAD_OUTCOMES else Outcome.ABORTED,
+            "is_over": True,
+            "end": begin + (read_seconds(state.get("seconds")) or 0.0),
+        }
+        return cls.read(state | whole)
+
     @property
     def key(self) -> tuple[str, float]:
         """What tells it from others, also after the proxy began anew."""
@@ -116,7 +134,7 @@ def _blobs(requests: object) -> Mapping[str, bool]:
 
 
 def read_pulls(answer: Any) -> list[Shown]:
-    """Return the pulls of an answer, the oldest first.
+    """Return the pulls of an answer, and what went wrong beside them, the oldest first.
 
     Raises:
         TypeError: it is no answer of a page of pulls.
@@ -125,4 +143,9 @@ def read_pulls(answer: Any) -> list[Shown]:
     pulls = answer.get("pulls") if isinstance(answer, dict) else None
     if not isinstance(pulls, list):
         raise TypeError("there is no list of pulls in it")
-    return [pull for state in reversed(pulls) if (pull := Shown.read(state))]
+    others = answer.get("others")
+    found = [
+        *map(Shown.read, reversed(pulls)),
+        *map(Shown.read_other, others if isinstance(others, list) else ()),
+    ]
+    return sorted(filter(None, found), key=lambda each: each.begin)

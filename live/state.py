@@ -36,6 +36,13 @@ def pieces_of(card: Card) -> Iterator[bytes]:
         card.json = b"".join(pieces)
 
 
+def other_state(request: Request) -> Mapping[str, Any]:
+    """Return a request that belongs to no pull, in plain values."""
+    client = {"address": request.client, "agent": request.agent}
+    path = request.record.path
+    return {"client": client, "path": path, **_request(request)}
+
+
 def describe(card: Card) -> str:
     """Say in a sentence why it is no success, how far it is, or how much there was."""
     if card.is_over or card.is_bad:

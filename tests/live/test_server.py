@@ -162,7 +162,8 @@ def test_flow_leads_to_its_pull(kept: tuple[Board, Clock]) -> None:
 def test_state_for_programs(kept: tuple[Board, Clock]) -> None:
     """They are told what the page shows, the newest first."""
     state = look(kept[0], "/pulls.json").json()
-    assert {*state} == {"version", "now", "pulls", "left_out"}
+    assert {*state} == {"version", "now", "pulls", "left_out", "others"}
+    assert state["others"] == []
     bad, good = state["pulls"]
     assert (bad["id"], bad["result"], bad["is_over"]) == ("2", "refused", True)
     assert bad["reason"] == "balenablocks/browser has no release 9; its newest is 2.3.8"
@@ -178,6 +179,18 @@ def test_state_for_programs(kept: tuple[Board, Clock]) -> None:
         *(OwnKind.RESOLUTION, OwnKind.GRANT)
     ]
     assert good["requests"][-1]["source"] == "registry"
+
+
+def test_what_went_wrong_beside_pulls(kept: tuple[Board, Clock]) -> None:
+    """Programs are told of a client that comes to no pull, and of no other request."""
+    board, clock = kept
+    lost = make_flow(Kind.BASE, Outcome.CHALLENGED, status=401, client="192.0.2.9")
+    lost.metadata["balena"] |= {"fault": "realm", "finding": "why", "advice": "do it"}
+    play(board, clock, [make_flow(Kind.BASE, status=200), lost])
+    (other,) = look(board, "/pulls.json").json()["others"]
+    assert other["client"] == {"address": "192.0.2.9", "agent": "docker/20"}
+    assert (other["method"], other["path"]) == ("GET", "/v2/")
+    assert (other["finding"], other["advice"]) == ("why", "do it")
 
 
 def test_state_while_pulls_go_on(

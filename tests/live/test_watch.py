@@ -20,7 +20,7 @@ import pytest
 from registry_proxy import ROOT
 from registry_proxy.command import main
 from tests.integration.tool import wait_until
-from tests.live.watched import TOKEN, failed, pull, running, showing
+from tests.live.watched import TOKEN, failed, lost, pull, running, showing
 
 _UTF8 = {"PYTHONUTF8": "1"}
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\n\u202e" + "x" * 5000
@@ -53,6 +53,21 @@ def test_once(capsys: pytest.CaptureFixture[str]) -> None:
         f"✕ org/app2 → 2.3.8+rev2  failed: {FINDING}  {CLIENT}",
         "  next: Check the route to s3.example.",
         f"… org/app3 → 2.3.8+rev2  {HALF}, 2.0 MB/s, 1 of 2 layers  {CLIENT}",
+    ]
+
+
+def test_what_goes_wrong_beside_pulls(capsys: pytest.CaptureFixture[str]) -> None:
+    """A client that comes to no pull is told of, with what to do."""
+    with showing(pull(2)) as page:
+        page.others = [lost(1), lost(3, what="TLS handshake", method="", path=None), 7]
+        assert watch("--once", "--page", page.url) == 0
+    gone = "client gone: it did not come for a token  (192.0.2.9 docker/28.5.2)"
+    assert without_times(capsys.readouterr().out) == [
+        f"✕ GET /v2/  {gone}",
+        "  next: Set PUBLIC_URL.",
+        SERVED.replace("app1", "app2"),
+        f"✕ TLS handshake  {gone}",
+        "  next: Set PUBLIC_URL.",
     ]
 
 
@@ -216,6 +231,21 @@ def test_log_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         "  next: Name one of these.",
         "✓ org/app1 → 2.3.8+rev2  7.0 MB in 1.50 s  (192.0.2.7 docker/28.5.2)",
         "✕ org/app2  refused: org/app2 has no release 9  (192.0.2.7 docker/28.5.2)",
+    ]
+
+
+def test_log_of_a_client_that_goes_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What belongs to no pull is told of where it is known what is wrong."""
+    gone = LINE | {"event": "handshake", "outcome": "aborted", "digest": None}
+    known = {"fault": "TLS", "finding": "no trust", "advice": "trust it"}
+    path = tmp_path / "log"
+    path.write_text(log_of(gone | known, gone | {"request_id": "2", "event": "base"}))
+    assert watch(str(path)) == 0
+    assert without_times(capsys.readouterr().out) == [
+        "✕ TLS handshake  client gone: no trust  (192.0.2.7 docker/28.5.2)",
+        "  next: trust it",
     ]
 
 

@@ -55,11 +55,29 @@ def failed(number: int = 1, **known: Any) -> dict[str, Any]:
     return pull(number, **(why | known))
 
 
+def lost(number: int = 1, **known: Any) -> dict[str, Any]:
+    """Return a request that belongs to no pull, whose client did not come back."""
+    return {
+        "id": f"other-{number}",
+        "client": {"address": "192.0.2.9", "agent": "docker/28.5.2"},
+        "what": "is this a registry?",
+        "method": "GET",
+        "path": "/v2/",
+        "outcome": "challenged",
+        "begin": BEGIN + number,
+        "seconds": 0.1,
+        "finding": "it did not come for a token",
+        "advice": "Set PUBLIC_URL.",
+        **known,
+    }
+
+
 class FakePage:
     """A page of pulls, which says what it is told to."""
 
     def __init__(self) -> None:
         self.pulls: list[Mapping[str, Any]] = []
+        self.others: list[object] = []
         self.body: bytes | None = None
         """What is answered instead, if anything."""
         self.status = 200
@@ -100,6 +118,7 @@ class FakePage:
         is_known = handler.headers["Authorization"] == f"Bearer {TOKEN}"
         state: dict[str, Any] = {"version": self.asked, "now": BEGIN, "left_out": 0}
         state["pulls"] = [*reversed(self.pulls)]
+        state["others"] = self.others
         body = json.dumps(state).encode() if self.body is None else self.body
         handler.send_response(self.status if is_known else 403)
         handler.send_header("Content-Length", str(len(body)))
