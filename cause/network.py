@@ -408,7 +408,7 @@ def _no_connection(seen: Evidence) -> Finding:
 def _itself(seen: Evidence) -> Finding:
     return Finding(
         fault_of(seen.role),
-        f"the address of {_who(seen)} is that of this proxy, which would ask itself",
+        f"the address of {_who(seen)} leads to this proxy itself",
         f"name the address of the {seen.role} ({_setting(seen)})",
     )
 

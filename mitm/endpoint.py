@@ -1,5 +1,6 @@
 """The endpoints: a request is answered here, or sent upstream."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -44,6 +45,7 @@ from resolver.grammar.endpoint import (
     parse_written,
 )
 from resolver.grammar.reference import printable
+from resolver.symptom import Role, Seen, Symptom
 from resolver.token import service
 from resolver.upstream.clock import Clocks
 from resolver.upstream.health import Health
@@ -51,7 +53,7 @@ from resolver.upstream.host import Hosts
 from resolver.upstream.observer import Contact, Observers, Part
 from resolver.upstream.outgoing import NONE
 from resolver.upstream.registry import Upstream
-from resolver.upstream.transport import Transport
+from resolver.upstream.transport import VIA, Transport
 
 
 class Endpoints:
@@ -158,6 +160,7 @@ class Endpoints:
             if isinstance(endpoint, TokenEndpoint):
                 await self._answer_token(flow, exchange, endpoint)
             else:
+                self._check_loop(exchange.headers)
                 await self._forward(flow, exchange, endpoint, url)
 
     @property
@@ -319,6 +322,22 @@ class Endpoints:
             rewrite_request(flow, exchange, exchange.decision)
         is_here = route is not None and route.is_cache
         outgoing.lead(flow, exchange, NONE if is_here else self._settings.proxies)
+
+    def _check_loop(self, headers: Mapping[str, str]) -> None:
+        """See that the request is none of this process's own.
+
+        Raises:
+            LoopDetected: it is, and would come back for ever.
+
+        """
+        if VIA in headers.get("via", ""):
+            error = errors.LoopDetected(
+                "the registry behind this proxy is this proxy itself; its operator has"
+                " to name another"
+            )
+            error.seen = Seen(Symptom.ITSELF)
+            error.blame(self._upstream.host, Role.REGISTRY)
+            raise error
 
     async def _find_blob(
         self,

@@ -33,6 +33,7 @@ from resolver.storage.redirect import Route
 from resolver.token.answer import TokenAnswer
 from resolver.token.request import TokenRequest
 from resolver.upstream.outgoing import Proxy
+from resolver.upstream.transport import extended_via
 
 UNREADABLE = (
     "the registry's answer is packed in a way that cannot be read; try again later"
@@ -238,6 +239,7 @@ def rewrite_request(
         # An error may have to be read and rewritten, whatever it unpacks to.
         request.headers["accept-encoding"] = "identity"
     exchange.send_login(flow, decision.forward.authorization)
+    request.headers["via"] = extended_via(exchange.headers.get("via", ""))
 
 
 def check_head(

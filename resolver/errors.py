@@ -29,6 +29,7 @@
     ├── RateLimited                 429 TOOMANYREQUESTS
     ├── ServiceUnavailable          503 UNAVAILABLE    the API is down, slow, senseless
     │   ├── AnswerUnreadable        502 UNAVAILABLE    its content cannot be unpacked
+    │   ├── LoopDetected            508 UNAVAILABLE    the proxy would ask itself
     │   ├── RedirectRefused         502 UNAVAILABLE    a blob is where none may be
     │   └── RealmRefused            502 UNAVAILABLE    no login goes to such a realm
     └── InternalError               500 UNKNOWN        a bug of ours
@@ -322,6 +323,12 @@ class AnswerUnreadable(ServiceUnavailable):
     """The registry's answer is packed in a way that cannot be undone."""
 
     status = 502
+
+
+class LoopDetected(ServiceUnavailable):
+    """A request that this process sent came back to it (RFC 5842 section 7.2)."""
+
+    status = 508
 
 
 class RedirectRefused(ServiceUnavailable):

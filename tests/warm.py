@@ -25,6 +25,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
+from types import ModuleType
 from typing import IO, Any
 
 from demo import proxy
@@ -152,6 +153,12 @@ def _next(line: socket.socket) -> dict[str, Any] | None:
         line.send(json.dumps(answer).encode())
 
 
+def _is_ours(module: ModuleType) -> bool:
+    """Return whether a module is one of this checkout, and may have a state."""
+    file = Path(module.__file__ or "/")
+    return file.is_relative_to(ROOT) and ".venv" not in file.parts
+
+
 def _main(line: socket.socket) -> None:
     # What they have in common, each of which takes long to load.
     import mitmproxy.tools.dump  # noqa: PLC0415
@@ -159,9 +166,13 @@ def _main(line: socket.socket) -> None:
     import mitmproxy.tools.web  # noqa: F401, PLC0415
 
     import addon  # noqa: F401, PLC0415
-    from mitm import program  # noqa: PLC0415
 
+    # What other packages it needs is there; its own modules each proxy has anew.
+    for name in [n for n, each in sys.modules.items() if _is_ours(each)]:
+        del sys.modules[name]
     if wanted := _next(line):
+        from mitm import program  # noqa: PLC0415
+
         os.environ.clear()
         os.environ.update(wanted["environment"])
         time.tzset()

@@ -51,8 +51,19 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 _CHUNK = 1 << 16
 _PIECE = 1 << 18
 USER_AGENT = "balena-registry-proxy"
+VIAS_MAX = 8
+"""Proxies of this kind that a request is known to have passed."""
 VIA = f"1.1 {USER_AGENT}-{secrets.token_hex(8)}"
-"""By which this process knows its own requests for tokens (RFC 9110, 7.6.3)."""
+"""By which this process knows its own requests (RFC 9110, 7.6.3)."""
+
+
+def extended_via(header: str) -> str:
+    """Return a request's Via with this process in it; others of its kind stay.
+
+    Where proxies lead to one another, one of them sees its own request come back.
+    """
+    passed = [each.strip() for each in header.split(",") if USER_AGENT in each]
+    return ", ".join([*passed[-VIAS_MAX:], VIA])
 
 
 @dataclass(frozen=True, slots=True)

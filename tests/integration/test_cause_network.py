@@ -218,7 +218,7 @@ FAULTS = (
         "connection: itself",
         itself,
         Cause.NETWORK,
-        ("the address of the registry localhost:", "is that of this proxy"),
+        ("the address of the registry localhost:", "leads to this proxy itself"),
         "name the address of the registry (REGISTRY_URL)",
     ),
     Fault(
