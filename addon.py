@@ -297,12 +297,12 @@ class RegistryProxy:
             return
         assert self._settings, "configure comes before every flow"  # noqa: S101
         exchange = self._exchanges.get(flow) or self._begin(flow)
-        exchange.take_body(flow.request)
-        exchange.record = record.Record.of(
-            flow, exchange.headers, trust_forwarded=self._settings.trust_forwarded
-        )
         own_request.served.set(flow)
         with _Boundary(flow, exchange):
+            exchange.take_body(flow.request)
+            exchange.record = record.Record.of(
+                flow, exchange.headers, trust_forwarded=self._settings.trust_forwarded
+            )
             await self._endpoints.handle(flow, exchange, self._connections)
         exchange.name(flow)
 
@@ -343,10 +343,13 @@ class RegistryProxy:
             with _Boundary(flow, exchange):
                 self._endpoints.rewrite_body(response, exchange)
             exchange.name(flow)
+        exchange.withhold_login(flow)
         response.trailers = None  # Headers that come later, past `responseheaders`.
-        if exchange.record:
-            self._journal.answered(flow, exchange.record)
-        self._end(flow, exchange)
+        try:
+            if exchange.record:
+                self._journal.answered(flow, exchange.record)
+        finally:
+            self._end(flow, exchange)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Close a flow that failed, perhaps before `request`."""
@@ -366,13 +369,15 @@ class RegistryProxy:
         reason = outgoing.explain(reason.removeprefix(route.REFUSED), exchange)
         if flow.error:
             flow.error.msg = reason
-        if exchange.record:
-            exchange.record.is_slow = self._connections.is_slow(flow)
-            self._journal.broken(flow, exchange.record, reason)
-        else:
-            words.tell_unread(flow, reason)
-        exchange.forget(flow)
-        self._end(flow, exchange)
+        try:
+            if exchange.record:
+                exchange.record.is_slow = self._connections.is_slow(flow)
+                self._journal.broken(flow, exchange.record, reason)
+            else:
+                words.tell_unread(flow, reason)
+        finally:
+            exchange.forget(flow)
+            self._end(flow, exchange)
 
     def current_endpoints(self) -> endpoint.Endpoints:
         """Return what answers requests.

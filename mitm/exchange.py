@@ -205,6 +205,19 @@ class Exchange:
             flow.response.raw_content = shown  # Under the length of what is sent.
         self.send(flow, TokenBody(_text(token.body), _text(shown)))
 
+    def withhold_login(self, flow: http.HTTPFlow) -> None:
+        """Let the client alone see an error that repeats its login or token."""
+        response = flow.response
+        if response is None or response.status_code < HTTPStatus.BAD_REQUEST:
+            return
+        body = shown = response.raw_content or b""
+        sent = self.decision.forward.authorization if self.decision else None
+        for login in (self.authorization, sent):
+            shown = redaction.without_login(shown, login)
+        if shown != body:
+            response.raw_content = shown  # Under the length of what is sent.
+            self.send(flow, TokenBody(_text(body), _text(shown)))
+
     def forget(self, flow: http.HTTPFlow) -> None:
         """Let no secret be sent any more, and leave none in the flow."""
         for secret in self.secrets:

@@ -25,7 +25,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from types import ModuleType
 from typing import IO, Any
 
 from demo import proxy
@@ -109,7 +108,10 @@ class Warm:
             self._started = self._started or _start()
             line, _ = self._started
             socket.send_fds(line, [json.dumps(wanted).encode()], files)
-            answer: int = json.loads(line.recv(_MESSAGE_MAX))
+            told = line.recv(_MESSAGE_MAX)
+        if not told:
+            raise RuntimeError("the process that forks proxies has ended")
+        answer: int = json.loads(told)
         return answer
 
 
@@ -153,10 +155,11 @@ def _next(line: socket.socket) -> dict[str, Any] | None:
         line.send(json.dumps(answer).encode())
 
 
-def _is_ours(module: ModuleType) -> bool:
+def _is_ours(name: str) -> bool:
     """Return whether a module is one of this checkout, and may have a state."""
-    file = Path(module.__file__ or "/")
-    return file.is_relative_to(ROOT) and ".venv" not in file.parts
+    file = Path(getattr(sys.modules[name], "__file__", None) or "/")
+    is_here = file.is_relative_to(ROOT) and ".venv" not in file.parts
+    return is_here and name != "__main__"
 
 
 def _main(line: socket.socket) -> None:
@@ -168,7 +171,7 @@ def _main(line: socket.socket) -> None:
     import addon  # noqa: F401, PLC0415
 
     # What other packages it needs is there; its own modules each proxy has anew.
-    for name in [n for n, each in sys.modules.items() if _is_ours(each)]:
+    for name in [*filter(_is_ours, sys.modules)]:
         del sys.modules[name]
     if wanted := _next(line):
         from mitm import program  # noqa: PLC0415

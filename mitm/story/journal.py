@@ -10,7 +10,7 @@ from cause.client import RETURN_SECONDS
 from mitm.guard.connection import Connections
 from mitm.story import log_line, own_request, words
 from mitm.story.alias import KnownRelease
-from mitm.story.audience import Audience
+from mitm.story.audience import Audience, tell
 from mitm.story.handshake import Handshake
 from mitm.story.record import Record
 from mitm.story.returning import Returns
@@ -72,7 +72,7 @@ class Journal:
                     f" {address[1]} cannot be listened at, {error.strerror}; choose"
                     " another port"
                 ) from error
-        self.close()
+        self._close_metrics()
         self._metrics, self._address = shown, address
         self.watch(self._kept)
 
@@ -125,6 +125,9 @@ class Journal:
     def close(self) -> None:
         """Show the metrics no longer, and wait for no client."""
         self._returns.close()
+        self._close_metrics()
+
+    def _close_metrics(self) -> None:
         if self._metrics:
             self._metrics.close()
         self._metrics = self._address = None
@@ -150,13 +153,7 @@ class Journal:
         self._show(flow, record)
 
     def _show(self, flow: http.HTTPFlow, record: Record) -> None:
-        """Tell the audience, whose bugs are no client's."""
-        if not self._audience:
-            return
-        try:
-            self._audience.note(flow, record)
-        except Exception:
-            logger.exception("a bug of this proxy: the page of pulls misses a request")
+        tell(self._audience, flow, record)
 
 
 def _count(connections: Connections) -> "Metrics":

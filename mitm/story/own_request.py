@@ -15,7 +15,7 @@ from mitmproxy import connection, ctx, eventsequence, flow, http
 
 from mitm import redaction
 from mitm.story import words
-from mitm.story.audience import Audience
+from mitm.story.audience import Audience, tell
 from mitm.story.kind import OWN_KINDS, Outcome, OwnKind
 from mitm.story.quantity import describe_size
 from mitm.story.record import KEY, Record
@@ -75,8 +75,8 @@ class OwnRequests:
 
     def _show(self, call: Call, asked_for: http.HTTPFlow | None) -> None:
         shown = make_flow(call, asked_for)
-        if self._audience and (record := Record.read(shown)):
-            self._audience.note(shown, record)
+        if record := Record.read(shown):
+            tell(self._audience, shown, record)
         if not is_watched():
             return
         task = asyncio.get_running_loop().create_task(_announce(shown))

@@ -20,6 +20,7 @@ from mitm.story.quantity import describe_size
 from mitm.story.record import COMMIT_LENGTH, DIGEST_LENGTH, SEPARATOR, Record
 from resolver.grammar import payload
 from resolver.grammar.reference import LOCATION_LENGTH, printable
+from resolver.grammar.secret import without_secrets
 from resolver.upstream.observer import CacheState
 
 logger = logging.getLogger(__name__)
@@ -197,7 +198,7 @@ def _error(flow: http.HTTPFlow, record: Record) -> tuple[str | None, str | None]
         body = flow.response.raw_content or b""
         if error := payload.read_error(body):
             # A registry's own words do not say of what.
-            message = printable(error[1][:MESSAGE_LENGTH_MAX])
+            message = printable(without_secrets(error[1][:MESSAGE_LENGTH_MAX]))
             return printable(error[0]), f"{record.subject}: {message}"
     return None, None
 

@@ -38,6 +38,7 @@ from tests.integration.shape import (
     StandIn,
     basic,
 )
+from tests.integration.tool import wait_until
 
 ACCEPT = "application/vnd.oci.image.manifest.v1+json"
 LOGIN = ("AWS", PASSWORD)
@@ -493,6 +494,61 @@ def test_ready_knows_no_api() -> None:
         assert start in proxy.log
         assert "API" not in proxy.log
         assert "release" not in proxy.log
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["opaque-token-0123456789", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"],
+)
+def test_token_that_an_error_repeats(tmp_path: Path, token: str) -> None:
+    """The client is told what the registry says; log and saved flows hide the token."""
+
+    def answer(request: Request) -> Response:
+        said = dict(request.headers).get("Authorization", "")
+        error = {"code": "DENIED", "message": f"nothing for {said}"}
+        body = json.dumps({"errors": [error]}).encode()
+        return Response(403, (("Content-Type", "application/json"),), body)
+
+    path, headers = tmp_path / "flows", {"Authorization": f"Bearer {token}"}
+    with Server() as registry, plain_session() as session:
+        registry.application = answer
+        arguments = ("-w", str(path), "--set", "termlog_verbosity=debug")
+        with of(registry.url, *arguments, LOG_FORMAT="json") as proxy:
+            url = f"http://{proxy.host}/v2/{PRIVATE}/manifests/latest"
+            said = session.get(url, headers=headers, timeout=TIMEOUT).text
+            wait_until(lambda: "nothing for" in proxy.log, "it is logged")
+            log = proxy.log
+    assert token in said
+    secret = token.rpartition(".")[2]
+    assert secret.encode() not in path.read_bytes()
+    assert secret not in log
+
+
+def test_proxies_in_a_chain() -> None:
+    """One serves what another one serves, and nobody takes that for a loop."""
+    with (
+        StandIn(DOCKER_HUB) as stand_in,
+        of(stand_in.url) as behind,
+        of(f"http://{behind.host}") as front,
+        visiting(front) as visitor,
+    ):
+        visitor.pull(PUBLIC, stand_in.digest(PUBLIC))
+
+
+def test_proxies_that_lead_to_one_another() -> None:
+    """A request goes round once, and the client is told."""
+    ports = free_port(), free_port()
+    urls = [f"http://127.0.0.1:{port}" for port in ports]
+    with (
+        of(urls[1], PROXY_PORT=str(ports[0])) as one,
+        of(urls[0], PROXY_PORT=str(ports[1])) as other,
+        plain_session() as session,
+    ):
+        answer = session.get(f"{urls[0]}/v2/", timeout=TIMEOUT)
+        assert answer.status_code == 508
+        wait_until(lambda: "leads to this proxy itself" in one.log, "it is named")
+        asked = one.log.count("GET /v2/") + other.log.count("GET /v2/")
+        assert asked < 20
 
 
 # The rest is about a real registry.

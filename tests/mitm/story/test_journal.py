@@ -118,6 +118,25 @@ def test_others_of_one_address_ask_for_the_same_blob(
     assert findings(*asked) == [None, None]
 
 
+def test_client_is_waited_for_when_metrics_change(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who turns them off loses no finding."""
+
+    async def play() -> None:
+        journal = Journal(Connections(), return_seconds=0)
+        journal.show_metrics(("127.0.0.1", 0))
+        journal.answered(*challenged())
+        journal.show_metrics(None)
+        done = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0, done.set_result, None)
+        await done
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(play())
+    assert "was sent to https://proxy.example/auth/v1/token" in caplog.text
+
+
 def test_page_that_fails_harms_no_request(caplog: pytest.LogCaptureFixture) -> None:
     """A bug of the page is in the log, and the request goes on."""
 
