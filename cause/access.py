@@ -264,6 +264,14 @@ def _refused_token(seen: Evidence) -> Finding | None:
     found = found or _lost_right(seen)
     if found is None and challenge and challenge.error == "insufficient_scope":
         return None
+    if found is None and challenge and challenge.error is None:
+        return Finding(
+            Cause.BETWEEN,
+            f"the registry {seen.host} answers 401 as if it had been sent no token",
+            "let what stands in between, as a reverse proxy, pass the header"
+            " Authorization on; if nothing does, compare auth.token.issuer and"
+            " auth.token.rootcertbundle with who issues the tokens",
+        )
     if found is None:
         return other_issuer(seen.claims).after(f"the registry {seen.host} answers 401")
     return found.after(words)

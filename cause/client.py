@@ -28,8 +28,9 @@ _HUB = "docker.io"
 _HUB_NAMES = frozenset({_HUB, "index.docker.io", "registry-1.docker.io"})
 """One registry, which has these names."""
 _CLIENTS = re.compile(
-    r"docker|containerd|buildkit|containers/|skopeo|podman|buildah|cri-o|balena|moby"
-    r"|go-containerregistry|crane|oras|helm|nerdctl|kaniko|registry-proxy/",
+    r"(?:docker|docker-client|containerd|buildkit|containers|skopeo|podman|buildah"
+    r"|cri-o|balena|balena-engine|moby|go-containerregistry|crane|oras|helm|nerdctl"
+    r"|kaniko|registry-proxy|balena-registry-proxy)/",
     re.IGNORECASE,
 )
 """What container clients call themselves, the doctor's own among them; anybody else may
@@ -52,7 +53,7 @@ def never_came_back(
         is_refused: whether it came with a token that is for something else.
 
     """
-    if seconds < RETURN_SECONDS or not _CLIENTS.search(user_agent):
+    if seconds < RETURN_SECONDS or not _CLIENTS.match(user_agent):
         return None
     if is_refused:
         return Finding(
@@ -84,7 +85,7 @@ def _mirror(seen: Evidence) -> Finding | None:
     """Tell that containerd takes this proxy for the mirror of another registry."""
     name, registry = _usual(seen.namespace), _usual(seen.registry)
     is_refused = (seen.status or 0) >= HTTPStatus.BAD_REQUEST and not seen.realm
-    if name not in _OTHERS or is_of_one_owner(name, registry) or not is_refused:
+    if seen.has_own_names or name not in _OTHERS or is_of_one_owner(name, registry) or not is_refused:
         return None
     return Finding(
         Cause.CLIENT,

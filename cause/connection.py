@@ -6,7 +6,7 @@ from cause.finding import Cause, Role, shown
 from resolver.symptom import Symptom
 
 _VERBS: Mapping[Symptom, str] = {
-    Symptom.REFUSED: "refuses the connection: nobody listens there",
+    Symptom.REFUSED: "refuses the connection",
     Symptom.NO_CONNECTION: "takes no connection{within}",
     Symptom.SILENT: "does not answer{within}",
     Symptom.CLOSED: "closed the connection without an answer",

@@ -23,6 +23,8 @@ STATUS_MAX = 599
 """Of all that HTTP has (RFC 9110 section 15)."""
 GIVEN_UP_SECONDS = 5
 """A client that waited so long for an answer, and goes, gave up."""
+_PACKING = frozenset({"br", "compress", "deflate", "gzip", "x-gzip", "zstd"})
+"""Codings that change the bytes; S3's aws-chunked is none in an answer."""
 _PLAIN_TO_TLS = (
     b"HTTP request to an HTTPS server",  # Go's, and so docker-registry's
     b"plain HTTP request was sent to HTTPS port",  # nginx
@@ -273,7 +275,7 @@ def packed(seen: Evidence) -> Finding | None:
         )
     taken = seen.request.get("accept-encoding", "").lower()
     is_blob = seen.kind == "blob" and seen.status in _SENT
-    if not is_blob or coding in taken or "*" in taken:
+    if not is_blob or coding not in _PACKING or coding in taken or "*" in taken:
         return None
     return Finding(
         Cause.BETWEEN,
@@ -374,8 +376,8 @@ def _no_host(seen: Evidence) -> Finding:
 def _no_name_server(seen: Evidence) -> Finding:
     return Finding(
         _unless_storage(seen, Cause.DNS),
-        f"the name of the {seen.role} {shown(seen.host)} cannot be looked up: no name"
-        " server answers",
+        f"the name of the {seen.role} {shown(seen.host)} cannot be looked up: the name"
+        " server fails, or does not answer",
         "see whether this machine's name server answers: getent hosts"
         f" {shown(_name(seen))}",
     )
@@ -398,7 +400,7 @@ def _no_connection(seen: Evidence) -> Finding:
         else ", whether a firewall or VPN between this machine and it drops connections"
     )
     advice = {
-        Symptom.REFUSED: f"start it, or set host and port right ({_setting(seen)})",
+        Symptom.REFUSED: f"start it, let the firewall there pass, or set host and port right ({_setting(seen)})",
         Symptom.NO_CONNECTION: f"see whether it runs{way}, and whether {_setting(seen)}"
         " is right",
     }[symptom]

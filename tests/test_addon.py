@@ -135,7 +135,8 @@ def test_request_with_token_is_rewritten(proxy: addon.RegistryProxy) -> None:
         assert flow.request.headers["Authorization"] == f"Bearer {JWT}"
     names = {name.lower() for name in flow.request.headers}
     assert names == {
-        *("host", "authorization", "accept", "accept-encoding", "content-length")
+        *("host", "authorization", "accept", "accept-encoding", "content-length"),
+        "via",
     }
     assert flow.request.headers["Accept-Encoding"] == "identity"
     assert flow.request.headers["Content-Length"] == "0"

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 REDIRECTED_MAX = 10_000
 REDIRECTED_SECONDS = 300
 """How long it is known that a client was redirected for a blob."""
+BACK_TIMES = 3
+"""Requests for the same blob, of which a client that got it needs one; who verifies an
+image asks twice, and whoever cannot reach the storage five times."""
 RELEASES_MAX = 10_000
 """Locations of which it is remembered which release they hold, for the log."""
 
@@ -39,7 +42,7 @@ class Journal:
         """Wait so long for clients that are to come back."""
         self._connections = connections
         self._releases: LRUCache[str, KnownRelease] = LRUCache(RELEASES_MAX)
-        self._redirected: TTLCache[tuple[str | None, str | None], None] = TTLCache(
+        self._redirected: TTLCache[tuple[object, ...], int] = TTLCache(
             REDIRECTED_MAX, REDIRECTED_SECONDS
         )
         self._address: tuple[str, int] | None = None
@@ -136,9 +139,10 @@ class Journal:
         record.recall(self._releases)
         is_whole = "range" not in flow.request.headers
         if record.is_redirected and record.session and is_whole:
-            key = record.session, record.digest
-            record.is_back = key in self._redirected
-            self._redirected[key] = None
+            key = record.session, record.digest, record.client[:1], record.agent
+            times = self._redirected.get(key, 0) + 1
+            record.is_back = times >= BACK_TIMES
+            self._redirected[key] = times
         words.tell(flow, record)
         log_line.write(record)
         self._returns.note(flow, record)

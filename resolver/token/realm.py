@@ -271,11 +271,16 @@ class TokenRelay:
             f"the registry's token endpoint did not answer within {self._timeout:g}"
             " seconds; try again later"
         )
-        async with time_limit(deadline, late):
-            realm = await self._find(_repository(names), deadline, parties)
-            return await self._threads.run(
-                self._grant, realm, request, deadline, parties=parties
-            )
+        realm = ""
+        try:
+            async with time_limit(deadline, late):
+                realm = await self._find(_repository(names), deadline, parties)
+                return await self._threads.run(
+                    self._grant, realm, request, deadline, parties=parties
+                )
+        except ServiceUnavailable as error:
+            error.blame(realm or self._registry_url, Role.TOKEN if realm else None)
+            raise
 
     def close(self) -> None:
         """Let go of the threads, without waiting for what they still do."""

@@ -39,6 +39,7 @@ def test_mirror() -> None:
     [
         replace(REFUSED, namespace="mirrored.example"),
         replace(REFUSED, namespace=""),
+        replace(REFUSED, has_own_names=True),
         replace(REFUSED, registry="docker.io"),
         replace(REFUSED, registry="registry-1.docker.io"),
         replace(REFUSED, registry="registry-1.docker.io", namespace="index.docker.io"),
@@ -99,7 +100,11 @@ def test_client_that_does_not_come_back() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "agent"),
-    [(RETURN_SECONDS - 1, AGENT), (60, "curl/8.0"), (60, "kube-probe/1.30"), (60, "")],
+    [
+        (RETURN_SECONDS - 1, AGENT),
+        *((60, agent) for agent in ("curl/8.0", "kube-probe/1.30", "", "balena-watch/1")),
+        (60, "Uptime-Kuma (docker/1)"),
+    ],
 )
 def test_monitor_that_does_not_come_back(seconds: float, agent: str) -> None:
     """Who only sees whether the proxy is there wants no token; a client may be slow."""

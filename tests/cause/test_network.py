@@ -130,6 +130,11 @@ def test_words_of_a_storage_are_not_repeated() -> None:
         assert SECRET not in found.sentence + found.advice
 
 
+def test_coding_that_packs_nothing() -> None:
+    """S3 may leave the name of how it was sent to it on a blob."""
+    assert judge(answering(200, {"content-encoding": "aws-chunked"}, kind="blob")) is None
+
+
 def test_what_others_say_is_shown_in_printable_characters() -> None:
     """No terminal's cursor is moved, and no line is broken."""
     evil = "\x1b[2J\nevil"
@@ -138,7 +143,7 @@ def test_what_others_say_is_shown_in_printable_characters() -> None:
         failing(Symptom.PROXY, words=evil, proxy="the proxy p:1"),
         failing(Symptom.REFUSED, host=f"{evil}:1"),
         answering(429, {"retry-after": evil}),
-        answering(200, {"content-encoding": evil}, kind="blob"),
+        answering(200, {"content-encoding": evil}, is_unreadable=True),
         answering(307, kind="blob", led_to=evil, is_back=True),
         answering(502, {**HTML, "server": evil}, PAGE),
     ):

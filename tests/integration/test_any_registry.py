@@ -2,10 +2,11 @@
 
 import base64
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import parse_qs, quote, quote_plus, urlencode
+from urllib.parse import parse_qs, quote, quote_plus, urlencode, urlsplit
 
 import pytest
 import requests
@@ -494,6 +495,21 @@ def test_ready_knows_no_api() -> None:
         assert start in proxy.log
         assert "API" not in proxy.log
         assert "release" not in proxy.log
+
+
+def test_token_server_that_does_not_answer() -> None:
+    """It is named, and not the registry."""
+    over = threading.Event()
+    options = ("--set", "balena_api_timeout=1")
+    with fronted(DOCKER_HUB, *options, LOG_FORMAT="json") as (stand_in, proxy):
+        stand_in.issuer.interpose = lambda _: over.wait(TIMEOUT) and None
+        with visiting(proxy) as anybody:
+            answer = anybody.get(f"/v2/{PUBLIC}/manifests/latest")
+        over.set()
+        assert answer.status_code == requests.codes.service_unavailable
+        host = urlsplit(stand_in.realm).netloc
+        said = f"the token server {host} does not answer within 1 seconds"
+        wait_until(lambda: said in proxy.log, "it is named")
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ def storage_that_no_client_reaches(bench: Bench) -> None:
     path, token = layer_of(bench), token_of(bench)
     with plain_session() as session:
         session.headers["Authorization"] = f"Bearer {token}"
-        for _ in range(2):
+        for _ in range(3):
             answer = session.get(f"{bench.url}{path}", allow_redirects=False)
             assert answer.status_code == 307
 

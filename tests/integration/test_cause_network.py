@@ -237,7 +237,7 @@ FAULTS = (
         Cause.DNS,
         (
             "the name of the registry registry.test:5000 cannot be looked up",
-            "no name server answers",
+            "the name server fails, or does not answer",
         ),
         "getent hosts registry.test",
     ),
@@ -259,7 +259,7 @@ FAULTS = (
         "refused: registry",
         refusing_registry,
         Cause.NETWORK,
-        ("the registry 127.0.0.1:1 refuses the connection: nobody listens there",),
+        ("the registry 127.0.0.1:1 refuses the connection",),
         "REGISTRY_URL",
     ),
     Fault(
