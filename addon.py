@@ -203,17 +203,17 @@ class RegistryProxy:
     def client_connected(self, client: mitmproxy_connection.Client) -> None:
         """Let the client in, if there is room."""
         if self._settings:
-            self._connections.admit(client)
+            speaks_tls = self._settings.serves_tls
+            self._connections.admit(client, speaks_tls=speaks_tls)
 
     def client_disconnected(self, client: mitmproxy_connection.Client) -> None:
         """Let go of the client."""
         self._connections.forget(client)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
-        """Let a client have TLS, or tell it that there is none; and send a courier."""
-        if self._settings and self._settings.serves_tls:
-            plain.await_hello(nextlayer)
-        elif plain.answer_hello(nextlayer):
+        """Tell a client that there is no TLS, where that is so; and send a courier."""
+        serves_tls = self._settings and self._settings.serves_tls
+        if not serves_tls and plain.answer_hello(nextlayer):
             self._journal.note_handshake(Handshake(nextlayer.context.client))
         self._couriers.send_one(nextlayer)
 
