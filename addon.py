@@ -56,6 +56,7 @@ from mitm.story import (
 from mitm.story.handshake import Handshake
 from mitm.story.quantity import describe_size
 from resolver import errors
+from resolver.grammar.url import format_host
 from resolver.storage.redirect import Route
 from resolver.upstream import host
 
@@ -162,7 +163,7 @@ class RegistryProxy:
         addresses = ctx.master.addons.get("proxyserver").listen_addrs()
         scheme = "https" if self._settings.serves_tls else "http"
         urls = dict.fromkeys(
-            f"{scheme}://{settings.format_host(*address[:2])}" for address in addresses
+            f"{scheme}://{format_host(*address[:2])}" for address in addresses
         )
         introduction = self._endpoints.naming.introduce(", ".join(urls))
         if public := self._settings.public_url:
