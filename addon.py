@@ -56,6 +56,7 @@ from mitm.story import (
 from mitm.story.handshake import Handshake
 from mitm.story.quantity import describe_size
 from resolver import errors
+from resolver.grammar.url import format_host
 from resolver.storage.redirect import Route
 from resolver.upstream import host
 
@@ -162,7 +163,7 @@ class RegistryProxy:
         addresses = ctx.master.addons.get("proxyserver").listen_addrs()
         scheme = "https" if self._settings.serves_tls else "http"
         urls = dict.fromkeys(
-            f"{scheme}://{settings.format_host(*address[:2])}" for address in addresses
+            f"{scheme}://{format_host(*address[:2])}" for address in addresses
         )
         introduction = self._endpoints.naming.introduce(", ".join(urls))
         if public := self._settings.public_url:
@@ -203,17 +204,17 @@ class RegistryProxy:
     def client_connected(self, client: mitmproxy_connection.Client) -> None:
         """Let the client in, if there is room."""
         if self._settings:
-            self._connections.admit(client)
+            speaks_tls = self._settings.serves_tls
+            self._connections.admit(client, speaks_tls=speaks_tls)
 
     def client_disconnected(self, client: mitmproxy_connection.Client) -> None:
         """Let go of the client."""
         self._connections.forget(client)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
-        """Let a client have TLS, or tell it that there is none; and send a courier."""
-        if self._settings and self._settings.serves_tls:
-            plain.await_hello(nextlayer)
-        elif plain.answer_hello(nextlayer):
+        """Tell a client that there is no TLS, where that is so; and send a courier."""
+        serves_tls = self._settings and self._settings.serves_tls
+        if not serves_tls and plain.answer_hello(nextlayer):
             self._journal.note_handshake(Handshake(nextlayer.context.client))
         self._couriers.send_one(nextlayer)
 

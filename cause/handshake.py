@@ -10,6 +10,7 @@ import re
 from cause.certificate import Certificate, Flaw, describe_flaw
 from cause.connection import no_handshake
 from cause.finding import Cause, Finding, shown
+from resolver.grammar.url import format_host
 
 _ALERT = re.compile(r"alert ([a-z ]+)")
 """OpenSSL's words for what the client said (SSL_alert_desc_string_long(3))."""
@@ -21,6 +22,16 @@ _MISTRUST = frozenset(
 )
 _CLOSED = "disconnected during the handshake"
 """In mitmproxy's words for a client that said nothing."""
+_SAID_NOTHING = "the client closed the connection without a word"
+_UNREADABLE = "Cannot parse ClientHello"
+"""How mitmproxy begins where bytes of the client's follow."""
+_NAMING = "certificate for "
+"""In mitmproxy's words where a name follows: if the client asked for none, the address
+of the registry."""
+_REASON = re.compile(r"'([^']+)'\)\]\)")
+"""OpenSSL's last words in mitmproxy's."""
+_PLACE = re.compile(r"[\w.:][\w.:-]*", re.ASCII)
+"""A name or an address that a shell and a command take for one."""
 
 
 def spoke_tls(seconds: float) -> Finding:
@@ -56,14 +67,12 @@ def handshake_failed(
 
     """
     gone = f"and did not come back in {seconds:.0f} s"
-    alert = match[1].strip() if (match := _ALERT.search(words)) else ""
-    is_closed = _CLOSED in words
-    if not certificate or not (alert in _MISTRUST or is_closed):
+    if not certificate or not blames_certificate(words):
+        reason, advice = _explain(words)
         return Finding(
             Cause.TLS,
-            f"{no_handshake('a client', words)}; it asked for {shown(name)}, {gone}",
-            "see which versions of TLS the client speaks; this proxy's are set by the"
-            " option tls_version_client_min",
+            f"{no_handshake('a client', reason)}; it asked for {shown(name)}, {gone}",
+            advice,
         )
     whose = "this proxy"
     if flaw := _flaw_of(certificate, name, now):
@@ -75,13 +84,45 @@ def handshake_failed(
         }[flaw]
         sentence = describe_flaw(whose, name, str(flaw), certificate, now)
         return Finding(Cause.TLS, f"{sentence}; a client left, {gone}", advice)
-    said = "the client closed the connection without a word" if is_closed else alert
+    said = _alert(words) or _SAID_NOTHING
+    host = format_host(name, port) if _PLACE.fullmatch(name) else "<host>"
     return Finding(
         Cause.TLS,
         f"a client does not trust the certificate of {whose} for {shown(name)}, {gone}:"
         f" {said}",
         "make it trust the authority that signed it:"
-        f" registry-proxy trust {shown(name)}:{port} prints how",
+        f" registry-proxy trust {host} prints how",
+    )
+
+
+def blames_certificate(words: str) -> bool:
+    """Return whether a client that was shown a certificate left because of it."""
+    return _alert(words) in _MISTRUST or _CLOSED in words
+
+
+def _alert(words: str) -> str:
+    """Return what the client said, if anything."""
+    return match[1].strip() if (match := _ALERT.search(words)) else ""
+
+
+def _explain(words: str) -> tuple[str, str]:
+    """Return why no certificate is to blame, and what to do."""
+    if _CLOSED in words:
+        return _SAID_NOTHING, (
+            "see what it is: health checks and scanners look whether a port is open;"
+            " let a health check ask for /ping"
+        )
+    if words.startswith(_UNREADABLE):
+        return (
+            "what it sent is no ClientHello that can be read",
+            "see what it is, and whether something in between changes what it sends",
+        )
+    if _NAMING in words:
+        match = _REASON.search(words)
+        words = match[1] if match else "OpenSSL does not say why"
+    return words, (
+        "see which versions of TLS the client speaks; this proxy's are set by the"
+        " option tls_version_client_min"
     )
 
 

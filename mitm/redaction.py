@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 
+from cause.finding import shown
 from resolver.grammar.payload import parse_payload
 from resolver.grammar.secret import REDACTED
 from resolver.token import claims
@@ -50,6 +51,12 @@ LOGIN_LENGTH_MIN = 8
 may be any word."""
 _BYTES = re.compile(r"""\bb(?:'.*'|".*"|['"].*)""", re.DOTALL)
 """Bytes as Python shows them, also where they are cut off before the end."""
+
+_HANDSHAKE = "Client TLS handshake failed"
+"""How mitmproxy's line begins of what `cause.handshake` tells in other words. It has
+all of a ClientHello in it, or the name that the client asks for, whatever that is."""
+
+_HANDSHAKE_LENGTH_MAX = 1000
 
 
 def redacted_login(authorization: str) -> str:
@@ -194,7 +201,8 @@ def quieten_logs() -> None:
 
     urllib3 logs whole request targets, and they have locations in them; mitmproxy
     logs the bytes of a broken message, and they may be a login. Its lines about each
-    connection are for those who look for details; the log has one for each request.
+    connection, and about each handshake of a client that fails, are for those who look
+    for details; the log has one for each request.
     """
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     logging.getLogger("mitmproxy.proxy.server").addFilter(_without_bytes)
@@ -205,10 +213,22 @@ def without_bytes(text: str) -> str:
     return _BYTES.sub(REDACTED, text)
 
 
+def without_hello(text: str) -> str:
+    """Return what mitmproxy says of a handshake, which may quote all of a ClientHello.
+
+    The name that a client asks for has less than 256 characters, so none is cut here.
+    """
+    return shown(text[:_HANDSHAKE_LENGTH_MAX])
+
+
 def _without_bytes(record: logging.LogRecord) -> bool:
-    """Cut what was received out of a log line, and let the line through."""
-    record.msg = without_bytes(record.getMessage())
-    record.args = ()
-    if record.levelno == logging.INFO:
+    """Cut what was received out of a log line, and let through what somebody reads."""
+    said = record.getMessage()
+    is_handshake = said.startswith(_HANDSHAKE)
+    if is_handshake or record.levelno == logging.INFO:
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    if not logging.getLogger(record.name).isEnabledFor(record.levelno):
+        return False
+    record.msg = without_hello(said) if is_handshake else without_bytes(said)
+    record.args = ()
     return True

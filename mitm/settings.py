@@ -34,7 +34,7 @@ from mitm.option import (
     parse_options,
 )
 from resolver.blob.count import FETCHES
-from resolver.grammar.url import parse_url
+from resolver.grammar.url import format_host, parse_url
 from resolver.storage.address import Allowed
 from resolver.upstream import transport
 from resolver.upstream.outgoing import NONE, Proxies
@@ -302,8 +302,3 @@ def _read_path(option: str) -> str | None:
     if not path.exists():
         raise exceptions.OptionsError(f"{option}: there is no {path}")
     return str(path)
-
-
-def format_host(name: str, port: int) -> str:
-    """Return host and port as they stand in a URL."""
-    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"

@@ -17,13 +17,14 @@ from mitmproxy import exceptions, http
 from mitm import redaction, secret
 from mitm.exchange import Exchange
 from mitm.reply import JSON_HEADERS, fields, with_id
-from mitm.settings import Settings, format_host
+from mitm.settings import Settings
 from resolver import errors
 from resolver.blob.grant import Grants
 from resolver.blob.manifest import named_blobs
 from resolver.blob.request import Found, Request, Wish
 from resolver.content import answer, forward
 from resolver.grammar.reference import Digest
+from resolver.grammar.url import format_host
 from resolver.storage.address import Addresses
 from resolver.storage.redirect import STATUSES, Permission, Redirects, Route
 from resolver.storage.url import Url

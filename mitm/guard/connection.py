@@ -142,7 +142,7 @@ class Connections:
         served = self._clients.get(client.id)
         return tuple(served.flows.values()) if served else ()
 
-    def admit(self, client: connection.Client) -> None:
+    def admit(self, client: connection.Client, *, speaks_tls: bool = False) -> None:
         """Let a client in, and listen to it with a limit, or turn it away."""
         stream = find_transport(client, client)
         if stream is None:
@@ -160,6 +160,7 @@ class Connections:
             client.peername,
             idle_seconds=min(longest, self._limits.idle_seconds),
             request_seconds=min(longest, self._limits.request_seconds),
+            speaks_tls=speaks_tls,
         )
         read_through(stream, reader)
         pace = Pace(stream.writer.transport)

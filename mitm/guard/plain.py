@@ -5,16 +5,12 @@ as from servers that have no TLS: docker, BuildKit and containerd try TLS first,
 on with plain HTTP where they see one.
 """
 
-from mitmproxy import exceptions
 from mitmproxy.proxy import commands, events, layer
 
 from mitm import reply
+from mitm.guard.hello import HANDSHAKE
 from resolver import errors
 
-HANDSHAKE = b"\x16"
-"""The first byte of a TLS record that begins a handshake; no HTTP method begins so."""
-RECOGNISED_LENGTH = 3
-"""Bytes by which mitmproxy knows a TLS record; it takes fewer for HTTP."""
 MESSAGE = (
     "this port speaks plain HTTP: use http://, or have the operator of the registry"
     " proxy set TLS=authority or TLS_CERT, with which it speaks TLS"
@@ -27,18 +23,6 @@ def answer_hello(nextlayer: layer.NextLayer) -> bool:
     if begins:
         nextlayer.layer = PlainAnswer(nextlayer.context)
     return begins
-
-
-def await_hello(nextlayer: layer.NextLayer) -> None:
-    """Let nobody decide on a TLS handshake of which too little is there.
-
-    Raises:
-        AddonHalt: more has to come.
-
-    """
-    data = nextlayer.data_client()
-    if data.startswith(HANDSHAKE) and len(data) < RECOGNISED_LENGTH:
-        raise exceptions.AddonHalt
 
 
 class PlainAnswer(layer.Layer):

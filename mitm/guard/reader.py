@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from mitm.guard.hello import HANDSHAKE, is_whole
 from resolver import errors
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ REQUEST_LENGTH_MAX = 64 << 10
 READ_LENGTH_MAX = 3 * REQUEST_LENGTH_MAX
 """Bytes that are read for one: a piece more than it may have, a handshake of TLS, and
 a record of which the end is missing."""
+HELLO_SECONDS = 10
+"""How long a ClientHello may take, from its first byte on: clients send it at once."""
 HEAD_LENGTH_MAX = 256 << 10
 """Bytes of the head of a registry's answer."""
 HOOK_TURNS = 50
@@ -114,12 +117,22 @@ class RequestReader(LimitedReader):
     """
 
     def __init__(
-        self, reader: Reader, client: object, *, idle_seconds: int, request_seconds: int
+        self,
+        reader: Reader,
+        client: object,
+        *,
+        idle_seconds: int,
+        request_seconds: int,
+        speaks_tls: bool = False,
     ) -> None:
         super().__init__(reader)
         self._client = client
         self._idle_seconds = idle_seconds
         self._request_seconds = request_seconds
+        self._hello_seconds = min(HELLO_SECONDS, request_seconds)
+        self._may_greet = speaks_tls
+        """Whether what comes first may be a ClientHello."""
+        self._is_greeting = False
         self._is_counted = True
         self._is_lingering = False
         self.farewell: errors.RegistryError | None = None
@@ -129,6 +142,10 @@ class RequestReader(LimitedReader):
     async def read(self, size: int) -> bytes:
         """Return what there is; of a client that was answered already nothing."""
         data = await super().read(size)
+        if self._may_greet:
+            self._may_greet = False
+            if data.startswith(HANDSHAKE):
+                data = await self._read_hello(data)
         while self._is_lingering and data:
             data = await super().read(size)
         if self._left < READ_LENGTH_MAX - REQUEST_LENGTH_MAX:
@@ -167,6 +184,24 @@ class RequestReader(LimitedReader):
         """Say that a request is too long."""
         self._warn(f"a request of more than {REQUEST_LENGTH_MAX} bytes")
 
+    async def _read_hello(self, begun: bytes) -> bytes:
+        """Return a ClientHello to its end; nothing where the client ends before."""
+        hello = bytearray(begun)
+        self._is_greeting = True
+        self.wait(self._hello_seconds)
+        try:
+            while not is_whole(hello):
+                more = await super().read(READ_LENGTH_MAX)
+                if not more:
+                    return b""
+                hello += more
+        except ValueError as error:
+            self._warn(str(error))
+            raise ConnectionAbortedError(str(error)) from error
+        self._is_greeting = False
+        self.wait(self._request_seconds)
+        return bytes(hello)
+
     def _received(self, length: int) -> None:
         if not self._is_begun:
             self._is_begun = True
@@ -179,7 +214,9 @@ class RequestReader(LimitedReader):
             raise ConnectionAbortedError("the request is too long")
 
     def _expired(self) -> None:
-        if self._is_begun and self.farewell is None:
+        if self._is_greeting:
+            self._warn(f"a ClientHello that is not whole after {self._hello_seconds} s")
+        elif self._is_begun and self.farewell is None:
             self._warn(f"a request that is not whole after {self._request_seconds} s")
             self.farewell = errors.RequestUnfinished(
                 f"the request is not whole after {self._request_seconds} s; send it"

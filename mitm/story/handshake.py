@@ -11,7 +11,8 @@ from mitmproxy import connection, http, tls
 
 from cause.certificate import Certificate
 from cause.finding import Finding
-from cause.handshake import handshake_failed, spoke_tls
+from cause.handshake import blames_certificate, handshake_failed, spoke_tls
+from mitm import redaction
 from mitm.story.kind import Kind, Outcome
 from mitm.story.record import Record
 
@@ -55,7 +56,14 @@ class Handshake:
         line = data.ssl_conn
         own = line.get_certificate(as_cryptography=True) if line else None
         certificate = Certificate.of(own) if own else None
-        return cls(data.context.client, data.conn.error or "", certificate)
+        words = redaction.without_hello(data.conn.error or "")
+        return cls(data.context.client, words, certificate)
+
+    @property
+    def blames_certificate(self) -> bool:
+        """Whether the client left because of the certificate that it was shown."""
+        is_shown = self._certificate is not None and self._words is not None
+        return is_shown and blames_certificate(self._words or "")
 
     def finding(self, seconds: float) -> Finding:
         """Return what is wrong, where no request came in so many seconds."""

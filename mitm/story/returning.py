@@ -1,12 +1,13 @@
 """Clients that were to come back, and whether they do.
 
 A request that does not reach the proxy cannot be seen, so that a client cannot reach
-the realm, or goes away without TLS, is known by absence alone. Clients of one address
-are taken for one: where any of them comes with a token, or for one, nothing is said.
+the realm, or goes away without TLS, is known by absence alone. Clients of a household,
+which is one address or one network of IPv6, are taken for one: where any of them comes
+with a token, or for one, nothing is said.
 """
 
 import asyncio
-from collections import OrderedDict
+import time
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -18,12 +19,16 @@ from cause.finding import Finding
 from mitm.story import handshake
 from mitm.story.kind import Kind, Login, Outcome
 from mitm.story.record import Record
+from resolver.upstream.share import household
 
 _LOGGED_IN = (Login.KEY, Login.TOKEN)
 WAITING_MAX = 1000
-"""Addresses from which somebody is waited for."""
+"""Households of which somebody is waited for; where there are as many, no other."""
 AGAIN_SECONDS = 600
-"""So long the same is not said again of handshakes from an address: some never end."""
+"""So long the same is not said again of handshakes of a household: some never end."""
+SAID_MAX = 20
+SAID_SECONDS = 60
+"""So much is said of handshakes in that time, and no more: anybody can fail in them."""
 
 type Peer = tuple[Any, ...]
 """Address and port."""
@@ -34,14 +39,15 @@ class Waiting:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._timers: OrderedDict[Hashable, asyncio.TimerHandle] = OrderedDict()
+        self._timers: dict[Hashable, asyncio.TimerHandle] = {}
 
     def begin(self, name: Hashable, missed: Callable[[], None]) -> None:
-        """Wait for somebody of that name, if that is not done already."""
-        if name in self._timers:
+        """Wait for somebody of that name, if there is room and it is not done already.
+
+        Whoever is waited for stays, so that nobody hides others by coming often.
+        """
+        if name in self._timers or len(self._timers) >= WAITING_MAX:
             return
-        if len(self._timers) >= WAITING_MAX:
-            self.end(next(iter(self._timers)))
 
         def miss() -> None:
             del self._timers[name]
@@ -68,6 +74,7 @@ class Returns:
         self,
         lost: Callable[[http.HTTPFlow, Record], None],
         seconds: float = RETURN_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Tell of each request, or handshake, whose client did not come in time."""
         self._lost = lost
@@ -77,22 +84,29 @@ class Returns:
         self._said: TTLCache[tuple[object, Finding], None] = TTLCache(
             WAITING_MAX, AGAIN_SECONDS
         )
+        self._clock = clock
+        self._said_since = float("-inf")
+        self._said_count = 0
 
     def note(self, flow: http.HTTPFlow, record: Record) -> None:
         """Take note of a request that begins, or is over."""
         # Where a reverse proxy tells of the client, the handshakes are its own.
-        self._greeted.end(flow.client_conn.peername[0])
-        address = record.client[0] if record.client else ""
+        self._greeted.end(household(flow.client_conn.peername[0]))
+        who = household(str(record.client[0])) if record.client else ""
         if record.outcome is Outcome.CHALLENGED:
-            self._challenged.end(address)  # It is the last challenge that counts.
-            self._challenged.begin(address, lambda: self._miss_token(flow, record))
+            self._challenged.end(who)  # It is the last challenge that counts.
+            self._challenged.begin(who, lambda: self._miss_token(flow, record))
         elif record.kind is Kind.TOKEN or record.login in _LOGGED_IN:
-            self._challenged.end(address)
+            self._challenged.end(who)
 
     def note_handshake(self, failed: handshake.Handshake) -> None:
         """Take note of a handshake that came to nothing."""
-        address = failed.client.peername[0]
-        self._greeted.begin(address, lambda: self._miss_request(address, failed))
+        who = household(failed.client.peername[0])
+        self._greeted.begin(who, lambda: self._miss_request(who, failed))
+        if failed.blames_certificate:
+            self._challenged.end(
+                who
+            )  # It came for a token, and this is why it got none.
 
     def close(self) -> None:
         """Wait for nobody any more."""
@@ -110,11 +124,19 @@ class Returns:
             record.blame(found)
             self._lost(flow, record)
 
-    def _miss_request(self, address: object, failed: handshake.Handshake) -> None:
+    def _miss_request(self, who: str, failed: handshake.Handshake) -> None:
         found = failed.finding(self._seconds)
-        if (address, found) in self._said:
+        if (who, found) in self._said or not self._may_say():
             return
-        self._said[address, found] = None
+        self._said[who, found] = None
         flow, record = handshake.flow_of(failed.client)
         record.blame(found)
         self._lost(flow, record)
+
+    def _may_say(self) -> bool:
+        """Return whether there is one more thing to be said of handshakes for now."""
+        now = self._clock()
+        if now - self._said_since >= SAID_SECONDS:
+            self._said_since, self._said_count = now, 0
+        self._said_count += 1
+        return self._said_count <= SAID_MAX

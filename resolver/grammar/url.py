@@ -58,6 +58,11 @@ def parse_host(text: str) -> str:
     return text
 
 
+def format_host(name: str, port: int) -> str:
+    """Return host and port as they stand in a URL."""
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+
+
 def is_loopback(host: str) -> bool:
     """Return whether the host, with a port or without, is this machine's loopback."""
     name = _PORT.sub("", host).strip("[]")

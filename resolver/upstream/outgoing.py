@@ -22,7 +22,7 @@ from typing import Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from resolver.grammar.reference import shorten
-from resolver.grammar.url import USUAL_PORTS, parse_host
+from resolver.grammar.url import USUAL_PORTS, format_host, parse_host
 from resolver.upstream.host import Network, parse_address
 
 LOGIN_REFUSED = 407
@@ -52,11 +52,11 @@ class Proxy:
     @property
     def name(self) -> str:
         """The same in words."""
-        return f"the proxy {_bracketed(self.host)}:{self.port}"
+        return f"the proxy {format_host(self.host, self.port)}"
 
     def url_at(self, address: str) -> str:
         """Return its URL, by one of its addresses."""
-        return f"{self.scheme}://{_bracketed(address)}:{self.port}"
+        return f"{self.scheme}://{format_host(address, self.port)}"
 
     def refusal(self, status: int, reason: str) -> str:
         """Say why it makes no connection."""
@@ -131,7 +131,7 @@ class Proxies:
                 return True
         elif host == "localhost" or host.endswith(".localhost"):
             return True
-        places = (host, f"{_bracketed(host)}:{port}")
+        places = (host, format_host(host, port))
         return any(
             place == name or place.endswith(f".{name}")
             for name in self.names
@@ -236,7 +236,3 @@ def _parse_exempt(
                     f" write names, addresses and networks, as in {_EXEMPT_EXAMPLE}"
                 ) from error
     return tuple(names), tuple(networks)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

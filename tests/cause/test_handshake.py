@@ -17,6 +17,7 @@ MISTRUSTED = (
     f"The client does not trust the proxy's certificate for {NAME} (OpenSSL Error([("
     "'SSL routines', '', 'tls alert bad certificate')]))"
 )
+UNKNOWN = "The client may not trust the proxy's certificate for {}"
 CLOSED = f"The client disconnected during the handshake. If this happens for {NAME}, …"
 
 
@@ -81,6 +82,50 @@ def test_no_tls_in_common(words: str) -> None:
     assert finding.cause is Cause.TLS
     assert words in finding.sentence
     assert "versions of TLS" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "advice"),
+    [
+        (
+            f"{CLOSED} {{}}",
+            "a client fails: the client closed the connection without a word; it",
+            "health check",
+        ),
+        (
+            "Cannot parse ClientHello: 160301",
+            "a client fails: what it sent is no ClientHello that can be read; it",
+            "in between",
+        ),
+        (
+            f"{UNKNOWN} (OpenSSL Error([('SSL routines', '', 'no shared cipher')]))",
+            "a client fails: no shared cipher; it",
+            "versions of TLS",
+        ),
+        (
+            f"{UNKNOWN} (OpenSSL Error([]))",
+            "a client fails: OpenSSL does not say why; it",
+            "versions of TLS",
+        ),
+    ],
+)
+def test_mitmproxy_is_not_quoted(words: str, said: str, advice: str) -> None:
+    """It names the registry's address where the client asked for no name."""
+    finding = found(words.format("registry.example:443"), certificate=None)
+    assert said in finding.sentence
+    assert "registry.example" not in finding.sentence
+    assert advice in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("::1", "[::1]:8443"), ("192.0.2.1", "192.0.2.1:8443")]
+    + [(name, "<host>") for name in ("--help", "-x.example", "a;b", "")],
+)
+def test_command_that_can_be_used(name: str, place: str) -> None:
+    """An address of IPv6 has brackets, and what no host is called is left out."""
+    advice = found(MISTRUSTED, replace(OWN, names=[name]), name=name).advice
+    assert f"registry-proxy trust {place} prints how" in advice
 
 
 def test_words_are_bounded_and_printable() -> None:

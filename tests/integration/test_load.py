@@ -15,7 +15,7 @@ import pytest
 from demo.proxy import Proxy
 from localcloud import LocalCloud
 from localcloud.relay import Failure, Fault, Relay
-from mitm.guard.plain import HANDSHAKE
+from mitm.guard.hello import HANDSHAKE
 from mitm.guard.reader import REQUEST_LENGTH_MAX
 from registry_proxy.port import free_port
 from tests.integration.blob import first_layer, push_blob

@@ -170,6 +170,19 @@ def test_hello_to_plain_http(cloud: LocalCloud) -> None:
         assert "crashed" not in proxy.log
 
 
+def test_hello_where_there_is_tls(cloud: LocalCloud) -> None:
+    """It may come in pieces; for one that is too long, or none, nobody waits (T8)."""
+    with Proxy(cloud.registry_url, environment={"TLS": "authority"}) as proxy:
+        with connected(proxy) as connection:
+            for piece in BYTES:
+                connection.sendall(piece)
+            assert connection.recv(3) == b"\x16\3\3"
+        for broken in (b"\x16\3\1\0\4\1\xff\xff\xff", b"\x16GET / HTTP/1.1\r\n\r\n"):
+            assert send(proxy, broken) == b""
+        assert proxy.log.count("connection closed") == 2
+        assert "Traceback" not in proxy.log
+
+
 def shown(proxy: Proxy) -> str:
     """Return the certificate that a client is shown, in PEM."""
     context = ssl.create_default_context()

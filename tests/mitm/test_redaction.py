@@ -2,12 +2,15 @@
 
 import html
 import json
+import logging
 import re
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
+from cause.finding import LENGTH_MAX
 from mitm.redaction import (
+    quieten_logs,
     redacted_answer,
     redacted_form,
     redacted_login,
@@ -246,3 +249,29 @@ def test_url_is_shown_without_login(url: str, shown: str) -> None:
 def test_bytes_are_left_out(said: str, shown: str) -> None:
     """Bytes may be a login, also where they are cut off in the middle."""
     assert without_bytes(said) == shown
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "Cannot parse ClientHello: " + "160301" * 60_000,
+        f"The client may not trust the proxy's certificate for {SESSION} (oops)",
+    ],
+)
+def test_failed_handshake_is_a_detail(
+    caplog: pytest.LogCaptureFixture, rest: str
+) -> None:
+    """It is told of in other words, and may quote whatever a client sends."""
+    quieten_logs()
+    connections = logging.getLogger("mitmproxy.proxy.server")
+    for level in (logging.INFO, logging.DEBUG):
+        with caplog.at_level(level, connections.name):
+            connections.warning("Client TLS handshake failed. %s", rest)
+            connections.warning("Server TLS handshake failed.")
+    assert [record.levelname for record in caplog.records] == [
+        "WARNING",
+        "DEBUG",
+        "WARNING",
+    ]
+    assert len(caplog.messages[1]) <= LENGTH_MAX
+    assert SESSION not in caplog.text

@@ -9,6 +9,7 @@ import pytest
 
 from mitm.guard.reader import (
     HEAD_LENGTH_MAX,
+    HELLO_SECONDS,
     KEPT_SECONDS,
     LINGER_LENGTH_MAX,
     LINGER_SECONDS,
@@ -21,6 +22,8 @@ from resolver import errors
 
 IDLE, REQUEST, ANSWER = 120, 30, 10
 NEVER = 1e6
+HELLO = b"\x16\3\1\0\x64\1\0\0\x60" + bytes(0x60)
+"""A ClientHello by its length."""
 
 
 class Selector(selectors.DefaultSelector):
@@ -55,14 +58,14 @@ class Loop(asyncio.SelectorEventLoop):
 class Stream:
     """What mitmproxy would read from: pieces that come after so many seconds."""
 
-    def __init__(self, *pieces: tuple[float, int]) -> None:
+    def __init__(self, *pieces: tuple[float, int | bytes]) -> None:
         self._pieces = iter(pieces)
 
     async def read(self, _: int, /) -> bytes:
         """Return the next piece once it is there; after the last one there is none."""
-        seconds, length = next(self._pieces, (NEVER, 0))
+        seconds, piece = next(self._pieces, (NEVER, 0))
         await asyncio.sleep(seconds)
-        return bytes(length)
+        return bytes(piece)
 
 
 def run[R](steps: Coroutine[object, object, R]) -> tuple[R, float]:
@@ -115,6 +118,81 @@ def test_request(
 
     assert run(steps()) == (read, seconds)
     assert bool(caplog.records) == said
+
+
+def greeting_reader(
+    *pieces: tuple[float, bytes], request_seconds: int = REQUEST
+) -> RequestReader:
+    """Return a reader of a client that may begin with a TLS handshake."""
+    return RequestReader(
+        Stream(*pieces),
+        "c",
+        idle_seconds=IDLE,
+        request_seconds=request_seconds,
+        speaks_tls=True,
+    )
+
+
+@pytest.mark.parametrize("rest", [b"", b"more"])
+def test_hello_is_read_at_once(rest: bytes) -> None:
+    """However slowly it comes, mitmproxy sees it in one piece; then all as it comes."""
+    pieces = [(0.01, HELLO[at : at + 1]) for at in range(len(HELLO) - 1)]
+
+    async def steps() -> list[int]:
+        reader = greeting_reader(*pieces, (0.01, HELLO[-1:] + rest), (1, b"next"))
+        return await read_all(reader)
+
+    lengths, seconds = run(steps())
+    assert lengths == [len(HELLO) + len(rest), 4]
+    assert seconds == pytest.approx(len(HELLO) / 100 + REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "seconds", "said"),
+    [
+        ([(0, b"\x16")], HELLO_SECONDS, "not whole after 10 s"),
+        (
+            [(0, HELLO[:20]), (9, b"x"), (9, b"x")],
+            HELLO_SECONDS,
+            "not whole after 10 s",
+        ),
+        ([(0, b"\x16\3\1\0\4\1\xff\xff\xff")], 0, "more than 16384 bytes"),
+        ([(0, b"\x16\3"), (1, b"GET / HTTP")], 1, "cannot be read"),
+    ],
+)
+def test_hello_that_does_not_come(
+    caplog: pytest.LogCaptureFixture,
+    pieces: list[tuple[float, bytes]],
+    seconds: float,
+    said: str,
+) -> None:
+    """Of half a hello mitmproxy sees nothing, and it has a time of its own (T8)."""
+
+    async def steps() -> list[int]:
+        return await read_all(greeting_reader(*pieces))
+
+    assert run(steps()) == ([], seconds)
+    (record,) = caplog.records
+    assert said in record.getMessage()
+
+
+def test_hello_has_no_longer_than_a_request(caplog: pytest.LogCaptureFixture) -> None:
+    """Where requests have less time, a hello has no more."""
+
+    async def steps() -> list[int]:
+        return await read_all(greeting_reader((0, HELLO[:9]), request_seconds=2))
+
+    assert run(steps()) == ([], 2)
+    assert "not whole after 2 s" in caplog.text
+
+
+def test_client_that_ends_within_its_hello() -> None:
+    """It is gone, and nothing came of it."""
+
+    async def steps() -> bytes:
+        return await greeting_reader((0, HELLO[:9]), (0, b"")).read(65535)
+
+    assert run(steps()) == (b"", 0)
 
 
 @pytest.mark.parametrize("is_multiplexed", [False, True])

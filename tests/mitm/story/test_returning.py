@@ -11,7 +11,8 @@ from cause.finding import Cause
 from mitm.story.handshake import Handshake
 from mitm.story.kind import Kind, Login, Outcome
 from mitm.story.record import Record
-from mitm.story.returning import WAITING_MAX, Returns
+from mitm.story.returning import SAID_MAX, SAID_SECONDS, WAITING_MAX, Returns
+from tests.cause.sample import CERTIFICATE
 
 REALM = "https://proxy.example/auth/v1/token"
 AGENT = "containers/5.16.0 (github.com/containers/image)"
@@ -36,6 +37,13 @@ def request(
 def greeting(flow: http.HTTPFlow, words: str | None = None) -> Handshake:
     """Return a handshake that the client of a request had before."""
     return Handshake(flow.client_conn, words)
+
+
+def mistrusting(address: str, words: str = "(tlsv1 alert unknown ca)") -> Handshake:
+    """Return a handshake in which a client was shown the certificate."""
+    client = tflow.tclient_conn()
+    client.peername = (address, 40000)
+    return Handshake(client, words, CERTIFICATE)
 
 
 def lost(
@@ -130,13 +138,58 @@ def test_finding_that_is_there_already_stays() -> None:
 
 
 def test_number_of_addresses_is_bounded() -> None:
-    """Whoever asks from ever new addresses makes the proxy forget the first ones."""
+    """Whoever asks from ever new addresses hides nobody who came before."""
     asked = [
         request(address=f"10.0.{n >> 8}.{n & 255}") for n in range(WAITING_MAX + 1)
     ]
     told = lost(*asked)
     assert len(told) == WAITING_MAX
-    assert asked[0][1] not in told
+    assert asked[-1][1] not in told
+
+
+def test_network_of_ipv6_is_one_household() -> None:
+    """Who has it can come from any address of it."""
+    first, second = request(address="2001:db8::1"), request(address="2001:db8::2")
+    assert lost(first, second) == [second[1]]
+    assert not lost(first, request(Kind.TOKEN, None, "2001:db8::3"))
+    ways = mistrusting("2001:db8::1"), mistrusting("2001:db8::2")
+    assert len(lost(*ways)) == 1
+    flow, record = request(outcome=Outcome.SERVED)
+    flow.client_conn.peername = ("2001:db8::3", 1)
+    assert not lost(ways[0], (flow, record))
+
+
+def test_client_that_failed_by_the_certificate_did_come() -> None:
+    """It was on its way for a token, so that PUBLIC_URL is not to blame."""
+    (told,) = lost(request(), mistrusting("10.0.0.1"))
+    assert told.fault is Cause.TLS
+    others = mistrusting("10.0.0.2"), mistrusting("10.0.0.1", "no shared cipher")
+    for other in others:
+        assert [each.fault for each in lost(request(), other)] == [
+            Cause.REALM,
+            Cause.TLS,
+        ]
+
+
+def test_little_is_said_of_handshakes_in_a_minute() -> None:
+    """Clients come from ever new addresses; the next minute is another one (T8)."""
+    now = 0.0
+    told: list[Record] = []
+
+    async def play() -> None:
+        nonlocal now
+        returns = Returns(
+            lambda _, record: told.append(record), seconds=0, clock=lambda: now
+        )
+        for now, expected in ((0, 1), (SAID_SECONDS - 1, 1), (SAID_SECONDS, 2)):
+            for n in range(2 * SAID_MAX):
+                returns.note_handshake(mistrusting(f"10.{now}.0.{n}"))
+            done = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_later(0, done.set_result, None)
+            await done
+            assert len(told) == expected * SAID_MAX
+
+    asyncio.run(play())
 
 
 def test_nobody_is_waited_for_at_the_end() -> None:
