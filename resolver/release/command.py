@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from resolver.errors import AccessDenied, RegistryError
+from resolver.errors import AccessDenied, RegistryError, ServiceUnavailable
 from resolver.grammar.credential import credential_of_environment
 from resolver.grammar.reference import parse_reference
 from resolver.grammar.url import parse_url
@@ -50,8 +50,7 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
         url = api_url(environment)
         text = _answer(options.reference, url, environment, show_all=options.all)
     except (RegistryError, ValueError) as error:
-        said = error.in_log if isinstance(error, RegistryError) else error
-        sys.stderr.write(f"{said}\n")
+        sys.stderr.write(f"{_explain(error)}\n")
         return 1
     sys.stdout.write(f"{text}\n")
     return 0
@@ -70,6 +69,16 @@ def api_url(environment: Mapping[str, str]) -> str:
     return parse_url(
         f"https://{host or 'api.' + (environment.get('DNS_TLD') or 'balena-cloud.com')}"
     )
+
+
+def _explain(error: RegistryError | ValueError) -> str:
+    """Return what is wrong; of all servers, the API alone is asked."""
+    if isinstance(error, ServiceUnavailable) and error.cause:
+        return (
+            f"the balena API {error.explanation}; try again later, or name another with"
+            " API_URL"
+        )
+    return error.in_log if isinstance(error, RegistryError) else str(error)
 
 
 def _answer(

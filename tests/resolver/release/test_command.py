@@ -129,6 +129,16 @@ def test_unusable_key_is_not_sent(key: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert not {key, "\\u20ac"} & set(err.split())
 
 
+def test_api_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No registry is asked, so none is blamed."""
+    url = "http://no-such-host.invalid"
+    monkeypatch.setenv("API_URL", url)
+    status, out, err = run(BROWSER)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"the balena API {url} does not answer: ")
+    assert err.endswith("; try again later, or name another with API_URL\n")
+
+
 @pytest.mark.parametrize("arguments", [[], ["--all", ""]])
 def test_missing_reference(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
