@@ -180,3 +180,23 @@ def test_old_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_environment_names_the_api(variables: dict[str, str], url: str) -> None:
     """The variables are those of `make run`, in the same order."""
     assert api_url(variables) == url
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "advice"),
+    [
+        ("API_URL", "127.0.0.1:18000", "is no URL of a host: write https://host or"),
+        ("API_HOST", "https://api.x", "is no host name or address; write it as in api"),
+        ("DNS_TLD", "balena cloud", "is no host name or address; write it as in bal"),
+    ],
+)
+def test_wrong_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, advice: str
+) -> None:
+    """The value stands behind it, with what would be right."""
+    for name in ("API_URL", "API_HOST", "DNS_TLD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, text)
+    status, out, err = run(BROWSER)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"{variable}: '{text}' {advice}")
