@@ -113,7 +113,7 @@ def _answer(
         payload = api.query(query.all_releases(alias.slug), credential, deadline)
         application = parse_application(payload)
         if application is None:
-            raise deny(alias.slug)
+            raise deny(alias.slug, credential)
         return describe_releases(application)
     except AccessDenied as error:
         raise explain_denial(alias.slug, api, credential, deadline) from error
