@@ -121,6 +121,12 @@ def parse_reference(
     return Reference(host, url, name, tag, digest)
 
 
+def has_host(text: str) -> bool:
+    """Return whether a reference that somebody typed names a host."""
+    match = _REFERENCE.fullmatch(text.strip())
+    return match is not None and match["host"] is not None
+
+
 def is_name(text: str) -> bool:
     """Return whether it is a repository name."""
     try:
