@@ -11,6 +11,7 @@ import requests
 
 from live.shown import Shown, clean, read_pulls
 from live.state import PATH
+from resolver.upstream.failure import cause
 
 LENGTH_MAX = 64 << 20
 """Bytes of an answer; the page keeps no more pulls than that."""
@@ -45,7 +46,8 @@ class Page:
         path = parts.path.rstrip("/").removesuffix(PATH)
         given = parse_qs(parts.query).get("token", [""])[0]
         self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}{PATH}"
-        self._headers = {"Authorization": f"Bearer {given or token or ''}"}
+        self._token = given or token or ""
+        self._headers = {"Authorization": f"Bearer {self._token}"}
         self._session = requests.Session()
         self._session.trust_env = False  # The token is for nobody else.
 
@@ -86,6 +88,12 @@ class Page:
     def _check(self, status: int) -> None:
         """See that the answer has pulls in it."""
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            if not self._token:
+                raise SourceError(
+                    f"{clean(self.url)} needs a token, and none was given: name the"
+                    " file that has it with --pulls-token, or give --page the address"
+                    f" with its token; {HOW_TO_GET_ONE}"
+                )
             raise SourceError(
                 f"{clean(self.url)} refuses the token: a proxy that was started again"
                 f" may have another one; {HOW_TO_GET_ONE}"
@@ -147,11 +155,6 @@ def follow(
 
 
 def _why(error: requests.RequestException) -> str:
-    """Return the innermost reason, without the address of an object in memory."""
-    reason: object = error
-    while isinstance(reason, BaseException) and reason.args:
-        inner = getattr(reason, "reason", None) or reason.args[-1]
-        if not isinstance(inner, BaseException | str):
-            break
-        reason = inner
-    return clean(str(reason).rpartition(": ")[2])
+    """Return the reason in words."""
+    is_of_url = isinstance(error, requests.exceptions.InvalidURL)
+    return clean(str(error) if is_of_url else cause(error))

@@ -158,7 +158,10 @@ def _readable(text: str, expected: str) -> Path:
     if not path.is_file():
         raise ValueError(f"there is no file {text!r}; name {expected}")
     if not os.access(path, os.R_OK):
-        raise ValueError(f"{text!r} cannot be read by this user")
+        raise ValueError(
+            f"{text!r} cannot be read by this user; let this user read it, or name"
+            f" {expected}"
+        )
     return path
 
 

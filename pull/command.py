@@ -18,7 +18,7 @@ from pull.connection import Trust
 from pull.fault import Fault
 from pull.layout import Layout
 from pull.login import Logins
-from pull.reference import parse_reference
+from pull.reference import EXAMPLE, parse_reference
 
 _EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")  # noqa: S104 - it is connected to
 """Addresses to listen on that this machine knows as localhost."""
@@ -30,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add(
         "reference",
         metavar="REF",
+        nargs="?",
         help="[<host>/]<name>[:<tag>][@<digest>]; without a host it is pulled from the"
         " proxy of this machine",
     )
@@ -73,6 +74,9 @@ def run(options: Namespace, environment: Mapping[str, str]) -> int:
         ValueRefused: where the proxy listens is no address or no port.
 
     """
+    if not options.reference:
+        sys.stderr.write(f"REF is missing: name an image, as in {EXAMPLE}\n")
+        return 2
     host = usual_host(environment)
 
     def work() -> int:

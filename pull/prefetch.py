@@ -24,7 +24,7 @@ from pull.fault import Fault
 from pull.login import Logins
 from pull.manifest import Descriptor
 from pull.progress import Bar, progress
-from pull.reference import EXAMPLE, parse_reference
+from pull.reference import EXAMPLE, has_host, parse_reference
 from pull.source import NO_FILE, OPTION, PREFIX, Source, Unreadable
 from resolver.blob.folder import Damaged, Folder
 from resolver.grammar.reference import Digest
@@ -94,7 +94,10 @@ def _pull(options: Namespace, environment: Mapping[str, str]) -> int:
     host = usual_host(environment)
     references = list(dict.fromkeys(options.references))
     if not options.quiet:
-        _say(f"Pulling for the proxy to keep; without a host, for that at {host}.")
+        said = "Pulling through the proxy, so that it keeps the images."
+        if not all(map(has_host, references)):
+            said += f" References without a host mean the proxy at {host}."
+        _say(said)
     with ThreadPoolExecutor(IMAGES) as threads:
         results = threads.map(
             lambda text: _pull_one(options, environment, host, text), references

@@ -30,7 +30,8 @@ from resolver.grammar.url import is_loopback, parse_host
 HUB = "docker.io"
 HUB_HOST = "registry-1.docker.io"
 LATEST = "latest"
-EXAMPLE = "localhost:8080/<org>/<app>/<version>"
+_PATH = "<org>/<app>/<version>"
+EXAMPLE = f"localhost:8080/{_PATH}"
 _REFERENCE = re.compile(
     r"""
     (?: (?P<scheme> docker | https? ) :// )?
@@ -83,9 +84,10 @@ def parse_reference(
 
     """
     match = _REFERENCE.fullmatch(text.strip())
-    if match is None or not match["name"]:
+    if match is None:
         raise _fault(f"{shorten(text)} names no image", f"write it as {EXAMPLE}")
     host, name, scheme = match["host"] or usual_host, match["name"], match["scheme"]
+    example = f"write it as {f'{scheme}://' if scheme else ''}{host}/{_PATH}"
     try:
         parse_host(host)
     except RequestError as error:
@@ -93,6 +95,8 @@ def parse_reference(
             f"{shorten(host)}, before the first slash, is no host",
             "write a name or an address and the port, as in registry.example.com:5000",
         ) from error
+    if not name:
+        raise _fault(f"{shorten(text)} names no image", example)
     if host.removeprefix("index.") == HUB:
         host, name = HUB, name if "/" in name else f"library/{name}"
     try:
@@ -100,7 +104,7 @@ def parse_reference(
     except RequestError as error:
         better = replace_plus(name).lower()
         is_better = better != name and is_name(better)
-        advice = f"write {shorten(better)}" if is_better else f"write it as {EXAMPLE}"
+        advice = f"write {shorten(better)}" if is_better else example
         raise _fault(error.message, advice) from error
     tag = _checked_tag(match["tag"])
     digest = match["digest"]
@@ -115,6 +119,12 @@ def parse_reference(
     place = HUB_HOST if host == HUB else host
     url = f"{'http' if plain else 'https'}://{place}"
     return Reference(host, url, name, tag, digest)
+
+
+def has_host(text: str) -> bool:
+    """Return whether a reference that somebody typed names a host."""
+    match = _REFERENCE.fullmatch(text.strip())
+    return match is not None and match["host"] is not None
 
 
 def is_name(text: str) -> bool:

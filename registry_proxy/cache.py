@@ -90,7 +90,10 @@ def _parse_target(text: str) -> int:
     try:
         return 0 if text == "0" else parse_size(text)
     except ValueError as error:
-        raise ValueRefused(f"--to: {error}") from error
+        raise ValueRefused(
+            f"--to: {text!r} is neither 0 nor a size from 1MB to 1000TB; write it as in"
+            " 500MB, 20GB or 1TiB"
+        ) from error
 
 
 def _table(folder: Folder, entries: Sequence[Entry]) -> str:

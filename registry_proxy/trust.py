@@ -183,7 +183,7 @@ def registry_host(text: str, environment: Mapping[str, str]) -> str:
     """
     if not text:
         raise ValueRefused(
-            "HOST is missing: name it as in references, registry.example.com:8443"
+            "HOST is missing: name it as references do, as in registry.example.com:8443"
         )
     _check("HOST", text, text, "registry.example.com or registry.example.com:8443")
     name = _PORT.sub("", text)

@@ -93,6 +93,13 @@ def test_examples_name_this_version() -> None:
     assert {"".join(each) for each in named} == {VERSION}
 
 
+def test_examples_name_a_python_for_the_wheel() -> None:
+    """The Python that pipx takes otherwise may be too old for the wheel."""
+    installs = re.findall(r"^pipx install (?!--force).*", DOCUMENTATION, re.MULTILINE)
+    assert installs
+    assert all("--python python3.12 " in line for line in installs)
+
+
 def test_targets_are_documented() -> None:
     """`make help` describes every target but those that install for others."""
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))

@@ -9,9 +9,9 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from resolver.errors import AccessDenied, RegistryError
+from resolver.errors import AccessDenied, RegistryError, ServiceUnavailable
 from resolver.grammar.credential import credential_of_environment
-from resolver.grammar.reference import parse_reference
+from resolver.grammar.reference import parse_reference, shorten
 from resolver.grammar.url import parse_url
 from resolver.release import query
 from resolver.release.denial import explain_denial
@@ -25,6 +25,12 @@ from resolver.upstream.transport import Transport, Verification
 
 SECONDS = 30
 EXAMPLE = "balenablocks/browser-aarch64/2.3"
+CLOUD_URL = "https://api.balena-cloud.com"
+_HOSTS = (
+    ("API_HOST", "", "api.example.com"),
+    ("DNS_TLD", "api.", "balena.example.com"),
+)
+"""Variables, what the API's host has before their value, and what one looks like."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +56,7 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
         url = api_url(environment)
         text = _answer(options.reference, url, environment, show_all=options.all)
     except (RegistryError, ValueError) as error:
-        said = error.in_log if isinstance(error, RegistryError) else error
-        sys.stderr.write(f"{said}\n")
+        sys.stderr.write(f"{_explain(error)}\n")
         return 1
     sys.stdout.write(f"{text}\n")
     return 0
@@ -61,15 +66,34 @@ def api_url(environment: Mapping[str, str]) -> str:
     """Return the API that the environment names.
 
     Raises:
-        ValueError: what it names is no URL of a host.
+        ValueError: what it names is no URL of a host; the message names the variable.
 
     """
     if url := environment.get("API_URL"):
-        return parse_url(url)
-    host = environment.get("API_HOST")
-    return parse_url(
-        f"https://{host or 'api.' + (environment.get('DNS_TLD') or 'balena-cloud.com')}"
-    )
+        try:
+            return parse_url(url)
+        except ValueError as error:
+            raise ValueError(f"API_URL: {error}") from error
+    for variable, begin, example in _HOSTS:
+        if host := environment.get(variable):
+            try:
+                return parse_url(f"https://{begin}{host}")
+            except ValueError as error:
+                raise ValueError(
+                    f"{variable}: {shorten(host)} is no host name or address; write it"
+                    f" as in {example}"
+                ) from error
+    return CLOUD_URL
+
+
+def _explain(error: RegistryError | ValueError) -> str:
+    """Return what is wrong; of all servers, the API alone is asked."""
+    if isinstance(error, ServiceUnavailable) and error.cause:
+        return (
+            f"the balena API {error.explanation}; try again later, or name another with"
+            " API_URL"
+        )
+    return error.in_log if isinstance(error, RegistryError) else str(error)
 
 
 def _answer(
@@ -89,7 +113,7 @@ def _answer(
         payload = api.query(query.all_releases(alias.slug), credential, deadline)
         application = parse_application(payload)
         if application is None:
-            raise deny(alias.slug)
+            raise deny(alias.slug, credential)
         return describe_releases(application)
     except AccessDenied as error:
         raise explain_denial(alias.slug, api, credential, deadline) from error

@@ -156,7 +156,7 @@ class ApiResolver:
         payload = self._api.query(path, credential, deadline)
         application = parse_application(payload, has_releases=False)
         if application is None:
-            raise deny(alias.slug)
+            raise deny(alias.slug, credential)
         target = application.target
         if target and target.is_pullable:
             return Selection(target, TARGET_REASON)
@@ -287,7 +287,7 @@ class ApiResolver:
         payload = self._api.query(path, credential, deadline)
         application = parse_application(payload)
         if application is None:
-            raise deny(slug)
+            raise deny(slug, credential)
         return application
 
     def _find_location(self, image: Image) -> Location | None:
@@ -358,9 +358,13 @@ def _slim(release: Release) -> Release:
     return replace(release, images=tuple(images))
 
 
-def deny(slug: Slug) -> AccessDenied:
+def deny(slug: Slug, credential: Credential) -> AccessDenied:
     """Return the refusal for private and absent applications alike (rule S11)."""
+    how = (
+        "docker login, any user name and a balena API key as password"
+        if credential.key is None
+        else "a key that may see it"
+    )
     return AccessDenied(
-        f"{slug} is private or does not exist: check its name, or log in with docker"
-        " login, any user name and a balena API key as password"
+        f"{slug} is private or does not exist: check its name, or log in with {how}"
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from resolver.errors import Refusal, ReleaseUnknown
 from resolver.grammar.client import Client
+from resolver.grammar.credential import Credential
 from resolver.grammar.payload import parse_payload
 from resolver.grammar.reference import parse_alias
 from resolver.release.candidate import Candidate, Candidates
@@ -92,6 +93,7 @@ def compose(
     jwt: str,
     lookups: Mapping[str, Lookup],
     candidates: Mapping[str, Candidates],
+    credential: Credential,
     *,
     has_tag: bool,
     has_stored: bool,
@@ -104,6 +106,7 @@ def compose(
         jwt: what the API issued.
         lookups: what each name came to.
         candidates: those of each name that the token was asked for.
+        credential: what the client proved itself with.
         has_tag: whether a name was asked for beside its application.
         has_stored: whether the token is for names that the registry itself knows.
 
@@ -120,7 +123,7 @@ def compose(
         elif names is not None:
             rows = rows.keep(lambda row: row.location is None or row.location in names)
         if candidates[name].locations and not rows.locations:
-            refusals[name] = deny(parse_alias(name).slug)
+            refusals[name] = deny(parse_alias(name).slug, credential)
             continue
         if len(rows):
             entries[name] = rows

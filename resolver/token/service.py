@@ -194,6 +194,7 @@ class TokenService:
                 jwt,
                 lookups,
                 cuts,
+                request.credential,
                 has_tag=len(lookups) + len(stored) < len(set(request.scopes)),
                 has_stored=bool(stored),
             )

@@ -165,6 +165,8 @@ def _describe(error: Exception, bottom: BaseException) -> str:
         return "there is no such host" if is_known else "its name cannot be looked up"
     if isinstance(bottom, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {bottom.verify_message}"
+    if isinstance(bottom, ssl.SSLError) and bottom.reason in NO_TLS_AT_ALL:
+        return "it speaks plain HTTP, but was addressed with TLS"
     if usual := next((text for kind, text in _CAUSES if isinstance(bottom, kind)), ""):
         return usual
     return repr(error) if bottom is error else f"{type(bottom).__name__}: {bottom}"

@@ -126,7 +126,20 @@ def test_nothing_listens(capsys: pytest.CaptureFixture[str]) -> None:
     assert watch("--page", page.url) == 1
     said = capsys.readouterr().err
     assert f"nothing answers at http://127.0.0.1:{page.port}/pulls" in said
-    assert "Connection refused" in said
+    assert said.endswith(": it refuses the connection\n")
+
+
+def test_no_token_is_given(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None was refused, then; it is said how to give one."""
+    monkeypatch.delenv("PULLS_TOKEN", raising=False)
+    with showing() as page:
+        assert watch("--pulls-port", str(page.port)) == 1
+    said = capsys.readouterr().err
+    assert f"http://127.0.0.1:{page.port}/pulls needs a token, and none was" in said
+    assert "with --pulls-token" in said
+    assert "refuses" not in said
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,10 @@ def test_insecure_is_said(site: Site, capsys: pytest.CaptureFixture[str]) -> Non
     assert "no certificate is verified" in capsys.readouterr().out
 
 
-def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    """A call without a reference ends with 2."""
-    with pytest.raises(SystemExit) as ended:
-        main(["pull"])
-    assert ended.value.code == 2
-    assert "REF" in capsys.readouterr().err
+@pytest.mark.parametrize("words", [[], [""]])
+def test_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A call without a reference, or with the empty one of `make`, ends with 2."""
+    assert main(["pull", *words]) == 2
+    assert capsys.readouterr().err == (
+        "REF is missing: name an image, as in localhost:8080/<org>/<app>/<version>\n"
+    )

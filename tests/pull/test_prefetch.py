@@ -17,6 +17,7 @@ from registry_proxy.command import main
 from tests.pull.site import CONFIG, LAYER, NAME, Site, digest_of, error, manifest_of
 
 OTHER_LAYER = LAYER[::-1]
+KEEPING = "Pulling through the proxy, so that it keeps the images."
 PLATFORMS = ("linux/arm64", "plan9/mips", "unknown/unknown")
 
 
@@ -75,13 +76,21 @@ def test_all_platforms_unless_one_is_named(
     assert set(pulled(proxy)) == set(map(digest_of, (CONFIG, LAYER, OTHER_LAYER)))
     assert len(pulled(proxy)) == 3
     assert capsys.readouterr().out.splitlines() == [
-        f"Pulling for the proxy to keep; without a host, for that at localhost:{port}.",
+        f"{KEEPING} References without a host mean the proxy at localhost:{port}.",
         f"{NAME}: 512.0 kB, all digests as they should be",
     ]
     proxy.registry.requests.clear()
     assert prefetch(proxy, NAME, "--platform", "plan9/mips", "--quiet") == 0
     assert pulled(proxy) == list(map(digest_of, (CONFIG, OTHER_LAYER)))
     assert capsys.readouterr().out == ""
+
+
+def test_proxy_of_this_machine_is_told_where_it_is_meant(
+    proxy: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where each reference has a host, no other is asked."""
+    assert prefetch(proxy, f"{proxy.registry.host}/{NAME}") == 0
+    assert capsys.readouterr().out.splitlines()[0] == KEEPING
 
 
 def test_goes_on_after_one_that_fails(

@@ -44,6 +44,16 @@ def test_plain_http_is_chosen() -> None:
         ("Org/App", "'Org/App' is not a repository name", "write 'org/app'"),
         ("org/a+b", "'org/a+b' has a +", "write 'org/a_b'"),
         ("org//app", "'org//app' is not a repository name", "<org>/<app>/<version>"),
+        (
+            "localhost:18080/org/app/",
+            "'org/app/' is not a repository name",
+            "write it as localhost:18080/<org>/<app>/<version>",
+        ),
+        (
+            "https://localhost:5000/",
+            "'https://localhost:5000/' names no image",
+            "write it as https://localhost:5000/<org>/<app>/<version>",
+        ),
         ("org/app:1+2", "'1+2' has a +", "write '1_2'"),
         ("org/app:a b", "'a b', after the colon, is no tag", "letters, digits"),
         ("org/app@sha256:1", "'sha256:1', after the @, is no digest", "64 hex digits"),
@@ -59,3 +69,10 @@ def test_wrong_part_is_named(text: str, sentence: str, advice: str) -> None:
     assert caught.value.cause is Cause.NAME
     assert str(caught.value).startswith(sentence)
     assert advice in caught.value.advice
+
+
+def test_example_has_the_usual_host() -> None:
+    """Where none is named, it is that of the proxy that is asked."""
+    with pytest.raises(Fault) as caught:
+        parse_reference("org//app", usual_host="localhost:9000")
+    assert caught.value.advice == "write it as localhost:9000/<org>/<app>/<version>"

@@ -168,7 +168,7 @@ def test_folder_has_to_be_there(
     ("words", "status", "said"),
     [
         ([], 1, "CACHE: is not set; name the folder in which the proxy keeps blobs"),
-        (["prune", "--to", "much"], 1, "--to: 'much' is no size from 1MB to"),
+        (["prune", "--to", "much"], 1, "--to: 'much' is neither 0 nor a size"),
         (["--cache-size", "much"], 1, "CACHE_SIZE: 'much' is no size from 1MB to"),
         (["check", "--to", "1GB"], 2, "--to: has no effect on check"),
         (["prune", "--json"], 2, "--json: has no effect on prune"),

@@ -1,5 +1,6 @@
 """What the environment variables make of mitmdump's arguments."""
 
+import os
 import resource
 import shlex
 import subprocess
@@ -166,6 +167,24 @@ def test_wrong_variable_is_named(variables: str, said: str) -> None:
     assert message.startswith(variables.partition("=")[0] + ": ")
     assert said in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("variables", "advice"),
+    [
+        (f"PULLS_TOKEN={FILE} PULLS_PORT=82", "one that has the token"),
+        (f"TLS_KEY={FILE} TLS_CERT={FILE}", "one in PEM format, as in"),
+    ],
+)
+def test_file_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, variables: str, advice: str
+) -> None:
+    """It is said what would work; root, who may run this, can read any."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ValueRefused) as refused:
+        serve.arguments_of("mitmweb", environment(variables))
+    said = f"'{FILE}' cannot be read by this user; let this user read it, or name"
+    assert f"{said} {advice}" in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_host_is_the_one_of_references(
 @pytest.mark.parametrize(
     ("host", "variables", "said"),
     [
-        ("", {}, "HOST is missing"),
+        ("", {}, "HOST is missing: name it as references do, as in registry."),
         (f"https://{HOST}", {}, "HOST: 'https://"),
         (f"{HOST}/org/app", {}, "HOST: "),
         (f"{HOST}:99999", {}, "HOST: "),

@@ -129,6 +129,16 @@ def test_unusable_key_is_not_sent(key: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert not {key, "\\u20ac"} & set(err.split())
 
 
+def test_api_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No registry is asked, so none is blamed."""
+    url = "http://no-such-host.invalid"
+    monkeypatch.setenv("API_URL", url)
+    status, out, err = run(BROWSER)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"the balena API {url} does not answer: ")
+    assert err.endswith("; try again later, or name another with API_URL\n")
+
+
 @pytest.mark.parametrize("arguments", [[], ["--all", ""]])
 def test_missing_reference(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -170,3 +180,23 @@ def test_old_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_environment_names_the_api(variables: dict[str, str], url: str) -> None:
     """The variables are those of `make run`, in the same order."""
     assert api_url(variables) == url
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "advice"),
+    [
+        ("API_URL", "127.0.0.1:18000", "is no URL of a host: write https://host or"),
+        ("API_HOST", "https://api.x", "is no host name or address; write it as in api"),
+        ("DNS_TLD", "balena cloud", "is no host name or address; write it as in bal"),
+    ],
+)
+def test_wrong_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, advice: str
+) -> None:
+    """The value stands behind it, with what would be right."""
+    for name in ("API_URL", "API_HOST", "DNS_TLD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, text)
+    status, out, err = run(BROWSER)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"{variable}: '{text}' {advice}")

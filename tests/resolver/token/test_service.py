@@ -188,6 +188,25 @@ def test_what_the_api_does_not_grant_is_denied(tags: int) -> None:
     assert issued.resolutions == ()
 
 
+@pytest.mark.parametrize(
+    ("login", "advice"),
+    [
+        (None, "docker login, any user name and a balena API key as password"),
+        (BASIC, "a key that may see it"),
+    ],
+    ids=["anonymous", "logged in"],
+)
+@pytest.mark.parametrize("name", ["hidden/app", "org/app"])
+def test_denial_advises_another_login(
+    name: str, login: str | None, advice: str
+) -> None:
+    """Whoever has logged in need not be told how, only that this key is not enough."""
+    granted = answer({"token": jwt([])})
+    issued, _ = issue(request_for(name, login=login), {TOKEN: granted})
+    said = f"{name} is private or does not exist: check its name, or log in with"
+    assert issued.refusals[name].message == f"{said} {advice}"
+
+
 @pytest.mark.parametrize("tags", [0, 20])
 def test_opaque_token_is_passed_on(tags: int) -> None:
     """A token that is no JWT is passed on with its aliases, and without its times."""

@@ -1,6 +1,7 @@
 """Why there is no answer, in words that an operator need not look up."""
 
 import socket
+import ssl
 from http.client import BadStatusLine, IncompleteRead, RemoteDisconnected
 
 import pytest
@@ -11,6 +12,14 @@ from resolver.symptom import Symptom
 from resolver.upstream.failure import cause, symptom_of, unreachable
 from resolver.upstream.share import busy
 
+
+def no_tls(reason: str) -> ssl.SSLError:
+    """Return what OpenSSL says of an answer that is no TLS."""
+    error = ssl.SSLError(1, f"[SSL: {reason}] x (_ssl.c:1000)")
+    error.reason = reason
+    return error
+
+
 CAUSES = (
     (socket.gaierror(socket.EAI_NONAME, "x"), "there is no such host"),
     (socket.gaierror(socket.EAI_AGAIN, "x"), "its name cannot be looked up"),
@@ -18,6 +27,10 @@ CAUSES = (
     (ConnectionResetError(104, "x"), "it reset the connection"),
     (RemoteDisconnected("x"), "it closed the connection"),
     (TimeoutError("x"), "it takes too long"),
+    (
+        no_tls("WRONG_VERSION_NUMBER"),
+        "it speaks plain HTTP, but was addressed with TLS",
+    ),
     (OSError(113, "No route to host"), "OSError: [Errno 113] No route to host"),
 )
 URL = "https://api.example.com:8443/v7/release?Signature=abc"
