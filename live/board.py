@@ -56,10 +56,9 @@ _HEALTH_CHECKS = (Kind.PING, Kind.READY)
 class Running:
     """A request that is not over."""
 
-    flow: http.HTTPFlow
     record: Record
-    own: list[Request] = field(default_factory=list)
-    """What the proxy asked to answer it."""
+    request: Request
+    """As it was read last, with what the proxy asked to answer it."""
 
 
 @dataclass(slots=True)
@@ -265,24 +264,25 @@ class Board:
     def _note(self, flow: http.HTTPFlow, record: Record) -> None:
         request = self._read(flow, record)
         known = self._running.get(flow.id)
+        if known:
+            request = replace(request, own=known.request.own)
         if record.outcome is None:
-            if known is None:
-                known = self._running[flow.id] = Running(flow, record)
-                self._names[record.request_id] = flow.id
-            known.record = record
+            self._running[flow.id] = Running(record, request)
+            self._names[record.request_id] = flow.id
         elif known:
             del self._running[flow.id]
             self._names.pop(record.request_id, None)
-        if known and known.own:
-            request = replace(request, own=tuple(known.own))
         self._take(request)
 
     def _adopt(self, flow: http.HTTPFlow, record: Record) -> None:
-        """Put a request of the proxy's own into the one that it was made for."""
+        """Put a request of the proxy's own into the one that it was made for.
+
+        That one is not read again, because it may have dozens of these.
+        """
         client = self._running.get(self._names.get(record.request_id, ""))
-        if client and len(client.own) < OWN_MAX:
-            client.own.append(self._read(flow, record))
-            self._note(client.flow, client.record)
+        if client and len(client.request.own) < OWN_MAX:
+            client.request.own += (self._read(flow, record),)
+            self._take(self._timed(client.request))
 
     def _read(self, flow: http.HTTPFlow, record: Record) -> Request:
         """Return what may be shown of a request: no secret, and no text without end."""
@@ -293,11 +293,11 @@ class Board:
         def cut(text: str) -> str:
             return secrets.cut(text[: 2 * TEXT_LENGTH_MAX])[:TEXT_LENGTH_MAX]
 
-        request = read_request(flow, record).with_texts(cut)
-        names = [cut(name) for name in record.names[:ALIASES_MAX]]
-        request.record.alias = SEPARATOR.join(names) or None
-        request.record.aliases.sort(key=lambda each: each.alias not in names)
-        del request.record.aliases[ALIASES_MAX:]
+        names = record.names[:ALIASES_MAX]
+        aliases = sorted(record.aliases, key=lambda each: each.alias not in names)
+        few = replace(record, aliases=aliases[:ALIASES_MAX])
+        request = read_request(flow, few).with_texts(cut)
+        request.record.alias = SEPARATOR.join(map(cut, names)) or None
         if flow.response:
             request.record.status = flow.response.status_code
         return request if record.is_own or record.outcome else self._timed(request)

@@ -21,6 +21,7 @@ from report import grouping, party, phrase
 from report.grouping import Sorting, group_requests
 from report.pull import Pull
 from report.request import Request
+from report.secret import Secrets
 from tests.live.play import Clock, begin, play, playing, record_of
 from tests.report.flow import (
     ALIAS,
@@ -145,6 +146,31 @@ def test_own_request_is_shown_before_the_answer(kept: tuple[Board, Clock]) -> No
     (card,) = board.cards()
     assert ids_of(card) == [token.id, asked.id]
     assert card.running
+
+
+def test_request_for_many_names_is_read_seldom(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for 32 names is not read again for each look-up, and no name in vain."""
+    texts: list[str] = []
+
+    def cut(_: Secrets, text: str) -> str:
+        texts.append(text)
+        return text
+
+    monkeypatch.setattr(Secrets, "cut", cut)
+    board, clock = kept
+    names = [f"org/app{number}/1" for number in range(32)]
+    token = make_flow(Kind.TOKEN, alias=", ".join(names))
+    token.metadata["balena"]["aliases"] = [{"alias": name} for name in names]
+    asked = [
+        make_flow(OwnKind.RESOLUTION, seconds=0.01, request_id=token.id, alias="")
+        for _ in names
+    ]
+    play(board, clock, [token, *asked])
+    assert [len(card.pull.rows) for card in board.cards()] == [33] * limits.ALIASES_MAX
+    assert texts.count("token") == 2
+    assert not {*texts} & {*names[limits.ALIASES_MAX :]}
 
 
 def test_health_checks_are_left_out(kept: tuple[Board, Clock]) -> None:
