@@ -19,6 +19,7 @@ from report.pull import Pull
 from report.recording import Recording
 from report.request import Request, read_request
 from report.secret import Secrets
+from resolver.upstream.share import household
 
 PULLS_MAX = 500
 REQUESTS_MAX = 10_000
@@ -34,6 +35,8 @@ TEXT_LENGTH_MAX = 500
 """Characters of whatever is told of a request, which is as long as a finding."""
 ALIASES_MAX = 8
 """Names of one token request that are looked at."""
+CROWD = 10
+"""Who has no more than one part of so many is one of many, and has not too much."""
 QUIET_SECONDS = 2.0
 """Without a request, after which a pull counts as over."""
 LOOK_SECONDS = 0.4
@@ -392,20 +395,33 @@ class Board:
             del self._live[pull.number]
 
     def _make_room(self) -> None:
-        """Keep the bounds, at the expense of the address that has the most."""
+        """Keep the bounds, at the expense of who has the most."""
         while len(self._cards) > PULLS_MAX:
             self._forget(self._least_wanted(lambda _: 1))
         while self._size > REQUESTS_MAX and len(self._cards) > 1:
             self._forget(self._least_wanted(lambda card: card.size))
 
     def _least_wanted(self, weigh: Callable[[Card], int]) -> Card:
-        """Return a pull of whose address has the most: the oldest, one that is over."""
+        """Return a pull of who has the most, or of anybody where that is little.
+
+        It is one that is over: of the older half one that got nothing, or the oldest.
+        """
         shares: Counter[str] = Counter()
         for card in self._cards.values():
-            shares[card.pull.client] += weigh(card)
+            shares[household(card.pull.client)] += weigh(card)
         most = max(shares.values())
-        cards = [c for c in self._cards.values() if shares[c.pull.client] == most]
-        return next((each for each in cards if not each.running), cards[0])
+        least = most if most * CROWD > shares.total() else 0
+        cards = [
+            each
+            for each in self._cards.values()
+            if shares[household(each.pull.client)] >= least
+        ]
+        middle = cards[len(cards) // 2].pull.number
+
+        def is_wanted(card: Card) -> tuple[bool, bool]:
+            return bool(card.running), card.pull.number > middle or card.bytes > 0
+
+        return min(cards, key=is_wanted)
 
     def _forget(self, card: Card) -> None:
         for pull in self._sorting.forget(card.pull):

@@ -53,6 +53,7 @@ from report.beginning import (
 from report.party import Parties, Party, is_open, may_ping
 from report.pull import Pull
 from report.request import Request
+from resolver.upstream.share import household
 
 RIVALS_MAX = 20
 """Pulls of one address and alias that a request without a link is held against."""
@@ -234,11 +235,23 @@ class Sorting:
             self._parties.forget(party)
 
     def forget_others(self, most: int) -> None:
-        """Keep of what belongs to no pull only the latest so many."""
-        others = sorted(self._others.values(), key=lambda each: each.begin)
-        for request in others[: max(0, len(others) - most)]:
-            self._take_back(request)
-            self._running.pop(request.id, None)
+        """Keep of what belongs to no pull only so many.
+
+        Who has the most loses the oldest, and a finding last.
+        """
+        shares = Counter(household(each.client) for each in self._others.values())
+        while len(self._others) > most:
+            gone = min(
+                self._others.values(),
+                key=lambda each: (
+                    -shares[household(each.client)],
+                    each.record.finding is not None,
+                    each.begin,
+                ),
+            )
+            shares[household(gone.client)] -= 1
+            self._take_back(gone)
+            self._running.pop(gone.id, None)
 
     def _known(self, request_id: str) -> Request | None:
         """Return the request that was over, if it is kept."""

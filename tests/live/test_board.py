@@ -354,6 +354,27 @@ def test_what_belongs_to_no_pull_is_bounded(kept: tuple[Board, Clock]) -> None:
     assert len(board._sorting._bases) <= limits.OTHERS_MAX
 
 
+def test_findings_of_others_stay(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for very many paths takes none of them away, nor its own (T15)."""
+    monkeypatch.setattr(limits, "OTHERS_MAX", 5)
+    board, clock = kept
+    lost = [
+        make_flow(
+            Kind.BASE, Outcome.CHALLENGED, status=401, client=client, finding="why"
+        )
+        for client in ("192.0.2.9", "2001:db8::1")
+    ]
+    many = [
+        make_flow(Kind.OTHER, at=n + 1, alias="", client=f"2001:db8::{n + 2}")
+        for n in range(20)
+    ]
+    play(board, clock, [*lost, *many])
+    kept_ids = [each.id for each in board.others.requests]
+    assert kept_ids == [each.id for each in (*lost, *many[-3:])]
+
+
 def test_nothing_of_a_request_that_is_over_is_held(kept: tuple[Board, Clock]) -> None:
     """A flow, with its bodies, is let go when it ends."""
     board, clock = kept
@@ -502,6 +523,41 @@ def test_room_is_made_where_most_is(
     for flows in (many, large):
         play(board, clock, flows)
         assert board.cards()[-1].pull.client == "192.0.2.8"
+
+
+def test_network_is_one_client(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has very many addresses of IPv6 has no more room than others (T15)."""
+    monkeypatch.setattr(limits, "PULLS_MAX", 6)
+    board, clock = kept
+    mine = [blob(n, client="2001:db8:1::1", alias=f"org/app{n}/1") for n in range(2)]
+    others = [blob(n, client=f"2001:db8::{n}", at=n + 1) for n in range(20)]
+    play(board, clock, [*mine, *others])
+    assert [card.pull.client for card in board.cards()[-2:]] == ["2001:db8:1::1"] * 2
+
+
+def test_crowd_that_gets_nothing_pushes_nothing_out(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many addresses with one refusal each, none takes room from a pull (T15)."""
+    monkeypatch.setattr(limits, "PULLS_MAX", 40)
+    board, clock = kept
+    mine = [blob(n, alias=f"org/app{n}/1") for n in range(3)]
+    refused = [
+        make_flow(
+            Kind.MANIFEST,
+            Outcome.REFUSED,
+            at=n + 1,
+            status=404,
+            client=f"198.51.100.{n}",
+        )
+        for n in range(60)
+    ]
+    play(board, clock, [*mine, *refused])
+    cards = board.cards()
+    assert [card.pull.client for card in cards[-3:]] == ["192.0.2.7"] * 3
+    assert cards[0].pull.client == "198.51.100.59"
 
 
 def test_no_request_waits_for_what_is_hidden(
