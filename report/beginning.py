@@ -22,6 +22,9 @@ def begins(request: Request, last: Pull, base: Request | None) -> bool:
     """Return whether the request begins another pull than the last one."""
     if is_silent(last, request.begin):
         return True
+    if request.kind is Kind.PUSH:
+        is_over = last.silence(request.begin) > PAUSE_SECONDS and last.bytes > 0
+        return is_over and not has(last, Kind.PUSH)
     if request.kind not in BEGINNINGS:
         return False
     if base and base.begin > last.requests[-1].begin:

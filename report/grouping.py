@@ -26,7 +26,8 @@ Within one client a pull is what is asked for under one alias. These begin a new
 - a request without a token for a manifest by its tag, which containerd begins with,
   where the pull before had a token already, or failed half a second ago or more;
 - a request for a manifest by its tag that the pull before was given half a second ago
-  or more, as from BuildKit, which keeps its token.
+  or more, as from BuildKit, which keeps its token;
+- a push, half a second or more after the pull before was given something.
 """
 
 from collections import Counter, defaultdict

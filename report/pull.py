@@ -222,9 +222,12 @@ class Pull:
                 return None
         return None
 
-    def _weight(self, request: Request) -> tuple[int, float]:
-        outcome = request.outcome_for(self.alias)
-        return BAD_OUTCOMES.index(outcome or Outcome.ABORTED), -request.begin
+    def _weight(self, request: Request) -> tuple[bool, int, float]:
+        """Return how much it decides; who pushes looks before what is there."""
+        outcome = BAD_OUTCOMES.index(
+            request.outcome_for(self.alias) or Outcome.ABORTED
+        )
+        return request.kind is Kind.PUSH, outcome, -request.begin
 
 
 def _begin(request: Request) -> float:

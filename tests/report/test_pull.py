@@ -81,6 +81,15 @@ def test_what_is_worst_decides() -> None:
     assert pull_of(TOKEN, gone, failed).result is Outcome.FAILED
 
 
+def test_push_decides() -> None:
+    """A client that pushes looks first what is there; that it is not is no cause."""
+    looked = make_flow(Kind.MANIFEST, Outcome.REFUSED, at=0.2, status=404)
+    pushed = make_flow(Kind.PUSH, Outcome.REFUSED, at=0.3, status=405, method="POST")
+    decisive = pull_of(TOKEN, looked, pushed).decisive
+    assert decisive
+    assert decisive.kind is Kind.PUSH
+
+
 def test_bytes_of_an_error_are_not_counted() -> None:
     """What is answered to a request without a token is no part of the image."""
     challenged = make_flow(Kind.BLOB, Outcome.CHALLENGED, status=401, bytes=177)
