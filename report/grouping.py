@@ -478,12 +478,20 @@ class Sorting:
         return any(pull in self._left(doubt) for doubt in self._doubts)
 
     def _is_idle(self, pull: Pull) -> bool:
-        """Return whether it has only tokens that were used for another alias."""
-        is_used = not pull.has_content and all(
-            any(place.has_content for place in self._places[each.id])
+        """Return whether it has only tokens that were used for another alias.
+
+        Or that were refused for a tag's own name, and for the name below which it is.
+        """
+        if pull.has_content:
+            return False
+        name, is_bad = pull.alias.rpartition("/")[0], pull.is_bad
+        return all(
+            any(
+                place.alias == name and place.is_bad if is_bad else place.has_content
+                for place in self._places[each.id]
+            )
             for each in pull.requests
         )
-        return is_used and not pull.is_bad
 
     def _left(self, doubt: _Doubt) -> list[Pull]:
         """Return the beginnings that have not gone on since."""

@@ -66,6 +66,21 @@ def test_refusal_of_one_alias_of_two() -> None:
     assert refused.result is Outcome.REFUSED
 
 
+@pytest.mark.parametrize("has_manifest", [True, False])
+def test_refusal_of_a_tag_is_one(*, has_manifest: bool) -> None:
+    """A tag has a name of its own in the token request, which is no other pull."""
+    records = [{"alias": name, **REFUSED} for name in ("org/nope", "org/nope/latest")]
+    asked = ", ".join(each["alias"] for each in records)
+    known: dict[str, Any] = {"session": "s", "outcome": Outcome.REFUSED}
+    flows = [make_flow(Kind.TOKEN, alias=asked, aliases=records, **known)]
+    if has_manifest:
+        flows += [
+            make_flow(Kind.MANIFEST, at=0.2, alias="org/nope", status=404, **known)
+        ]
+    pull = pull_of(*flows)
+    assert (pull.alias, pull.result) == ("org/nope", Outcome.REFUSED)
+
+
 def test_success_at_the_second_attempt() -> None:
     """A blob that came at the second attempt spoils nothing."""
     broken = make_flow(Kind.BLOB, Outcome.FAILED, at=0.2, digest=DIGEST)
