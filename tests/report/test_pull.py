@@ -81,6 +81,20 @@ def test_refusal_of_a_tag_is_one(*, has_manifest: bool) -> None:
     assert (pull.alias, pull.result) == ("org/nope", Outcome.REFUSED)
 
 
+@pytest.mark.parametrize("tag", ["9.9", "latest"])
+def test_refused_tag_stands_for_no_release(tag: str) -> None:
+    """Of a name with a release, nobody got that; the heading has the tag instead."""
+    token = make_flow(Kind.TOKEN, target=FOUND)
+    path = f"/v2/{ALIAS}/manifests/{tag}"
+    known: dict[str, Any] = {"outcome": Outcome.REFUSED, "status": 404, "path": path}
+    refused = pull_of(token, make_flow(Kind.MANIFEST, at=0.2, **known))
+    assert phrase.release(refused) == ""
+    assert phrase.name(refused) == (f"{ALIAS}:9.9" if tag == "9.9" else ALIAS)
+    served = pull_of(token, make_flow(Kind.MANIFEST, at=0.2, path=path))
+    assert phrase.release(served) == "2.3.8+rev2 (b4b201f)"
+    assert phrase.name(served) == ALIAS
+
+
 def test_success_at_the_second_attempt() -> None:
     """A blob that came at the second attempt spoils nothing."""
     broken = make_flow(Kind.BLOB, Outcome.FAILED, at=0.2, digest=DIGEST)
