@@ -192,7 +192,7 @@ def test_push_is_refused_once() -> None:
 
 
 def test_push_after_a_pull() -> None:
-    """It is a card of its own, also with the token of the pull, and the pull is good."""
+    """It is a card of its own, also with the token of the pull, which is good."""
     known: dict[str, Any] = {"session": "s", "login": str(Login.TOKEN)}
     pulled = [
         make_flow(Kind.TOKEN, session="s"),
