@@ -19,6 +19,7 @@ from report.pull import Pull
 from report.recording import Recording
 from report.request import Request, read_request
 from report.secret import Secrets
+from resolver.upstream.share import household
 
 PULLS_MAX = 500
 REQUESTS_MAX = 10_000
@@ -34,6 +35,8 @@ TEXT_LENGTH_MAX = 500
 """Characters of whatever is told of a request, which is as long as a finding."""
 ALIASES_MAX = 8
 """Names of one token request that are looked at."""
+CROWD = 10
+"""Who has no more than one part of so many is one of many, and has not too much."""
 QUIET_SECONDS = 2.0
 """Without a request, after which a pull counts as over."""
 LOOK_SECONDS = 0.4
@@ -56,10 +59,9 @@ _HEALTH_CHECKS = (Kind.PING, Kind.READY)
 class Running:
     """A request that is not over."""
 
-    flow: http.HTTPFlow
     record: Record
-    own: list[Request] = field(default_factory=list)
-    """What the proxy asked to answer it."""
+    request: Request
+    """As it was read last, with what the proxy asked to answer it."""
 
 
 @dataclass(slots=True)
@@ -265,24 +267,25 @@ class Board:
     def _note(self, flow: http.HTTPFlow, record: Record) -> None:
         request = self._read(flow, record)
         known = self._running.get(flow.id)
+        if known:
+            request = replace(request, own=known.request.own)
         if record.outcome is None:
-            if known is None:
-                known = self._running[flow.id] = Running(flow, record)
-                self._names[record.request_id] = flow.id
-            known.record = record
+            self._running[flow.id] = Running(record, request)
+            self._names[record.request_id] = flow.id
         elif known:
             del self._running[flow.id]
             self._names.pop(record.request_id, None)
-        if known and known.own:
-            request = replace(request, own=tuple(known.own))
         self._take(request)
 
     def _adopt(self, flow: http.HTTPFlow, record: Record) -> None:
-        """Put a request of the proxy's own into the one that it was made for."""
+        """Put a request of the proxy's own into the one that it was made for.
+
+        That one is not read again, because it may have dozens of these.
+        """
         client = self._running.get(self._names.get(record.request_id, ""))
-        if client and len(client.own) < OWN_MAX:
-            client.own.append(self._read(flow, record))
-            self._note(client.flow, client.record)
+        if client and len(client.request.own) < OWN_MAX:
+            client.request.own += (self._read(flow, record),)
+            self._take(self._timed(client.request))
 
     def _read(self, flow: http.HTTPFlow, record: Record) -> Request:
         """Return what may be shown of a request: no secret, and no text without end."""
@@ -293,11 +296,11 @@ class Board:
         def cut(text: str) -> str:
             return secrets.cut(text[: 2 * TEXT_LENGTH_MAX])[:TEXT_LENGTH_MAX]
 
-        request = read_request(flow, record).with_texts(cut)
-        names = [cut(name) for name in record.names[:ALIASES_MAX]]
-        request.record.alias = SEPARATOR.join(names) or None
-        request.record.aliases.sort(key=lambda each: each.alias not in names)
-        del request.record.aliases[ALIASES_MAX:]
+        names = record.names[:ALIASES_MAX]
+        aliases = sorted(record.aliases, key=lambda each: each.alias not in names)
+        few = replace(record, aliases=aliases[:ALIASES_MAX])
+        request = read_request(flow, few).with_texts(cut)
+        request.record.alias = SEPARATOR.join(map(cut, names)) or None
         if flow.response:
             request.record.status = flow.response.status_code
         return request if record.is_own or record.outcome else self._timed(request)
@@ -392,20 +395,33 @@ class Board:
             del self._live[pull.number]
 
     def _make_room(self) -> None:
-        """Keep the bounds, at the expense of the address that has the most."""
+        """Keep the bounds, at the expense of who has the most."""
         while len(self._cards) > PULLS_MAX:
             self._forget(self._least_wanted(lambda _: 1))
         while self._size > REQUESTS_MAX and len(self._cards) > 1:
             self._forget(self._least_wanted(lambda card: card.size))
 
     def _least_wanted(self, weigh: Callable[[Card], int]) -> Card:
-        """Return a pull of whose address has the most: the oldest, one that is over."""
+        """Return a pull of who has the most, or of anybody where that is little.
+
+        It is one that is over: of the older half one that got nothing, or the oldest.
+        """
         shares: Counter[str] = Counter()
         for card in self._cards.values():
-            shares[card.pull.client] += weigh(card)
+            shares[household(card.pull.client)] += weigh(card)
         most = max(shares.values())
-        cards = [c for c in self._cards.values() if shares[c.pull.client] == most]
-        return next((each for each in cards if not each.running), cards[0])
+        least = most if most * CROWD > shares.total() else 0
+        cards = [
+            each
+            for each in self._cards.values()
+            if shares[household(each.pull.client)] >= least
+        ]
+        middle = cards[len(cards) // 2].pull.number
+
+        def is_wanted(card: Card) -> tuple[bool, bool]:
+            return bool(card.running), card.pull.number > middle or card.bytes > 0
+
+        return min(cards, key=is_wanted)
 
     def _forget(self, card: Card) -> None:
         for pull in self._sorting.forget(card.pull):

@@ -294,26 +294,40 @@ class Server(httpserver.HTTPServer):
         """Take what tornado's server takes."""
         super().initialize(*args, **options)
         self._streams: dict[iostream.IOStream, Any] = {}
-        """The open ones, and whose each is."""
+        """The open ones, and whose each is; those that wait longest come first."""
+        self._busy: set[iostream.IOStream] = set()
+        """Those with a request that is being answered."""
 
     def handle_stream(self, stream: iostream.IOStream, address: tuple[Any]) -> None:
-        """Serve a connection, if there is room."""
-        of_address = sum(each == address[0] for each in self._streams.values())
-        if len(self._streams) >= CONNECTIONS_MAX or 2 * of_address >= CONNECTIONS_MAX:
-            stream.close()
-            return
+        """Serve a connection, if there is room, or one less that nobody uses."""
+        mine = [each for each, whose in self._streams.items() if whose == address[0]]
+        is_full = 2 * len(mine) >= CONNECTIONS_MAX
+        if is_full or len(self._streams) >= CONNECTIONS_MAX:
+            some = mine if is_full else self._streams
+            unused = next((each for each in some if each not in self._busy), None)
+            if unused is None:
+                stream.close()
+                return
+            del self._streams[unused]
+            unused.close()
         self._streams[stream] = address[0]
         super().handle_stream(stream, address)
 
     def start_request(
-        self, server_conn: object, request_conn: httputil.HTTPConnection
+        self, server_conn: Any, request_conn: httputil.HTTPConnection
     ) -> httputil.HTTPMessageDelegate:
         """Serve a request, unless it has a body, which none here needs."""
-        return _Bodiless(super().start_request(server_conn, request_conn))
+        stream = server_conn.stream
+        self._busy.discard(stream)
+        if stream in self._streams:
+            self._streams[stream] = self._streams.pop(stream)
+        delegate = super().start_request(server_conn, request_conn)
+        return _Bodiless(delegate, lambda: self._busy.add(stream))
 
     def on_close(self, server_conn: Any) -> None:
         """Take note that a connection is closed."""
         self._streams.pop(server_conn.stream, None)
+        self._busy.discard(server_conn.stream)
         super().on_close(server_conn)
 
     def end(self) -> None:
@@ -326,8 +340,10 @@ class Server(httpserver.HTTPServer):
 class _Bodiless(httputil.HTTPMessageDelegate):
     """Hands a request on that has no body, and refuses any other at its head."""
 
-    def __init__(self, delegate: httputil.HTTPMessageDelegate) -> None:
-        self._delegate = delegate
+    def __init__(
+        self, delegate: httputil.HTTPMessageDelegate, begin: Callable[[], None]
+    ) -> None:
+        self._delegate, self._begin = delegate, begin
 
     def headers_received(
         self,
@@ -337,6 +353,7 @@ class _Bodiless(httputil.HTTPMessageDelegate):
         """Take the head of the request."""
         if "Transfer-Encoding" in headers or headers.get("Content-Length", "0") != "0":
             raise httputil.HTTPInputError("no request to this page has a body")
+        self._begin()
         return self._delegate.headers_received(start_line, headers)
 
     def finish(self) -> None:

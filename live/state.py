@@ -68,7 +68,7 @@ def _encode(value: object) -> bytes:
 
 def _pull(card: Card) -> Mapping[str, Any]:
     pull = card.pull
-    target, decisive = pull.target, pull.decisive
+    target, decisive = pull.given, pull.decisive
     login = card.login
     return {
         "id": card.id,

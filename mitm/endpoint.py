@@ -135,13 +135,15 @@ class Endpoints:
         record.namespace = parse_namespace(exchange.target)
         # mitmproxy shows a method in upper case, and sends it as it came.
         method = flow.request.data.method.decode("latin-1")
+        session = session_of(bearer_token(exchange.authorization))
         try:
             endpoint = parse_endpoint(method, exchange.target, self.naming.surface)
             record.aim(endpoint)
             if isinstance(endpoint, Base | Content):
-                record.session = session_of(bearer_token(exchange.authorization))
+                record.session = session
         except errors.MethodNotAllowed:
             record.aim_at_push(parse_written(exchange.target))
+            record.session = session
             raise
         finally:
             self._journal.began(flow, record)

@@ -23,7 +23,7 @@ def begins(request: Request, last: Pull, base: Request | None) -> bool:
     if is_silent(last, request.begin):
         return True
     if request.kind not in BEGINNINGS:
-        return False
+        return request.kind is Kind.PUSH and _is_given(last, request.begin)
     if base and base.begin > last.requests[-1].begin:
         return last.is_bad or last.silence(base.begin) > PAUSE_SECONDS
     if not is_first(request):
@@ -43,6 +43,12 @@ def is_first(request: Request) -> bool:
 def is_silent(pull: Pull, at: float) -> bool:
     """Return whether nothing has happened in it for long, and nothing is under way."""
     return pull.silence(at) > SILENCE_SECONDS
+
+
+def _is_given(pull: Pull, at: float) -> bool:
+    """Return whether it is a pull that was given something, and is over."""
+    is_over = pull.silence(at) > PAUSE_SECONDS and pull.bytes > 0
+    return is_over and not has(pull, Kind.PUSH)
 
 
 def _is_answer_to(request: Request, before: Request) -> bool:

@@ -26,7 +26,8 @@ Within one client a pull is what is asked for under one alias. These begin a new
 - a request without a token for a manifest by its tag, which containerd begins with,
   where the pull before had a token already, or failed half a second ago or more;
 - a request for a manifest by its tag that the pull before was given half a second ago
-  or more, as from BuildKit, which keeps its token.
+  or more, as from BuildKit, which keeps its token;
+- a push, half a second or more after the pull before was given something.
 """
 
 from collections import Counter, defaultdict
@@ -53,6 +54,7 @@ from report.beginning import (
 from report.party import Parties, Party, is_open, may_ping
 from report.pull import Pull
 from report.request import Request
+from resolver.upstream.share import household
 
 RIVALS_MAX = 20
 """Pulls of one address and alias that a request without a link is held against."""
@@ -234,11 +236,23 @@ class Sorting:
             self._parties.forget(party)
 
     def forget_others(self, most: int) -> None:
-        """Keep of what belongs to no pull only the latest so many."""
-        others = sorted(self._others.values(), key=lambda each: each.begin)
-        for request in others[: max(0, len(others) - most)]:
-            self._take_back(request)
-            self._running.pop(request.id, None)
+        """Keep of what belongs to no pull only so many.
+
+        Who has the most loses the oldest, and a finding last.
+        """
+        shares = Counter(household(each.client) for each in self._others.values())
+        while len(self._others) > most:
+            gone = min(
+                self._others.values(),
+                key=lambda each: (
+                    -shares[household(each.client)],
+                    each.record.finding is not None,
+                    each.begin,
+                ),
+            )
+            shares[household(gone.client)] -= 1
+            self._take_back(gone)
+            self._running.pop(gone.id, None)
 
     def _known(self, request_id: str) -> Request | None:
         """Return the request that was over, if it is kept."""
@@ -464,12 +478,20 @@ class Sorting:
         return any(pull in self._left(doubt) for doubt in self._doubts)
 
     def _is_idle(self, pull: Pull) -> bool:
-        """Return whether it has only tokens that were used for another alias."""
-        is_used = not pull.has_content and all(
-            any(place.has_content for place in self._places[each.id])
+        """Return whether it has only tokens that were used for another alias.
+
+        Or that were refused for a tag's own name, and for the name below which it is.
+        """
+        if pull.has_content:
+            return False
+        name, is_bad = pull.alias.rpartition("/")[0], pull.is_bad
+        return all(
+            any(
+                place.alias == name and place.is_bad if is_bad else place.has_content
+                for place in self._places[each.id]
+            )
             for each in pull.requests
         )
-        return is_used and not pull.is_bad
 
     def _left(self, doubt: _Doubt) -> list[Pull]:
         """Return the beginnings that have not gone on since."""

@@ -68,6 +68,8 @@ PARTS: Mapping[Part, str] = {
     Part.TRANSFER: "transfer",
     Part.PROXY: "the proxy itself",
 }
+_USUAL_TAG = "latest"
+"""The one that clients ask for who were told none."""
 _WORD = re.compile(r"[a-z]+[ ,:;]")
 """How a sentence begins that begins with no name."""
 _ENDS = (".", "!", "?")
@@ -141,9 +143,15 @@ def login(login: Login) -> str:
     return LOGINS[login].whole
 
 
+def name(pull: Pull) -> str:
+    """Say what was asked for; where it was refused, with the tag, if one was chosen."""
+    tag = pull.tag if pull.result is Outcome.REFUSED else ""
+    return f"{pull.alias}:{tag}" if tag not in ("", _USUAL_TAG) else pull.alias
+
+
 def release(pull: Pull) -> str:
-    """Say for which release the alias stood, with its commit."""
-    target = pull.target
+    """Say for which release the alias stood, with its commit, if anybody got it."""
+    target = pull.given
     if target.release and target.commit:
         return f"{target.release} ({target.commit[:COMMIT_LENGTH]})"
     return target.release or ""

@@ -175,6 +175,20 @@ class Pull:
         return target
 
     @property
+    def given(self) -> AliasRecord:
+        """The same, without a release where it was refused: another tag has that."""
+        is_refused = self.result is Outcome.REFUSED
+        return AliasRecord(self.alias) if is_refused else self.target
+
+    @property
+    def tag(self) -> str:
+        """The tag that was asked for, if there was one."""
+        manifests = (
+            each.record for each in self.requests if each.kind is Kind.MANIFEST
+        )
+        return next((each.reference for each in manifests if not each.digest), "")
+
+    @property
     def lifetime(self) -> int | None:
         """Seconds that the last token lives."""
         return next((s for r in reversed(self.requests) if (s := r.lifetime)), None)
@@ -222,9 +236,10 @@ class Pull:
                 return None
         return None
 
-    def _weight(self, request: Request) -> tuple[int, float]:
-        outcome = request.outcome_for(self.alias)
-        return BAD_OUTCOMES.index(outcome or Outcome.ABORTED), -request.begin
+    def _weight(self, request: Request) -> tuple[bool, int, float]:
+        """Return how much it decides; who pushes looks before what is there."""
+        outcome = BAD_OUTCOMES.index(request.outcome_for(self.alias) or Outcome.ABORTED)
+        return request.kind is Kind.PUSH, outcome, -request.begin
 
 
 def _begin(request: Request) -> float:

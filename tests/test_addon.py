@@ -24,6 +24,7 @@ from mitm.guard import inbound
 from mitm.guard.reader import RequestReader
 from mitm.option import REQUIRED
 from mitm.story.kind import Login
+from mitm.story.session import session_of
 from registry_proxy.port import free_port
 from resolver.grammar.credential import ANONYMOUS
 from resolver.grammar.reference import Location, parse_alias
@@ -243,6 +244,15 @@ def test_form_is_not_decompressed(proxy: addon.RegistryProxy) -> None:
     asyncio.run(proxy.request(flow))
     assert flow.response is not None
     assert message(flow.response)[:2] == (400, "UNSUPPORTED")
+
+
+def test_push_has_what_stands_for_its_token(proxy: addon.RegistryProxy) -> None:
+    """So it is known whose it is, as a pull's is."""
+    login = ("Authorization", f"Bearer {TOKEN}")
+    flow = make_flow("POST", f"/v2/{ALIAS}/blobs/uploads/", login)
+    asyncio.run(proxy.request(flow))
+    proxy.response(flow)
+    assert flow.metadata["balena"]["session"] == session_of(TOKEN)
 
 
 def test_headers_are_read_in_one_pass() -> None:

@@ -11,6 +11,7 @@ that it is refused at once, or in its place the last one of those who wait most.
 
 import asyncio
 from collections import Counter, deque
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from resolver.errors import Reason, ServiceUnavailable
@@ -28,6 +29,7 @@ type Party = tuple[str, object]
 """Somebody of a kind, such as ``("address", "127.0.0.1")``."""
 
 
+@lru_cache(1000)
 def household(address: str) -> str:
     """Return by which name an address is counted: of IPv6 the network."""
     text = address.partition("%")[0]

@@ -21,6 +21,7 @@ from report import grouping, party, phrase
 from report.grouping import Sorting, group_requests
 from report.pull import Pull
 from report.request import Request
+from report.secret import Secrets
 from tests.live.play import Clock, begin, play, playing, record_of
 from tests.report.flow import (
     ALIAS,
@@ -145,6 +146,31 @@ def test_own_request_is_shown_before_the_answer(kept: tuple[Board, Clock]) -> No
     (card,) = board.cards()
     assert ids_of(card) == [token.id, asked.id]
     assert card.running
+
+
+def test_request_for_many_names_is_read_seldom(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for 32 names is not read again for each look-up, and no name in vain."""
+    texts: list[str] = []
+
+    def cut(_: Secrets, text: str) -> str:
+        texts.append(text)
+        return text
+
+    monkeypatch.setattr(Secrets, "cut", cut)
+    board, clock = kept
+    names = [f"org/app{number}/1" for number in range(32)]
+    token = make_flow(Kind.TOKEN, alias=", ".join(names))
+    token.metadata["balena"]["aliases"] = [{"alias": name} for name in names]
+    asked = [
+        make_flow(OwnKind.RESOLUTION, seconds=0.01, request_id=token.id, alias="")
+        for _ in names
+    ]
+    play(board, clock, [token, *asked])
+    assert [len(card.pull.rows) for card in board.cards()] == [33] * limits.ALIASES_MAX
+    assert texts.count("token") == 2
+    assert not {*texts} & {*names[limits.ALIASES_MAX :]}
 
 
 def test_health_checks_are_left_out(kept: tuple[Board, Clock]) -> None:
@@ -328,6 +354,27 @@ def test_what_belongs_to_no_pull_is_bounded(kept: tuple[Board, Clock]) -> None:
     assert len(board._sorting._bases) <= limits.OTHERS_MAX
 
 
+def test_findings_of_others_stay(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for very many paths takes none of them away, nor its own (T15)."""
+    monkeypatch.setattr(limits, "OTHERS_MAX", 5)
+    board, clock = kept
+    lost = [
+        make_flow(
+            Kind.BASE, Outcome.CHALLENGED, status=401, client=client, finding="why"
+        )
+        for client in ("192.0.2.9", "2001:db8::1")
+    ]
+    many = [
+        make_flow(Kind.OTHER, at=n + 1, alias="", client=f"2001:db8::{n + 2}")
+        for n in range(20)
+    ]
+    play(board, clock, [*lost, *many])
+    kept_ids = [each.id for each in board.others.requests]
+    assert kept_ids == [each.id for each in (*lost, *many[-3:])]
+
+
 def test_nothing_of_a_request_that_is_over_is_held(kept: tuple[Board, Clock]) -> None:
     """A flow, with its bodies, is let go when it ends."""
     board, clock = kept
@@ -476,6 +523,41 @@ def test_room_is_made_where_most_is(
     for flows in (many, large):
         play(board, clock, flows)
         assert board.cards()[-1].pull.client == "192.0.2.8"
+
+
+def test_network_is_one_client(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has very many addresses of IPv6 has no more room than others (T15)."""
+    monkeypatch.setattr(limits, "PULLS_MAX", 6)
+    board, clock = kept
+    mine = [blob(n, client="2001:db8:1::1", alias=f"org/app{n}/1") for n in range(2)]
+    others = [blob(n, client=f"2001:db8::{n}", at=n + 1) for n in range(20)]
+    play(board, clock, [*mine, *others])
+    assert [card.pull.client for card in board.cards()[-2:]] == ["2001:db8:1::1"] * 2
+
+
+def test_crowd_that_gets_nothing_pushes_nothing_out(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many addresses with one refusal each, none takes room from a pull (T15)."""
+    monkeypatch.setattr(limits, "PULLS_MAX", 40)
+    board, clock = kept
+    mine = [blob(n, alias=f"org/app{n}/1") for n in range(3)]
+    refused = [
+        make_flow(
+            Kind.MANIFEST,
+            Outcome.REFUSED,
+            at=n + 1,
+            status=404,
+            client=f"198.51.100.{n}",
+        )
+        for n in range(60)
+    ]
+    play(board, clock, [*mine, *refused])
+    cards = board.cards()
+    assert [card.pull.client for card in cards[-3:]] == ["192.0.2.7"] * 3
+    assert cards[0].pull.client == "198.51.100.59"
 
 
 def test_no_request_waits_for_what_is_hidden(

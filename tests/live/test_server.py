@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -379,7 +380,7 @@ def test_card_of_a_long_pull_is_bounded() -> None:
 def test_connections_are_bounded(
     kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch, sources: str
 ) -> None:
-    """Whoever opens many, without a token, leaves room for the proxy's own."""
+    """Of too many the one goes that waits longest, and the page can be opened (T15)."""
     monkeypatch.setattr(server, "CONNECTIONS_MAX", 4)
 
     def connect(port: int) -> None:
@@ -392,10 +393,41 @@ def test_connections_are_bounded(
                 )
                 for source in sources.replace(" ", "")
             ]
-            assert held[-1].recv(1) == b""
-            for each in held[:-1]:
+            assert held[0].recv(1) == b""
+            for each in held[1:]:
                 each.sendall(b"GET /pulls HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert each.recv(12) == b"HTTP/1.1 403"
+
+    serving(kept[0], connect)
+
+
+def test_connection_in_use_is_not_closed(
+    kept: tuple[Board, Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for an answer gets it, however many others come (T15)."""
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 4)
+    begun, come = threading.Semaphore(0), threading.Event()
+
+    async def wait(_: server.PageHandler) -> None:
+        begun.release()
+        await asyncio.to_thread(come.wait, 10)
+
+    monkeypatch.setattr(server.PageHandler, "get", wait)
+
+    def connect(port: int) -> None:
+        with ExitStack() as stack:
+            held = [
+                stack.enter_context(socket.create_connection((LOOPBACK, port), 10))
+                for _ in range(2)
+            ]
+            for each in held:
+                each.sendall(b"GET /pulls HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert begun.acquire(timeout=10)
+            with socket.create_connection((LOOPBACK, port), 10) as late:
+                assert late.recv(1) == b""
+            come.set()
+            for each in held:
+                assert each.recv(12) == b"HTTP/1.1 200"
 
     serving(kept[0], connect)
 

@@ -189,3 +189,22 @@ def test_push_is_refused_once() -> None:
     assert pull.decisive
     assert pull.decisive.record.message == "'POST' is not possible"
     assert not groups.others
+
+
+def test_push_after_a_pull() -> None:
+    """It is a card of its own, also with the token of the pull, which is good."""
+    known: dict[str, Any] = {"session": "s", "login": str(Login.TOKEN)}
+    pulled = [
+        make_flow(Kind.TOKEN, session="s"),
+        make_flow(Kind.BLOB, at=0.2, digest=DIGEST, bytes=9, **known),
+    ]
+    refused: dict[str, Any] = {"outcome": Outcome.REFUSED, "status": 405, **known}
+    pushed = [
+        make_flow(Kind.PUSH, at=at, method="POST", **refused) for at in (3, 3.2, 9)
+    ]
+    groups = group_requests(requests_of([*pulled, *pushed]))
+    assert [kinds(pull.requests) for pull in groups.pulls] == [
+        ["token", "blob"],
+        ["push"] * 3,
+    ]
+    assert [pull.result for pull in groups.pulls] == ["served", "refused"]

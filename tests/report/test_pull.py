@@ -66,6 +66,35 @@ def test_refusal_of_one_alias_of_two() -> None:
     assert refused.result is Outcome.REFUSED
 
 
+@pytest.mark.parametrize("has_manifest", [True, False])
+def test_refusal_of_a_tag_is_one(*, has_manifest: bool) -> None:
+    """A tag has a name of its own in the token request, which is no other pull."""
+    records = [{"alias": name, **REFUSED} for name in ("org/nope", "org/nope/latest")]
+    asked = ", ".join(each["alias"] for each in records)
+    known: dict[str, Any] = {"session": "s", "outcome": Outcome.REFUSED}
+    flows = [make_flow(Kind.TOKEN, alias=asked, aliases=records, **known)]
+    if has_manifest:
+        flows += [
+            make_flow(Kind.MANIFEST, at=0.2, alias="org/nope", status=404, **known)
+        ]
+    pull = pull_of(*flows)
+    assert (pull.alias, pull.result) == ("org/nope", Outcome.REFUSED)
+
+
+@pytest.mark.parametrize("tag", ["9.9", "latest"])
+def test_refused_tag_stands_for_no_release(tag: str) -> None:
+    """Of a name with a release, nobody got that; the heading has the tag instead."""
+    token = make_flow(Kind.TOKEN, target=FOUND)
+    path = f"/v2/{ALIAS}/manifests/{tag}"
+    known: dict[str, Any] = {"outcome": Outcome.REFUSED, "status": 404, "path": path}
+    refused = pull_of(token, make_flow(Kind.MANIFEST, at=0.2, **known))
+    assert phrase.release(refused) == ""
+    assert phrase.name(refused) == (f"{ALIAS}:9.9" if tag == "9.9" else ALIAS)
+    served = pull_of(token, make_flow(Kind.MANIFEST, at=0.2, path=path))
+    assert phrase.release(served) == "2.3.8+rev2 (b4b201f)"
+    assert phrase.name(served) == ALIAS
+
+
 def test_success_at_the_second_attempt() -> None:
     """A blob that came at the second attempt spoils nothing."""
     broken = make_flow(Kind.BLOB, Outcome.FAILED, at=0.2, digest=DIGEST)
@@ -79,6 +108,15 @@ def test_what_is_worst_decides() -> None:
     gone = make_flow(Kind.BLOB, Outcome.ABORTED, at=0.2, digest="sha256:1")
     failed = make_flow(Kind.BLOB, Outcome.FAILED, at=0.3, digest=DIGEST)
     assert pull_of(TOKEN, gone, failed).result is Outcome.FAILED
+
+
+def test_push_decides() -> None:
+    """A client that pushes looks first what is there; that it is not is no cause."""
+    looked = make_flow(Kind.MANIFEST, Outcome.REFUSED, at=0.2, status=404)
+    pushed = make_flow(Kind.PUSH, Outcome.REFUSED, at=0.3, status=405, method="POST")
+    decisive = pull_of(TOKEN, looked, pushed).decisive
+    assert decisive
+    assert decisive.kind is Kind.PUSH
 
 
 def test_bytes_of_an_error_are_not_counted() -> None:
