@@ -118,14 +118,6 @@ def claiming(**claims: object) -> Evidence:
         *("no login", "no list"),
     ],
 )
-def test_token_that_the_registry_did_not_see() -> None:
-    """Where its challenge has no error, something in between took the token away."""
-    said = found(replace(REFUSED, headers={"www-authenticate": CHALLENGE}))
-    assert said.cause is Cause.BETWEEN
-    assert "as if it had been sent no token" in said.sentence
-    assert "Authorization" in said.advice
-
-
 def test_refused_token(seen: Evidence, cause: Cause, words: str) -> None:
     """The first thing that does not fit is named, and no location is."""
     said = found(seen)
@@ -305,3 +297,11 @@ def test_long_token(*, status: int, body: bytes, is_found: bool) -> None:
     assert (said is not None) == is_found
     if said:
         assert "of 4321 characters" in said.sentence
+
+
+def test_token_that_the_registry_did_not_see() -> None:
+    """Where its challenge has no error, something in between took the token away."""
+    said = found(replace(REFUSED, headers={"www-authenticate": CHALLENGE}))
+    assert said.cause is Cause.BETWEEN
+    assert "as if it had been sent no token" in said.sentence
+    assert "Authorization" in said.advice

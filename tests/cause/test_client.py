@@ -47,7 +47,14 @@ def test_mirror() -> None:
         replace(REFUSED, status=401, realm=REALM, code=""),
     ],
     ids=[
-        *("made up", "none", "fronted", "Docker Hub", "another name of it"),
+        *(
+            "made up",
+            "none",
+            "own names",
+            "fronted",
+            "Docker Hub",
+            "another name of it",
+        ),
         *("of one domain", "challenge"),
     ],
 )
@@ -102,7 +109,10 @@ def test_client_that_does_not_come_back() -> None:
     ("seconds", "agent"),
     [
         (RETURN_SECONDS - 1, AGENT),
-        *((60, agent) for agent in ("curl/8.0", "kube-probe/1.30", "", "balena-watch/1")),
+        *(
+            (60, agent)
+            for agent in ("curl/8.0", "kube-probe/1.30", "", "balena-watch/1")
+        ),
         (60, "Uptime-Kuma (docker/1)"),
     ],
 )

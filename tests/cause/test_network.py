@@ -132,7 +132,9 @@ def test_words_of_a_storage_are_not_repeated() -> None:
 
 def test_coding_that_packs_nothing() -> None:
     """S3 may leave the name of how it was sent to it on a blob."""
-    assert judge(answering(200, {"content-encoding": "aws-chunked"}, kind="blob")) is None
+    assert (
+        judge(answering(200, {"content-encoding": "aws-chunked"}, kind="blob")) is None
+    )
 
 
 def test_what_others_say_is_shown_in_printable_characters() -> None:

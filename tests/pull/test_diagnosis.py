@@ -77,9 +77,7 @@ def test_refused(host: str) -> None:
     """Where nobody listens, the proxy may not run."""
     fault = ask(f"http://{host}:1")
     assert fault.cause is Cause.NETWORK
-    assert str(fault) == (
-        f"the registry at {host}:1 refuses the connection"
-    )
+    assert str(fault) == (f"the registry at {host}:1 refuses the connection")
     assert "registry-proxy run" in fault.advice
 
 
