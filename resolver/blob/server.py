@@ -136,6 +136,7 @@ class BlobServer:
                     _send(connection, ticket.window, ticket.body)
                 finally:
                     ticket.body.leave()
+                    del ticket  # And with it the file, before another request comes.
 
 
 def _withdraw(tickets: dict[str, _Ticket], name: str) -> None:

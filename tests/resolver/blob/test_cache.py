@@ -7,6 +7,7 @@ import http.client
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from resolver.blob.cache import DISK_THREADS, TRUSTED_SECONDS, BlobCache
 from resolver.blob.folder import Blob, Folder
 from resolver.blob.grant import Grants
 from resolver.blob.request import Found, Request, Wish
-from resolver.blob.server import BlobServer
+from resolver.blob.server import IDLE_SECONDS, BlobServer
 from resolver.errors import ServiceUnavailable
 from resolver.grammar.reference import Digest
 from resolver.storage.redirect import Permission, Redirects, Route
@@ -604,6 +605,27 @@ def test_connection_is_kept(tmp_path: Path) -> None:
                 return connection.getresponse().read()
 
             assert await asyncio.to_thread(get) == CONTENT
+        connection.close()
+
+    play(tmp_path, scene)
+
+
+def test_file_is_closed_while_its_connection_is_kept(tmp_path: Path) -> None:
+    """The disk has its bytes no longer than its reader needs them (C5)."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.get()
+        await asyncio.gather(*bench.cache._tasks)
+        found, is_closed = await bench.find(), threading.Event()
+        (ticket,) = bench.cache._server._tickets.values()
+        weakref.finalize(ticket.body, is_closed.set)
+        del ticket
+        assert found
+        assert found.route
+        connection = http.client.HTTPConnection(*bench.cache.address, timeout=10)
+        connection.request("GET", found.route.destination.path)
+        assert await asyncio.to_thread(connection.getresponse().read) == CONTENT
+        assert await asyncio.to_thread(is_closed.wait, IDLE_SECONDS / 2)
         connection.close()
 
     play(tmp_path, scene)

@@ -199,9 +199,47 @@ def test_use_by_another_process_counts(tmp_path: Path, clock: Clock) -> None:
 def test_blob_does_not_vanish_under_its_reader(folder: Folder) -> None:
     """Whoever reads it has it to the end (C5)."""
     blob = folder.open(keep(folder, BLOB))
-    folder.prune(0)
+    Folder(folder.path, SIZE_MAX).prune(0)
     assert list(folder.entries()) == []
     assert content_of(blob) == BLOB
+
+
+def test_blob_that_is_being_read_is_not_evicted(folder: Folder) -> None:
+    """It would make no room; others do, though they were used later."""
+    read, later = [keep(folder, content * 3000) for content in (b"r", b"l")]
+    blob = folder.open(read)
+    assert folder.open(later)
+    keep(folder, b"x" * 5000)
+    assert content_of(blob) == content_of(folder.open(read))
+    assert folder.open(later) is None
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_blobs_that_are_being_read_count(folder: Folder, *, is_removed: bool) -> None:
+    """The disk has their bytes until their readers end, removed or not (C5)."""
+    digests = [keep(folder, bytes([n]) * 3000) for n in range(3)]
+    readers = [folder.open(digest) for digest in [*digests, *digests]]
+    if is_removed:
+        Folder(folder.path, SIZE_MAX).prune(0)
+    folder.prune(SIZE_MAX)
+    assert folder.kept.size == 9000
+    with pytest.raises(OSError, match="or read leave no room"):
+        folder.begin(digest_of(BLOB), 4000)
+    assert folder.kept.counts.evictions == 0
+    readers.clear()
+    keep(folder, b"x" * 4000)
+    assert folder.kept.size == (4000 if is_removed else 10_000)
+
+
+def test_blob_that_is_given_up_under_its_reader(folder: Folder) -> None:
+    """It counts like one that was removed."""
+    partial = folder.begin(digest_of(BLOB), 8000)
+    partial.end()
+    folder.prune(SIZE_MAX)
+    assert folder.kept.size == 8000
+    del partial
+    folder.prune(SIZE_MAX)
+    assert folder.kept.size == 0
 
 
 def test_partial_blobs_count(folder: Folder) -> None:
