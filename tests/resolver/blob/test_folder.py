@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from resolver.blob.folder import CHECKED_SECONDS, Blob, Damaged, Folder, is_known
+from resolver.blob.folder import (
+    CHECKED_SECONDS,
+    SCAN_SECONDS,
+    Blob,
+    Damaged,
+    Entry,
+    Folder,
+    is_known,
+)
 from resolver.grammar.reference import Digest
 from tests.resolver.blob.work import digest_of
 
@@ -194,6 +202,35 @@ def test_use_by_another_process_counts(tmp_path: Path, clock: Clock) -> None:
     keep(ours, b"x" * 4000)
     assert ours.open(first)
     assert ours.open(second) is None
+
+
+def test_what_another_process_adds_counts_at_once(tmp_path: Path) -> None:
+    """Where it takes no time to look."""
+    ours, theirs = (Folder(tmp_path, SIZE_MAX, clock=lambda: 1.8e9) for _ in range(2))
+    for number in range(3):
+        keep(ours, bytes([number]) * 2000)
+        keep(theirs, bytes([number + 100]) * 2000)
+        assert sum(entry.size for entry in ours.entries()) <= SIZE_MAX
+
+
+def test_nobody_looks_all_the_time(
+    folder: Folder, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it takes a second, as by this clock, it is done once a minute."""
+    looks: list[int] = []
+    prune = folder.prune
+
+    def count(size_max: int) -> list[Entry]:
+        looks.append(size_max)
+        return prune(size_max)
+
+    monkeypatch.setattr(folder, "prune", count)
+    for number in range(4):
+        keep(folder, bytes([number]))
+    assert len(looks) == 1
+    clock.now += SCAN_SECONDS
+    keep(folder, BLOB)
+    assert len(looks) == 2
 
 
 def test_blob_does_not_vanish_under_its_reader(folder: Folder) -> None:
