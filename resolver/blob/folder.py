@@ -224,7 +224,7 @@ class Folder:
                 self.kept.size += size
         try:
             self._reserve(partial)
-        except OSError:
+        except BaseException:  # Also where somebody interrupts it.
             partial.end()
             raise
         return partial

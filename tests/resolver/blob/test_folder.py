@@ -355,6 +355,20 @@ def test_full_disk_of_others(folder: Folder, monkeypatch: pytest.MonkeyPatch) ->
     assert folder.kept.size == len(BLOB)
 
 
+def test_interruption_while_room_is_taken(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves nothing behind."""
+
+    def interrupt(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "posix_fallocate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        folder.begin(digest_of(BLOB), len(BLOB))
+    assert not list((tmp_path / "partial").iterdir())
+
+
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     """But not what another one is writing."""
     script = (
