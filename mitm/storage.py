@@ -26,7 +26,13 @@ from resolver.content import answer, forward
 from resolver.grammar.reference import Digest
 from resolver.grammar.url import format_host
 from resolver.storage.address import Addresses
-from resolver.storage.redirect import STATUSES, Permission, Redirects, Route
+from resolver.storage.redirect import (
+    STATUSES,
+    STORAGE_SILENT,
+    Permission,
+    Redirects,
+    Route,
+)
 from resolver.storage.url import Url
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.host import Hosts
@@ -175,9 +181,7 @@ class Storage:
             )
         except OSError as error:
             failed = errors.ServiceUnavailable.because(
-                errors.Reason.CONNECTION,
-                "the storage of the registry does not answer at the moment; try again"
-                " later",
+                errors.Reason.CONNECTION, STORAGE_SILENT
             )
             failed.cause = str(error) or "it takes too long"
             raise failed from error

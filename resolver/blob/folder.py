@@ -31,6 +31,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock, RLock
+from weakref import WeakSet
 
 from cachetools import LRUCache
 
@@ -45,7 +46,10 @@ CHECKED_SECONDS = 86_400
 """For how long a blob counts as checked, unless its file changes."""
 CHECKED_MAX = 20_000
 SCAN_SECONDS = 60
-"""How long the size is known; then it is looked what other processes have added."""
+"""How long the size is known at most; then it is looked what other processes have
+added."""
+SCAN_TIMES = 100
+"""It is known for as many times as long as it took to look: 10,000 blobs take 0.1 s."""
 PIECE_LENGTH = 1 << 20
 """Bytes that are read at once to check a blob."""
 _PARTIAL = re.compile(r"[0-9a-f]{64}-[0-9a-f]{16}")
@@ -54,6 +58,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNABLE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """What a file system that reserves no room says, where the C library does not do it."""
 
+type _File = tuple[int, int]
+"""Device and file."""
 type _Identity = tuple[int, int, int, int]
 """Device, file, length, and when it was written last."""
 
@@ -62,7 +68,7 @@ class Damaged(Exception):
     """A blob is not what its digest says."""
 
 
-@dataclass(slots=True, weakref_slot=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Blob:
     """A file that is open for as long as somebody has this, whatever becomes of it."""
 
@@ -96,6 +102,7 @@ class Entry:
     used: float
     """When it was used last, in seconds since the epoch."""
     path: Path = field(repr=False)
+    file: _File = field(repr=False)
 
 
 class Folder:
@@ -127,6 +134,8 @@ class Folder:
         self._lock = Lock()
         self._room = RLock()
         self._scanned = float("-inf")
+        self._scan_seconds = 0.0
+        self._held: WeakSet[Blob] = WeakSet()
         self._checked: LRUCache[Digest, tuple[_Identity, float]] = LRUCache(CHECKED_MAX)
         if is_ready:
             return
@@ -148,6 +157,7 @@ class Folder:
         if is_use:
             with suppress(OSError):  # A folder that is only read still serves.
                 os.utime(fd, ns=(int(now * 1e9), status.st_mtime_ns))
+        self.hold(blob)
         with self._lock:
             identity, end = self._checked.get(digest, (None, 0.0))
         blob.is_checked = identity == _identity(status) and now < end
@@ -214,7 +224,7 @@ class Folder:
                 self.kept.size += size
         try:
             self._reserve(partial)
-        except OSError:
+        except BaseException:  # Also where somebody interrupts it.
             partial.end()
             raise
         return partial
@@ -230,6 +240,11 @@ class Folder:
         with self._lock:
             self.kept.counts.fetched += partial.size
         self._remember(partial.digest, _identity(os.fstat(partial.fd)))
+
+    def hold(self, blob: Blob) -> None:
+        """Take note that a blob has its bytes as long as it is open."""
+        with self._lock:
+            self._held.add(blob)
 
     def drop(self, size: int) -> None:
         """Take note that bytes are gone."""
@@ -257,24 +272,34 @@ class Folder:
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     size, used = status.st_size, max(status.st_atime, status.st_mtime)
-                    yield Entry(digest, size, used, Path(entry.path))
+                    path, file = Path(entry.path), (status.st_dev, status.st_ino)
+                    yield Entry(digest, size, used, path, file)
 
     def prune(self, size_max: int) -> list[Entry]:
-        """Remove the blobs that were used least recently, until the others fit."""
+        """Remove the blobs that were used least recently, until the others fit.
+
+        One that is open here stays: it has its bytes until its last reader ends, as
+        others have that were removed under their readers.
+        """
         # Nothing new is begun between what is counted and what is noted of it.
         with self._room, _locked(self.path):
+            begin, held = self._clock(), self._held_files()
             entries = sorted(self.entries(), key=lambda entry: entry.used)
-            size = sum(entry.size for entry in entries) + self._partial_size()
+            sizes = held | {entry.file: entry.size for entry in entries}
+            size = sum(sizes.values()) + self._partial_size()
             removed = []
             for entry in entries:
                 if size <= size_max:
                     break
+                if entry.file in held:
+                    continue
                 with suppress(FileNotFoundError):
                     entry.path.unlink()
                 size -= entry.size
                 removed.append(entry)
             with self._lock:
                 self.kept.size, self._scanned = size, self._clock()
+                self._scan_seconds = SCAN_TIMES * (self._scanned - begin)
                 self.kept.counts.evictions += len(removed)
                 self.kept.counts.evicted_bytes += sum(entry.size for entry in removed)
         return removed
@@ -317,13 +342,16 @@ class Folder:
             raise OSError(
                 f"it has {size} bytes, and the whole cache may have {size_max}"
             )
-        is_old = self._clock() - self._scanned > SCAN_SECONDS
+        seconds = min(SCAN_SECONDS, self._scan_seconds)
+        is_old = self._clock() - self._scanned >= seconds
         if not is_old and self.kept.size + size <= size_max:
             return
-        if self._partial_size() + size > size_max:  # To evict others would be in vain.
+        held = sum(self._held_files().values())
+        if self._partial_size() + held + size > size_max:
+            # To evict others would be in vain.
             raise OSError(
-                f"it has {size} bytes, for which others that are being fetched leave no"
-                " room in the cache"
+                f"it has {size} bytes, for which others that are being fetched or read"
+                " leave no room in the cache"
             )
         self.prune(size_max - size)
 
@@ -341,12 +369,21 @@ class Folder:
                 raise
             disk = os.statvfs(self.path)
             missing = partial.size - disk.f_bavail * disk.f_frsize
-            kept = sum(entry.size for entry in self.entries())
-            if missing > kept:
+            held = self._held_files()
+            free = sum(each.size for each in self.entries() if each.file not in held)
+            if missing > free:
                 raise
             logger.warning("the disk is full, so blobs of the cache make room")
-            self.prune(kept + self._partial_size() - missing)
+            others = sum(held.values()) + self._partial_size()
+            self.prune(free + others - missing)
             partial.reserve()
+
+    def _held_files(self) -> dict[_File, int]:
+        """Return the files that are open here, and how many bytes each has."""
+        with self._lock:
+            blobs = list(self._held)
+        statuses = [os.fstat(blob.fd) for blob in blobs]
+        return {(each.st_dev, each.st_ino): each.st_size for each in statuses}
 
     def _partial_files(self) -> Iterator["os.DirEntry[str]"]:
         """Yield what is being written, or was, by a process of this program."""
@@ -442,6 +479,7 @@ class Partial:
 
     def end(self) -> None:
         """Leave nothing behind of what was not accepted."""
+        self._folder.hold(self.blob)
         if not self._is_accepted:
             with suppress(OSError):
                 self.path.unlink()

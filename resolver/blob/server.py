@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import Protocol
-from weakref import WeakSet, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from resolver.blob.fetch import Broken
 from resolver.blob.request import Window
@@ -37,6 +37,9 @@ TICKET_SECONDS = 60
 """How long a ticket holds; it is used at once."""
 IDLE_SECONDS = 5
 """How long a connection is kept for another request, until all of it is there."""
+STRANGERS_MAX = 64
+"""As many connections, and one for each ticket, may have brought none yet; those of
+this process do so at once, and beyond that the oldest is closed."""
 HEAD_LENGTH_MAX = 64 << 10
 PAUSE_SECONDS = 0.05
 """Between two looks whether there is room for another connection."""
@@ -83,6 +86,7 @@ class BlobServer:
         """
         self._tickets: dict[str, _Ticket] = {}
         self._connections: WeakSet[socket.socket] = WeakSet()
+        self._strangers: WeakKeyDictionary[socket.socket, None] = WeakKeyDictionary()
         self._lock = Lock()
         listener = socket.create_server((HOST, 0), backlog=BACKLOG)
         self.address: tuple[str, int] = listener.getsockname()[:2]
@@ -112,6 +116,13 @@ class BlobServer:
 
     def welcome(self, connection: socket.socket) -> None:
         """Let a thread answer what comes by a connection."""
+        with self._lock:
+            self._strangers[connection] = None
+            if len(self._strangers) > STRANGERS_MAX + len(self._tickets):
+                oldest = next(iter(self._strangers))
+                del self._strangers[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
         try:
             start_thread("blob-transfer", partial(self._serve, connection))
         except RuntimeError:  # The system has none left.
@@ -132,10 +143,13 @@ class BlobServer:
                 ticket = self._tickets.pop(_ticket_name(head), None)
                 if ticket is None:
                     return
+                with self._lock:
+                    self._strangers.pop(connection, None)
                 try:
                     _send(connection, ticket.window, ticket.body)
                 finally:
                     ticket.body.leave()
+                    del ticket  # And with it the file, before another request comes.
 
 
 def _withdraw(tickets: dict[str, _Ticket], name: str) -> None:

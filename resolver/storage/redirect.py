@@ -32,6 +32,9 @@ REDIRECTS_MAX = 4
 ANSWERS_MIN = 3
 """Without a redirect, until no more is expected of a host."""
 HOSTS_MAX = 1000
+STORAGE_SILENT = (
+    "the storage of the registry does not answer at the moment; try again later"
+)
 STATUSES = frozenset({301, 302, 303, 307, 308})
 _GRANTING = (HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT)
 """By which registries redirect to a storage. With another one, which may lead to a page
@@ -152,6 +155,8 @@ class Redirects:
                 )
             except ServiceUnavailable as error:
                 error.blame("", Role.REGISTRY if is_registry else Role.STORAGE)
+                if error.role is Role.STORAGE and error.cause:
+                    error.message = STORAGE_SILENT
                 raise
             location = answer.headers.get("Location", "")
             is_redirect = answer.status in STATUSES and location != ""

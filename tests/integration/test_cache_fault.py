@@ -548,8 +548,8 @@ def test_two_proxies_on_one_folder(setting: Setting, tmp_path: Path) -> None:
 
 
 def test_eviction(setting: Setting, tmp_path: Path) -> None:
-    """Old blobs make room, whoever reads one has it whole, and the bound holds."""
-    blobs = [setting.shelf.add(made_up(f"evicted {n}", 16 << 20)) for n in range(2)]
+    """Old blobs make room, but none that somebody reads, and the bound holds."""
+    blobs = [setting.shelf.add(made_up(f"evicted {n}", 16 << 20)) for n in range(3)]
     larger = setting.shelf.add(made_up("larger", 24 << 20))
     with (
         setting.caching(tmp_path, CACHE_SIZE="20MB") as proxy,
@@ -560,11 +560,16 @@ def test_eviction(setting: Setting, tmp_path: Path) -> None:
         with slow.open(blobs[0]) as answer:
             received = answer.raw.read(1)
             assert client.pull(blobs[1]).is_whole(blobs[1])
-            assert not kept(tmp_path, blobs[0]).exists()
+            assert [kept(tmp_path, each).exists() for each in blobs[:2]] == [
+                True,
+                False,
+            ]
             received += answer.raw.read()
         assert digest_of(received) == blobs[0]
+        assert client.pull(blobs[2]).is_whole(blobs[2])
+        assert not kept(tmp_path, blobs[0]).exists()
         assert client.pull(larger).is_whole(larger)
-        assert kept(tmp_path, blobs[1]).exists()
+        assert kept(tmp_path, blobs[2]).exists()
         assert f"{larger} cannot be kept: it has 25165824 bytes, and the" in proxy.log
 
 

@@ -7,8 +7,9 @@ import http.client
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from resolver.blob.cache import DISK_THREADS, TRUSTED_SECONDS, BlobCache
 from resolver.blob.folder import Blob, Folder
 from resolver.blob.grant import Grants
 from resolver.blob.request import Found, Request, Wish
-from resolver.blob.server import BlobServer
+from resolver.blob.server import IDLE_SECONDS, STRANGERS_MAX, BlobServer
 from resolver.errors import ServiceUnavailable
 from resolver.grammar.reference import Digest
 from resolver.storage.redirect import Permission, Redirects, Route
@@ -605,6 +606,62 @@ def test_connection_is_kept(tmp_path: Path) -> None:
 
             assert await asyncio.to_thread(get) == CONTENT
         connection.close()
+
+    play(tmp_path, scene)
+
+
+def test_file_is_closed_while_its_connection_is_kept(tmp_path: Path) -> None:
+    """The disk has its bytes no longer than its reader needs them (C5)."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.get()
+        await asyncio.gather(*bench.cache._tasks)
+        found, is_closed = await bench.find(), threading.Event()
+        (ticket,) = bench.cache._server._tickets.values()
+        weakref.finalize(ticket.body, is_closed.set)
+        del ticket
+        assert found
+        assert found.route
+        connection = http.client.HTTPConnection(*bench.cache.address, timeout=10)
+        connection.request("GET", found.route.destination.path)
+        assert await asyncio.to_thread(connection.getresponse().read) == CONTENT
+        assert await asyncio.to_thread(is_closed.wait, IDLE_SECONDS / 2)
+        connection.close()
+
+    play(tmp_path, scene)
+
+
+def test_connections_that_bring_no_ticket(tmp_path: Path) -> None:
+    """Whoever else is on the machine takes few threads, and none of our transfers."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.get()
+        found = [await bench.find() for _ in range(2)]
+        ours = http.client.HTTPConnection(*bench.cache.address, timeout=10)
+
+        def get() -> bytes:
+            each = found.pop()
+            assert each
+            assert each.route
+            ours.request("GET", each.route.destination.path)
+            return ours.getresponse().read()
+
+        def crowd() -> None:
+            assert get() == CONTENT
+            with ExitStack() as stack:
+                silent = [
+                    stack.enter_context(
+                        socket.create_connection(bench.cache.address, IDLE_SECONDS / 2)
+                    )
+                    for _ in range(STRANGERS_MAX + 10)
+                ]
+                # One may be there for the ticket that is left.
+                assert [each.recv(1) for each in silent[:9]] == [b""] * 9
+                assert get() == CONTENT
+
+        await asyncio.to_thread(crowd)
+        assert await bench.get() == (CacheState.HIT, CONTENT)
+        ours.close()
 
     play(tmp_path, scene)
 

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from resolver.blob.folder import CHECKED_SECONDS, Blob, Damaged, Folder, is_known
+from resolver.blob.folder import (
+    CHECKED_SECONDS,
+    SCAN_SECONDS,
+    Blob,
+    Damaged,
+    Entry,
+    Folder,
+    is_known,
+)
 from resolver.grammar.reference import Digest
 from tests.resolver.blob.work import digest_of
 
@@ -196,12 +204,79 @@ def test_use_by_another_process_counts(tmp_path: Path, clock: Clock) -> None:
     assert ours.open(second) is None
 
 
+def test_what_another_process_adds_counts_at_once(tmp_path: Path) -> None:
+    """Where it takes no time to look."""
+    ours, theirs = (Folder(tmp_path, SIZE_MAX, clock=lambda: 1.8e9) for _ in range(2))
+    for number in range(3):
+        keep(ours, bytes([number]) * 2000)
+        keep(theirs, bytes([number + 100]) * 2000)
+        assert sum(entry.size for entry in ours.entries()) <= SIZE_MAX
+
+
+def test_nobody_looks_all_the_time(
+    folder: Folder, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it takes a second, as by this clock, it is done once a minute."""
+    looks: list[int] = []
+    prune = folder.prune
+
+    def count(size_max: int) -> list[Entry]:
+        looks.append(size_max)
+        return prune(size_max)
+
+    monkeypatch.setattr(folder, "prune", count)
+    for number in range(4):
+        keep(folder, bytes([number]))
+    assert len(looks) == 1
+    clock.now += SCAN_SECONDS
+    keep(folder, BLOB)
+    assert len(looks) == 2
+
+
 def test_blob_does_not_vanish_under_its_reader(folder: Folder) -> None:
     """Whoever reads it has it to the end (C5)."""
     blob = folder.open(keep(folder, BLOB))
-    folder.prune(0)
+    Folder(folder.path, SIZE_MAX).prune(0)
     assert list(folder.entries()) == []
     assert content_of(blob) == BLOB
+
+
+def test_blob_that_is_being_read_is_not_evicted(folder: Folder) -> None:
+    """It would make no room; others do, though they were used later."""
+    read, later = [keep(folder, content * 3000) for content in (b"r", b"l")]
+    blob = folder.open(read)
+    assert folder.open(later)
+    keep(folder, b"x" * 5000)
+    assert content_of(blob) == content_of(folder.open(read))
+    assert folder.open(later) is None
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_blobs_that_are_being_read_count(folder: Folder, *, is_removed: bool) -> None:
+    """The disk has their bytes until their readers end, removed or not (C5)."""
+    digests = [keep(folder, bytes([n]) * 3000) for n in range(3)]
+    readers = [folder.open(digest) for digest in [*digests, *digests]]
+    if is_removed:
+        Folder(folder.path, SIZE_MAX).prune(0)
+    folder.prune(SIZE_MAX)
+    assert folder.kept.size == 9000
+    with pytest.raises(OSError, match="or read leave no room"):
+        folder.begin(digest_of(BLOB), 4000)
+    assert folder.kept.counts.evictions == 0
+    readers.clear()
+    keep(folder, b"x" * 4000)
+    assert folder.kept.size == (4000 if is_removed else 10_000)
+
+
+def test_blob_that_is_given_up_under_its_reader(folder: Folder) -> None:
+    """It counts like one that was removed."""
+    partial = folder.begin(digest_of(BLOB), 8000)
+    partial.end()
+    folder.prune(SIZE_MAX)
+    assert folder.kept.size == 8000
+    del partial
+    folder.prune(SIZE_MAX)
+    assert folder.kept.size == 0
 
 
 def test_partial_blobs_count(folder: Folder) -> None:
@@ -278,6 +353,20 @@ def test_full_disk_of_others(folder: Folder, monkeypatch: pytest.MonkeyPatch) ->
         folder.begin(digest_of(b"x"), 5000)
     assert folder.open(digest)
     assert folder.kept.size == len(BLOB)
+
+
+def test_interruption_while_room_is_taken(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves nothing behind."""
+
+    def interrupt(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "posix_fallocate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        folder.begin(digest_of(BLOB), len(BLOB))
+    assert not list((tmp_path / "partial").iterdir())
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import pytest
 
-from resolver.errors import RedirectRefused
+from resolver.errors import RedirectRefused, ServiceUnavailable
 from resolver.storage.address import Addresses, parse_allowed
 from resolver.storage.redirect import ANSWERS_MIN, Redirects
+from resolver.symptom import Role
 from resolver.upstream.deadline import Deadline
 from resolver.upstream.host import Hosts as KnownHosts
 from resolver.upstream.transport import Answer
@@ -29,9 +30,9 @@ class Search(NamedTuple):
 
 
 class Hosts:
-    """Answers by URL: with a redirect to what stands there, or with a status."""
+    """Answers by URL: with a redirect to what stands there, a status or an error."""
 
-    def __init__(self, answers: Mapping[str, str | int]) -> None:
+    def __init__(self, answers: Mapping[str, str | int | Exception]) -> None:
         self.answers = dict(answers)
         self.asked: list[Search] = []
         self.redirect = 307
@@ -47,6 +48,8 @@ class Hosts:
         """Note the request, and answer it."""
         self.asked.append(Search(method, url, authorization))
         answer = self.answers[url]
+        if isinstance(answer, Exception):
+            raise answer
         if isinstance(answer, int):
             return Answer(answer, {}, b"")
         return Answer(self.redirect, {"Location": answer}, b"")
@@ -159,6 +162,23 @@ def test_tls_is_not_left(
         find(following(hosts, registry))
     assert "it leads from https to http, at s3.example.com" in caplog.text
     assert "Signature" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("silent", "role", "said"),
+    [
+        (BLOB, Role.REGISTRY, "it does not answer"),
+        (STORED, Role.STORAGE, "the storage of the registry does not answer"),
+    ],
+)
+def test_who_does_not_answer(silent: str, role: Role, said: str) -> None:
+    """The client is told of the storage, as if it had gone there itself."""
+    error = ServiceUnavailable("it does not answer")
+    error.cause = "it refuses the connection"
+    with pytest.raises(ServiceUnavailable) as failed:
+        find(following(Hosts({BLOB: STORED} | {silent: error})))
+    assert failed.value.role is role
+    assert said in failed.value.message
 
 
 @pytest.mark.parametrize(
