@@ -89,7 +89,9 @@ class Wire:
         self._writer.write(f"{head}\r\n\r\n".encode())
         text = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         fields = (line.partition(":") for line in text.lower().split("\r\n")[1:])
-        length = next(v for name, _, v in fields if name == "content-length")
+        length = next((v for name, _, v in fields if name == "content-length"), None)
+        if length is None:
+            raise OSError("the answer does not say how long it is")
         return int(text.split(" ", 2)[1]), int(length)
 
     async def body(self, length: int) -> bytes:
@@ -132,7 +134,7 @@ class Members:
             try:
                 await role(n)
                 self.counts[name] += 1
-            except (OSError, asyncio.IncompleteReadError, StopIteration) as error:
+            except (OSError, asyncio.IncompleteReadError, ValueError) as error:
                 self.counts[f"{name}: {type(error).__name__}"] += 1
                 await asyncio.sleep(RETRY_SECONDS)
 

@@ -264,17 +264,26 @@ def _refused_token(seen: Evidence) -> Finding | None:
     found = found or _lost_right(seen)
     if found is None and challenge and challenge.error == "insufficient_scope":
         return None
-    if found is None and challenge and challenge.error is None:
-        return Finding(
-            Cause.BETWEEN,
-            f"the registry {seen.host} answers 401 as if it had been sent no token",
-            "let what stands in between, as a reverse proxy, pass the header"
-            " Authorization on; if nothing does, compare auth.token.issuer and"
-            " auth.token.rootcertbundle with who issues the tokens",
-        )
     if found is None:
-        return other_issuer(seen.claims).after(f"the registry {seen.host} answers 401")
+        is_unseen = challenge is not None and challenge.error is None
+        return _unseen(seen) if is_unseen else _untrusted(seen)
     return found.after(words)
+
+
+def _unseen(seen: Evidence) -> Finding:
+    """Return that a registry was not shown the token that it was sent."""
+    return Finding(
+        Cause.BETWEEN,
+        f"the registry {seen.host} answers 401 as if it had been sent no token",
+        "let what stands in between, as a reverse proxy, pass the header Authorization"
+        " on; if nothing does, compare auth.token.issuer and auth.token.rootcertbundle"
+        " with who issues the tokens",
+    )
+
+
+def _untrusted(seen: Evidence) -> Finding:
+    """Return that a registry does not trust who issued the token."""
+    return other_issuer(seen.claims).after(f"the registry {seen.host} answers 401")
 
 
 def _over(seen: Evidence) -> Finding | None:

@@ -85,7 +85,8 @@ def _mirror(seen: Evidence) -> Finding | None:
     """Tell that containerd takes this proxy for the mirror of another registry."""
     name, registry = _usual(seen.namespace), _usual(seen.registry)
     is_refused = (seen.status or 0) >= HTTPStatus.BAD_REQUEST and not seen.realm
-    if seen.has_own_names or name not in _OTHERS or is_of_one_owner(name, registry) or not is_refused:
+    is_meant = seen.has_own_names or is_of_one_owner(name, registry)
+    if is_meant or name not in _OTHERS or not is_refused:
         return None
     return Finding(
         Cause.CLIENT,

@@ -400,7 +400,8 @@ def _no_connection(seen: Evidence) -> Finding:
         else ", whether a firewall or VPN between this machine and it drops connections"
     )
     advice = {
-        Symptom.REFUSED: f"start it, let the firewall there pass, or set host and port right ({_setting(seen)})",
+        Symptom.REFUSED: "start it, let the firewall there pass, or set host and port"
+        f" right ({_setting(seen)})",
         Symptom.NO_CONNECTION: f"see whether it runs{way}, and whether {_setting(seen)}"
         " is right",
     }[symptom]

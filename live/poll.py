@@ -40,8 +40,19 @@ class Page:
     """Where the page is."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        """Take the address, with a token in it or beside it.
+
+        Raises:
+            SourceError: it is none.
+
+        """
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+            is_url = is_url and parts.port != 0
+        except ValueError:
+            is_url = False
+        if not is_url:
             raise SourceError(f"{clean(url)} is no address of a page; {HOW_TO_GET_ONE}")
         path = parts.path.rstrip("/").removesuffix(PATH)
         given = parse_qs(parts.query).get("token", [""])[0]

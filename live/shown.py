@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from mitm.story.kind import Kind, Outcome
 from mitm.story.quantity import read_size
+from report import phrase
 from report.request import BAD_OUTCOMES
 from resolver.grammar.reference import printable
 from resolver.grammar.timestamp import read_seconds
@@ -113,7 +114,7 @@ def clean_words(value: object) -> str:
 
 
 def _outcome(value: object) -> Outcome | None:
-    return next((each for each in Outcome if each == value), None)
+    return next((each for each in phrase.RESULTS if each and each == value), None)
 
 
 def _client(value: object) -> str:

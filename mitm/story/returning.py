@@ -95,7 +95,9 @@ class Returns:
         who = household(str(record.client[0])) if record.client else ""
         if record.outcome is Outcome.CHALLENGED:
             self._challenged.end(who)  # It is the last challenge that counts.
-            self._challenged.begin(who, lambda: self._miss_token(flow, record))
+            # Behind a reverse proxy, the client may come to another replica.
+            if record.connection:
+                self._challenged.begin(who, lambda: self._miss_token(flow, record))
         elif record.kind is Kind.TOKEN or record.login in _LOGGED_IN:
             self._challenged.end(who)
 
@@ -104,9 +106,8 @@ class Returns:
         who = household(failed.client.peername[0])
         self._greeted.begin(who, lambda: self._miss_request(who, failed))
         if failed.blames_certificate:
-            self._challenged.end(
-                who
-            )  # It came for a token, and this is why it got none.
+            # It came for a token, and this is why it got none.
+            self._challenged.end(who)
 
     def close(self) -> None:
         """Wait for nobody any more."""
@@ -114,11 +115,13 @@ class Returns:
         self._greeted.close()
 
     def _miss_token(self, flow: http.HTTPFlow, record: Record) -> None:
+        if record.wants_login and not record.has_own_names:
+            return  # No login serves where names are balena's.
         found = record.fault is None and never_came_back(
             "" if record.wants_login else record.realm,
             self._seconds,
             user_agent=flow.request.headers.get("user-agent", ""),
-            is_refused=record.login in _LOGGED_IN,
+            is_refused=record.login is Login.TOKEN,
         )
         if found:
             record.blame(found)

@@ -199,6 +199,8 @@ class Folder:
                 reach(position)
         except OSError:  # A bad sector, which is as good as a flipped bit.
             return False
+        if _identity(os.fstat(blob.fd)) != _identity(status):
+            return False  # Somebody wrote to it meanwhile.
         with suppress(OSError):
             os.utime(blob.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
         blob.is_checked = state.hexdigest() == digest.partition(":")[2]

@@ -97,8 +97,8 @@ class BlobServer:
     def issue(self, window: Window, body: Body) -> Url:
         """Return the URL at which the answer can be had once."""
         if not self._is_started:
-            self._is_started = True
             start_thread("blob-server", partial(_accept, self._listener, ref(self)))
+            self._is_started = True
         name = secrets.token_urlsafe(16)
         self._tickets[name] = _Ticket(window, body)
         loop = asyncio.get_running_loop()

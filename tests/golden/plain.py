@@ -28,6 +28,7 @@ _PATTERNS = tuple(
         (r'\bW/(\\?")[\w/+-]+\\?"', r"W/\1<etag>\1"),
         (r"\('127\.0\.0\.1', \d+\)", "('127.0.0.1', <port>)"),
         (r"\[[0-9a-f]{8}\]", "[<id>]"),
+        (r"\bbalena-registry-proxy-[0-9a-f]{16}\b", "balena-registry-proxy-<process>"),
         (r'"session": "[0-9a-f]{16}"', '"session": "<session>"'),
         (r"(?m)^( +session +)[0-9a-f]{16}$", r"\1<session>"),
     )

@@ -502,7 +502,11 @@ def test_token_server_that_does_not_answer() -> None:
     over = threading.Event()
     options = ("--set", "balena_api_timeout=1")
     with fronted(DOCKER_HUB, *options, LOG_FORMAT="json") as (stand_in, proxy):
-        stand_in.issuer.interpose = lambda _: over.wait(TIMEOUT) and None
+
+        def hang(_: Request) -> None:
+            over.wait(TIMEOUT)
+
+        stand_in.issuer.interpose = hang
         with visiting(proxy) as anybody:
             answer = anybody.get(f"/v2/{PUBLIC}/manifests/latest")
         over.set()

@@ -147,6 +147,9 @@ def test_no_token_is_given(
     [
         ((), "name what to watch: --page"),
         (("--page", "ftp://x/pulls"), "ftp://x/pulls is no address of a page"),
+        (("--page", "http://[::1"), "http://[::1 is no address of a page"),
+        (("--page", "http://[zz]:80"), "http://[zz]:80 is no address of a page"),
+        (("--page", "http://x:99999"), "http://x:99999 is no address of a page"),
         (("--page", "http://h", "log"), "name a page or a log, not both"),
         (("no/such/log",), "no/such/log: No such file or directory"),
         (("/",), "/: Is a directory"),

@@ -41,7 +41,7 @@ def answered(status: int, **headers: str) -> http.HTTPFlow:
 def challenged() -> tuple[http.HTTPFlow, Record]:
     """Return a request without a token."""
     record = Record("", ("10.0.0.1", 40000), kind=Kind.BASE, path="/v2/")
-    record.is_forwarded, record.login = True, Login.NONE
+    record.is_forwarded, record.login, record.connection = True, Login.NONE, "c"
     record.realm = "https://proxy.example/auth/v1/token"
     return answered(401, www_authenticate=f'Bearer realm="{record.realm}"'), record
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from mitmproxy import http
@@ -12,6 +14,7 @@ from mitm.story.handshake import Handshake
 from mitm.story.kind import Kind, Login, Outcome
 from mitm.story.record import Record
 from mitm.story.returning import SAID_MAX, SAID_SECONDS, WAITING_MAX, Returns
+from resolver.naming import Naming
 from tests.cause.sample import CERTIFICATE
 
 REALM = "https://proxy.example/auth/v1/token"
@@ -30,7 +33,7 @@ def request(
     flow = tflow.tflow()
     flow.request.headers["user-agent"] = agent
     record = Record("", (address, 40000), kind=kind, outcome=outcome)
-    record.realm, record.login = REALM, login
+    record.realm, record.login, record.connection = REALM, login, "c"
     return flow, record
 
 
@@ -105,12 +108,21 @@ def test_client_that_does_not_log_in() -> None:
     """A registry that takes logins itself sends nobody anywhere."""
     flow, record = request()
     record.wants_login = True
+    assert not lost((flow, record))
+    record.naming = cast("Naming", SimpleNamespace(has_own_names=True))
     (told,) = lost((flow, record))
     assert told.fault is Cause.LOGIN
     assert told.finding
     assert REALM not in told.finding
     assert told.advice
     assert "docker login" in told.advice
+
+
+def test_client_behind_a_reverse_proxy() -> None:
+    """It may have come to another replica, so that nothing is known by absence."""
+    flow, record = request()
+    record.connection = None
+    assert not lost((flow, record))
 
 
 def test_other_address_changes_nothing() -> None:
