@@ -232,6 +232,17 @@ def test_bug_is_answered_with_500(
     assert "Traceback" in caplog.text
 
 
+def test_nothing_is_left_of_a_request_that_fails(proxy: addon.RegistryProxy) -> None:
+    """Neither what was sent in secret, nor what is known of the flow (R15)."""
+    flow = asyncio.run(forwarded(proxy))
+    exchange = proxy._exchanges[flow]
+    assert exchange.secrets
+    flow.error = mitmproxy_flow.Error("the connection broke")
+    proxy.error(flow)
+    assert not exchange.secrets
+    assert flow not in proxy._exchanges
+
+
 def test_form_is_not_decompressed(proxy: addon.RegistryProxy) -> None:
     """A few bytes that unpack to a gigabyte stay a few bytes, and no form."""
     flow = make_flow(

@@ -1,6 +1,7 @@
 """What the storage is sent, and where a connection goes."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -178,10 +179,8 @@ def test_without_the_option_nothing_is_different() -> None:
     assert restored(data) == (REGISTRY_ADDRESS[0], STORAGE_ADDRESS[1])
 
 
-def test_blobs_of_one_address_delay_no_other(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """While one address has more connections than there are threads, others go on."""
+def make_storage(*, has_nginx: bool = False) -> storage.Storage:
+    """Return what finds blobs behind a registry."""
     values = SimpleNamespace(
         registry_url="https://registry2.example.com",
         blobs_allowed=Allowed(),
@@ -189,9 +188,33 @@ def test_blobs_of_one_address_delay_no_other(
         limits=SimpleNamespace(registry_seconds=30),
         proxies=NONE,
         cache_dir=None,
-        has_nginx=False,
+        has_nginx=has_nginx,
     )
-    blobs = storage.Storage(cast("Settings", values), NOBODY, Hosts())
+    return storage.Storage(cast("Settings", values), NOBODY, Hosts())
+
+
+@pytest.mark.parametrize(("status", "is_granted"), [(200, True), (403, False)])
+def test_only_a_manifest_that_was_served_grants(
+    status: int, *, is_granted: bool
+) -> None:
+    """What a refusal has in it gives nobody a blob that is kept (rule C2)."""
+    blobs, digest = make_storage(has_nginx=True), f"sha256:{'1' * 64}"
+    media_type = "application/vnd.oci.image.manifest.v1+json"
+    layer = {"mediaType": "x", "digest": digest, "size": 1}
+    manifest = {"schemaVersion": 2, "mediaType": media_type, "layers": [layer]}
+    wanted = Forward("/v2/org/app/manifests/latest", TOKEN)
+    answer = http.Response.make(
+        status, json.dumps(manifest), {"Content-Type": media_type}
+    )
+    blobs.learn(wanted, answer)
+    assert blobs._grants.has(TOKEN, "/v2/org/app", digest) is is_granted
+
+
+def test_blobs_of_one_address_delay_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While one address has more connections than there are threads, others go on."""
+    blobs = make_storage()
     gate, began = threading.Event(), threading.Semaphore(0)
 
     def find(_method: str, path: str, _login: str, _deadline: Deadline) -> Route:
