@@ -1,5 +1,6 @@
 """A registry proxy that is started as `make run` does it and ends with its context."""
 
+import os
 import re
 import subprocess
 import sys
@@ -87,8 +88,7 @@ class Proxy:
         }
         self._arguments = arguments
         self._told = 0
-        # To append to, because whoever reads it moves the place of the next write.
-        self._output = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - see __exit__
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - see __exit__
 
     @property
     def host(self) -> str:
@@ -98,8 +98,9 @@ class Proxy:
     @property
     def log(self) -> str:
         """The output so far."""
-        self._output.seek(0)
-        return self._output.read().decode()
+        # Without moving the place at which the process writes next.
+        descriptor = self._output.fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()
 
     def news(self) -> str:
         """Return what was printed since this was asked last, in whole lines."""
@@ -124,7 +125,8 @@ class Proxy:
             if not (self._or_any and TAKEN in self.log):
                 raise
             self.port = 0
-            self._output.truncate(0)
+            self._output.seek(0)
+            self._output.truncate()
             self._start()
 
     def _start(self) -> None:
