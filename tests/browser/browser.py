@@ -54,7 +54,9 @@ class Browser:
 
     def texts(self, selector: str) -> list[str]:
         """Return the texts of all such elements."""
-        return [found.text for found in self._all(selector)]
+        return self._until(
+            lambda: [[found.text for found in self._all(selector)]], selector
+        )[0]
 
     def complaints(self) -> list[str]:
         """Return what scripts and the page's security policy complained about."""

@@ -56,8 +56,11 @@ def wait(page: Browser, script: str, what: str) -> None:
 
 def bar_width(page: Browser) -> float:
     """Return how much of the running pull is there, in percent."""
-    meter = page.find(".pull.going-on .meter .filled")
-    return float((meter.get_attribute("width") or "").removesuffix("%"))
+    # In one step, because the page replaces the card again and again.
+    meter = "document.querySelector('.pull.going-on .meter .filled')"
+    return float(
+        str(run(page, f"return parseFloat({meter}?.getAttribute('width')) || 0"))
+    )
 
 
 def test_pull_is_seen_while_it_runs(page: Browser, site: Site) -> None:
